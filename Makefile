@@ -1,0 +1,68 @@
+# Everything here needs Python 3.11+ and make, and nothing else: `make help` says what there is.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+UV_VERSION := 0.13.9
+
+# The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
+export UV_SYSTEM_CERTS ?= 1
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types contracts walk bench docs lock clean
+
+help:  ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed  ## Make the environment from the locked, hash-checked versions.
+
+# uv lives in an environment of its own, so that the project's holds only what the lock names.
+$(UV):
+	$(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The lock names no registry: `uv export` turns it into hashed requirements, and the machine's own
+# index settings say where they come from.
+$(VENV)/.installed: pyproject.toml uv.lock | $(UV)
+	$(PYTHON) -m venv $(VENV)
+	$(UV) export --frozen --quiet --all-groups --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
+	exec $(BIN)/messenger serve
+
+test: setup  ## Run the tests on a PostgreSQL of their own.
+	$(BIN)/pytest -n 2
+
+lint: setup  ## Style, formatting, banned calls, the Dockerfile.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/banned_calls.py src
+	$(BIN)/python tools/docs.py --check
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python tools/compose.py
+
+types: setup  ## Static types, strict.
+	$(BIN)/mypy
+
+contracts: setup  ## Who may import whom.
+	$(BIN)/lint-imports
+
+lock:  ## Resolve anew, and strip the registry's addresses from the lock.
+	$(MAKE) $(UV)
+	$(UV) lock $(LOCKFLAGS)
+	sed -i -E 's#registry = "[^"]*"#registry = "index"#; s#url = "[^"]*/([^"/]+)"#filename = "\1"#' uv.lock
+
+clean:  ## Remove the environment (never the data).
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+bench: setup  ## CPU per request and round trips of each endpoint (about three minutes).
+	$(BIN)/python benchmarks/endpoints.py
+
+walk: setup  ## The README's walk, on a server of its own.
+	$(BIN)/python tools/smoke.py
+
+docs: setup  ## Write the pages that say what the code says.
+	$(BIN)/python tools/docs.py

@@ -1,0 +1,223 @@
+"""Settings: one frozen struct, read from the environment (and a `.env` file) in this one place."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+PREFIX = "MESSENGER_"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it."""
+
+
+def _meta(description: str, unit: str = "", **limits: Any) -> Meta:
+    return Meta(description=description, extra={"unit": unit}, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting. The environment's name of a field is `MESSENGER_` and the field in capitals."""
+
+    host: Annotated[str, _meta("Address to listen on; `0.0.0.0` for every interface.", min_length=1)] = "127.0.0.1"
+    port: Annotated[int, _meta("TCP port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
+    workers: Annotated[int, _meta("Worker processes that share the port and the database.", ge=1, le=256)] = 1
+    environment: Annotated[
+        Literal["development", "production"],
+        _meta("`production` refuses to start with settings that can lose data or that are guessable."),
+    ] = "development"
+    data_dir: Annotated[
+        Path, _meta("Folder of what the server keeps: its own PostgreSQL, files, the secret. Made when absent.")
+    ] = Path(".data")
+    secret: Annotated[
+        str,
+        _meta(
+            "Key of what is derived and never stored: token successors, TURN pseudonyms. "
+            "Empty: made once and kept in `DATA_DIR/secret`. All workers and hosts need the same one.",
+            "characters, 32 at least",
+        ),
+    ] = ""
+
+    database_url: Annotated[
+        str, _meta("`postgresql://user:password@host:port/name`. Empty: the server brings its own PostgreSQL.")
+    ] = ""
+    auto_migrate: Annotated[
+        Literal["on", "off"], _meta("Whether `serve` brings the schema up first; `messenger db upgrade` does it apart.")
+    ] = "on"
+    postgres_bin: Annotated[
+        str, _meta("Folder of `initdb` and `postgres` for the server's own PostgreSQL. Empty: the wheel, then PATH.")
+    ] = ""
+    pool_size: Annotated[int, _meta("Database connections of one worker.", ge=1, le=1000)] = 10
+    pool_timeout: Annotated[
+        float, _meta("How long a request waits for a connection before it is told 503.", "seconds", gt=0, le=60)
+    ] = 2.0
+    statement_timeout: Annotated[
+        float, _meta("How long one statement may run before it is cancelled.", "seconds", gt=0, le=300)
+    ] = 5.0
+
+    activity_resolution: Annotated[
+        float,
+        _meta(
+            "`last_activity` is written when it is older than this; 0 writes at every request.",
+            "seconds",
+            ge=0,
+            le=86400,
+        ),
+    ] = 30.0
+    access_token_ttl: Annotated[int, _meta("Life of an access token.", "seconds", ge=1, le=86400)] = 900
+    refresh_token_ttl: Annotated[
+        int, _meta("A device that didn't refresh for this long is signed out.", "seconds", ge=60)
+    ] = 90 * 86400
+    password_min_length: Annotated[
+        int, _meta("Shortest password accepted (NIST SP 800-63B-4 asks for 15).", "characters", ge=8, le=64)
+    ] = 15
+    password_time_cost: Annotated[int, _meta("Argon2id passes.", "passes", ge=1, le=100)] = 3
+    password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
+    password_threads: Annotated[int, _meta("Passwords hashed at one time, a worker.", ge=1, le=64)] = 2
+    max_devices: Annotated[int, _meta("Devices signed in to one account; one more signs the idlest out.", ge=1)] = 10
+
+    rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        _meta("Addresses whose `X-Forwarded-For` is believed, comma separated; `*` for any."),
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...], _meta("Origins of web pages that may call the API, exact, comma separated.")
+    ] = ()
+
+    storage_url: Annotated[
+        str,
+        _meta("Where avatars live: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`. Empty: `DATA_DIR/files`."),
+    ] = ""
+    image_workers: Annotated[int, _meta("Images decoded at one time, a worker.", ge=1, le=64)] = 2
+
+    stun_urls: Annotated[tuple[str, ...], _meta("STUN servers, comma separated (RFC 7064).")] = ()
+    turn_urls: Annotated[tuple[str, ...], _meta("TURN servers, comma separated (RFC 7065).")] = ()
+    turn_secret: Annotated[str, _meta("coturn's `static-auth-secret`; needed with `TURN_URLS`.")] = ""
+    ice_ttl: Annotated[int, _meta("Life of TURN credentials.", "seconds", ge=60, le=7 * 86400)] = 43200
+
+    metrics_token: Annotated[
+        str,
+        _meta("Bearer token of `GET /metrics`. Empty: there is no `/metrics`.", "characters, 16 at least"),
+    ] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("What is logged.")] = "info"
+    log_format: Annotated[Literal["text", "json"], _meta("How it is logged.")] = "text"
+    access_log: Annotated[Literal["on", "off"], _meta("A line for each request: method, path, status.")] = "off"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
+        """The settings of `environ`, over those of the `.env` file. Raises `SettingsError`."""
+        merged = environment(environ, dotenv=dotenv)
+        values: dict[str, Any] = {}
+        for field, kind in get_type_hints(cls, include_extras=True).items():
+            raw = merged.get(PREFIX + field.upper())
+            # An empty value is what `docker compose` passes for an unset variable: it means the default.
+            if raw is not None and raw.strip():
+                values[field] = _read(field, raw.strip(), kind)
+        settings = cls(**values)
+        _check(settings)
+        return settings
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={'***' if name in _SECRETS else getattr(self, name)!r}" for name in self.__struct_fields__)
+        return f"Settings({', '.join(shown)})"
+
+    @property
+    def effective_storage_url(self) -> str:
+        """`storage_url`, or a folder of the data folder."""
+        return self.storage_url or (self.data_dir / "files").absolute().as_uri()
+
+
+def environment(
+    environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")
+) -> dict[str, str | None]:
+    """The environment over the lines of a `.env` file."""
+    file = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
+    return {**file, **(os.environ if environ is None else environ)}
+
+
+# Names of ours that are no settings: between our own processes, and for migrations and tests.
+_NOT_SETTINGS = {
+    f"{PREFIX}{name}" for name in ("PARENT_PID", "MIGRATION_LOCK_TIMEOUT", "TEST_DATABASE_URL", "TEST_POSTGRES_BIN")
+}
+
+
+def unknown_settings(environ: Mapping[str, str | None]) -> list[str]:
+    """Names that look like settings of ours and are none: most often a typing error."""
+    names = {PREFIX + field.upper() for field in Settings.__struct_fields__} | _NOT_SETTINGS
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in names)
+
+
+def _read(field: str, raw: str, kind: Any) -> Any:
+    value: Any = raw
+    if field in _LISTS:
+        value = [part.strip() for part in raw.split(",") if part.strip()]
+    elif field == "data_dir":
+        return Path(raw).expanduser()
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        # A secret's value must not reach a log.
+        shown = "" if field in _SECRETS else f" {raw[:80]!r}"
+        raise SettingsError(f"{PREFIX}{field.upper()}{shown} is wrong: {error}") from None
+
+
+_LISTS = frozenset({"trusted_proxies", "cors_origins", "stun_urls", "turn_urls"})
+_SECRETS = frozenset({"secret", "turn_secret", "metrics_token", "database_url"})
+
+
+def _check(settings: Settings) -> None:
+    def refuse(field: str, why: str) -> None:
+        raise SettingsError(f"{PREFIX}{field.upper()} {why}")
+
+    if settings.secret and len(settings.secret) < 32:
+        refuse("secret", "is too short: it needs 32 characters at least")
+    if settings.database_url:
+        try:
+            url = urlsplit(settings.database_url)
+            valid = url.scheme in {"postgresql", "postgres"} and bool(url.path.strip("/")) and (url.port or 1) > 0
+        except ValueError:
+            valid = False
+        if not valid:
+            refuse("database_url", "is wrong: it must look like postgresql://user:password@host:5432/name")
+    if settings.turn_urls and not settings.turn_secret:
+        refuse("turn_secret", "is missing: MESSENGER_TURN_URLS needs it")
+    for field, schemes in (("stun_urls", ("stun", "stuns")), ("turn_urls", ("turn", "turns"))):
+        for url_text in getattr(settings, field):
+            scheme, _, rest = url_text.partition(":")
+            if scheme not in schemes or not rest or rest.startswith("//"):
+                refuse(field, f"{url_text[:80]!r} is wrong: it must look like {schemes[0]}:host:3478")
+    if settings.storage_url and "://" not in settings.storage_url:
+        refuse("storage_url", "is wrong: it must be a URL such as file:///var/lib/messenger/files")
+    if settings.metrics_token and len(settings.metrics_token) < 16:
+        refuse("metrics_token", "is too short: it needs 16 characters at least")
+
+
+def load_secret(settings: Settings) -> bytes:
+    """The configured secret, or the data folder's own, made at the first start and readable by its owner alone."""
+    if settings.secret:
+        return settings.secret.encode()
+    path = settings.data_dir / "secret"
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        # O_EXCL decides between two processes that start at once; the loser reads what the winner wrote.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        kept = path.read_text().strip()
+        if len(kept) < 32:
+            raise SettingsError(f"{path} holds no secret; remove it, and every device must sign in again") from None
+        return kept.encode()
+    made = secrets.token_urlsafe(48)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    return made.encode()

@@ -1,0 +1,44 @@
+"""The table of rate limits: how many at once, how many a second, and what happens when nobody can count."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A token bucket: `burst` at once, then one every `every` seconds. `fail_open`: allow when it can't be counted."""
+
+    name: str
+    burst: int
+    every: float
+    meaning: str
+    fail_open: bool = False
+
+    @property
+    def rate(self) -> float:
+        return 1.0 / self.every
+
+    @property
+    def window(self) -> int:
+        """Seconds until an empty bucket is full again."""
+        return round(self.burst * self.every)
+
+
+_LIMITS = (
+    Limit("register", 100, 30.0, "Registrations from one address"),
+    Limit("login_address", 100, 10.0, "Sign-ins from one address, right or wrong"),
+    Limit("login_account", 10, 60.0, "Sign-ins to one login, right or wrong"),
+    Limit("refresh", 60, 10.0, "Refreshes from one address that name no valid token"),
+    Limit("password", 5, 300.0, "Passwords asked again of one account: change of password, erasure"),
+    Limit("look_up", 200, 10.0, "Look-ups of users by one account", fail_open=True),
+    Limit("subscribe", 100, 30.0, "Contact requests by one account"),
+    Limit("subscribed_to", 50, 300.0, "Contact requests that one account receives"),
+    Limit("secret_read", 10, 8640.0, "Reads of the safe by one account: ten a day"),
+    Limit("secret_write", 20, 60.0, "Writes of the safe by one account"),
+    Limit("avatar", 20, 30.0, "Avatars uploaded by one account", fail_open=True),
+    Limit("export", 3, 28800.0, "Exports of one account"),
+    Limit("ice", 100, 60.0, "TURN credentials for one account", fail_open=True),
+)
+
+LIMITS: dict[str, Limit] = {limit.name: limit for limit in _LIMITS}
+"""Every limit by its name; `docs/limits.md` is checked against it."""

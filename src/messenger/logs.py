@@ -1,0 +1,49 @@
+"""Logging: one line a record, as text or as JSON."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from messenger.schemas._types import timestamp
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; line breaks in a message are escaped by JSON itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "at": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry).decode()
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return timestamp(datetime.fromtimestamp(record.created, UTC))
+
+
+class TextFormatter(JsonFormatter):
+    """For people; a line break in a message can't pretend to be another record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+        line = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {message}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def configure_logging(level: str, how: Literal["text", "json"]) -> None:
+    """Send everything to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if how == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for quiet in ("alembic", "uvicorn.error", "asyncio", "PIL"):
+        logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,3 @@
+"""The fixtures ship with the package."""
+
+pytest_plugins = ["messenger.testing.plugin"]
