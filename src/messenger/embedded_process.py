@@ -1,0 +1,149 @@
+"""PostgreSQL as a process: started as another user, tied to this one, watched through its files, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+LINUX = sys.platform == "linux"
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+_RUN_SECONDS = 300.0
+
+
+class EmbeddedPostgresError(Exception):
+    """PostgreSQL can't be had; the text is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who runs PostgreSQL; both None: this process's own user."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+
+def spawn(
+    account: Account,
+    argv: list[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    output: int = subprocess.DEVNULL,
+    keep: tuple[int, ...] = (),
+    parting: signal.Signals = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Start a program as the account; on Linux it gets the signal `parting` when this thread ends, however it does."""
+    # PGPORT, PGDATA, LC_… and their like must not reach PostgreSQL; with TZ, initdb need not guess a time zone.
+    passed = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return subprocess.Popen(  # noqa: S603 - the words are ours, and no shell splits them
+        argv,
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        env={"LC_ALL": "C", "TZ": "UTC", **passed},
+        user=account.uid,
+        group=account.gid,
+        extra_groups=None if account.uid is None else [],
+        umask=0o077,
+        # Ctrl-C in a terminal is for the server, which ends PostgreSQL after its own work.
+        start_new_session=True,
+        pass_fds=keep,
+        preexec_fn=_tie(parting) if LINUX else None,
+    )
+
+
+def _tie(parting: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def tie() -> None:
+        # This runs after the change of user, which would make the kernel forget the wish.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(parting), 0, 0, 0)
+        if os.getppid() != parent:  # The parent ended before the wish was made.
+            os._exit(1)
+
+    return tie
+
+
+def run(account: Account, argv: list[str], *, stdin: str = "", keep: tuple[int, ...] = ()) -> str:
+    """Run a program to its end and return what it said."""
+    with spawn(account, argv, stdin=subprocess.PIPE, output=subprocess.PIPE, keep=keep) as process:
+        try:
+            said = process.communicate(stdin.encode(), timeout=_RUN_SECONDS)[0].decode(errors="replace")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise EmbeddedPostgresError(f"{Path(argv[0]).name} failed: {reason(said)}")
+    return said
+
+
+def reason(said: str) -> str:
+    """The line of a log that says why it ended."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:", line)]
+    return (telling or lines or ["it said nothing"])[-1]
+
+
+def tail(path: Path) -> str:
+    """The end of a log, empty where there is none."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        return file.read().decode(errors="replace")
+    return ""
+
+
+def _pid_file(cluster: Path) -> list[str]:
+    try:
+        return (cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def is_ready(cluster: Path, pid: int) -> bool:
+    """Whether this server takes connections, by the eighth line of `postmaster.pid`, which pg_ctl goes by too."""
+    lines = _pid_file(cluster)
+    return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def postmaster_of(cluster: Path) -> int | None:
+    """The process that `postmaster.pid` names, if it lives and works in this cluster (known on Linux only)."""
+    for line in _pid_file(cluster)[:1]:
+        with contextlib.suppress(OSError, ValueError):
+            if os.readlink(f"/proc/{int(line)}/cwd") == str(cluster.resolve()):
+                return int(line)
+    return None
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Shut down fast, then at once (the next start recovers), then by force; reap."""
+    for sent, patience in ((signal.SIGINT, 60), (signal.SIGQUIT, 20), (signal.SIGKILL, None)):
+        process.send_signal(sent)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return
+        _log.warning("PostgreSQL (process %d) does not end after %s", process.pid, sent.name)
+
+
+def start_watchdog(account: Account, pid: int) -> subprocess.Popen[bytes]:
+    """What ties PostgreSQL to this process where the kernel can't: a shell whose input ends when this process does."""
+    return spawn(account, ["/bin/sh", "-c", 'read -r _; kill -INT "$0"', str(pid)], stdin=subprocess.PIPE)
+
+
+def end_watchdog(watchdog: subprocess.Popen[bytes]) -> None:
+    """Before PostgreSQL itself is ended, so that it never signals a number that has become somebody else's."""
+    watchdog.kill()
+    with watchdog:
+        pass

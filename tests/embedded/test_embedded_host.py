@@ -1,0 +1,102 @@
+"""Users, folders and programs: what the PostgreSQL that comes along finds on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from messenger import embedded_host
+from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.embedded_process import postmaster_of
+
+_AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+
+
+@_AS_ROOT
+class TestRoot:
+    @pytest.fixture
+    def system_dir(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(embedded_host, "SYSTEM_DIR", folder / "system")
+        return folder / "system"
+
+    @pytest.fixture
+    def private(self, folder: Path) -> Path:
+        (folder / "private").mkdir(mode=0o700)
+        return folder / "private"
+
+    def test_postgres_runs_as_somebody_else(self, data: Path) -> None:
+        with EmbeddedPostgres(data, durable=False):
+            postmaster = postmaster_of(data / "cluster")
+            assert Path(f"/proc/{postmaster}").stat().st_uid == embedded_host.account_for(data).uid != 0
+
+    async def test_what_its_user_cannot_reach_is_kept_elsewhere(self, private: Path, system_dir: Path) -> None:
+        package = next(embedded_host._candidates()).parents[1]
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.exists():
+                shutil.copytree(source, private / source.name)
+        bin_dir = private / package.name / "pginstall" / "bin"
+        for _ in range(2):
+            with EmbeddedPostgres(private / "data", bin_dir=bin_dir, durable=False) as postgres:
+                connection = await asyncpg.connect(postgres.start())
+                assert await connection.fetchval("SELECT 1") == 1
+                await connection.close()
+                assert postgres.log_file.is_relative_to(system_dir)
+        assert os.stat(private).st_mode & 0o777 == 0o700
+        assert sorted(name.split("-")[0] for name in os.listdir(system_dir)) == [".copying", "data", "postgresql"]
+
+    def test_two_at_once_copy_the_binaries_once(self, private: Path, system_dir: Path) -> None:
+        (private / "bin").mkdir()
+        (private / "share").mkdir()
+        (private / "share" / "postgres.bki").touch()
+        (private / "bin" / "postgres").write_text("#!/bin/sh\n")
+        account = embedded_host.account_for(private)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda _: embedded_host._reachable(private / "bin", account), range(2)))
+        assert found[0] == found[1]
+        assert (found[0] / "postgres").exists()
+        assert len(list(system_dir.glob("postgresql-*"))) == 1
+
+    def test_a_cluster_that_went_out_of_reach_is_not_replaced(
+        self, folder: Path, data: Path, private: Path, system_dir: Path
+    ) -> None:
+        data.rename(private / "data")
+        with pytest.raises(EmbeddedPostgresError, match="can't reach it"):
+            EmbeddedPostgres(private / "data").start()
+
+    def test_a_squatted_folder_is_refused(self, folder: Path) -> None:
+        (folder / "squatted").symlink_to("/root")
+        account = embedded_host.account_for(folder)
+        with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"):
+            embedded_host.own_folder(folder / "squatted", account)
+
+
+class TestBinaries:
+    def test_none_at_all_says_what_to_do(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(embedded_host, "_candidates", lambda: iter(()))
+        with pytest.raises(EmbeddedPostgresError, match=r"install messenger\[embedded\].*MESSENGER_DATABASE_URL"):
+            EmbeddedPostgres(data).start()
+
+    def test_a_folder_without_them_is_named(self, data: Path, folder: Path) -> None:
+        with pytest.raises(EmbeddedPostgresError, match=f"{folder} holds no initdb and postgres"):
+            EmbeddedPostgres(data, bin_dir=folder).start()
+
+    @pytest.mark.parametrize(
+        ("script", "fault"), [("echo 'postgres (PostgreSQL) 14.9'", "is PostgreSQL 14"), ("exit 1", "does not run")]
+    )
+    def test_unfit_ones_are_refused(self, data: Path, folder: Path, script: str, fault: str) -> None:
+        for name in ("postgres", "initdb"):
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        with pytest.raises(EmbeddedPostgresError, match=f"{fault}; PostgreSQL 15 or later is needed"):
+            EmbeddedPostgres(data, bin_dir=folder).start()
+
+    def test_another_major_version_names_both(self, data: Path) -> None:
+        binaries = embedded_host.find_binaries(None, embedded_host.account_for(data))
+        (data / "cluster" / "PG_VERSION").write_text("9\n")
+        with pytest.raises(EmbeddedPostgresError, match=f"made by PostgreSQL 9, .* are PostgreSQL {binaries.major}"):
+            EmbeddedPostgres(data).start()
