@@ -1,0 +1,31 @@
+"""The tables, as mapped classes; importing this package loads them all."""
+
+from messenger.models.base import Base
+from messenger.models.contact import Contact, Edges
+from messenger.models.conversation import Conversation, Member
+from messenger.models.device import Device, RefreshToken
+from messenger.models.event import Event, Stream
+from messenger.models.guard import IdempotencyKey, RateBucket
+from messenger.models.message import HiddenMessage, Message
+from messenger.models.peer import Avatar, Peer, User
+from messenger.models.secret import Secret
+
+__all__ = [
+    "Avatar",
+    "Base",
+    "Contact",
+    "Conversation",
+    "Device",
+    "Edges",
+    "Event",
+    "HiddenMessage",
+    "IdempotencyKey",
+    "Member",
+    "Message",
+    "Peer",
+    "RateBucket",
+    "RefreshToken",
+    "Secret",
+    "Stream",
+    "User",
+]

@@ -1,0 +1,35 @@
+"""Contacts: directed edges, two for each pair that knows of each other."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import CheckConstraint, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
+
+STATES = ("pending_out", "pending_in", "mutual", "blocked")
+
+
+class Contact(Base):
+    """How `owner` stands to `target`, as the owner sees it. No row: not at all."""
+
+    __tablename__ = "contacts"
+    __table_args__ = (
+        CheckConstraint(one_of("state", *STATES), name="state"),
+        CheckConstraint("owner_id <> target_id", name="not_self"),
+    )
+
+    owner_id: Mapped[UserPrimaryKey]
+    target_id: Mapped[UserPrimaryKey] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    alias: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(String(500))
+    since: Mapped[Instant]
+
+
+class Edges(msgspec.Struct, frozen=True):
+    """How two users stand to each other: a state each, None for not at all."""
+
+    mine: str | None
+    theirs: str | None

@@ -1,0 +1,52 @@
+"""Conversations and who takes part: a 1:1 by its two users, a group by a peer id of its own."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Identity, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
+
+
+class Conversation(Base):
+    """`last_seq` counts its messages; the row's lock is what puts them in order."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", "direct", "group"), name="kind"),
+        CheckConstraint("(kind = 'direct') = (low_id IS NOT NULL AND high_id IS NOT NULL)", name="direct_has_pair"),
+        CheckConstraint("(kind = 'group') = (peer_id IS NOT NULL)", name="group_has_peer"),
+        CheckConstraint("low_id < high_id", name="lower_first"),
+        UniqueConstraint("low_id", "high_id"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    low_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
+    high_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"))
+    peer_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("peers.id"), unique=True)
+    last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_at: Mapped[Instant]
+    expire_after: Mapped[int | None] = mapped_column(Integer)
+
+
+class Member(Base):
+    """A user in a conversation, which that user addresses as `target_id`: the other one, or the group."""
+
+    __tablename__ = "members"
+    __table_args__ = (
+        CheckConstraint(one_of("role", "member", "admin", "owner"), name="role"),
+        UniqueConstraint("user_id", "target_id"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    conversation_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("conversations.id"), primary_key=True)
+    user_id: Mapped[UserPrimaryKey]
+    target_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("peers.id"))
+    role: Mapped[str] = mapped_column(String(8), server_default="member")
+    read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    delivered_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    muted_until: Mapped[Instant | None]
+    pinned: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    archived: Mapped[bool] = mapped_column(Boolean, server_default="false")

@@ -1,0 +1,37 @@
+"""Streams and events: all that a user's devices must know, in one order."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, String, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from messenger.models.base import Base, Instant, UserPrimaryKey
+
+
+class Stream(Base):
+    """The last position given out in a user's stream; its row's lock makes position order commit order."""
+
+    __tablename__ = "streams"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    user_id: Mapped[UserPrimaryKey]
+    position: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class Event(Base):
+    """One event of one user: what it tells (`payload`), or the message it points at (`subject`)."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_at", "at", postgresql_using="brin"),)
+
+    # No foreign key: the position comes from the stream's locked row, which has one.
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[UUID | None] = mapped_column(Uuid)
+    payload: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    at: Mapped[Instant]

@@ -1,0 +1,31 @@
+"""What protects the others: remembered answers and rate limits."""
+
+from __future__ import annotations
+
+from sqlalchemy import Float, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from messenger.models.base import Base, Instant
+
+
+class IdempotencyKey(Base):
+    """A creating request that was done once, and the answer it had."""
+
+    __tablename__ = "idempotency_keys"
+
+    scope: Mapped[str] = mapped_column(String(128), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[Instant] = mapped_column(index=True)
+
+
+class RateBucket(Base):
+    """A token bucket. Unlogged: a crash forgets it, which costs nothing but a full bucket."""
+
+    __tablename__ = "rate_buckets"
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": "50"}},)
+
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    tokens: Mapped[float] = mapped_column(Float)
+    updated_at: Mapped[Instant] = mapped_column(index=True)

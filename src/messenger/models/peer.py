@@ -1,0 +1,74 @@
+"""Peers: one number space for users and groups, so that one `target_id` can name either."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from messenger.models.base import Base, Instant, one_of
+
+AUDIENCES = ("everyone", "contacts", "nobody")
+STATUSES = ("online", "away", "busy", "invisible")
+_PRIVACY = ("last_seen", "avatar", "messages_from", "calls_from", "groups_from")
+
+
+class Peer(Base):
+    """A number that was given away. The row outlives what it named, so that no number is given twice."""
+
+    __tablename__ = "peers"
+    __table_args__ = (CheckConstraint(one_of("kind", "user", "group"), name="kind"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(8))
+
+
+class User(Base):
+    """An account. An erased one keeps its row, without a name, as the author of what others still hold."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(one_of("status", *STATUSES), name="status"),
+        *(CheckConstraint(one_of(f"privacy_{name}", *AUDIENCES), name=f"privacy_{name}") for name in _PRIVACY),
+        # Stamps rewrite rows in place as long as a page has room.
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, ForeignKey("peers.id"), primary_key=True, autoincrement=False)
+    username: Mapped[str | None] = mapped_column(String(64))
+    username_key: Mapped[str | None] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    about: Mapped[str] = mapped_column(String(500), server_default="")
+    status: Mapped[str] = mapped_column(String(16), server_default="online")
+    status_text: Mapped[str] = mapped_column(String(140), server_default="")
+    # While set, others see this moment as the last activity: an invisible user looks like an absent one.
+    invisible_since: Mapped[Instant | None]
+    avatar_key: Mapped[str | None] = mapped_column(String(64), ForeignKey("avatars.key"), index=True)
+    privacy_last_seen: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    privacy_avatar: Mapped[str] = mapped_column(String(8), server_default="everyone")
+    privacy_messages_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    privacy_calls_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    privacy_groups_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    last_activity: Mapped[Instant]
+    created_at: Mapped[Instant]
+    disabled_at: Mapped[Instant | None]
+    deleted_at: Mapped[Instant | None]
+
+
+class Avatar(Base):
+    """An image in the store, by the SHA-256 of its bytes; users point at it.
+
+    `pending`: its bytes may not be there yet. `ready`: they are. `deleting`: they are about to go, nobody may point
+    at it any more.
+    """
+
+    __tablename__ = "avatars"
+    __table_args__ = (CheckConstraint(one_of("state", "pending", "ready", "deleting"), name="state"),)
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    state: Mapped[str] = mapped_column(String(8))
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    placeholder: Mapped[str] = mapped_column(String(64))
+    touched_at: Mapped[Instant] = mapped_column(index=True)
