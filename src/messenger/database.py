@@ -1,0 +1,136 @@
+"""The engine, and the one place where the database's errors become the domain's."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from messenger.errors import (
+    DatabaseUnavailable,
+    MessengerError,
+    Overloaded,
+    StorageFull,
+    UsernameTaken,
+    ValidationFailed,
+)
+
+
+class PoolOptions(Protocol):
+    """What the engine needs of the settings."""
+
+    @property
+    def pool_size(self) -> int: ...
+    @property
+    def pool_timeout(self) -> float: ...
+    @property
+    def statement_timeout(self) -> float: ...
+
+
+class TransientConflict(Exception):
+    """The database undid the transaction for another's sake; the whole use case may run again."""
+
+
+CONSTRAINTS: dict[str, type[MessengerError]] = {
+    "uq_users_username_key": UsernameTaken,
+}
+"""Violations that say something to the client, by the constraint's name."""
+
+REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_idempotency_keys", "pk_secrets"})
+"""Violations that a second run of the same use case turns into an answer: it finds the row that won."""
+
+_TRANSIENT = frozenset({"40001", "40P01"})
+_BUSY = frozenset({"53300", "55P03", "57014"})
+_READ_ONLY = "25006"
+# asyncpg's own, for an argument that it can't encode: the server is not even asked.
+_UNENCODABLE = "22000"
+_UNTRANSLATABLE = frozenset({"22P05", "22021"})
+
+
+def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
+    """An engine whose pool never resets connections: the unit of work leaves none with an open transaction."""
+    return create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=options.pool_size,
+        max_overflow=0,
+        pool_timeout=options.pool_timeout,
+        pool_reset_on_return=None,
+        # The connection that was used last has what is asked most prepared already.
+        pool_use_lifo=True,
+        connect_args={
+            "timeout": 2.0,
+            "command_timeout": options.statement_timeout + 1.0,
+            "server_settings": {
+                "application_name": "messenger",
+                "statement_timeout": str(round(options.statement_timeout * 1000)),
+                "lock_timeout": str(round(options.statement_timeout * 1000)),
+                "idle_in_transaction_session_timeout": "30000",
+                "jit": "off",
+                "timezone": "UTC",
+            },
+        },
+    )
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`postgresql://…` as SQLAlchemy wants it for asyncpg."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
+
+
+def translate(error: BaseException) -> BaseException | None:
+    """The domain's error for a database's, or None where `error` is a fault of ours and goes on as it is."""
+    if isinstance(error, sa_exc.TimeoutError):
+        return Overloaded()
+    cause = _driver_error(error)
+    if isinstance(cause, asyncpg.PostgresError):
+        return _by_sqlstate(cause)
+    if isinstance(cause, asyncpg.InterfaceError) and "expects" in str(cause):
+        # A wrong number of arguments is a statement of ours that is wrong, not a database that is away.
+        return None
+    if isinstance(cause, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)):
+        return DatabaseUnavailable()
+    return None
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """asyncpg's own exception, out of SQLAlchemy's two wrappings."""
+    if isinstance(error, sa_exc.DBAPIError) and error.orig is not None:
+        error = error.orig
+    # Of a connection that can't be made, the pool passes on the inner wrapping alone.
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):
+        return error.__cause__ or error
+    return error
+
+
+def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
+    state: str = error.sqlstate or ""
+    if state in _TRANSIENT:
+        return TransientConflict(state)
+    if state == "23505":
+        constraint: str = error.constraint_name or ""
+        if constraint in REPEATABLE:
+            return TransientConflict(constraint)
+        known = CONSTRAINTS.get(constraint)
+        return known() if known else None
+    if state in _BUSY:
+        return Overloaded()
+    if state == "53100":
+        return StorageFull()
+    if state == _UNENCODABLE:
+        return ValidationFailed("A value is outside of what can be stored")
+    if state in _UNTRANSLATABLE:
+        return ValidationFailed("A text holds a character that can't be stored")
+    # 28 and 3D: it refuses our password, or has lost our database; to a client that is the same as away.
+    if state[:2] in {"08", "28", "3D", "53", "57"} or state == _READ_ONLY:
+        return DatabaseUnavailable()
+    return None
+
+
+def driver_of(fairy: Any) -> Any:
+    """The asyncpg connection inside a connection of SQLAlchemy's pool."""
+    return fairy.driver_connection

@@ -1,0 +1,48 @@
+"""Metrics in Prometheus' form: statements, requests, the pool."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """What this process counts; several workers share a folder of counts where `PROMETHEUS_MULTIPROC_DIR` is set."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._statements = Histogram(
+            "messenger_statement_seconds", "Time of a statement", ["name"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._failures = Counter(
+            "messenger_statement_failures", "Statements that failed", ["name"], registry=self.registry
+        )
+        self._requests = Histogram(
+            "messenger_request_seconds",
+            "Time of a request until its answer begins",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def statement(self, name: str, seconds: float, failed: bool) -> None:
+        """One more statement."""
+        self._statements.labels(name).observe(seconds)
+        if failed:
+            self._failures.labels(name).inc()
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One more request; `route` is the path's pattern, so that no id becomes a label."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            return generate_latest(self.registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)

@@ -1,0 +1,1 @@
+"""Realtime: who is told that a stream has news."""

@@ -1,0 +1,81 @@
+"""Repositories: every SQL statement of the project. A unit of work has one of each, over its own connection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from messenger.repositories.accounts import AccountRepository
+from messenger.repositories.avatars import AvatarRepository
+from messenger.repositories.contacts import ContactRepository
+from messenger.repositories.conversations import ConversationRepository
+from messenger.repositories.devices import DeviceRepository
+from messenger.repositories.exports import ExportRepository
+from messenger.repositories.guards import IdempotencyRepository, LimitRepository
+from messenger.repositories.messages import MessageRepository
+from messenger.repositories.secrets import SecretRepository
+from messenger.repositories.sweeps import SweepRepository
+from messenger.repositories.users import UserRepository
+from messenger.statements import Runner
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Repositories:
+    """What a unit of work offers; each is made at its first use."""
+
+    run: Runner
+
+    @property
+    def session(self) -> AsyncSession:
+        """The mapped session, for the repositories that need one."""
+        raise NotImplementedError
+
+    @cached_property
+    def users(self) -> UserRepository:
+        return UserRepository(self.run)
+
+    @cached_property
+    def accounts(self) -> AccountRepository:
+        return AccountRepository(session=self.session, auto_refresh=False, wrap_exceptions=False)
+
+    @cached_property
+    def devices(self) -> DeviceRepository:
+        return DeviceRepository(self.run)
+
+    @cached_property
+    def contacts(self) -> ContactRepository:
+        return ContactRepository(self.run)
+
+    @cached_property
+    def conversations(self) -> ConversationRepository:
+        return ConversationRepository(self.run)
+
+    @cached_property
+    def messages(self) -> MessageRepository:
+        return MessageRepository(self.run)
+
+    @cached_property
+    def avatars(self) -> AvatarRepository:
+        return AvatarRepository(self.run)
+
+    @cached_property
+    def secrets(self) -> SecretRepository:
+        return SecretRepository(self.run)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyRepository:
+        return IdempotencyRepository(self.run)
+
+    @cached_property
+    def limits(self) -> LimitRepository:
+        return LimitRepository(self.run)
+
+    @cached_property
+    def exports(self) -> ExportRepository:
+        return ExportRepository(self.run)
+
+    @cached_property
+    def sweeps(self) -> SweepRepository:
+        return SweepRepository(self.run)

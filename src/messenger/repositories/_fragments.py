@@ -1,0 +1,63 @@
+"""What several statements say alike: how a message shows to its reader, an avatar to others, who may write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A message as its reader sees it: emptied where it was deleted, has expired, or is hidden from that reader."""
+
+    id: UUID
+    client_id: str
+    target_id: int
+    sender_id: int
+    sender_device_id: UUID
+    seq: int
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+    created_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    expires_at: datetime | None
+
+
+_VISIBLE = "m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND hidden.at IS NULL"
+
+# Needs: `m` the message, `me` the reader's membership, `hidden` by HIDDEN_JOIN.
+MESSAGE_COLUMNS = f"""
+    m.id, m.client_id, me.target_id, m.sender_id, m.sender_device_id, m.seq, m.kind,
+    CASE WHEN {_VISIBLE} THEN m.body END AS body, m.reply_to, m.forwarded_from,
+    CASE WHEN {_VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions, m.created_at, m.edited_at,
+    CASE WHEN NOT ({_VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at, m.expires_at
+"""
+
+HIDDEN_JOIN = "LEFT JOIN hidden_messages AS hidden ON hidden.user_id = actor.user_id AND hidden.message_id = m.id"
+
+# Needs: `a` the avatar, by AVATAR_OF_CONTACT or a join of one's own.
+AVATAR_COLUMNS = (
+    "a.key AS avatar_key, a.width AS avatar_width, a.height AS avatar_height, a.placeholder AS avatar_placeholder"
+)
+
+# An avatar shows to everyone, or to those with whom the contact is mutual. Needs: `u` whose it is, `c` the edge to `u`.
+AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
+            u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')
+        )"""
+
+# The user that `:target` names, and whether the actor may write to them.
+TARGET = """target AS (
+        SELECT u.id, mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
+            u.privacy_messages_from = 'everyone'
+            OR (u.privacy_messages_from = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
+        ) AS allowed
+        FROM actor JOIN users AS u ON u.id = :target AND u.id <> actor.user_id
+            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+        LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
+        LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
+    )"""

@@ -1,0 +1,136 @@
+"""Avatars: rows that guard the files in the store, so that no file goes while somebody points at it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from messenger.errors import Unauthenticated
+from messenger.statements import Runner, Statement
+
+ABANDONED_AFTER = timedelta(hours=1)
+"""An upload that took longer has died: its row may go."""
+
+
+class _Key(msgspec.Struct, frozen=True):
+    key: str
+
+
+# A row that is about to go can't be claimed: its file may be deleted at any moment.
+_CLAIM = Statement(
+    "avatars.claim",
+    """
+    INSERT INTO avatars (key, state, width, height, placeholder, touched_at)
+    VALUES (:key, 'pending', :width, :height, :placeholder, :now)
+    ON CONFLICT (key) DO UPDATE SET touched_at = excluded.touched_at WHERE avatars.state <> 'deleting'
+    RETURNING key
+    """,
+    _Key,
+    writes=True,
+)
+
+
+class LeftAvatarRow(msgspec.Struct, frozen=True):
+    """What setting an avatar did: whether it could, and the image that was left."""
+
+    done: bool
+    old_key: str | None
+
+
+_SET = Statement(
+    "avatars.set",
+    """
+    WITH before AS (SELECT id, avatar_key FROM users WHERE id = :owner AND deleted_at IS NULL FOR NO KEY UPDATE),
+    ready AS (
+        UPDATE avatars SET state = 'ready', touched_at = :now WHERE key = :key AND state <> 'deleting' RETURNING key
+    ),
+    changed AS (
+        UPDATE users AS u SET avatar_key = :key::text, version = u.version + 1 FROM before
+        WHERE u.id = before.id AND u.avatar_key IS DISTINCT FROM :key::text
+            AND (:key::text IS NULL OR EXISTS (SELECT FROM ready))
+        RETURNING u.id
+    )
+    SELECT :key::text IS NULL OR EXISTS (SELECT FROM ready) AS done,
+        CASE WHEN changed.id IS NOT NULL THEN before.avatar_key END AS old_key
+    FROM before LEFT JOIN changed ON true
+    """,
+    LeftAvatarRow,
+    writes=True,
+)
+
+# A row that somebody claimed or pointed at while this waited for it is another version of it, with another xmin: what
+# `unused` saw was before the wait. A row that is being deleted belongs to who marked it, until that one must have died.
+_RELEASE = Statement(
+    "avatars.release",
+    """
+    WITH unused AS (
+        SELECT a.key, a.xmin AS seen FROM avatars AS a
+        WHERE a.key = :key AND NOT EXISTS (SELECT FROM users AS u WHERE u.avatar_key = a.key)
+    )
+    UPDATE avatars AS a SET state = 'deleting', touched_at = :now FROM unused
+    WHERE a.key = unused.key AND a.xmin = unused.seen AND (a.state = 'ready' OR a.touched_at < :abandoned)
+    RETURNING a.key
+    """,
+    _Key,
+    writes=True,
+)
+
+_UNREFERENCED = Statement(
+    "avatars.unreferenced",
+    """
+    SELECT a.key FROM avatars AS a
+    WHERE a.touched_at < :abandoned AND NOT EXISTS (SELECT FROM users AS u WHERE u.avatar_key = a.key)
+    ORDER BY a.touched_at LIMIT :limit
+    """,
+    _Key,
+    writes=False,
+)
+
+_FORGET: Statement[Any] = Statement(
+    "avatars.forget", "DELETE FROM avatars WHERE key = :key AND state = 'deleting'", writes=True
+)
+
+_SERVABLE = Statement(
+    "avatars.servable",
+    "SELECT key FROM avatars AS a WHERE key = :key AND state = 'ready'",
+    _Key,
+    writes=False,
+)
+
+
+class AvatarRepository:
+    """Who points at which image, and which image nobody points at."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def claim(self, key: str, *, width: int, height: int, placeholder: str) -> bool:
+        """Make sure of a row before its bytes are written; False while an equal image is being deleted."""
+        row = await self._run.first(_CLAIM, key=key, width=width, height=height, placeholder=placeholder)
+        return row is not None
+
+    async def set(self, user_id: int, key: str | None) -> LeftAvatarRow:
+        """Point a user at a claimed image, or at none. Raises `Unauthenticated` for one who was erased meanwhile."""
+        row = await self._run.first(_SET, owner=user_id, key=key)
+        if row is None:
+            raise Unauthenticated
+        return row
+
+    async def release(self, key: str) -> bool:
+        """Mark an image that nobody points at; True where its file must now be deleted."""
+        return await self._run.first(_RELEASE, key=key, abandoned=self._run.now - ABANDONED_AFTER) is not None
+
+    async def list_unreferenced(self, limit: int, *, now: datetime) -> list[str]:
+        """Images that an upload or a deletion which died has left behind."""
+        rows = await self._run.all(_UNREFERENCED, abandoned=now - ABANDONED_AFTER, limit=limit)
+        return [row.key for row in rows]
+
+    async def forget(self, key: str) -> None:
+        """Remove the row of an image whose file is gone."""
+        await self._run.execute(_FORGET, key=key)
+
+    async def is_servable(self, key: str) -> bool:
+        """Whether there is such an image."""
+        return await self._run.first(_SERVABLE, key=key) is not None

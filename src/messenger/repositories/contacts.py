@@ -1,0 +1,205 @@
+"""Contacts: two directed edges for each pair, changed together under the locks of both peers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.models import Edges
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT
+from messenger.statements import Runner, Statement
+
+
+class ContactRow(msgspec.Struct, frozen=True):
+    target_id: int
+    state: str
+    alias: str | None
+    message: str | None
+    since: datetime
+    username: str | None
+    name: str
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+_PAGE = Statement(
+    "contacts.page",
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
+        {AVATAR_COLUMNS}
+    FROM actor LEFT JOIN LATERAL (
+        SELECT * FROM contacts AS e
+        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
+            AND (:state::text IS NULL OR e.state = :state)
+        ORDER BY e.target_id LIMIT :limit
+    ) AS c ON true
+    LEFT JOIN users AS u ON u.id = c.target_id
+    {AVATAR_OF_CONTACT}
+    ORDER BY c.target_id
+    """,
+    ContactRow,
+    writes=False,
+)
+
+_ONE = Statement(
+    "contacts.one",
+    f"""
+    SELECT c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
+        {AVATAR_COLUMNS}
+    FROM contacts AS c JOIN users AS u ON u.id = c.target_id
+    {AVATAR_OF_CONTACT}
+    WHERE c.owner_id = :owner AND c.target_id = :target
+    """,
+    ContactRow,
+    writes=False,
+)
+
+
+class StatusRow(msgspec.Struct, frozen=True):
+    user_id: int
+    status: str
+    status_text: str
+    invisible_since: datetime | None
+    last_activity: datetime
+    privacy_last_seen: str
+
+
+_STATUSES = Statement(
+    "contacts.statuses",
+    """
+    WITH {actor}
+    SELECT {actor_columns}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
+        u.privacy_last_seen
+    FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
+        ON c.owner_id = actor.user_id AND c.state = 'mutual'
+    """,
+    StatusRow,
+    writes=False,
+)
+
+
+class _Relation(msgspec.Struct, frozen=True):
+    user_id: int
+    target_id: int | None
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: int
+
+
+# Peers are locked, not users: a user's row is the one that activity stamps write, and they don't wait.
+_LOCK_PAIR = Statement(
+    "contacts.lock_pair",
+    """
+    WITH {actor}, held AS (
+        SELECT p.id FROM peers AS p JOIN actor ON p.id IN (actor.user_id, :target) ORDER BY p.id FOR NO KEY UPDATE OF p
+    )
+    SELECT {actor_columns}, actor.user_id AS id FROM actor CROSS JOIN (SELECT count(*) FROM held) AS both_held
+    """,
+    _Id,
+    writes=True,
+)
+
+# Apart from the lock: a statement that waited for a lock still sees what was there before it waited. That is why both
+# are looked at here: the caller too may have been erased meanwhile.
+_EDGES = Statement(
+    "contacts.edges",
+    """
+    SELECT mine.state AS mine, theirs.state AS theirs
+    FROM users AS u
+    JOIN users AS self ON self.id = :me AND self.deleted_at IS NULL
+    LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = u.id
+    LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = :me
+    WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+    """,
+    Edges,
+    writes=False,
+)
+
+# `since` moves only where the state does; a request's text stays until it is answered.
+_SET_EDGES: Statement[Any] = Statement(
+    "contacts.set_edges",
+    """
+    WITH gone AS (
+        DELETE FROM contacts WHERE (owner_id = :me AND target_id = :them AND :mine::text IS NULL)
+            OR (owner_id = :them AND target_id = :me AND :theirs::text IS NULL)
+    )
+    INSERT INTO contacts (owner_id, target_id, state, message, since)
+    SELECT e.owner_id, e.target_id, e.state, :message::text, :now
+    FROM (VALUES (:me::bigint, :them::bigint, :mine::text), (:them::bigint, :me::bigint, :theirs::text))
+        AS e (owner_id, target_id, state)
+    WHERE e.state IS NOT NULL
+    ON CONFLICT (owner_id, target_id) DO UPDATE SET state = excluded.state,
+        message = CASE WHEN excluded.state LIKE 'pending%' THEN coalesce(excluded.message, contacts.message) END,
+        since = CASE WHEN contacts.state = excluded.state THEN contacts.since ELSE excluded.since END
+    """,
+    writes=True,
+)
+
+_SET_ALIAS = Statement(
+    "contacts.set_alias",
+    """
+    WITH {actor}, changed AS (
+        UPDATE contacts AS e SET alias = CASE WHEN :given::bool THEN :alias::text ELSE e.alias END FROM actor
+        WHERE e.owner_id = actor.user_id AND e.target_id = :target RETURNING e.*
+    )
+    SELECT {actor_columns}, actor.user_id, c.target_id FROM actor LEFT JOIN changed AS c ON true
+    """,
+    _Relation,
+    writes=True,
+)
+
+_MUTUAL = Statement(
+    "contacts.mutual_ids",
+    "SELECT target_id AS id FROM contacts WHERE owner_id = :owner AND state = 'mutual'",
+    _Id,
+    writes=False,
+)
+
+
+class ContactRepository:
+    """Edges between users."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def list_page(self, caller: Caller, *, state: str | None, after: int, limit: int) -> list[ContactRow]:
+        """The caller's contacts by ascending number; one round trip."""
+        return await self._run.all(_PAGE, caller, state=state, after=after, limit=limit)
+
+    async def find(self, owner_id: int, target_id: int) -> ContactRow | None:
+        """One contact as its owner sees it."""
+        return await self._run.first(_ONE, owner=owner_id, target=target_id)
+
+    async def list_statuses(self, caller: Caller) -> list[StatusRow]:
+        """The caller's mutual contacts; one round trip."""
+        return await self._run.all(_STATUSES, caller)
+
+    async def lock_pair(self, caller: Caller, target_id: int = 0) -> int:
+        """Lock the caller's peer and the target's, the lower number first; the caller's id."""
+        row = await self._run.first(_LOCK_PAIR, caller, target=target_id)
+        assert row is not None
+        return row.id
+
+    async def edges(self, me: int, them: int) -> Edges | None:
+        """Both edges; read after `lock_pair`, they stay as they are until the commit. None: one is no user."""
+        return await self._run.first(_EDGES, me=me, them=them)
+
+    async def set_edges(self, me: int, them: int, edges: Edges, *, message: str | None = None) -> None:
+        """Write both edges, in one statement."""
+        await self._run.execute(_SET_EDGES, me=me, them=them, mine=edges.mine, theirs=edges.theirs, message=message)
+
+    async def set_alias(self, caller: Caller, target_id: int, alias: str | None, *, given: bool = True) -> int | None:
+        """Name a contact; the caller's id, or None where there is no such contact."""
+        row = await self._run.first(_SET_ALIAS, caller, target=target_id, alias=alias, given=given)
+        return row.user_id if row and row.target_id is not None else None
+
+    async def mutual_ids(self, owner_id: int) -> list[int]:
+        """The numbers of all mutual contacts."""
+        return [row.id for row in await self._run.all(_MUTUAL, owner=owner_id)]

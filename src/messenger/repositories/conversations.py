@@ -1,0 +1,235 @@
+"""Conversations: the page that a phone opens with, settings, receipts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN_JOIN, MESSAGE_COLUMNS, TARGET
+from messenger.statements import Runner, Statement
+
+
+class ConversationRow(msgspec.Struct, frozen=True):
+    """`position` of the caller's stream with each conversation; the other columns are NULL where there is none."""
+
+    position: int
+    conversation_id: int | None
+    last_at: datetime
+    last_seq: int
+    read_seq: int
+    muted_until: datetime | None
+    pinned: bool
+    archived: bool
+    expire_after: int | None
+    peer_id: int
+    username: str | None
+    name: str
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+    id: UUID | None
+    client_id: str
+    target_id: int
+    sender_id: int
+    sender_device_id: UUID
+    seq: int
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+    created_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    expires_at: datetime | None
+
+
+def _page(name: str, which: str) -> Statement[ConversationRow]:
+    return Statement(
+        name,
+        f"""
+        WITH {{actor}},
+        me AS (
+            SELECT x.*, c.last_at, c.last_seq, c.expire_after
+            FROM actor JOIN members AS x ON x.user_id = actor.user_id
+                JOIN conversations AS c ON c.id = x.conversation_id
+            WHERE {which}
+            ORDER BY c.last_at DESC, c.id DESC LIMIT :limit
+        )
+        SELECT {{actor_columns}}, (SELECT s.position FROM streams AS s WHERE s.user_id = actor.user_id) AS position,
+            me.conversation_id, me.last_at, me.last_seq, me.read_seq, me.muted_until, me.pinned, me.archived,
+            me.expire_after, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS},
+            {MESSAGE_COLUMNS}
+        FROM actor LEFT JOIN me ON true
+        LEFT JOIN users AS u ON u.id = me.target_id
+        LEFT JOIN contacts AS c ON c.owner_id = actor.user_id AND c.target_id = u.id
+        {AVATAR_OF_CONTACT}
+        LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
+        {HIDDEN_JOIN}
+        ORDER BY me.last_at DESC, me.conversation_id DESC
+        """,
+        ConversationRow,
+        writes=False,
+    )
+
+
+_PAGE = _page(
+    "conversations.page",
+    "c.last_seq > 0 AND (c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)",
+)
+_ONE = _page("conversations.one", "x.target_id = :target")
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    user_id: int
+    target_id: int | None
+
+
+# Whoever comes second waits for the first one's commit, and then finds its rows.
+_OPEN = Statement(
+    "conversations.open_direct",
+    """
+    WITH {actor},
+    target AS (
+        SELECT u.id FROM actor JOIN users AS u ON u.id = :target AND u.id <> actor.user_id
+            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+    ),
+    made AS (
+        INSERT INTO conversations (kind, low_id, high_id, last_at)
+        SELECT 'direct', least(actor.user_id, target.id), greatest(actor.user_id, target.id), :now FROM actor, target
+        ON CONFLICT (low_id, high_id) DO NOTHING RETURNING id
+    ),
+    joined AS (
+        INSERT INTO members (conversation_id, user_id, target_id)
+        SELECT made.id, pair.user_id, pair.target_id FROM made, actor, target, LATERAL (
+            VALUES (actor.user_id, target.id), (target.id, actor.user_id)
+        ) AS pair (user_id, target_id)
+    )
+    SELECT {actor_columns}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON true
+    """,
+    _Opened,
+    writes=True,
+)
+
+
+class ChangedRow(msgspec.Struct, frozen=True):
+    """`refused`: the shared setting would change, and the caller may not write here. `others` learn of its change."""
+
+    user_id: int
+    conversation_id: int
+    refused: bool
+    others: list[int]
+
+
+# A NULL flag leaves its column; `set_…` says that a column which may be NULL is given. `own` waits for `shared`: parts
+# that nobody reads run last first, and who locks a membership before its conversation gets in the way of a message.
+_CHANGE = Statement(
+    "conversations.change",
+    f"""
+    WITH {{actor}},
+    {TARGET},
+    place AS (
+        SELECT m.conversation_id AS id, :set_expire_after::bool AND c.expire_after IS DISTINCT FROM :expire_after::int
+            AS shares
+        FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
+            JOIN conversations AS c ON c.id = m.conversation_id
+    ),
+    shared AS (
+        UPDATE conversations AS c SET expire_after = :expire_after::int FROM place, target
+        WHERE c.id = place.id AND place.shares AND target.allowed RETURNING c.id
+    ),
+    own AS (
+        UPDATE members AS m SET
+            muted_until = CASE WHEN :set_muted_until::bool THEN :muted_until::timestamptz ELSE m.muted_until END,
+            pinned = coalesce(:pinned::bool, m.pinned), archived = coalesce(:archived::bool, m.archived)
+        FROM place, actor, (SELECT count(*) FROM shared) AS shared_first
+        WHERE m.conversation_id = place.id AND m.user_id = actor.user_id
+    )
+    SELECT {{actor_columns}}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id,
+        place.id AS conversation_id, place.shares AND target.allowed IS NOT TRUE AS refused,
+        ARRAY(SELECT o.user_id FROM members AS o
+            WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id AND place.shares) AS others
+    FROM actor LEFT JOIN place ON true LEFT JOIN target ON true
+    """,
+    ChangedRow,
+    writes=True,
+)
+
+
+class ReceiptRow(msgspec.Struct, frozen=True):
+    """Where the caller stands now; `moved` says whether that is new. `others` are those who may learn of it."""
+
+    user_id: int
+    last_seq: int
+    moved: bool
+    read_seq: int
+    delivered_seq: int
+    others: list[int]
+
+
+# Only ever forward: the guard is in WHERE. In a 1:1 a receipt goes to a mutual contact alone.
+_RECEIPT = Statement(
+    "conversations.receipt",
+    """
+    WITH {actor},
+    place AS (
+        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, c.last_seq, c.kind
+        FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
+            JOIN conversations AS c ON c.id = m.conversation_id
+    ),
+    moved AS (
+        UPDATE members AS m SET read_seq = greatest(m.read_seq, :read::bigint),
+            delivered_seq = greatest(m.delivered_seq, :delivered::bigint, :read::bigint)
+        FROM place, actor
+        WHERE m.conversation_id = place.id AND m.user_id = actor.user_id
+            AND greatest(:read::bigint, :delivered::bigint) <= place.last_seq
+            AND (m.read_seq < :read OR m.delivered_seq < greatest(:delivered::bigint, :read::bigint))
+        RETURNING m.read_seq, m.delivered_seq
+    )
+    SELECT {actor_columns}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
+        moved.read_seq IS NOT NULL AS moved, coalesce(moved.read_seq, place.read_seq) AS read_seq,
+        coalesce(moved.delivered_seq, place.delivered_seq) AS delivered_seq,
+        ARRAY(SELECT o.user_id FROM members AS o WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id
+            AND (place.kind = 'group' OR EXISTS (SELECT FROM contacts AS c WHERE c.owner_id = actor.user_id
+                AND c.target_id = o.user_id AND c.state = 'mutual'))) AS others
+    FROM actor LEFT JOIN place ON true LEFT JOIN moved ON true
+    """,
+    ReceiptRow,
+    writes=True,
+)
+
+
+class ConversationRepository:
+    """Conversations of the caller, addressed by the peer on the other side."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def list_page(
+        self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
+    ) -> list[ConversationRow]:
+        """The caller's conversations, latest first; one round trip. One row without a conversation where none is."""
+        return await self._run.all(_PAGE, caller, before_at=before_at, before_id=before_id, limit=limit)
+
+    async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:
+        """One conversation, also one without messages."""
+        row = await self._run.first(_ONE, caller, target=target_id, limit=1)
+        return row if row and row.conversation_id is not None else None
+
+    async def open_direct(self, caller: Caller, target_id: int) -> bool:
+        """Make sure that there is a 1:1 with this user; False where there is no such user."""
+        row = await self._run.first(_OPEN, caller, target=target_id)
+        return row is not None and row.target_id is not None
+
+    async def change(self, caller: Caller, target_id: int, **settings: Any) -> ChangedRow | None:
+        """Write the caller's settings, and the shared one; None where there is no such conversation."""
+        return await self._run.first(_CHANGE, caller, target=target_id, **settings)
+
+    async def move_receipt(self, caller: Caller, target_id: int, *, read: int, delivered: int) -> ReceiptRow | None:
+        """Move the caller's receipts forward; None where there is no such conversation."""
+        return await self._run.first(_RECEIPT, caller, target=target_id, read=read, delivered=delivered)

@@ -1,0 +1,87 @@
+"""All that the server holds of one account, as PostgreSQL's own JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from messenger.statements import Runner, Statement
+
+PAGE = 1000
+
+
+class JsonRow(msgspec.Struct, frozen=True):
+    json: str
+
+
+class MessageJsonRow(msgspec.Struct, frozen=True):
+    conversation_id: int
+    seq: int
+    json: str
+
+
+def _part(name: str, columns: str, source: str) -> Statement[JsonRow]:
+    return Statement(
+        f"exports.{name}",
+        f"SELECT to_jsonb(x)::text AS json FROM (SELECT {columns} FROM {source}) AS x",
+        JsonRow,
+        writes=False,
+    )
+
+
+_PARTS: dict[str, Statement[JsonRow]] = {
+    "profile": _part(
+        "profile",
+        "u.id, username, name, about, status, status_text, avatar_key, last_activity, created_at, privacy_last_seen,"
+        " privacy_avatar, privacy_messages_from, privacy_calls_from, privacy_groups_from",
+        "users AS u WHERE u.id = :owner",
+    ),
+    "devices": _part(
+        "devices", "id, name, created_at, last_activity", "devices WHERE user_id = :owner ORDER BY created_at"
+    ),
+    "contacts": _part(
+        "contacts", "target_id, state, alias, message, since", "contacts WHERE owner_id = :owner ORDER BY target_id"
+    ),
+    "conversations": _part(
+        "conversations",
+        "target_id, c.kind, c.last_seq, read_seq, delivered_seq, muted_until, pinned, archived, c.expire_after",
+        "members AS m JOIN conversations AS c ON c.id = m.conversation_id WHERE m.user_id = :owner ORDER BY target_id",
+    ),
+    "secrets": _part(
+        "secrets",
+        "version, created_at, convert_from(envelope, 'UTF8')::jsonb AS envelope",
+        "secrets WHERE user_id = :owner ORDER BY version",
+    ),
+}
+
+PARTS = tuple(_PARTS)
+
+_MESSAGES = Statement(
+    "exports.messages",
+    f"""
+    SELECT m.conversation_id, m.seq, to_jsonb(x)::text AS json
+    FROM members AS me JOIN messages AS m ON m.conversation_id = me.conversation_id
+    CROSS JOIN LATERAL (
+        SELECT m.id, me.target_id, m.seq, m.sender_id, m.client_id, m.kind, m.body, m.reply_to, m.forwarded_from,
+            m.mentions, m.created_at, m.edited_at, m.deleted_at, m.expires_at
+    ) AS x
+    WHERE me.user_id = :owner AND (m.conversation_id, m.seq) > (:after_conversation::bigint, :after_seq::bigint)
+    ORDER BY m.conversation_id, m.seq LIMIT {PAGE}
+    """,
+    MessageJsonRow,
+    writes=False,
+)
+
+
+class ExportRepository:
+    """Reads an account, a part at a time."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def part(self, name: str, owner_id: int) -> list[str]:
+        """All rows of one part."""
+        return [row.json for row in await self._run.all(_PARTS[name], owner=owner_id)]
+
+    async def messages(self, owner_id: int, after: tuple[int, int]) -> list[MessageJsonRow]:
+        """The next page of messages of all conversations, after a conversation and a place in it."""
+        return await self._run.all(_MESSAGES, owner=owner_id, after_conversation=after[0], after_seq=after[1])

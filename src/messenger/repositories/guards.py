@@ -1,0 +1,117 @@
+"""What protects the others: remembered answers and rate limits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from messenger.errors import IdempotencyKeyReused
+from messenger.statements import Runner, Statement
+
+KEPT_FOR = timedelta(hours=24)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    fingerprint: bytes
+    answer: bytes | None
+
+
+# A concurrent twin waits here for the first one's commit. A key older than a day is as good as new.
+_CLAIM = Statement(
+    "idempotency.claim",
+    """
+    INSERT INTO idempotency_keys (scope, key, fingerprint, created_at) VALUES (:scope, :key, :fingerprint, :now)
+    ON CONFLICT (scope, key) DO UPDATE
+        SET fingerprint = excluded.fingerprint, answer = NULL, created_at = excluded.created_at
+        WHERE idempotency_keys.created_at < :expired
+    RETURNING fingerprint, answer
+    """,
+    _Answer,
+    writes=True,
+)
+
+_FIND = Statement(
+    "idempotency.find",
+    "SELECT fingerprint, answer FROM idempotency_keys WHERE scope = :scope AND key = :key",
+    _Answer,
+    writes=False,
+)
+
+_KEEP: Statement[Any] = Statement(
+    "idempotency.keep",
+    "UPDATE idempotency_keys SET answer = :answer WHERE scope = :scope AND key = :key",
+    writes=True,
+)
+
+
+class IdempotencyRepository:
+    """Answers of creating requests, for 24 hours, written in the transaction of what they answer."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def claim(self, scope: str, key: str, fingerprint: bytes) -> bytes | None:
+        """None: do the work. Otherwise the answer it had. Raises `IdempotencyKeyReused` for another body."""
+        expired = self._run.now - KEPT_FOR
+        if await self._run.first(_CLAIM, scope=scope, key=key, fingerprint=fingerprint, expired=expired):
+            return None
+        earlier = await self._run.first(_FIND, scope=scope, key=key)
+        if earlier is None or earlier.answer is None:
+            return None
+        if earlier.fingerprint != fingerprint:
+            raise IdempotencyKeyReused
+        return earlier.answer
+
+    async def keep(self, scope: str, key: str, answer: bytes) -> None:
+        """Remember the answer; it is there exactly if what it answers is."""
+        await self._run.execute(_KEEP, scope=scope, key=key, answer=answer)
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    tokens: float
+
+
+class _Seconds(msgspec.Struct, frozen=True):
+    seconds: float
+
+
+_FILLED = """least(:capacity::float, b.tokens + :rate::float
+    * greatest(0, extract(epoch FROM :now::timestamptz - b.updated_at))::float)"""
+
+# No row comes back where the bucket has too little; it is left as it was, and goes on filling.
+_TAKE = Statement(
+    "limits.take",
+    f"""
+    INSERT INTO rate_buckets AS b (key, tokens, updated_at)
+    VALUES (:key, :capacity::float - :cost::float, :now)
+    ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - :cost::float, updated_at = greatest(b.updated_at, :now)
+        WHERE {_FILLED} >= :cost::float
+    RETURNING tokens
+    """,
+    _Tokens,
+    writes=True,
+)
+
+_WAIT = Statement(
+    "limits.wait",
+    f"SELECT (:cost::float - {_FILLED}) / :rate::float AS seconds FROM rate_buckets AS b WHERE b.key = :key",
+    _Seconds,
+    writes=False,
+)
+
+
+class LimitRepository:
+    """Token buckets, shared by all workers."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def take(self, key: str, *, capacity: float, rate: float, cost: float = 1.0) -> float:
+        """Take `cost` tokens of a bucket that fills with `rate` a second; the seconds to wait where it has too few."""
+        values = {"key": key, "capacity": capacity, "rate": rate, "cost": cost}
+        if await self._run.first(_TAKE, **values):
+            return 0.0
+        wait = await self._run.first(_WAIT, **values)
+        return max(wait.seconds, 0.001) if wait else 0.0

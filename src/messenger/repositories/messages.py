@@ -1,0 +1,249 @@
+"""Messages: sending is one statement, and so is a page of history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.repositories._fragments import HIDDEN_JOIN, MESSAGE_COLUMNS, TARGET, MessageRow
+from messenger.statements import Runner, Statement
+
+MAX_SEQ = 2**62
+
+
+class SentRow(msgspec.Struct, frozen=True):
+    """What became of a message: `outcome`, and what the database decided where it was `sent`."""
+
+    outcome: str
+    sender_id: int
+    sender_device_id: UUID
+    earlier_id: UUID | None
+    earlier_fingerprint: bytes | None
+    seq: int | None
+    created_at: datetime | None
+    expires_at: datetime | None
+    told: list[int]
+    positions: list[int]
+
+
+# One statement: who asks, may they, was it sent already, the next number of the conversation, the message, the
+# sender's own receipt, and an event for each member. The conversation's row is locked first, then the sender's own
+# membership (which a receipt locks too, so that `held` reads what `read` returns), then the streams by ascending user;
+# the sequence grows only if the message is written. A concurrent repetition violates
+# uq_messages_sender_id, undoes all of it, and finds the first one when it runs again.
+_SEND = Statement(
+    "messages.send",
+    f"""
+    WITH {{actor}},
+    {TARGET},
+    earlier AS (
+        SELECT m.id, m.fingerprint FROM actor JOIN messages AS m
+            ON m.sender_id = actor.user_id AND m.client_id = :client_id
+    ),
+    place AS (
+        SELECT m.conversation_id AS id, :reply_to::uuid IS NULL OR EXISTS (
+            SELECT FROM messages AS r WHERE r.id = :reply_to AND r.conversation_id = m.conversation_id
+        ) AS reply_fits
+        FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
+    ),
+    taken AS (
+        UPDATE conversations AS c SET last_seq = c.last_seq + 1, last_at = greatest(c.last_at, :now)
+        FROM place, target
+        WHERE c.id = place.id AND target.allowed AND place.reply_fits AND NOT EXISTS (SELECT FROM earlier)
+        RETURNING c.id, c.last_seq, c.last_at, c.last_at + c.expire_after * interval '1 second' AS expires_at
+    ),
+    message AS (
+        INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
+            reply_to, forwarded_from, mentions, created_at, expires_at)
+        SELECT :id::uuid, taken.id, taken.last_seq, actor.user_id, actor.device_id, :client_id, :fingerprint::bytea,
+            :kind::text, :body::text, :reply_to, :forwarded_from::uuid, :mentions::bigint[], taken.last_at,
+            taken.expires_at
+        FROM taken, actor
+    ),
+    read AS (
+        UPDATE members AS m SET read_seq = taken.last_seq, delivered_seq = taken.last_seq FROM taken, actor
+        WHERE m.conversation_id = taken.id AND m.user_id = actor.user_id RETURNING m.conversation_id AS id
+    ),
+    held AS (
+        SELECT s.user_id FROM read JOIN members AS m ON m.conversation_id = read.id
+            JOIN streams AS s ON s.user_id = m.user_id
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s
+    ),
+    moved AS (
+        UPDATE streams AS s SET position = s.position + 1 FROM held WHERE s.user_id = held.user_id
+        RETURNING s.user_id, s.position
+    ),
+    told AS (
+        INSERT INTO events (user_id, position, name, subject, at)
+        SELECT moved.user_id, moved.position, 'message.created', :id::uuid, :now FROM moved
+    )
+    SELECT {{actor_columns}},
+        CASE WHEN earlier.id IS NOT NULL THEN 'repeated' WHEN target.id IS NULL THEN 'unknown'
+            WHEN NOT target.allowed THEN 'forbidden' WHEN place.id IS NULL THEN 'unopened'
+            WHEN NOT place.reply_fits THEN 'misplaced' ELSE 'sent' END AS outcome,
+        actor.user_id AS sender_id, actor.device_id AS sender_device_id,
+        earlier.id AS earlier_id, earlier.fingerprint AS earlier_fingerprint,
+        taken.last_seq AS seq, taken.last_at AS created_at, taken.expires_at,
+        ARRAY(SELECT user_id FROM moved ORDER BY user_id) AS told,
+        ARRAY(SELECT position FROM moved ORDER BY user_id) AS positions
+    FROM actor LEFT JOIN target ON true LEFT JOIN earlier ON true LEFT JOIN place ON true LEFT JOIN taken ON true
+    """,
+    SentRow,
+    writes=True,
+)
+
+
+class HistoryRow(msgspec.Struct, frozen=True):
+    """`last_seq` of the conversation with each message; the message's columns are NULL where there is none."""
+
+    last_seq: int
+    id: UUID | None
+    client_id: str
+    target_id: int
+    sender_id: int
+    sender_device_id: UUID
+    seq: int
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+    created_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    expires_at: datetime | None
+
+
+def _history(name: str, order: str) -> Statement[HistoryRow]:
+    return Statement(
+        name,
+        f"""
+        WITH {{actor}},
+        place AS (
+            SELECT me.conversation_id, me.target_id, c.last_seq
+            FROM actor JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = :target
+                JOIN conversations AS c ON c.id = me.conversation_id
+        )
+        SELECT {{actor_columns}}, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
+            WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
+                AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
+            {MESSAGE_COLUMNS.replace("me.target_id", "place.target_id")}
+        FROM actor LEFT JOIN place ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM messages AS x
+            WHERE x.conversation_id = place.conversation_id AND x.seq < :before AND x.seq > :after
+            ORDER BY x.seq {order} LIMIT :limit
+        ) AS m ON true
+        {HIDDEN_JOIN}
+        ORDER BY m.seq
+        """,
+        HistoryRow,
+        writes=False,
+    )
+
+
+_HISTORY_BEFORE = _history("messages.history_before", "DESC")
+_HISTORY_AFTER = _history("messages.history_after", "ASC")
+
+_GET = Statement(
+    "messages.get",
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, {MESSAGE_COLUMNS}
+    FROM actor LEFT JOIN (
+        messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
+    ) ON m.id = :id AND me.user_id = actor.user_id
+    {HIDDEN_JOIN}
+    """,
+    MessageRow,
+    writes=False,
+)
+
+
+class LockedMessage(msgspec.Struct, frozen=True):
+    """Who takes part in a message's conversation, and whether one of them has blocked its sender."""
+
+    members: list[int]
+    sender_blocked: bool
+
+
+_LOCK = Statement(
+    "messages.lock",
+    """
+    SELECT ARRAY(SELECT me.user_id FROM members AS me WHERE me.conversation_id = m.conversation_id) AS members,
+        EXISTS (
+            SELECT FROM conversations AS d JOIN members AS o ON o.conversation_id = d.id
+                JOIN contacts AS c ON c.owner_id = o.user_id AND c.target_id = m.sender_id AND c.state = 'blocked'
+            WHERE d.id = m.conversation_id AND d.kind = 'direct'
+        ) AS sender_blocked
+    FROM messages AS m WHERE m.id = :id FOR NO KEY UPDATE OF m
+    """,
+    LockedMessage,
+    writes=True,
+)
+
+_EDIT: Statement[Any] = Statement(
+    "messages.edit",
+    "UPDATE messages SET body = :body, edited_at = :now WHERE id = :id AND deleted_at IS NULL",
+    writes=True,
+)
+
+# A message that is gone keeps its place and its author, and nothing of what it said.
+_ERASE: Statement[Any] = Statement(
+    "messages.erase",
+    "UPDATE messages SET body = NULL, mentions = '{}', deleted_at = :now WHERE id = :id AND deleted_at IS NULL",
+    writes=True,
+)
+
+_HIDE: Statement[Any] = Statement(
+    "messages.hide",
+    "INSERT INTO hidden_messages (user_id, message_id, at) VALUES (:owner, :id, :now) ON CONFLICT DO NOTHING",
+    writes=True,
+)
+
+
+class MessageRepository:
+    """Messages of conversations that the caller takes part in."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def send(self, caller: Caller, **values: Any) -> SentRow:
+        """Write a message with all that follows from it, or say why not; one round trip."""
+        row = await self._run.first(_SEND, caller, **values)
+        assert row is not None
+        return row
+
+    async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
+        """The last messages below `before`, ascending; no row at all where there is no such peer."""
+        return await self._run.all(_HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit)
+
+    async def list_after(self, caller: Caller, target_id: int, *, after: int, limit: int) -> list[HistoryRow]:
+        """The first messages above `after`, ascending; no row at all where there is no such peer."""
+        return await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit)
+
+    async def find(self, caller: Caller, message_id: UUID) -> MessageRow | None:
+        """One message as the caller sees it; None where the caller takes no part in its conversation."""
+        return await self._run.first(_GET, caller, id=message_id)
+
+    async def lock(self, message_id: UUID) -> LockedMessage:
+        """Lock a message that was found before; messages are never removed."""
+        row = await self._run.first(_LOCK, id=message_id)
+        assert row is not None
+        return row
+
+    async def edit(self, message_id: UUID, body: str) -> bool:
+        """Replace the text; False when the message is gone."""
+        return await self._run.execute(_EDIT, id=message_id, body=body) == 1
+
+    async def erase(self, message_id: UUID) -> bool:
+        """Empty the message for everyone; False when it was so already."""
+        return await self._run.execute(_ERASE, id=message_id) == 1
+
+    async def hide(self, user_id: int, message_id: UUID) -> bool:
+        """Hide it from one user; False when it was so already."""
+        return await self._run.execute(_HIDE, owner=user_id, id=message_id) == 1

@@ -1,0 +1,74 @@
+"""The safe's versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from messenger.actor import Actor, Caller
+from messenger.errors import Unauthenticated
+from messenger.statements import Runner, Statement
+
+KEPT_VERSIONS = 10
+
+
+class SecretRow(msgspec.Struct, frozen=True):
+    version: int
+    envelope: bytes
+    created_at: datetime
+
+    def __repr__(self) -> str:
+        """Without the envelope, which no log may hold."""
+        return f"SecretRow(version={self.version})"
+
+
+_CURRENT = Statement(
+    "secrets.current",
+    """
+    WITH {actor}
+    SELECT {actor_columns}, s.version, s.envelope, s.created_at
+    FROM actor LEFT JOIN LATERAL (
+        SELECT * FROM secrets AS x WHERE x.user_id = actor.user_id ORDER BY x.version DESC LIMIT 1
+    ) AS s ON true
+    """,
+    SecretRow,
+    writes=False,
+)
+
+# The device's row is held against an erasure of the account, which would otherwise leave this envelope behind.
+# Two that write the same next version at once: the second violates pk_secrets and runs again, against the new current.
+_APPEND: Statement[Any] = Statement(
+    "secrets.append",
+    """
+    WITH old AS (DELETE FROM secrets WHERE user_id = :owner AND version <= :version::int - :kept::int)
+    INSERT INTO secrets (user_id, version, envelope, created_at)
+    SELECT d.user_id, :version, :envelope::bytea, :now FROM devices AS d WHERE d.id = :device FOR KEY SHARE
+    """,
+    writes=True,
+)
+
+
+class SecretRepository:
+    """Envelopes that the server can't open."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def current(self, caller: Caller) -> SecretRow | None:
+        """The caller's newest version."""
+        return await self._run.first(_CURRENT, caller)
+
+    async def append(self, actor: Actor, *, version: int, envelope: bytes) -> None:
+        """Write the next version; the oldest above ten go. Raises `Unauthenticated` where the device has just gone."""
+        written = await self._run.execute(
+            _APPEND,
+            owner=actor.user_id,
+            device=actor.device_id,
+            version=version,
+            envelope=envelope,
+            kept=KEPT_VERSIONS,
+        )
+        if written == 0:
+            raise Unauthenticated

@@ -1,0 +1,61 @@
+"""Sweeps: what has had its time goes, a bounded number of rows at a pass."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from messenger.repositories.guards import KEPT_FOR
+from messenger.statements import Runner, Statement
+
+BATCH = 1000
+EVENTS_KEPT_FOR = timedelta(days=30)
+BUCKETS_KEPT_FOR = timedelta(days=2)
+
+
+def _sweep(name: str, table: str, condition: str, key: str, action: str | None = None) -> Statement[Any]:
+    # Several workers sweep at once: SKIP LOCKED keeps them from waiting for each other.
+    batch = f"SELECT {key.strip('()')} FROM {table} WHERE {condition} LIMIT {BATCH} FOR UPDATE SKIP LOCKED"
+    return Statement(f"sweeps.{name}", f"{action or f'DELETE FROM {table}'} WHERE {key} IN ({batch})", writes=True)
+
+
+_SWEEPS: dict[str, Statement[Any]] = {
+    "idempotency_keys": _sweep("idempotency_keys", "idempotency_keys", "created_at < :day_ago", "(scope, key)"),
+    "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key"),
+    "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash"),
+    "idle_devices": _sweep(
+        "idle_devices",
+        "devices",
+        "access_expires_at < :now AND NOT EXISTS"
+        " (SELECT FROM refresh_tokens AS r WHERE r.device_id = devices.id AND r.used_at IS NULL)",
+        "id",
+    ),
+    "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
+    "expired_messages": _sweep(
+        "expired_messages",
+        "messages",
+        "expires_at < :now AND deleted_at IS NULL",
+        "id",
+        "UPDATE messages SET body = NULL, mentions = '{}', deleted_at = expires_at",
+    ),
+}
+
+SWEEPS = tuple(_SWEEPS)
+
+
+class SweepRepository:
+    """Bounded clean-up."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def sweep(self, name: str) -> int:
+        """One pass of one sweep; how many rows went."""
+        now = self._run.now
+        times = {
+            "day_ago": now - KEPT_FOR,
+            "buckets_before": now - BUCKETS_KEPT_FOR,
+            "events_before": now - EVENTS_KEPT_FOR,
+        }
+        statement = _SWEEPS[name]
+        return await self._run.execute(statement, **times)

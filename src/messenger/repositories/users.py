@@ -1,0 +1,314 @@
+"""Users: the profile, its look-ups, credentials, erasure; hot statements all."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Actor, Caller
+from messenger.errors import Unauthenticated
+from messenger.repositories._fragments import AVATAR_COLUMNS
+from messenger.statements import Runner, Statement
+
+
+class ProfileRow(msgspec.Struct, frozen=True):
+    id: int
+    username: str
+    name: str
+    about: str
+    status: str
+    status_text: str
+    last_activity: datetime
+    created_at: datetime
+    privacy_last_seen: str
+    privacy_avatar: str
+    privacy_messages_from: str
+    privacy_calls_from: str
+    privacy_groups_from: str
+    version: int
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+_PROFILE_COLUMNS = f"""
+    u.id, u.username, u.name, u.about, u.status, u.status_text,
+    CASE WHEN actor.stale THEN greatest(u.last_activity, :now) ELSE u.last_activity END AS last_activity,
+    u.created_at, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
+    u.privacy_groups_from, u.version, {AVATAR_COLUMNS}
+"""
+
+_PROFILE = Statement(
+    "users.profile",
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
+    FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
+    """,
+    ProfileRow,
+    writes=False,
+)
+
+# A NULL parameter leaves its column as it is; none of these columns can become NULL. Who waited here for an erasure
+# finds no row: the caller was looked up before the wait, `deleted_at` is looked at after it.
+_CHANGE = Statement(
+    "users.change_profile",
+    f"""
+    WITH {{actor}}, u AS (
+        UPDATE users AS old SET
+            name = coalesce(:name::text, old.name),
+            about = coalesce(:about::text, old.about),
+            status = coalesce(:status::text, old.status),
+            status_text = coalesce(:status_text::text, old.status_text),
+            invisible_since = CASE WHEN coalesce(:status::text, old.status) = 'invisible'
+                THEN coalesce(old.invisible_since, old.last_activity) END,
+            username = coalesce(:username::text, old.username),
+            username_key = coalesce(:username_key::text, old.username_key),
+            privacy_last_seen = coalesce(:privacy_last_seen::text, old.privacy_last_seen),
+            privacy_avatar = coalesce(:privacy_avatar::text, old.privacy_avatar),
+            privacy_messages_from = coalesce(:privacy_messages_from::text, old.privacy_messages_from),
+            privacy_calls_from = coalesce(:privacy_calls_from::text, old.privacy_calls_from),
+            privacy_groups_from = coalesce(:privacy_groups_from::text, old.privacy_groups_from),
+            version = old.version + :changes::int
+        FROM actor WHERE old.id = actor.user_id AND old.deleted_at IS NULL
+            AND (:expected::int[] IS NULL OR old.version = ANY (:expected))
+        RETURNING old.*
+    )
+    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
+    FROM actor LEFT JOIN u ON true LEFT JOIN avatars AS a ON a.key = u.avatar_key
+    """,
+    ProfileRow,
+    writes=True,
+)
+
+
+class PersonRow(msgspec.Struct, frozen=True):
+    """Another user, and how the two stand to each other."""
+
+    id: int
+    username: str | None
+    name: str
+    about: str
+    status: str
+    status_text: str
+    invisible_since: datetime | None
+    last_activity: datetime
+    privacy_last_seen: str
+    privacy_avatar: str
+    mine: str | None
+    theirs: str | None
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+def _person(name: str, condition: str) -> Statement[PersonRow]:
+    return Statement(
+        name,
+        f"""
+        WITH {{actor}}
+        SELECT {{actor_columns}}, u.id, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since,
+            u.last_activity, u.privacy_last_seen, u.privacy_avatar, mine.state AS mine, theirs.state AS theirs,
+            {AVATAR_COLUMNS}
+        FROM actor
+        LEFT JOIN users AS u ON {condition} AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+        LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
+        LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
+        LEFT JOIN avatars AS a ON a.key = u.avatar_key
+        """,
+        PersonRow,
+        writes=False,
+    )
+
+
+_PERSON_BY_ID = _person("users.person_by_id", "u.id = :target_id")
+_PERSON_BY_NAME = _person("users.person_by_name", "u.username_key = :username_key")
+
+
+class CredentialsRow(msgspec.Struct, frozen=True):
+    id: int
+    username: str
+    name: str
+    password_hash: str
+
+
+_CREDENTIALS = Statement(
+    "users.credentials",
+    """
+    SELECT id, username, name, password_hash FROM users
+    WHERE (username_key = :username_key OR id = :number)
+        AND deleted_at IS NULL AND disabled_at IS NULL AND password_hash IS NOT NULL
+    """,
+    CredentialsRow,
+    writes=False,
+)
+
+
+class _Created(msgspec.Struct, frozen=True):
+    id: int
+
+
+# The number is taken in the statement that uses it: the first candidate that nobody ever had.
+_CREATE = Statement(
+    "users.create",
+    """
+    WITH peer AS (
+        INSERT INTO peers (id, kind)
+        SELECT c.id, 'user' FROM unnest(:candidates::bigint[]) WITH ORDINALITY AS c (id, n)
+        WHERE NOT EXISTS (SELECT FROM peers AS p WHERE p.id = c.id) ORDER BY c.n LIMIT 1
+        ON CONFLICT DO NOTHING RETURNING id
+    ),
+    made AS (
+        INSERT INTO users (id, username, username_key, name, password_hash, last_activity, created_at)
+        SELECT id, :username, :username_key, :name, :password_hash, :now, :now FROM peer RETURNING id
+    ),
+    stream AS (INSERT INTO streams (user_id) SELECT id FROM made)
+    SELECT id FROM made
+    """,
+    _Created,
+    writes=True,
+)
+
+_REPLACE_PASSWORD: Statement[Any] = Statement(
+    "users.replace_password",
+    "UPDATE users SET password_hash = :new WHERE id = :id AND password_hash = :old",
+    writes=True,
+)
+
+
+class IdentityRow(msgspec.Struct, frozen=True):
+    user_id: int
+    device_id: UUID
+    username: str
+    name: str
+    password_hash: str | None
+
+
+_IDENTITY = Statement(
+    "users.identity",
+    """
+    WITH {actor}
+    SELECT {actor_columns}, u.id AS user_id, actor.device_id, u.username, u.name, u.password_hash
+    FROM actor JOIN users AS u ON u.id = actor.user_id
+    """,
+    IdentityRow,
+    writes=False,
+)
+
+# What others hold stays, and its author is a user without a name; the number stays taken. The devices go first: a safe
+# that is being written holds its device, and then wants the user's row.
+_ERASE: Statement[Any] = Statement(
+    "users.erase",
+    """
+    WITH signed_out AS (DELETE FROM devices WHERE user_id = :id RETURNING id)
+    UPDATE users SET username = NULL, username_key = NULL, name = 'Deleted account', about = '', status = 'online',
+        status_text = '', invisible_since = NULL, avatar_key = NULL, password_hash = NULL, deleted_at = :now,
+        privacy_last_seen = 'nobody', version = version + 1
+    WHERE id = :id AND deleted_at IS NULL AND (SELECT count(*) FROM signed_out) >= 0
+    """,
+    writes=True,
+)
+
+
+class _Acquaintance(msgspec.Struct, frozen=True):
+    id: int
+
+
+# Apart from the above, which may have waited for who was writing here: a statement sees what was there before it began.
+_FORGET = Statement(
+    "users.forget",
+    """
+    WITH forgotten AS (DELETE FROM contacts WHERE owner_id = :id OR target_id = :id RETURNING owner_id),
+    emptied AS (DELETE FROM secrets WHERE user_id = :id),
+    unhidden AS (DELETE FROM hidden_messages WHERE user_id = :id),
+    untold AS (DELETE FROM events WHERE user_id = :id)
+    SELECT owner_id AS id FROM forgotten WHERE owner_id <> :id
+    """,
+    _Acquaintance,
+    writes=True,
+)
+
+
+class UserRepository:
+    """The account itself, and what it shows to others."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def profile(self, caller: Caller) -> ProfileRow:
+        """The caller's own profile; one round trip, the look-up of the caller included."""
+        row = await self._run.first(_PROFILE, caller)
+        if row is None:
+            raise Unauthenticated
+        return row
+
+    async def change_profile(
+        self, caller: Caller, *, expected: list[int] | None, **changes: str | None
+    ) -> ProfileRow | None:
+        """Write what is not None; None when the version is none of the `expected`. Raises `UsernameTaken`."""
+        # A patch that gives nothing leaves the version, and with it everybody's entity tags.
+        given = int(any(value is not None for value in changes.values()))
+        return await self._run.first(_CHANGE, caller, expected=expected, changes=given, **changes)
+
+    async def find_person(
+        self, caller: Caller, *, target_id: int | None = None, username_key: str | None = None
+    ) -> PersonRow | None:
+        """Another user by number or by name, with both edges between the two."""
+        if target_id is not None:
+            return await self._run.first(_PERSON_BY_ID, caller, target_id=target_id)
+        return await self._run.first(_PERSON_BY_NAME, caller, username_key=username_key)
+
+    async def find_credentials(self, *, username_key: str | None, number: int | None) -> CredentialsRow | None:
+        """Whose login this is, if it may sign in."""
+        return await self._run.first(_CREDENTIALS, username_key=username_key, number=number)
+
+    async def create(
+        self, *, candidates: list[int], username: str, username_key: str, name: str, password_hash: str
+    ) -> int | None:
+        """A new account under the first free of the numbers; None when all were taken. Raises `UsernameTaken`."""
+        row = await self._run.first(
+            _CREATE,
+            candidates=candidates,
+            username=username,
+            username_key=username_key,
+            name=name,
+            password_hash=password_hash,
+        )
+        return row.id if row else None
+
+    async def replace_password(self, user_id: int, *, old: str, new: str) -> bool:
+        """Compare and set the password's hash; False when it was changed in the meantime."""
+        return await self._run.execute(_REPLACE_PASSWORD, id=user_id, old=old, new=new) == 1
+
+    async def identity(self, caller: Caller) -> IdentityRow:
+        """Who the caller is, with the stored hash for a password that is asked for again."""
+        row = await self._run.first(_IDENTITY, caller)
+        if row is None:
+            raise Unauthenticated
+        return row
+
+    async def erase(self, user_id: int) -> list[int]:
+        """Take away all that is the account's alone; whose lists held it."""
+        await self._run.execute(_ERASE, id=user_id)
+        return [row.id for row in await self._run.all(_FORGET, id=user_id)]
+
+
+_AUTHENTICATE = Statement(
+    "users.authenticate",
+    "WITH {actor} SELECT {actor_columns}, actor.user_id, actor.device_id FROM actor",
+    Actor,
+    writes=False,
+)
+
+
+async def authenticate(run: Runner, caller: Caller) -> Actor:
+    """The caller's account and device, in a statement of its own: for use cases of several statements."""
+    actor = await run.first(_AUTHENTICATE, caller)
+    if actor is None:
+        raise Unauthenticated
+    return actor

@@ -1,0 +1,207 @@
+"""Hot statements: declared once with a name, compiled to asyncpg's form at import, run by one small facility.
+
+A statement that begins with the `{actor}` common table expression looks its caller up itself, so that authentication
+costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+import msgspec
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
+from sqlalchemy.sql import ClauseElement
+
+from messenger.actor import Actor, Bearer, Caller
+from messenger.database import translate
+from messenger.errors import Unauthenticated
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+_BY_TOKEN = """actor AS (
+    SELECT d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    FROM devices AS d WHERE d.access_hash = :token_hash AND d.access_expires_at > :now
+)"""
+_BY_DEVICE = """actor AS (
+    SELECT d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    FROM devices AS d WHERE d.id = :device_id AND d.user_id = :user_id
+)"""
+_ACTOR_COLUMNS = "actor.user_id AS actor_user_id, actor.device_id AS actor_device_id, actor.stale AS actor_stale"
+_ACTOR_WIDTH = 3
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)(?!\w|::)|(?<![:\w]):([a-z_]+)(?=::)")
+# In a SELECT list PostgreSQL takes a parameter for text; those that every statement has say what they are.
+_TYPES = {"now": "::timestamptz", "stale_before": "::timestamptz", "user_id": "::bigint", "device_id": "::uuid"}
+
+
+class _Compiled(msgspec.Struct, frozen=True):
+    """SQL with `$1 …`, and the names of the values that go there."""
+
+    sql: str
+    parameters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> _Compiled:
+        names: list[str] = []
+
+        def number(match: re.Match[str]) -> str:
+            bare, cast = match[1], match[2]
+            name = bare or cast
+            if name not in names:
+                names.append(name)
+            return f"${names.index(name) + 1}{_TYPES.get(bare, '') if bare else ''}"
+
+        return cls(_PARAMETER.sub(number, text), tuple(names))
+
+
+class Statement(Generic[Row]):
+    """One named SQL statement and the struct that its rows become, column by column in order.
+
+    `writes=False` promises that it changes nothing: a read-only unit of work runs no other.
+    """
+
+    def __init__(self, name: str, text: str | ClauseElement, row: type[Row] | None = None, *, writes: bool) -> None:
+        self.name = name
+        self.row = row
+        self.writes = writes
+        sql = text if isinstance(text, str) else _render(text)
+        self.authenticates = "{actor}" in sql
+        self._checked = row is None
+        filled = sql.replace("{actor_columns}", _ACTOR_COLUMNS)
+        self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN))
+        self._by_device = _Compiled.of(filled.replace("{actor}", _BY_DEVICE))
+        STATEMENTS[name] = self
+
+    def compiled_for(self, caller: Caller | None) -> _Compiled:
+        """The form for this kind of caller."""
+        return self._by_token if isinstance(caller, Bearer) else self._by_device
+
+    def build(self, record: Any, skip: int) -> Row:
+        """The row's struct. The first row ever seen is checked, name by name: order is all that ties the two."""
+        assert self.row is not None
+        if not self._checked:
+            columns = tuple(record.keys())[skip:]
+            if columns != self.row.__struct_fields__:
+                raise TypeError(f"statement {self.name}: columns {columns} are not {self.row.__struct_fields__}")
+            self._checked = True
+        return self.row(*tuple(record)[skip:])
+
+
+STATEMENTS: dict[str, Statement[Any]] = {}
+"""Every statement of the process by name; metrics and tests walk over it."""
+
+
+def _render(clause: ClauseElement) -> str:
+    """A Core expression as text with `:name` parameters, which `_Compiled` then numbers."""
+    compiled = clause.compile(dialect=dialect.dialect(paramstyle="named"))  # type: ignore[no-untyped-call]
+    return str(compiled)
+
+
+class Driver(Protocol):
+    """What is used of an asyncpg connection."""
+
+    async def fetchrow(self, query: str, *args: Any) -> Any: ...
+    async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
+    async def execute(self, query: str, *args: Any) -> str: ...
+
+
+class Observer(Protocol):
+    """Is told of each statement: its name, seconds taken, and whether it failed."""
+
+    def statement(self, name: str, seconds: float, failed: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class Instants:
+    """The request's time: the same in all of its statements."""
+
+    now: datetime
+    stale_before: datetime
+
+
+class Runner:
+    """Runs statements on one connection, on behalf of at most one actor."""
+
+    __slots__ = ("_driver", "_guard", "_instants", "_observer", "actor", "failed", "stale")
+
+    def __init__(self, driver: Driver, instants: Instants, observer: Observer, guard: Any) -> None:
+        self._driver = driver
+        self._instants = instants
+        self._observer = observer
+        self._guard = guard
+        self.actor: Actor | None = None
+        self.stale = False
+        self.failed = False
+
+    @property
+    def now(self) -> datetime:
+        return self._instants.now
+
+    async def first(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> Row | None:
+        """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
+        record = await self._fetch("fetchrow", statement, caller, values)
+        if not statement.authenticates:
+            return None if record is None else statement.build(record, 0)
+        if record is None:
+            raise Unauthenticated
+        self._seen(record)
+        return None if record[_ACTOR_WIDTH] is None else statement.build(record, _ACTOR_WIDTH)
+
+    async def all(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> list[Row]:
+        """All rows. Raises as `first` does."""
+        records = await self._fetch("fetch", statement, caller, values)
+        if not statement.authenticates:
+            return [statement.build(record, 0) for record in records]
+        if not records:
+            raise Unauthenticated
+        self._seen(records[0])
+        return [statement.build(record, _ACTOR_WIDTH) for record in records if record[_ACTOR_WIDTH] is not None]
+
+    async def execute(self, statement: Statement[Any], /, **values: Any) -> int:
+        """Run for the effect; how many rows it touched."""
+        tag: str = await self._fetch("execute", statement, None, values)
+        count = tag.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    def _seen(self, record: Any) -> None:
+        self.actor = Actor(record[0], record[1])
+        self.stale = self.stale or record[2]
+
+    async def _fetch(
+        self, how: str, statement: Statement[Any], caller: Caller | None, values: Mapping[str, Any]
+    ) -> Any:
+        self._guard(statement)
+        compiled = statement.compiled_for(caller)
+        given = self._given(caller, values)
+        started, failed = perf_counter(), True
+        try:
+            result = await getattr(self._driver, how)(compiled.sql, *(given[name] for name in compiled.parameters))
+            failed = False
+            return result
+        except Exception as error:
+            _raise_translated(error)
+        finally:
+            self.failed = self.failed or failed
+            self._observer.statement(statement.name, perf_counter() - started, failed)
+
+    def _given(self, caller: Caller | None, values: Mapping[str, Any]) -> dict[str, Any]:
+        given = {"now": self._instants.now, "stale_before": self._instants.stale_before, **values}
+        if isinstance(caller, Bearer):
+            given["token_hash"] = caller.token_hash
+        elif caller is not None:
+            given["user_id"], given["device_id"] = caller.user_id, caller.device_id
+        return given
+
+
+def _raise_translated(error: Exception) -> NoReturn:
+    translated = translate(error)
+    if translated is None:
+        # It will be logged, and PostgreSQL's DETAIL quotes the row: somebody's words.
+        if getattr(error, "detail", None):
+            error.detail = None  # type: ignore[attr-defined]
+        raise error
+    raise translated from error

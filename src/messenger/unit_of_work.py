@@ -1,0 +1,305 @@
+"""The unit of work: it alone owns a connection and a session, and no mapped object leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.util import greenlet_spawn
+
+from messenger.clock import Clock
+from messenger.database import TransientConflict, driver_of, translate
+from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
+from messenger.events import Event, WakeUp
+from messenger.repositories import Repositories
+from messenger.repositories.activity import touch
+from messenger.repositories.events import EventRepository
+from messenger.statements import Instants, Observer, Runner, Statement
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Mode = Literal["transaction", "command", "read"]
+"""`transaction`: BEGIN … COMMIT. `command`: one writing statement, which commits itself. `read`: none that writes."""
+
+ATTEMPTS = 4
+_CLEANUP_SECONDS = 2.0
+
+
+class NestedUnitOfWork(RuntimeError):
+    """A unit of work was opened inside another; a step that two use cases share takes the open one instead."""
+
+
+class Announcer(Protocol):
+    """Who is told, after the commit, that streams have news. It may lose hints: readers go by cursor."""
+
+    async def announce(self, news: list[WakeUp]) -> None: ...
+
+
+_current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=None)
+
+
+class UnitOfWork(Repositories):
+    """One connection, one transaction, one set of repositories; made by the factory alone."""
+
+    def __init__(self, factory: UnitOfWorkFactory, mode: Mode) -> None:
+        self._factory = factory
+        self._mode: Mode = mode
+        self._recorded: list[tuple[Event, tuple[int, ...]]] = []
+        self._news: list[WakeUp] = []
+        self._written = 0
+        self._session: AsyncSession | None = None
+        self._fairy: Any = None
+        self._driver: Any = None
+        self._transaction: Any = None
+
+    # --- what a service uses ---
+
+    def record(self, event: Event, audience: Iterable[int]) -> None:
+        """Tell these users' streams, with the commit; dropped with a rollback. Only inside a transaction."""
+        if self._mode != "transaction":
+            raise RuntimeError("events are recorded in a transaction, or by a command's own statement")
+        self._recorded.append((event, tuple(audience)))
+
+    def recorded(self, news: Iterable[WakeUp]) -> None:
+        """Events that a statement has written itself: announce them after the commit."""
+        self._news.extend(news)
+
+    async def flush(self) -> None:
+        """Send the mapped session's pending changes now. The caller says why in a comment."""
+        if self._session is not None:
+            await self._session.flush()
+
+    # --- what repositories use ---
+
+    @property
+    def session(self) -> AsyncSession:
+        """A session over this unit's own connection and transaction, opened at the first use by a mapped repository."""
+        if self._session is None:
+            if self._mode != "transaction":
+                raise RuntimeError("mapped repositories need a transaction")
+            engine = self._factory.engine
+            connection = Connection(engine.sync_engine, connection=self._fairy)
+            self._session = AsyncSession(bind=AsyncConnection(engine, connection), expire_on_commit=False)
+        return self._session
+
+    def _guard(self, statement: Statement[Any]) -> None:
+        if not statement.writes or self._mode == "transaction":
+            return
+        self._written += 1
+        if self._mode == "read":
+            raise RuntimeError(f"{statement.name} writes, and this unit of work is read-only")
+        if self._written > 1:
+            raise RuntimeError(f"{statement.name} is a second write in a command; use a transaction")
+
+    # --- its life ---
+
+    async def __aenter__(self) -> Self:
+        outer = _current.get()
+        if outer is not None and outer.is_open:
+            raise NestedUnitOfWork("a unit of work is open already; pass it on instead of opening another")
+        self._fairy = await self._factory.connect()
+        self._driver = driver_of(self._fairy)
+        self.run = Runner(self._driver, self._factory.instants(), self._factory.observer, self._guard)
+        _current.set(self)
+        if self._mode == "transaction":
+            try:
+                self._transaction = self._driver.transaction()
+                await self._transaction.start()
+            except BaseException as error:
+                await self._abandon()
+                raise _translated(error) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            away = isinstance(error, DatabaseUnavailable)
+            await self._abandon(stamp=isinstance(error, MessengerError) and not away, away=away)
+            translated = _translated(error)
+            if translated is not error:
+                raise translated from error
+            return
+        try:
+            await self._finish()
+        except BaseException as failure:
+            await self._abandon()
+            raise _translated(failure) from failure
+        self._release()
+        if self._news:
+            await self._announce()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a connection."""
+        return self._fairy is not None
+
+    async def _finish(self) -> None:
+        # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg passes it over.
+        if self._transaction is not None and self.run.failed:
+            raise RuntimeError("a statement failed in this transaction and was passed over; nothing can be committed")
+        if self._session is not None:
+            await self._session.commit()
+        if self._recorded:
+            self._news.extend(await EventRepository(self.run).append(self._recorded))
+        await self._stamp()
+        if self._transaction is not None:
+            await self._transaction.commit()
+
+    async def _stamp(self) -> None:
+        """Write the actor's last activity where it is out of date; whatever happens to that, the request goes on."""
+        if not self.run.stale or self.run.actor is None:
+            return
+        self.run.stale = False
+        point = _savepoint(self._driver, needed=self._driver.is_in_transaction())
+        try:
+            async with point:
+                await touch(self._driver, self.run.actor, self.run.now)
+        except Exception:
+            # A transaction that could not get back to its savepoint would be committed as nothing.
+            if not point.holds:
+                raise
+            logger.warning("an activity stamp failed", exc_info=True)
+
+    async def _abandon(self, *, stamp: bool = False, away: bool = False) -> None:
+        """Roll back and give the connection back, even while being cancelled; what is in doubt is thrown away."""
+        if away:
+            # A server that didn't answer a statement is not asked for a rollback: its client has waited long enough.
+            self._discard()
+            return
+        cleanup = asyncio.ensure_future(self._roll_back(stamp))
+        try:
+            await asyncio.shield(cleanup)
+        except asyncio.CancelledError:
+            await asyncio.wait([cleanup])
+            raise
+
+    async def _roll_back(self, stamp: bool) -> None:
+        try:
+            async with asyncio.timeout(_CLEANUP_SECONDS):
+                if self._session is not None:
+                    await self._session.close()
+                # asyncpg remembers its own transaction object: a plain ROLLBACK would leave the connection confused.
+                if self._transaction is not None:
+                    await self._transaction.rollback()
+                # A refused request is a request of that user all the same.
+                if stamp:
+                    await self._stamp()
+                sound = not (self._driver.is_in_transaction() or self._driver.is_closed())
+        except Exception:
+            sound = False
+        if sound:
+            self._release()
+        else:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Throw the connection away; the server rolls back what was open on it."""
+        self._driver.terminate()
+        self._fairy.invalidate()
+        self._release()
+
+    def _release(self) -> None:
+        if self._fairy is not None:
+            fairy, self._fairy = self._fairy, None
+            fairy.close()
+
+    async def _announce(self) -> None:
+        try:
+            await self._factory.announcer.announce(self._news)
+        except Exception:
+            logger.warning("a wake-up failed; readers go by cursor", exc_info=True)
+
+
+class _savepoint:
+    """A savepoint around what may fail, where there is a transaction that it must not take along."""
+
+    def __init__(self, driver: Any, *, needed: bool) -> None:
+        self._point = driver.transaction() if needed else None
+        self.holds = not needed
+
+    async def __aenter__(self) -> None:
+        if self._point is not None:
+            await self._point.start()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._point is not None:
+            await (self._point.rollback() if error else self._point.commit())
+            self.holds = True
+
+
+class UnitOfWorkFactory:
+    """Opens units of work over one engine. One a process."""
+
+    def __init__(
+        self, engine: AsyncEngine, clock: Clock, announcer: Announcer, observer: Observer, *, resolution: float = 30.0
+    ) -> None:
+        self.engine = engine
+        self.announcer = announcer
+        self.observer = observer
+        self._clock = clock
+        self._resolution = timedelta(seconds=resolution)
+
+    def __call__(self) -> UnitOfWork:
+        """A transaction."""
+        return UnitOfWork(self, "transaction")
+
+    def command(self) -> UnitOfWork:
+        """Without BEGIN and COMMIT: at most one statement that writes, and commits itself."""
+        return UnitOfWork(self, "command")
+
+    def read(self) -> UnitOfWork:
+        """Without BEGIN and COMMIT: no statement that writes, but for the activity stamp."""
+        return UnitOfWork(self, "read")
+
+    def instants(self) -> Instants:
+        now = self._clock.now()
+        return Instants(now, now - self._resolution)
+
+    async def connect(self) -> Any:
+        """A live connection of the pool. Raises `Overloaded` when none is free in time, `DatabaseUnavailable`."""
+        try:
+            while True:
+                fairy = await greenlet_spawn(self.engine.sync_engine.raw_connection)
+                # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
+                if not driver_of(fairy).is_closed():
+                    return fairy
+                fairy.invalidate()
+                fairy.close()
+        except Exception as error:
+            raise _translated(error) from error
+
+
+def repeated(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Run a service's method again, whole, when the database undid it for another's sake; a bounded number of times."""
+
+    @functools.wraps(use_case)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await use_case(*args, **kwargs)
+            except TransientConflict:
+                # A little disorder, so that two that collided don't meet again.
+                await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311
+        try:
+            return await use_case(*args, **kwargs)
+        except TransientConflict as error:
+            raise Overloaded from error
+
+    return run
+
+
+def _translated(error: BaseException) -> BaseException:
+    return translate(error) or error

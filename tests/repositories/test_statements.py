@@ -1,0 +1,222 @@
+"""Hot statements: how they are compiled, run, checked and observed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+from sqlalchemy import BigInteger, bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.actor import Actor, Bearer
+from messenger.clock import FixedClock, new_id
+from messenger.errors import Overloaded
+from messenger.models import RateBucket, User
+from messenger.security.tokens import token_hash
+from messenger.statements import STATEMENTS, Statement
+from messenger.testing import Factory, Person
+from messenger.unit_of_work import UnitOfWorkFactory
+from tests.unit_of_work import Number, Recorder, Text, factory_over, probe
+
+NOBODY = Actor(1, UUID(int=1))
+
+
+class Pair(msgspec.Struct, frozen=True):
+    one: str
+    other: str
+
+
+class Mine(msgspec.Struct, frozen=True):
+    user_id: int
+    number: int | None
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def factory(engine: AsyncEngine, recorder: Recorder) -> Any:
+    return factory_over(engine, recorder)
+
+
+def sql(text: Any) -> tuple[str, tuple[str, ...]]:
+    """What goes to asyncpg for a caller that is known."""
+    compiled = probe("shape", text).compiled_for(NOBODY)
+    return compiled.sql, compiled.parameters
+
+
+class TestCompile:
+    @pytest.mark.parametrize(
+        ("text", "compiled", "parameters"),
+        [
+            ("SELECT 1", "SELECT 1", ()),
+            ("SELECT :a, :b", "SELECT $1, $2", ("a", "b")),
+            ("SELECT :b, :a, :b", "SELECT $1, $2, $1", ("b", "a")),
+            ("SELECT :a::text", "SELECT $1::text", ("a",)),
+            ("SELECT :long_name + :long", "SELECT $1 + $2", ("long_name", "long")),
+            ("SELECT x::text, 'a:b'", "SELECT x::text, 'a:b'", ()),
+            ("SELECT :now, :now", "SELECT $1::timestamptz, $1::timestamptz", ("now",)),
+            ("SELECT :now::date", "SELECT $1::date", ("now",)),
+            ("SELECT :user_id, :device_id", "SELECT $1::bigint, $2::uuid", ("user_id", "device_id")),
+        ],
+    )
+    def test_names_become_numbers(self, text: str, compiled: str, parameters: tuple[str, ...]) -> None:
+        assert sql(text) == (compiled, parameters)
+
+    def test_two_forms_differ_in_how_the_caller_is_found(self) -> None:
+        statement = probe("forms", "WITH {actor} SELECT {actor_columns} FROM actor")
+        by_token, by_device = statement.compiled_for(Bearer(b"")), statement.compiled_for(NOBODY)
+        assert set(by_token.parameters) == {"stale_before", "token_hash", "now"}
+        assert set(by_device.parameters) == {"stale_before", "device_id", "user_id"}
+        assert "{" not in by_token.sql + by_device.sql
+
+    def test_every_statement_of_the_project_is_known_by_its_name(self) -> None:
+        assert len(STATEMENTS) > 40
+        assert all(statement.name == name for name, statement in STATEMENTS.items())
+
+    def test_no_statement_keeps_a_name_that_was_not_numbered(self) -> None:
+        for statement in STATEMENTS.values():
+            for caller in (Bearer(b""), NOBODY):
+                text = statement.compiled_for(caller).sql.replace("::", "")
+                assert ":" not in text, statement.name
+
+
+class TestCore:
+    async def test_select_is_run(self, factory: Any, make: Factory) -> None:
+        ada = await make.person(name="Ада")
+        statement = probe("core", select(User.name.label("text")).where(User.id == bindparam("id", type_=BigInteger)))
+        statement.row = Text
+        async with factory.read() as uow:
+            assert await uow.run.first(statement, id=ada.id) == Text("Ада")
+
+    async def test_change_is_run(self, factory: Any) -> None:
+        key = str(new_id())
+        put = insert(RateBucket).values(key=bindparam("key"), tokens=bindparam("tokens"), updated_at=bindparam("now"))
+        # A value in the clause itself would have no name to be given by.
+        doubled = RateBucket.tokens + RateBucket.tokens
+        twice = update(RateBucket).where(RateBucket.key == bindparam("which")).values(tokens=doubled)
+        tokens = "SELECT tokens::int AS number FROM rate_buckets WHERE key = :key"
+        async with factory() as uow:
+            await uow.run.execute(probe("core_put", put, writes=True), key=key, tokens=3.5)
+            done = await uow.run.execute(probe("core_twice", twice, writes=True), which=key)
+            row = await uow.run.first(probe("core_get", tokens, Number), key=key)
+        assert (done, row) == (1, Number(7))
+
+    def test_it_is_compiled_to_asyncpgs_form(self) -> None:
+        compiled, parameters = sql(select(func.count()).where(User.username_key == bindparam("key")))
+        assert (parameters, "$1" in compiled, ":key" in compiled) == (("key",), True, False)
+
+
+class TestRow:
+    @pytest.fixture
+    def wrong(self) -> Statement[Any]:
+        return probe("wrong", "SELECT 'a' AS other, 'b' AS one", Pair)
+
+    @pytest.mark.parametrize("how", ["first", "all"])
+    async def test_columns_in_another_order_are_a_type_error(
+        self, factory: Any, wrong: Statement[Any], how: str
+    ) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(TypeError, match=r"probe\.wrong: columns \('other', 'one'\) are not \('one', 'other'\)"):
+                await getattr(uow.run, how)(wrong)
+
+    async def test_column_too_few_is_a_type_error(self, factory: Any) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(TypeError, match="columns"):
+                await uow.run.first(probe("few", "SELECT 'a' AS one", Pair))
+
+    async def test_columns_after_the_callers_are_checked(self, factory: Any, make: Factory) -> None:
+        ada = await make.person()
+        statement = probe("mine", "WITH {actor} SELECT {actor_columns}, 1 AS number, 2 AS user_id FROM actor", Mine)
+        async with factory.read() as uow:
+            with pytest.raises(TypeError, match="columns"):
+                await uow.run.first(statement, ada.actor)
+
+    async def test_row_has_its_types(self, factory: Any) -> None:
+        async with factory.read() as uow:
+            rows = await uow.run.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
+        assert rows == [Number(1), Number(2), Number(3)]
+
+    async def test_none_is_none(self, factory: Any) -> None:
+        none = probe("none", "SELECT 1 AS number WHERE false", Number)
+        async with factory.read() as uow:
+            assert await uow.run.first(none) is None
+            assert await uow.run.all(none) == []
+
+
+class TestRun:
+    @pytest.fixture
+    async def ada(self, make: Factory) -> Person:
+        return await make.person()
+
+    @pytest.mark.parametrize("by", ["token", "device"])
+    async def test_it_runs_for_its_caller(self, factory: Any, ada: Person, by: str) -> None:
+        caller = Bearer(token_hash(ada.access_token)) if by == "token" else ada.actor
+        mine = probe("mine", "WITH {actor} SELECT {actor_columns}, actor.user_id, :n::int AS number FROM actor", Mine)
+        async with factory.read() as uow:
+            assert await uow.run.first(mine, caller, n=7) == Mine(ada.id, 7)
+            assert await uow.run.all(mine, caller, n=7) == [Mine(ada.id, 7)]
+
+    async def test_time_is_the_same_in_all_of_them(self, engine: AsyncEngine, clock: FixedClock) -> None:
+        recorder, started = Recorder(), clock.now()
+        now = probe("now", "SELECT extract(epoch FROM :now)::bigint AS number", Number)
+        async with UnitOfWorkFactory(engine, clock, recorder, recorder).read() as uow:
+            first = await uow.run.first(now)
+            clock.advance(seconds=5)
+            assert await uow.run.first(now) == first == Number(int(started.timestamp()))
+
+    @pytest.mark.parametrize(
+        ("text", "count"),
+        [
+            ("UPDATE rate_buckets SET tokens = 1 WHERE false", 0),
+            ("INSERT INTO rate_buckets SELECT gen_random_uuid()::text, 1, :now FROM generate_series(1, 3)", 3),
+            ("SELECT generate_series(1, 4)", 4),
+            ("SET LOCAL jit = off", 0),
+        ],
+    )
+    async def test_execute_says_how_many_rows(self, factory: Any, text: str, count: int) -> None:
+        async with factory() as uow:
+            assert await uow.run.execute(probe("count", text, writes=True)) == count
+
+    async def test_value_that_is_not_given_is_a_key_error(self, factory: Any) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(KeyError, match="absent"):
+                await uow.run.first(probe("absent", "SELECT :absent::int AS number", Number))
+
+
+class TestObserver:
+    async def test_it_is_told_of_each(self, factory: Any, recorder: Recorder) -> None:
+        async with factory.read() as uow:
+            await uow.run.first(probe("one", "SELECT 1 AS number", Number))
+            await uow.run.all(probe("two", "SELECT 2 AS number", Number))
+        assert recorder.seen == [("probe.one", False), ("probe.two", False)]
+
+    async def test_it_is_told_of_a_failure(self, factory: Any, recorder: Recorder) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await uow.run.first(probe("fault", "SELECT 1 / 0 AS number", Number))
+        assert recorder.seen == [("probe.fault", True)]
+
+    async def test_failure_is_translated(self, factory: Any) -> None:
+        busy = probe("busy", "DO $$ BEGIN RAISE 'no room' USING ERRCODE = '53300'; END $$")
+        async with factory.read() as uow:
+            with pytest.raises(Overloaded):
+                await uow.run.execute(busy)
+
+    async def test_refusal_by_the_mode_is_no_statement(self, factory: Any, recorder: Recorder) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(RuntimeError, match="read-only"):
+                await uow.run.execute(probe("write", "SELECT 1", writes=True))
+        assert recorder.seen == []
+
+
+class TestInstants:
+    def test_resolution_says_what_is_stale(self, engine: AsyncEngine) -> None:
+        instants = factory_over(engine, resolution=30).instants()
+        assert instants.now - instants.stale_before == timedelta(seconds=30)

@@ -1,0 +1,227 @@
+"""Events: recorded with the commit, dropped with a rollback, announced afterwards, and never in the commit's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.clock import new_id
+from messenger.config import Settings
+from messenger.events import ContactUpdated, MessageCreated, ProfileUpdated, WakeUp
+from messenger.testing import Factory
+from messenger.unit_of_work import UnitOfWorkFactory
+from tests.unit_of_work import Recorder, checked_out, factory_over, until
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def factory(engine: AsyncEngine, recorder: Recorder) -> UnitOfWorkFactory:
+    made: UnitOfWorkFactory = factory_over(engine, recorder)
+    return made
+
+
+@pytest.fixture
+async def outside(settings: Settings) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(settings.database_url)
+    yield connection
+    await connection.close()
+
+
+async def stream(outside: Any, user_id: int) -> list[tuple[int, str]]:
+    """Positions and names in a user's stream, without the device that signed in."""
+    rows = await outside.fetch(
+        "SELECT position, name FROM events WHERE user_id = $1 AND name <> 'device.added' ORDER BY position", user_id
+    )
+    return [tuple(row) for row in rows]
+
+
+async def position(outside: Any, user_id: int) -> int:
+    found: int = await outside.fetchval("SELECT position FROM streams WHERE user_id = $1", user_id)
+    return found
+
+
+class TestRecord:
+    async def test_event_is_there_after_the_commit(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
+    ) -> None:
+        ada = await make.person()
+        base = await position(outside, ada.id)
+        async with factory() as uow:
+            uow.record(ContactUpdated({"target_id": 1}), [ada.id])
+        assert await stream(outside, ada.id) == [(base + 1, "contact.updated")]
+
+    async def test_payload_is_what_was_told(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        async with factory() as uow:
+            uow.record(ContactUpdated({"target_id": 1, "alias": "Ж ☂"}), [ada.id])
+        payload = await outside.fetchval(
+            "SELECT payload::text FROM events WHERE user_id = $1 AND name = 'contact.updated'", ada.id
+        )
+        assert payload == '{"alias": "Ж ☂", "target_id": 1}'
+
+    async def test_message_is_pointed_at(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
+        ada, message_id = await make.person(), new_id()
+        async with factory() as uow:
+            uow.record(MessageCreated(message_id), [ada.id])
+        row = await outside.fetchrow(
+            "SELECT subject, payload FROM events WHERE user_id = $1 AND name = 'message.created'", ada.id
+        )
+        assert tuple(row) == (message_id, None)
+
+    async def test_order_recorded_is_order_in_the_stream(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
+    ) -> None:
+        ada, bob = await make.people(2)
+        base = await position(outside, ada.id)
+        async with factory() as uow:
+            uow.record(ContactUpdated({}), [ada.id])
+            uow.record(ProfileUpdated({}), [bob.id, ada.id])
+            uow.record(ContactUpdated({}), [ada.id])
+        names = ["contact.updated", "profile.updated", "contact.updated"]
+        assert await stream(outside, ada.id) == list(enumerate(names, start=base + 1))
+        assert [name for _, name in await stream(outside, bob.id)] == ["profile.updated"]
+
+    async def test_nobody_to_tell_is_no_fault(self, factory: UnitOfWorkFactory, recorder: Recorder) -> None:
+        async with factory() as uow:
+            uow.record(ContactUpdated({}), [])
+        assert recorder.news == []
+
+    @pytest.mark.parametrize("mode", ["command", "read"])
+    async def test_outside_of_a_transaction_it_is_refused(self, factory: UnitOfWorkFactory, mode: str) -> None:
+        async with getattr(factory, mode)() as uow:
+            with pytest.raises(RuntimeError, match="in a transaction"):
+                uow.record(ContactUpdated({}), [1])
+
+    async def test_rollback_drops_it(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any, recorder: Recorder
+    ) -> None:
+        ada = await make.person()
+        base = await position(outside, ada.id)
+        with pytest.raises(ValueError, match="ours"):
+            await _record_and_raise(factory, ada.id)
+        assert (await stream(outside, ada.id), await position(outside, ada.id)) == ([], base)
+        assert recorder.news == []
+
+
+class TestOrder:
+    async def test_position_order_is_commit_order(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
+    ) -> None:
+        ada = await make.person()
+        base = await position(outside, ada.id)
+
+        async def record() -> None:
+            async with factory() as uow:
+                uow.record(ProfileUpdated({}), [ada.id])
+
+        # Somebody who holds the stream has its next position; who comes later waits, and gets a later one.
+        async with outside.transaction():
+            await outside.execute("UPDATE streams SET position = position + 1 WHERE user_id = $1", ada.id)
+            await outside.execute(
+                "INSERT INTO events (user_id, position, name, at) VALUES ($1, $2, 'contact.updated', now())",
+                ada.id,
+                base + 1,
+            )
+            waiting = asyncio.create_task(record())
+            await until(
+                outside,
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))",
+            )
+            assert not waiting.done()
+        await waiting
+        assert await stream(outside, ada.id) == [(base + 1, "contact.updated"), (base + 2, "profile.updated")]
+
+    async def test_concurrent_events_leave_no_gap(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
+    ) -> None:
+        ada, bob = await make.people(2)
+        base = await position(outside, ada.id)
+
+        async def record(audience: list[int]) -> None:
+            async with factory() as uow:
+                uow.record(ProfileUpdated({}), audience)
+
+        audiences = [[ada.id, bob.id], [bob.id, ada.id]]
+        await asyncio.gather(*(record(audiences[n % 2]) for n in range(40)))
+        assert [place for place, _ in await stream(outside, ada.id)] == list(range(base + 1, base + 41))
+
+
+class TestWakeUp:
+    async def test_it_names_the_newest_position(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any, recorder: Recorder
+    ) -> None:
+        ada, bob = await make.people(2)
+        async with factory() as uow:
+            uow.record(ProfileUpdated({}), [ada.id, bob.id])
+        told = [WakeUp(each.id, await position(outside, each.id), "profile.updated") for each in (ada, bob)]
+        assert sorted(recorder.news, key=lambda news: news.user_id) == sorted(told, key=lambda news: news.user_id)
+
+    async def test_it_comes_after_the_commit_and_without_a_connection(
+        self, engine: AsyncEngine, make: Factory, outside: Any
+    ) -> None:
+        ada = await make.person()
+        found: list[tuple[list[tuple[int, str]], int]] = []
+
+        class Looking(Recorder):
+            async def announce(self, news: list[WakeUp]) -> None:
+                found.append((await stream(outside, ada.id), checked_out(engine)))
+
+        async with factory_over(engine, Looking())() as uow:
+            uow.record(ProfileUpdated({}), [ada.id])
+        (events, connections) = found[0]
+        assert [name for _, name in events] == ["profile.updated"]
+        assert connections == 0
+
+    async def test_its_failure_costs_nothing(
+        self, engine: AsyncEngine, make: Factory, outside: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ada = await make.person()
+
+        class Broken(Recorder):
+            async def announce(self, news: list[WakeUp]) -> None:
+                raise ConnectionError("the bus is away")
+
+        async with factory_over(engine, Broken())() as uow:
+            uow.record(ProfileUpdated({}), [ada.id])
+        assert [name for _, name in await stream(outside, ada.id)] == ["profile.updated"]
+        assert "a wake-up failed" in caplog.text
+
+    async def test_written_by_a_statement_it_is_announced_too(
+        self, factory: UnitOfWorkFactory, recorder: Recorder
+    ) -> None:
+        news = [WakeUp(1, 7, "message.created")]
+        async with factory.command() as uow:
+            uow.recorded(news)
+            assert recorder.news == []
+        assert recorder.news == news
+
+    async def test_written_by_a_statement_that_was_undone_it_is_not(
+        self, factory: UnitOfWorkFactory, recorder: Recorder
+    ) -> None:
+        async def use_case() -> None:
+            async with factory.command() as uow:
+                uow.recorded([WakeUp(1, 7, "message.created")])
+                _raise()
+
+        with pytest.raises(ValueError, match="ours"):
+            await use_case()
+        assert recorder.news == []
+
+
+async def _record_and_raise(factory: UnitOfWorkFactory, user_id: int) -> None:
+    async with factory() as uow:
+        uow.record(ProfileUpdated({}), [user_id])
+        _raise()
+
+
+def _raise() -> None:
+    raise ValueError("a fault of ours")

@@ -1,0 +1,287 @@
+"""How a unit of work begins and ends: nesting, commit, rollback, cancellation, and the connection in each case."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.config import Settings
+from messenger.database import create_engine
+from messenger.errors import PeerNotFound
+from messenger.testing import StatementLog
+from messenger.unit_of_work import NestedUnitOfWork, UnitOfWorkFactory
+from tests.unit_of_work import (
+    PID,
+    PUT,
+    SLEEP,
+    Options,
+    checked_out,
+    count_of,
+    factory_over,
+    probe,
+    until,
+    until_asleep,
+)
+
+FAIL = probe("fail", "SELECT 1 / 0")
+
+
+@pytest.fixture
+async def small(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """A pool of one connection: what is not given back is missed at once."""
+    engine = create_engine(settings.database_url, Options())
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def factory(small: AsyncEngine) -> UnitOfWorkFactory:
+    made: UnitOfWorkFactory = factory_over(small)
+    return made
+
+
+@pytest.fixture
+async def outside(settings: Settings) -> AsyncIterator[Any]:
+    """A connection that is none of the pool's."""
+    connection = await asyncpg.connect(settings.database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return secrets.token_hex(8)
+
+
+class TestNesting:
+    @pytest.mark.parametrize("inner", ["__call__", "command", "read"])
+    @pytest.mark.parametrize("outer", ["__call__", "command", "read"])
+    async def test_second_one_inside_is_refused(self, factory: UnitOfWorkFactory, outer: str, inner: str) -> None:
+        async with getattr(factory, outer)():
+            with pytest.raises(NestedUnitOfWork):
+                await getattr(factory, inner)().__aenter__()
+
+    async def test_second_one_in_a_helper_task_is_refused(self, factory: UnitOfWorkFactory) -> None:
+        async def helper() -> None:
+            async with factory.read():
+                pass
+
+        async with factory():
+            with pytest.raises(NestedUnitOfWork):
+                await asyncio.create_task(helper())
+
+    async def test_outer_one_outlives_the_refusal(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory() as uow:
+            with pytest.raises(NestedUnitOfWork):
+                await factory().__aenter__()
+            await uow.run.execute(PUT, key=key)
+        assert await count_of(factory, key) == 1
+
+    async def test_task_born_inside_may_open_one_afterwards(self, factory: UnitOfWorkFactory) -> None:
+        ended = asyncio.Event()
+
+        async def later() -> int:
+            await ended.wait()
+            async with factory.read() as uow:
+                row = await uow.run.first(PID)
+                assert row is not None
+                return int(row.number)
+
+        async with factory():
+            task = asyncio.create_task(later())
+        ended.set()
+        assert await task > 0
+
+
+class TestCommit:
+    async def test_clean_exit_commits(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
+        async with factory() as uow:
+            await uow.run.execute(PUT, key=key)
+        assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) == 1
+
+    async def test_return_inside_commits(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async def use_case() -> str:
+            async with factory() as uow:
+                await uow.run.execute(PUT, key=key)
+                return "done"
+
+        assert await use_case() == "done"
+        assert await count_of(factory, key) == 1
+
+    async def test_nothing_shows_before_the_end(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
+        async with factory() as uow:
+            await uow.run.execute(PUT, key=key)
+            assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) is None
+
+    async def test_connection_is_given_back(self, small: AsyncEngine, factory: UnitOfWorkFactory) -> None:
+        async with factory() as uow:
+            await uow.run.first(PID)
+            assert checked_out(small) == 1
+        assert checked_out(small) == 0
+
+    async def test_transaction_costs_begin_and_commit_alone(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, key: str
+    ) -> None:
+        with StatementLog(small).recording() as sent:
+            async with factory() as uow:
+                await uow.run.execute(PUT, key=key)
+            await _told()
+        assert [statement.split()[0] for statement in sent] == ["BEGIN;", "INSERT", "COMMIT;"]
+
+    @pytest.mark.parametrize("mode", ["command", "read"])
+    async def test_others_cost_their_statement_alone(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str
+    ) -> None:
+        with StatementLog(small).recording() as sent:
+            async with getattr(factory, mode)() as uow:
+                await uow.run.first(PID)
+            await _told()
+        assert len(sent) == 1
+
+
+class TestRollback:
+    @pytest.mark.parametrize("error", [PeerNotFound(), ValueError("a fault of ours")])
+    async def test_error_rolls_back_and_goes_on(self, factory: UnitOfWorkFactory, key: str, error: Exception) -> None:
+        with pytest.raises(type(error)) as caught:
+            await _put_and_raise(factory, key, error)
+        assert caught.value is error
+        assert await count_of(factory, key) is None
+
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_connection_is_given_back(self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str) -> None:
+        with pytest.raises(ValueError, match="fault"):
+            async with getattr(factory, mode)():
+                raise ValueError("a fault of ours")
+        assert checked_out(small) == 0
+
+    async def test_same_connection_serves_the_next(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.read() as uow:
+            before = await uow.run.first(PID)
+        with pytest.raises(ValueError, match="fault"):
+            await _put_and_raise(factory, key, ValueError("a fault of ours"))
+        async with factory() as uow:
+            assert await uow.run.first(PID) == before
+
+    async def test_failed_statement_rolls_back(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async def use_case() -> None:
+            async with factory() as uow:
+                await uow.run.execute(PUT, key=key)
+                await uow.run.execute(FAIL)
+
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await use_case()
+        assert await count_of(factory, key) is None
+
+    async def test_failure_that_was_passed_over_is_no_commit(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, key: str
+    ) -> None:
+        async def use_case() -> None:
+            async with factory() as uow:
+                await uow.run.execute(PUT, key=key)
+                with contextlib.suppress(asyncpg.DivisionByZeroError):
+                    await uow.run.execute(FAIL)
+
+        with pytest.raises(RuntimeError, match="nothing can be committed"):
+            await use_case()
+        assert await count_of(factory, key) is None
+        assert checked_out(small) == 0
+
+
+class TestCancellation:
+    @pytest.fixture
+    def database(self, settings: Settings) -> str:
+        return urlsplit(settings.database_url).path[1:]
+
+    async def _cancel_in_a_statement(self, factory: Any, outside: Any, database: str, key: str, mode: str) -> Any:
+        async def use_case() -> None:
+            async with getattr(factory, mode)() as uow:
+                if mode == "__call__":
+                    await uow.run.execute(PUT, key=key)
+                await uow.run.first(SLEEP)
+
+        task = asyncio.create_task(use_case())
+        await until_asleep(outside, database)
+        task.cancel()
+        return task
+
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_connection_is_given_back(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, outside: Any, database: str, key: str, mode: str
+    ) -> None:
+        task = await self._cancel_in_a_statement(factory, outside, database, key, mode)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert checked_out(small) == 0
+
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_pool_of_one_serves_the_next(
+        self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str, mode: str
+    ) -> None:
+        task = await self._cancel_in_a_statement(factory, outside, database, key, mode)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with factory() as uow:
+            await uow.run.execute(PUT, key=key)
+        assert await count_of(factory, key) == 1
+
+    async def test_statement_is_cancelled_in_the_server(
+        self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
+    ) -> None:
+        task = await self._cancel_in_a_statement(factory, outside, database, key, "__call__")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        awake = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep')"
+        await until(outside, awake, database)
+
+    async def test_work_is_rolled_back(self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str) -> None:
+        task = await self._cancel_in_a_statement(factory, outside, database, key, "__call__")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await count_of(factory, key) is None
+
+    async def test_second_cancellation_does_not_stop_the_rollback(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
+    ) -> None:
+        task = await self._cancel_in_a_statement(factory, outside, database, key, "__call__")
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert checked_out(small) == 0
+
+    async def test_cancelled_wait_for_a_connection_takes_none(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
+    ) -> None:
+        async def use_case() -> None:
+            async with factory.read():
+                pass
+
+        async with factory.read():
+            # Another request's context, which knows of no unit of work.
+            waiting = asyncio.get_running_loop().create_task(use_case(), context=contextvars.Context())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        assert checked_out(small) == 0
+        assert await count_of(factory, key) is None
+
+
+async def _put_and_raise(factory: UnitOfWorkFactory, key: str, error: Exception) -> None:
+    async with factory() as uow:
+        await uow.run.execute(PUT, key=key)
+        raise error
+
+
+async def _told() -> None:
+    """asyncpg tells its loggers in the loop's next turn."""
+    await asyncio.sleep(0)

@@ -1,0 +1,262 @@
+"""What each kind of unit of work may do, who asks in it, and the stamp that it leaves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.actor import Actor, Bearer, Caller
+from messenger.clock import FixedClock, new_id
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.errors import PeerNotFound, Unauthenticated
+from messenger.security.tokens import token_hash
+from messenger.testing import Factory, Person
+from messenger.unit_of_work import UnitOfWorkFactory
+from tests.unit_of_work import GET, PUT, Recorder, count_of, factory_over
+
+NOW = FixedClock().now()
+
+
+@pytest.fixture
+def factory(engine: AsyncEngine) -> UnitOfWorkFactory:
+    made: UnitOfWorkFactory = factory_over(engine)
+    return made
+
+
+@pytest.fixture
+def key() -> str:
+    return secrets.token_hex(8)
+
+
+class TestRead:
+    async def test_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(RuntimeError, match=r"probe\.put writes, and this unit of work is read-only"):
+                await uow.run.execute(PUT, key=key)
+        assert await count_of(factory, key) is None
+
+    async def test_many_reads_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.read() as uow:
+            assert [await uow.run.all(GET, key=key) for _ in range(3)] == [[], [], []]
+
+    async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(RuntimeError, match="need a transaction"):
+                _ = uow.accounts
+
+
+class TestCommand:
+    async def test_one_write_commits_itself(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.command() as uow:
+            await uow.run.execute(PUT, key=key)
+        assert await count_of(factory, key) == 1
+
+    async def test_second_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.command() as uow:
+            await uow.run.execute(PUT, key=key)
+            with pytest.raises(RuntimeError, match=r"probe\.put is a second write in a command"):
+                await uow.run.execute(PUT, key=f"{key}2")
+        assert await count_of(factory, f"{key}2") is None
+
+    async def test_reads_beside_the_write_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
+        async with factory.command() as uow:
+            await uow.run.first(GET, key=key)
+            await uow.run.execute(PUT, key=key)
+            found = await uow.run.first(GET, key=key)
+        assert found is not None
+
+    async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
+        async with factory.command() as uow:
+            with pytest.raises(RuntimeError, match="need a transaction"):
+                _ = uow.accounts
+
+
+class TestCaller:
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_token_and_device_mean_the_same(self, factory: UnitOfWorkFactory, make: Factory, mode: str) -> None:
+        ada = await make.person()
+        for caller in (ada.actor, Bearer(token_hash(ada.access_token))):
+            async with getattr(factory, mode)() as uow:
+                assert await uow.devices.authenticate(caller) == ada.actor
+
+    async def test_row_is_the_same_by_token_and_by_device(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+        ada = await make.person()
+        async with factory.read() as uow:
+            by_token = await uow.users.profile(Bearer(token_hash(ada.access_token)))
+            assert by_token == await uow.users.profile(ada.actor)
+
+    async def test_rows_are_the_same_by_token_and_by_device(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+        ada, bob = await make.friends()
+        async with factory.read() as uow:
+            rows = await uow.contacts.list_page(Bearer(token_hash(ada.access_token)), state=None, after=0, limit=9)
+            assert [row.target_id for row in rows] == [bob.id]
+            assert rows == await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9)
+
+    async def test_caller_is_known_after_the_first_statement(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+        ada = await make.person()
+        async with factory.read() as uow:
+            assert uow.run.actor is None
+            await uow.users.profile(Bearer(token_hash(ada.access_token)))
+            assert uow.run.actor == ada.actor
+
+    async def test_caller_without_rows_is_known_too(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+        ada = await make.person()
+        async with factory.read() as uow:
+            assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
+            assert uow.run.actor == ada.actor
+
+    @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
+    async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:
+        async with factory.read() as uow:
+            with pytest.raises(Unauthenticated):
+                await uow.contacts.list_page(caller, state=None, after=0, limit=9)
+            with pytest.raises(Unauthenticated):
+                await uow.users.profile(caller)
+
+    async def test_device_of_another_user_is_refused(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        async with factory.read() as uow:
+            with pytest.raises(Unauthenticated):
+                await uow.devices.authenticate(Actor(ada.id, bob.actor.device_id))
+
+    async def test_expired_token_is_refused(self, engine: AsyncEngine, make: Factory, settings: Settings) -> None:
+        ada = await make.person()
+        for seconds, good in ((settings.access_token_ttl - 1, True), (settings.access_token_ttl, False)):
+            clock = FixedClock(NOW + timedelta(seconds=seconds))
+            recorder = Recorder()
+            async with UnitOfWorkFactory(engine, clock, recorder, recorder).read() as uow:
+                if good:
+                    await uow.devices.authenticate(Bearer(token_hash(ada.access_token)))
+                else:
+                    with pytest.raises(Unauthenticated):
+                        await uow.devices.authenticate(Bearer(token_hash(ada.access_token)))
+
+
+class TestStamp:
+    @pytest.fixture
+    def at(self, engine: AsyncEngine) -> Any:
+        """A factory at so many seconds after the people came, which stamps what is older than 30."""
+
+        def made(seconds: float) -> UnitOfWorkFactory:
+            recorder = Recorder()
+            clock = FixedClock(NOW + timedelta(seconds=seconds))
+            return UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=30)
+
+        return made
+
+    @pytest.fixture
+    async def outside(self, settings: Settings) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(settings.database_url)
+        yield connection
+        await connection.close()
+
+    @staticmethod
+    async def _seen(outside: Any, person: Person) -> tuple[float, float]:
+        """Seconds since the person came: of the user's stamp, and the device's."""
+        user = await outside.fetchval("SELECT last_activity FROM users WHERE id = $1", person.id)
+        device = await outside.fetchval("SELECT last_activity FROM devices WHERE id = $1", person.actor.device_id)
+        return (user - NOW).total_seconds(), (device - NOW).total_seconds()
+
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_old_one_is_written(self, at: Any, make: Factory, outside: Any, mode: str) -> None:
+        ada = await make.person()
+        async with getattr(at(31), mode)() as uow:
+            await uow.devices.authenticate(ada.actor)
+        assert await self._seen(outside, ada) == (31, 31)
+
+    async def test_young_one_stays(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        async with at(30).read() as uow:
+            await uow.devices.authenticate(ada.actor)
+        assert await self._seen(outside, ada) == (0, 0)
+
+    async def test_it_never_goes_back(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        async with at(100).read() as late:
+            await late.devices.authenticate(ada.actor)
+        async with at(60).read() as early:
+            await early.devices.authenticate(ada.actor)
+            # A worker whose clock is behind, and which read the row before the other one wrote it.
+            early.run.stale = True
+        assert await self._seen(outside, ada) == (100, 100)
+
+    async def test_device_of_its_own_is_stamped_alone(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        phone = await make.device(ada)
+        async with at(31).read() as uow:
+            await uow.devices.authenticate(phone.actor)
+        assert await self._seen(outside, ada) == (31, 0)
+
+    async def test_refused_request_is_stamped(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        with pytest.raises(PeerNotFound):
+            await _authenticate_and_raise(at(31)(), ada, PeerNotFound())
+        assert await self._seen(outside, ada) == (31, 31)
+
+    async def test_fault_of_ours_is_not_stamped(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        with pytest.raises(ValueError, match="ours"):
+            await _authenticate_and_raise(at(31)(), ada, ValueError("a fault of ours"))
+        assert await self._seen(outside, ada) == (0, 0)
+
+    async def test_locked_row_is_not_waited_for(self, at: Any, make: Factory, outside: Any) -> None:
+        ada = await make.person()
+        async with outside.transaction():
+            await outside.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", ada.id)
+            await outside.execute("SELECT FROM devices WHERE user_id = $1 FOR NO KEY UPDATE", ada.id)
+            async with at(31).read() as uow:
+                await uow.devices.authenticate(ada.actor)
+        assert await self._seen(outside, ada) == (0, 0)
+
+
+class TestFailingStamp:
+    """A stamp that fails costs the request nothing: a trigger refuses every change of a device."""
+
+    @pytest.fixture
+    async def broken(self, fresh_database_url: str, settings: Settings, clock: FixedClock) -> AsyncIterator[Container]:
+        container = Container(msgspec.structs.replace(settings, database_url=fresh_database_url), clock=clock)
+        yield container
+        await container.close()
+
+    @pytest.fixture
+    async def ada(self, broken: Container, fresh_database_url: str, clock: FixedClock) -> Person:
+        ada = await Factory(broken).person()
+        connection = await asyncpg.connect(fresh_database_url)
+        await connection.execute(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no stamps today'; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE ON devices FOR EACH ROW EXECUTE FUNCTION refuse();
+            """
+        )
+        await connection.close()
+        clock.advance(minutes=1)
+        return ada
+
+    @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
+    async def test_request_succeeds(
+        self, broken: Container, ada: Person, key: str, mode: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with getattr(broken.uow, mode)() as uow:
+            await uow.devices.authenticate(ada.actor)
+            if mode != "read":
+                await uow.run.execute(PUT, key=key)
+        assert await count_of(broken.uow, key) == (None if mode == "read" else 1)
+        assert "an activity stamp failed" in caplog.text
+
+    async def test_refusal_stays_the_refusal(self, broken: Container, ada: Person) -> None:
+        with pytest.raises(PeerNotFound):
+            await _authenticate_and_raise(broken.uow(), ada, PeerNotFound())
+
+
+async def _authenticate_and_raise(unit: Any, person: Person, error: Exception) -> None:
+    async with unit as uow:
+        await uow.devices.authenticate(person.actor)
+        raise error

@@ -1,0 +1,138 @@
+"""The mapped session: opened at its first use, over the unit's own connection, in its own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.clock import FixedClock
+from messenger.errors import UsernameTaken
+from messenger.events import ProfileUpdated
+from messenger.models import User
+from messenger.testing import Factory, Person, StatementLog
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from tests.unit_of_work import Number, checked_out, factory_over, probe
+
+RENAME = probe("rename", "UPDATE users SET name = 'Hot' WHERE id = :id", writes=True)
+IS_COLD = probe("is_cold", "SELECT count(*)::int AS number FROM users WHERE id = :id AND name = 'Cold'", Number)
+
+
+@pytest.fixture
+def factory(engine: AsyncEngine) -> UnitOfWorkFactory:
+    made: UnitOfWorkFactory = factory_over(engine)
+    return made
+
+
+@pytest.fixture
+async def ada(make: Factory) -> Person:
+    return await make.person(name="Ada")
+
+
+async def _user(uow: UnitOfWork, person: Person) -> User:
+    user = await uow.accounts.find(username_key=None, number=person.id)
+    assert user is not None
+    return user
+
+
+async def _name(factory: UnitOfWorkFactory, person: Person) -> str:
+    async with factory() as uow:
+        return (await _user(uow, person)).name
+
+
+class TestSession:
+    async def test_it_sees_hot_statements_of_its_transaction(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+        async with factory() as uow:
+            await uow.run.execute(RENAME, id=ada.id)
+            assert (await _user(uow, ada)).name == "Hot"
+
+    async def test_hot_statements_see_what_it_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+        async with factory() as uow:
+            (await _user(uow, ada)).name = "Cold"
+            # What this test is about: the statement below doesn't go through the session.
+            await uow.flush()
+            assert await uow.run.first(IS_COLD, id=ada.id) == Number(1)
+
+    async def test_clean_exit_commits_what_was_not_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+        async with factory() as uow:
+            (await _user(uow, ada)).name = "Cold"
+        assert await _name(factory, ada) == "Cold"
+
+    @pytest.mark.parametrize("flushed", [True, False])
+    async def test_error_rolls_both_back(self, factory: UnitOfWorkFactory, ada: Person, flushed: bool) -> None:
+        async def use_case() -> None:
+            async with factory() as uow:
+                await uow.run.execute(RENAME, id=ada.id)
+                (await _user(uow, ada)).name = "Cold"
+                if flushed:
+                    # One of the two cases: what is in the database already goes as well.
+                    await uow.flush()
+                raise ValueError("a fault of ours")
+
+        with pytest.raises(ValueError, match="ours"):
+            await use_case()
+        assert await _name(factory, ada) == "Ada"
+
+    async def test_cancellation_rolls_both_back(
+        self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person
+    ) -> None:
+        ready = asyncio.Event()
+
+        async def use_case() -> None:
+            async with factory() as uow:
+                await uow.run.execute(RENAME, id=ada.id)
+                (await _user(uow, ada)).name = "Cold"
+                # Cancelled with an open savepoint, too.
+                await uow.flush()
+                ready.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(use_case())
+        await ready.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert checked_out(engine) == 0
+        assert await _name(factory, ada) == "Ada"
+
+    async def test_violation_at_the_end_is_translated(
+        self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person, make: Factory
+    ) -> None:
+        bob = await make.person()
+
+        async def use_case() -> None:
+            async with factory() as uow:
+                (await _user(uow, bob)).username_key = ada.username
+
+        with pytest.raises(UsernameTaken):
+            await use_case()
+        assert checked_out(engine) == 0
+
+    async def test_events_commit_with_it(self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person) -> None:
+        async with factory() as uow:
+            uow.record(ProfileUpdated({}), [ada.id])
+            (await _user(uow, ada)).name = "Cold"
+        assert factory.announcer.news[0].name == "profile.updated"  # type: ignore[attr-defined]
+
+    async def test_it_takes_no_second_connection(self, engine: AsyncEngine, factory: Any, ada: Person) -> None:
+        async with factory() as uow:
+            await _user(uow, ada)
+            assert checked_out(engine) == 1
+        assert checked_out(engine) == 0
+
+    async def test_unused_it_is_never_opened(self, statements: StatementLog, factory: Any, ada: Person) -> None:
+        with statements.recording() as sent:
+            async with factory() as uow:
+                await uow.run.execute(RENAME, id=ada.id)
+                # Nothing is pending where there is no session.
+                await uow.flush()
+            await asyncio.sleep(0)
+        assert not [statement for statement in sent if "SAVEPOINT" in statement]
+
+    async def test_object_has_its_values_after_the_end(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+        async with factory() as uow:
+            user = await _user(uow, ada)
+            created_at = user.created_at
+        assert created_at == FixedClock().now()
