@@ -1,0 +1,1 @@
+"""Passwords, tokens, keys and the credentials of calls; no part of it knows a database."""

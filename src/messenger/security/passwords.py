@@ -1,0 +1,253 @@
+"""Passwords: hashed with Argon2id off the event loop, and refused when they are easy to guess."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib.util
+import logging
+import re
+import secrets
+import threading
+import unicodedata
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import argon2
+import msgspec
+from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
+
+from messenger.errors import FieldError, Overloaded, PasswordWeak
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+MAX_LENGTH = 1024
+_ARGON2_VERSION = 19
+_SALT_BYTES = 16
+_HASH_BYTES = 32
+# The two results of the library that speak of the machine and not of the hash (argon2.h, codes -22 and -33).
+_STARVED = frozenset({"Memory allocation error", "Threading failure"})
+
+_SERVICE_NAME = "messenger"
+_LONGEST_UNIT = 8
+_SHORTEST_PERSONAL = 3
+_FEW_LETTERS = 3
+_MEAN_RUN = 4
+# Orders that fingers and tongues know; each is read in both directions.
+_LINES = (
+    "01234567890",
+    "abcdefghijklmnopqrstuvwxyza",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+    "qazwsxedcrfvtgbyhnujmikolp",
+)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the password is right, and whether its hash should be made anew with the parameters of today."""
+
+    ok: bool
+    rehash: bool
+
+
+class PasswordHasher:
+    """Argon2id (RFC 9106) in `threads` threads of `memory_cost` KiB each; the event loop never waits for it.
+
+    The defaults are RFC 9106's second choice (section 4). A stored hash that was made with smaller parameters
+    answers sooner than the dummy of an unknown login and so tells that the login exists, until it is made anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        time_cost: int = 3,
+        memory_cost: int = 65536,
+        parallelism: int = 4,
+        max_waiting: int = 100,
+    ) -> None:
+        self._argon2 = argon2.PasswordHasher(
+            time_cost, memory_cost, parallelism, hash_len=_HASH_BYTES, salt_len=_SALT_BYTES
+        )
+        self._dummy = _dummy_hash(time_cost, memory_cost, parallelism)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._places = threading.BoundedSemaphore(threads + max_waiting)
+
+    async def hash(self, password: str) -> str:
+        """The encoded hash of the NFKC form; PasswordWeak for what is no storable text, Overloaded past the bound."""
+        return await self._run(lambda: self._hash(password))
+
+    async def verify(self, password: str, encoded: str | None) -> Verdict:
+        """Compare with a stored hash; None (an unknown login) costs what a wrong password costs and is never ok."""
+        return await self._run(lambda: self._verify(password, encoded))
+
+    def close(self) -> None:
+        """Refuse what comes and what still waits (Overloaded); what is being hashed ends in its thread."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("Too many passwords are being checked; try again")
+        future = self._submit(work)
+        # A place is given back when the thread is done with it, not when its caller stops waiting: a client that
+        # asks and hangs up must not get more than its share of the threads.
+        future.add_done_callback(lambda _: self._places.release())
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled the caller, so that it was close() that took the work away.
+            raise Overloaded from None
+
+    def _submit(self, work: Callable[[], _T]) -> Future[_T]:
+        try:
+            return self._executor.submit(work)
+        except RuntimeError:
+            self._places.release()
+            raise Overloaded from None
+
+    def _hash(self, password: str) -> str:
+        secret = _normalised(password, "password").encode()
+        try:
+            return self._argon2.hash(secret)
+        except HashingError as error:
+            _log.error("A password can't be hashed: %s", error)
+            raise Overloaded from None
+
+    def _verify(self, password: str, encoded: str | None) -> Verdict:
+        try:
+            secret = _normalised(password, "password").encode()
+        except PasswordWeak:
+            # hash() refuses this text, so that no stored hash can be of it.
+            secret, encoded = b"", None
+        if encoded is None:
+            self._matches(self._dummy, secret)
+            return Verdict(ok=False, rehash=False)
+        try:
+            ok = self._matches(encoded, secret)
+            return Verdict(ok=ok, rehash=ok and self._argon2.check_needs_rehash(encoded))
+        except (InvalidHashError, VerificationError, UnicodeEncodeError):
+            _log.error("A stored password hash is damaged; its owner can't sign in")
+        self._matches(self._dummy, secret)
+        return Verdict(ok=False, rehash=False)
+
+    def _matches(self, encoded: str, secret: bytes) -> bool:
+        try:
+            return self._argon2.verify(encoded, secret)
+        except VerifyMismatchError:
+            return False
+        except VerificationError as error:
+            if str(error) not in _STARVED:
+                raise
+            _log.error("A password can't be verified: %s", error)
+        raise Overloaded
+
+
+def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] = (), field: str = "password") -> None:
+    """Raise PasswordWeak with the reason (NIST SP 800-63B-4 section 3.1.1.2); `minimum` counts NFKC code points.
+
+    No rules of composition. The reasons: invalid_characters, too_long, too_short, too_common, too_repetitive,
+    too_personal. `personal` is what an attacker knows of the user: the username, the name.
+    """
+    text = _normalised(password, field)
+    if len(text) < minimum:
+        raise _weak(field, "too_short", f"A password has {minimum} characters or more; a few words do well")
+    folded = text.casefold()
+    if folded in common_passwords():
+        raise _weak(field, "too_common", "This password is on the lists that attackers try first")
+    if _is_repetition(folded) or _is_sequence(folded):
+        raise _weak(field, "too_repetitive", "This password is one short pattern, repeated or counted on")
+    if _is_personal(folded, (*personal, _SERVICE_NAME)):
+        raise _weak(field, "too_personal", "This password is little more than a name that others know")
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The 30,000 most used passwords, casefolded (from zxcvbn); read at the first call, which a start can make."""
+    package = importlib.util.find_spec("zxcvbn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("zxcvbn is not installed", name="zxcvbn")
+    # An import of zxcvbn.frequency_lists runs the package, which ranks all its dictionaries and keeps 15 MB of them.
+    path = Path(package.origin).with_name("frequency_lists.py")
+    spec = importlib.util.spec_from_file_location("_messenger_frequency_lists", path)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError("zxcvbn has no frequency lists", name="zxcvbn.frequency_lists")
+    lists = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lists)
+    return frozenset(word.casefold() for word in lists.FREQUENCY_LISTS["passwords"])
+
+
+def _normalised(password: str, field: str) -> str:
+    """The NFKC form, so that each keyboard gives the same bytes; PasswordWeak for too long or unpaired surrogates."""
+    # The length comes first: normalising takes the square of the length where combining marks follow each other.
+    if len(password) > MAX_LENGTH:
+        raise _weak(field, "too_long", f"A password has {MAX_LENGTH} characters at most")
+    text = unicodedata.normalize("NFKC", password)
+    if len(text) > MAX_LENGTH:
+        raise _weak(field, "too_long", f"A password has {MAX_LENGTH} characters at most")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _weak(field, "invalid_characters", "This password holds something that is no character")
+    return text
+
+
+def _weak(field: str, code: str, message: str) -> PasswordWeak:
+    return PasswordWeak(message, errors=(FieldError(field, code, message),))
+
+
+def _dummy_hash(time_cost: int, memory_cost: int, parallelism: int) -> str:
+    """A hash of no known password: it has random bytes for its digest, so that only comparing with it costs."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(size)).decode("ascii").rstrip("=") for size in (_SALT_BYTES, _HASH_BYTES)
+    )
+    return f"$argon2id$v={_ARGON2_VERSION}$m={memory_cost},t={time_cost},p={parallelism}${salt}${digest}"
+
+
+def _is_repetition(text: str) -> bool:
+    """Whether a unit of 8 characters or less, or a common word, makes the text by repetition (1.5 times or more)."""
+    for size in range(1, len(text) * 2 // 3 + 1):
+        if text[size:] != text[:-size]:
+            continue
+        unit = text[:size]
+        return size <= _LONGEST_UNIT or not common_passwords().isdisjoint({unit, _letters_and_digits(unit)})
+    return False
+
+
+def _is_sequence(text: str) -> bool:
+    """Whether the text is a few straight runs (aaaa, 1234, fedc, qwerty) that have 4 characters each on average."""
+    runs, run = 1, frozenset[object]()
+    for pair in pairwise(text):
+        step = _steps(*pair) & run if run else _steps(*pair)
+        runs += not step
+        run = step
+    return runs * _MEAN_RUN <= len(text)
+
+
+def _steps(before: str, after: str) -> frozenset[object]:
+    """All the ways in which one character goes on to the next: by code point (-1, 0, 1), or along a line."""
+    distance = ord(after) - ord(before)
+    steps: set[object] = {distance} if abs(distance) <= 1 else set()
+    steps.update((line, 1) for line in _LINES if before + after in line)
+    steps.update((line, -1) for line in _LINES if after + before in line)
+    return frozenset(steps)
+
+
+def _is_personal(text: str, names: Sequence[str]) -> bool:
+    """Whether names, digits and signs make up the text but for at most 3 different letters."""
+    folded = [unicodedata.normalize("NFKC", name[:MAX_LENGTH]).casefold() for name in names]
+    words = {word for name in folded for word in (name, _letters_and_digits(name), *re.split(r"[\W_]+", name))}
+    rest = text
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= _SHORTEST_PERSONAL:
+            rest = rest.replace(word, " ")
+    return rest != text and len(set(re.sub(r"[\W\d_]", "", rest))) <= _FEW_LETTERS
+
+
+def _letters_and_digits(text: str) -> str:
+    return re.sub(r"[\W_]", "", text)
