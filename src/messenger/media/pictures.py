@@ -1,0 +1,152 @@
+"""From an uploaded file to two square WebP pictures; runs in a worker process alone."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import NamedTuple
+
+from PIL import Image, ImageCms
+from PIL import WebPImagePlugin as WebPImagePlugin  # Pillow registers this format on import only.
+from PIL.Image import Resampling, Transpose
+from thumbhash import rgba_to_thumb_hash  # type: ignore[import-untyped]
+
+from messenger.media.frames import SIDE, THUMB_SIDE
+from messenger.media.png import is_whole
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+_HASH_SIDE = 32
+_QUALITY = 82
+_ORIENTATION_TAG = 0x0112
+
+# How the values of EXIF's orientation (Exif 2.32, section 4.6.4) are undone.
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+
+class TooManyPixels(Exception):
+    """The header names more pixels than allowed."""
+
+
+class NotWhole(Exception):
+    """Some of the picture is missing or damaged."""
+
+
+class Rendered(NamedTuple):
+    """The two sizes as WebP, the side of the larger one in pixels, and the ThumbHash."""
+
+    image: bytes
+    thumb: bytes
+    side: int
+    placeholder: bytes
+
+
+def bound_pixels(max_pixels: int) -> None:
+    """Let Pillow itself refuse more than `max_pixels`, for decoders that allocate while they open a file."""
+    # Pillow warns above its limit and raises above twice of it.
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+def render(data: bytes, max_pixels: int) -> Rendered:
+    """Decode, crop to the centre and shrink; TooManyPixels, MemoryError, or whatever Pillow raises for a bad file."""
+    picture = _square(data, max_pixels)
+    thumb = _shrunk(picture, THUMB_SIDE)
+    return Rendered(_webp(picture), _webp(thumb), picture.width, _placeholder(thumb))
+
+
+def _square(data: bytes, max_pixels: int) -> Image.Image:
+    """The upright, square, sRGB picture of at most SIDE pixels."""
+    source: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    if source.width * source.height > max_pixels:
+        raise TooManyPixels
+    if source.format == "PNG" and not is_whole(data):
+        raise NotWhole
+    # A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the work.
+    source.draft(None, (SIDE, SIDE))
+    source.load()
+    picture = _srgb(_shrunk(_blendable(source), SIDE), source.info.get("icc_profile"))
+    orientation = _orientation(source)
+    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+
+
+def _orientation(source: Image.Image) -> int:
+    try:
+        return int(source.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:
+        # EXIF is read by a dozen parsers that fail in as many ways, and a picture is fine without it.
+        return 1
+
+
+def _blendable(image: Image.Image) -> Image.Image:
+    """The image in a mode whose pixels can be averaged: L, RGB, CMYK, or RGBa (premultiplied)."""
+    if image.mode.startswith("I"):
+        # Sixteen bits a pixel; a conversion to L would clip instead of scale.
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.has_transparency_data:
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        return image.convert("RGBa")
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _shrunk(image: Image.Image, limit: int) -> Image.Image:
+    """The centre square, made smaller to `limit` pixels but never larger."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    size = min(side, limit)
+    return image.resize((size, size), Resampling.LANCZOS, (left, top, left + side, top + side), reducing_gap=3.0)
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image as RGB, or RGBA when some of it is transparent, in the colours that its profile means."""
+    if image.mode != "RGBa":
+        return _toned(image, profile)
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    picture = _toned(image.convert("RGB"), profile)
+    if alpha.getextrema() != (255, 255):
+        picture.putalpha(alpha)
+    return picture
+
+
+def _toned(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """An L, RGB or CMYK image as RGB; a profile that is broken or meant for other pixels is passed over."""
+    if not icc:
+        return image.convert("RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
+        if mode == "RGB" and image.mode == "L":
+            image = image.convert("RGB")
+        if mode == image.mode:
+            toned = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return toned or image
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        pass
+    return image.convert("RGB")
+
+
+def _webp(image: Image.Image) -> bytes:
+    """The pixels and nothing else: Pillow writes what is in `info` for some formats, so that is emptied."""
+    image.info = {}
+    out = BytesIO()
+    image.save(out, "WEBP", quality=_QUALITY, method=4)
+    return out.getvalue()
+
+
+def _placeholder(thumb: Image.Image) -> bytes:
+    """The ThumbHash of its colours; what is transparent takes the mean of what is not."""
+    small = _shrunk(thumb, _HASH_SIDE)
+    if small.mode == "RGBA":
+        # ThumbHash has transparency too, but thumbhash 0.1.2 fails with a TypeError on any pixel that has some.
+        mean = small.convert("RGBa").resize((1, 1), Resampling.BOX).convert("RGBA").convert("RGB").convert("RGBA")
+        small = Image.alpha_composite(mean.resize(small.size), small)
+    return bytes(rgba_to_thumb_hash(small.width, small.height, list(small.convert("RGBA").tobytes())))

@@ -1,0 +1,1 @@
+"""Where bytes live: a folder or any object store, by URL."""
