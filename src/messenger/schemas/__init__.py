@@ -1,0 +1,1 @@
+"""The wire's structs: drafts and patches come in, views go out."""

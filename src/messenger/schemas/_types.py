@@ -1,0 +1,60 @@
+"""The types of the wire: bounded text, numbers and times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
+"""No control characters but tab, line feed and carriage return: PostgreSQL refuses NUL, people can't see the rest."""
+
+Timestamp = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, milliseconds",
+        examples=["2026-11-22T10:15:30.123Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+PeerId = Annotated[int, Meta(ge=1, le=2**53 - 1, description="Number of a user or a group", examples=[26040983])]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in a conversation: 1, 2, 3 …", examples=[42])]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada Lovelace"])]
+Username = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=64,
+        pattern=r"\A(?=.*[A-Za-z_])[A-Za-z0-9_][A-Za-z0-9_.-]*\Z",
+        description="Letters, digits, `_`, `.` and `-`; not a number. Its case is kept, and means nothing.",
+        examples=["ada"],
+    ),
+]
+# The strength is judged apart, with its own answer (422); here only what could not be judged is refused.
+Password = Annotated[str, Meta(min_length=1, max_length=4096, examples=["correct horse battery staple"])]
+Token = Annotated[str, Meta(min_length=1, max_length=512, examples=["qrGKWuj5JzLr3hmLGnMrx8cbWxyUMxaEtCS5RZrpRv8"])]
+ClientId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"\A[\x21-\x7e]+\Z",
+        description="The client's own id of a message; a UUID is a good one",
+        examples=["0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f"],
+    ),
+]
+StatusName = Literal["online", "away", "busy", "invisible"]
+AudienceName = Literal["everyone", "contacts", "nobody"]
+ContactState = Literal["pending_out", "pending_in", "mutual", "blocked"]
+AnyContactState = Literal["pending_out", "pending_in", "mutual", "blocked", "none"]
+
+
+def timestamp(at: datetime) -> str:
+    """An aware datetime as the wire shows it: `2026-11-22T10:15:30.123Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def timestamp_or_none(at: datetime | None) -> str | None:
+    """`timestamp`, or null."""
+    return None if at is None else timestamp(at)

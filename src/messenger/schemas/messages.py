@@ -1,0 +1,95 @@
+"""Messages and conversations on the wire (`API.md` section 4)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from messenger.schemas._types import ClientId, PeerId, Seq, Timestamp
+from messenger.schemas.users import UserView
+
+MAX_BODY_BYTES = 65536
+
+# NUL alone is refused here: a message may hold any other character. Its size counts in bytes and has its own answer.
+# The bound on its characters is that of a whole request, which is never reached.
+Body = Annotated[
+    str, Meta(min_length=1, max_length=16 * MAX_BODY_BYTES, pattern=r"\A[^\x00]*\Z", examples=["See you at eight?"])
+]
+MessageId = Annotated[UUID, Meta(examples=["019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f"])]
+Kind = Literal["text"]
+
+
+class MessageDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    client_id: ClientId
+    kind: Kind = "text"
+    body: Body
+    reply_to: MessageId | None = None
+    forwarded_from: MessageId | None = None
+    mentions: Annotated[list[PeerId], Meta(max_length=50, examples=[[26040983]])] = []
+
+
+class MessagePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    body: Body
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    id: UUID
+    client_id: str
+    target_id: Annotated[PeerId, Meta(description="The peer as you address it: in a 1:1, the other one")]
+    sender_id: PeerId
+    sender_device_id: UUID
+    seq: Seq
+    kind: str
+    body: Annotated[str | None, Meta(description="null: deleted or expired")]
+    envelopes: dict[str, Any] | None
+    attachments: list[Any]
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[PeerId]
+    reactions: list[Any]
+    created_at: Timestamp
+    edited_at: Timestamp | None
+    deleted_at: Timestamp | None
+    expires_at: Timestamp | None
+
+
+class HistoryView(msgspec.Struct, frozen=True):
+    items: Annotated[list[MessageView], Meta(description="In ascending `seq`")]
+    next: Annotated[int | None, Meta(description="What to pass as `before` (or `after`) for more; null: there is none")]
+    last_seq: Seq
+
+
+class ConversationView(msgspec.Struct, frozen=True):
+    target: UserView
+    last_message: MessageView | None
+    last_seq: Seq
+    read_seq: Seq
+    unread: Annotated[int, Meta(ge=0)]
+    muted_until: Timestamp | None
+    pinned: bool
+    archived: bool
+    expire_after: Annotated[int | None, Meta(description="Seconds that a new message lives")]
+
+
+class ConversationPage(msgspec.Struct, frozen=True):
+    items: list[ConversationView]
+    next: str | None
+    cursor: Annotated[str, Meta(description="A place in the event stream at or before which this page is complete")]
+
+
+class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    muted_until: Annotated[datetime, Meta(tz=True, examples=["2026-11-22T10:15:30.123Z"])] | UnsetType | None = UNSET
+    pinned: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    expire_after: Annotated[int, Meta(ge=1, le=10 * 365 * 86400, examples=[86400])] | UnsetType | None = UNSET
+
+
+class ReceiptDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    read_seq: Seq | None = None
+    delivered_seq: Seq | None = None

@@ -1,0 +1,33 @@
+"""The safe on the wire (`API.md` section 6)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from messenger.schemas._types import Timestamp
+
+ANY: Literal["*"] = "*"
+NONE: Literal["none"] = "none"
+
+
+class Precondition(msgspec.Struct, frozen=True):
+    """`If-Match: *` (any version), `If-None-Match: *` (none yet), or the versions that `If-Match` names."""
+
+    expected: Literal["*", "none", "versions"]
+    versions: tuple[int, ...] = ()
+
+
+class SecretView(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    created_at: Timestamp
+    algorithm: str
+    kdf: Any
+    nonce: str
+    ciphertext: str
+    mac: str | None
+    key_id: str | None
+
+    def __repr__(self) -> str:
+        return f"SecretView(version={self.version})"

@@ -1,0 +1,153 @@
+"""Users, profiles, contacts and statuses on the wire (`API.md` section 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from messenger.schemas._types import (
+    PRINTABLE,
+    AnyContactState,
+    AudienceName,
+    ContactState,
+    Name,
+    PeerId,
+    StatusName,
+    Timestamp,
+    Username,
+)
+
+About = Annotated[str, Meta(max_length=500, pattern=PRINTABLE, examples=["Poet of numbers"])]
+StatusText = Annotated[str, Meta(max_length=140, pattern=PRINTABLE, examples=["Reading"])]
+Alias = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada from work"])]
+RequestText = Annotated[str, Meta(max_length=500, pattern=PRINTABLE, examples=["It's Ada, from the reading group"])]
+
+
+class AvatarView(msgspec.Struct, frozen=True):
+    key: str
+    url: str
+    thumb_url: str
+    width: int
+    height: int
+    placeholder: Annotated[str, Meta(description="ThumbHash, base64")]
+
+    @classmethod
+    def of(cls, key: str | None, width: int | None, height: int | None, placeholder: str | None) -> AvatarView | None:
+        """The avatar of four columns that are null together."""
+        if key is None or width is None or height is None or placeholder is None:
+            return None
+        return cls(key, f"/avatars/{key}", f"/avatars/{key}_thumb", width, height, placeholder)
+
+
+class UploadedAvatarView(msgspec.Struct, frozen=True):
+    avatar: AvatarView
+
+
+class UserView(msgspec.Struct, frozen=True):
+    id: PeerId
+    username: Annotated[str | None, Meta(description="null: the account was erased")]
+    name: str
+    avatar: AvatarView | None
+
+
+class PrivacyView(msgspec.Struct, frozen=True):
+    last_seen: AudienceName
+    avatar: AudienceName
+    messages_from: AudienceName
+    calls_from: AudienceName
+    groups_from: AudienceName
+
+
+class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
+    id: PeerId
+    username: str
+    name: str
+    about: str
+    avatar: AvatarView | None
+    status: StatusName
+    status_text: str
+    last_activity: Timestamp
+    created_at: Timestamp
+    privacy: PrivacyView
+
+
+class PrivacyPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    last_seen: AudienceName | UnsetType = UNSET
+    avatar: AudienceName | UnsetType = UNSET
+    messages_from: AudienceName | UnsetType = UNSET
+    calls_from: AudienceName | UnsetType = UNSET
+    groups_from: AudienceName | UnsetType = UNSET
+
+
+class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: Name | UnsetType = UNSET
+    about: About | UnsetType = UNSET
+    status: StatusName | UnsetType = UNSET
+    status_text: StatusText | UnsetType = UNSET
+    username: Username | UnsetType = UNSET
+    privacy: PrivacyPatch | UnsetType = UNSET
+
+
+class PersonView(msgspec.Struct, frozen=True, kw_only=True):
+    """Another user, as their privacy shows them to the one who asks."""
+
+    id: PeerId
+    username: str | None
+    name: str
+    avatar: AvatarView | None
+    about: str
+    status: StatusName | None
+    status_text: str | None
+    online: bool
+    last_activity: Timestamp | None
+    contact: Annotated[AnyContactState, Meta(description="How you stand to this user")]
+
+
+class ContactView(msgspec.Struct, frozen=True):
+    user: UserView
+    state: ContactState
+    alias: str | None
+    message: Annotated[str | None, Meta(description="What came with the request")]
+    since: Timestamp
+
+
+class ContactPage(msgspec.Struct, frozen=True):
+    items: list[ContactView]
+    next: str | None
+
+
+class StatusView(msgspec.Struct, frozen=True):
+    user_id: PeerId
+    status: StatusName
+    status_text: str
+    online: bool
+    last_activity: Timestamp | None
+
+
+class StatusesView(msgspec.Struct, frozen=True):
+    items: list[StatusView]
+
+
+class SubscribeDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    message: RequestText | None = None
+
+
+class ConfirmDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    accept: bool = True
+
+
+class TargetDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+
+
+class AliasDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    alias: Alias | UnsetType | None = UNSET
+
+
+class RelationView(msgspec.Struct, frozen=True):
+    target_id: PeerId
+    state: AnyContactState

@@ -1,0 +1,53 @@
+"""Issuing tokens: what a client is given, and what is stored of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from messenger.repositories.devices import Tokens
+from messenger.schemas.accounts import TokensView
+from messenger.security.tokens import TokenMint, TokenPair, token_hash
+from messenger.services._gate import Once
+
+
+class TokenIssuer:
+    """Pairs of tokens with the operator's lifetimes, in seconds."""
+
+    def __init__(self, mint: TokenMint, *, access_ttl: int, refresh_ttl: int) -> None:
+        self._mint = mint
+        self._access_ttl = timedelta(seconds=access_ttl)
+        self._refresh_ttl = timedelta(seconds=refresh_ttl)
+
+    def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
+        """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.
+
+        A repetition gets the same tokens that way, though they are stored nowhere.
+        """
+        if once is None:
+            return self._mint.fresh()
+        seed = [scope.encode(), once.key.encode(), once.fingerprint, device_id.bytes]
+        return self._mint.derived(b"\0".join(seed))
+
+    def successor(self, refresh_token: str) -> TokenPair:
+        """The pair that follows a refresh token, the same one each time."""
+        return self._mint.successor(refresh_token)
+
+    def stored(self, pair: TokenPair, now: datetime) -> Tokens:
+        """What is kept of a pair."""
+        return Tokens(
+            access_hash=token_hash(pair.access),
+            access_expires_at=now + self._access_ttl,
+            refresh_hash=token_hash(pair.refresh),
+            refresh_expires_at=now + self._refresh_ttl,
+        )
+
+    def view(self, pair: TokenPair, left: timedelta | None = None) -> TokensView:
+        """What the client is given; `left` of its life where the pair isn't new."""
+        life = self._access_ttl if left is None else left
+        return TokensView(
+            access_token=pair.access,
+            refresh_token=pair.refresh,
+            token_type="Bearer",
+            expires_in=max(0, int(life.total_seconds())),
+        )

@@ -1,0 +1,243 @@
+"""Accounts: signing up and in, the password, erasure."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.clock import new_id
+from messenger.database import TransientConflict
+from messenger.errors import InvalidCredentials
+from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved
+from messenger.repositories.devices import SignedInRow
+from messenger.repositories.users import IdentityRow
+from messenger.schemas._text import clean_name
+from messenger.schemas._types import timestamp
+from messenger.schemas._views import avatar_view
+from messenger.schemas.accounts import DeviceView, LoginDraft, RegisterDraft, SignedInView
+from messenger.schemas.users import UserView
+from messenger.security.passwords import PasswordHasher, ensure_strong
+from messenger.security.tokens import TokenPair
+from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.services._images import discard_image
+from messenger.services._tokens import TokenIssuer
+from messenger.services.devices import remove_devices
+from messenger.storage.object_store import ObjectStore
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+_UNNAMED_DEVICE = "Unnamed device"
+
+
+def username_key(username: str) -> str:
+    """How usernames are compared: they are ASCII, and their case means nothing."""
+    return username.lower()
+
+
+class _PasswordMoved(InvalidCredentials):
+    """The password that was verified is not the account's any more."""
+
+
+class AccountService:
+    """One use case a method, one unit of work each; passwords are hashed between them, never inside."""
+
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        gate: Gate,
+        hasher: PasswordHasher,
+        issuer: TokenIssuer,
+        store: ObjectStore,
+        *,
+        max_devices: int,
+        password_min_length: int,
+    ) -> None:
+        self._uow = uow
+        self._gate = gate
+        self._hasher = hasher
+        self._issuer = issuer
+        self._store = store
+        self._max_devices = max_devices
+        self._password_min_length = password_min_length
+
+    # --- in ---
+
+    async def register(self, draft: RegisterDraft, *, address: str, once: Once | None = None) -> SignedInView:
+        """A new account and its first device. Raises `UsernameTaken`, `PasswordWeak`, `RateLimited`."""
+        await self._gate.take("register", address)
+        name = clean_name(draft.name)
+        ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
+        encoded = await self._hasher.hash(draft.password)
+        return await self._register(draft, name, encoded, f"register:{address}", once)
+
+    @repeated
+    async def _register(
+        self, draft: RegisterDraft, name: str, encoded: str, scope: str, once: Once | None
+    ) -> SignedInView:
+        async with self._uow() as uow:
+            earlier = await earlier_answer(uow, scope, once, SignedInView)
+            if earlier is not None:
+                return _with_tokens(earlier, self._issuer.pair(scope, once, earlier.device.id))
+            user_id = await create_user(uow, username=draft.username, name=name, encoded=encoded)
+            view = await self._sign_in(uow, user_id, draft.device_name, encoded, scope, once)
+            await keep_answer(uow, scope, once, _without_tokens(view))
+            return view
+
+    async def login(self, draft: LoginDraft, *, address: str, once: Once | None = None) -> SignedInView:
+        """A new device. Raises `InvalidCredentials`, the same way and in the same time for an unknown login."""
+        await self._gate.take("login_address", address)
+        key, number = parse_login(draft.login)
+        # What is looked up is what is counted: other spellings of a login are no further tries.
+        await self._gate.take("login_account", key if number is None else number)
+        try:
+            return await self._verified_login(key, number, draft, address, once)
+        except _PasswordMoved:
+            # The hash was replaced after it was verified: by a twin that made it stronger, or by a change of password.
+            return await self._verified_login(key, number, draft, address, once)
+
+    async def _verified_login(
+        self, key: str | None, number: int | None, draft: LoginDraft, address: str, once: Once | None
+    ) -> SignedInView:
+        async with self._uow.read() as uow:
+            found = await uow.users.find_credentials(username_key=key, number=number)
+        verdict = await self._hasher.verify(draft.password, found.password_hash if found else None)
+        if found is None or not verdict.ok:
+            raise InvalidCredentials
+        stronger = await self._hasher.hash(draft.password) if verdict.rehash else None
+        return await self._login(found.id, draft, found.password_hash, stronger, f"login:{address}", once)
+
+    @repeated
+    async def _login(
+        self, user_id: int, draft: LoginDraft, encoded: str, stronger: str | None, scope: str, once: Once | None
+    ) -> SignedInView:
+        async with self._uow() as uow:
+            earlier = await earlier_answer(uow, scope, once, SignedInView)
+            if earlier is not None:
+                return _with_tokens(earlier, self._issuer.pair(scope, once, earlier.device.id))
+            if stronger is not None and await uow.users.replace_password(user_id, old=encoded, new=stronger):
+                encoded = stronger
+            view = await self._sign_in(uow, user_id, draft.device_name, encoded, scope, once)
+            await keep_answer(uow, scope, once, _without_tokens(view))
+            return view
+
+    async def _sign_in(
+        self,
+        uow: UnitOfWork,
+        user_id: int,
+        device_name: str | None,
+        encoded: str,
+        scope: str,
+        once: Once | None,
+    ) -> SignedInView:
+        now, device_id = uow.run.now, new_id()
+        pair = self._issuer.pair(scope, once, device_id)
+        name = clean_name(device_name, field="device_name") if device_name else _UNNAMED_DEVICE
+        row = await uow.devices.sign_in(
+            user_id,
+            device_id=device_id,
+            name=name,
+            password_hash=encoded,
+            tokens=self._issuer.stored(pair, now),
+            at_most=self._max_devices,
+        )
+        if row is None:
+            raise _PasswordMoved
+        at = timestamp(now)
+        device = DeviceView(id=device_id, name=name, created_at=at, last_activity=at, current=True)
+        for evicted in row.evicted:
+            uow.record(DeviceRemoved({"id": str(evicted)}), [user_id])
+        uow.record(DeviceAdded({**msgspec.to_builtins(device), "current": False}), [user_id])
+        return SignedInView(user=_user(row), device=device, tokens=self._issuer.view(pair))
+
+    # --- the password ---
+
+    async def change_password(self, caller: Caller, old: str, new: str) -> None:
+        """A new password; every other device is signed out. Raises `InvalidCredentials`, `PasswordWeak`."""
+        identity = await self._confirm(caller, old)
+        ensure_strong(
+            new,
+            minimum=self._password_min_length,
+            personal=[identity.username, identity.name],
+            field="new_password",
+        )
+        encoded = await self._hasher.hash(new)
+        await self._change_password(caller, identity.password_hash or "", encoded)
+
+    @repeated
+    async def _change_password(self, caller: Caller, old: str, new: str) -> None:
+        async with self._uow() as uow:
+            actor = await uow.devices.authenticate(caller)
+            if not await uow.users.replace_password(actor.user_id, old=old, new=new):
+                raise InvalidCredentials
+            await remove_devices(uow, actor.user_id, keep=actor.device_id)
+
+    async def erase(self, caller: Caller, password: str) -> None:
+        """Erase the account, for good; what others hold of it stays, without a name. Raises `InvalidCredentials`."""
+        await self._confirm(caller, password)
+        avatar = await self._erase(caller)
+        if avatar is not None:
+            await discard_image(self._uow, self._store, avatar)
+
+    @repeated
+    async def _erase(self, caller: Caller) -> str | None:
+        async with self._uow() as uow:
+            # The peer's lock keeps contacts from being made while they are taken away.
+            user_id = await uow.contacts.lock_pair(caller)
+            avatar = await uow.avatars.set(user_id, None)
+            knew = await uow.users.erase(user_id)
+            uow.record(ContactUpdated({"target_id": user_id, "state": "none"}), knew)
+            # The device that asked is gone with the account: there is nothing left to stamp.
+            uow.run.stale = False
+            return avatar.old_key
+
+    async def _confirm(self, caller: Caller, password: str) -> IdentityRow:
+        async with self._uow.read() as uow:
+            identity = await uow.users.identity(caller)
+        await self._gate.take("password", identity.user_id)
+        verdict = await self._hasher.verify(password, identity.password_hash)
+        if not verdict.ok:
+            raise InvalidCredentials
+        return identity
+
+
+async def create_user(uow: UnitOfWork, *, username: str, name: str, encoded: str) -> int:
+    """A new account under a number that nobody had; a step of two use cases. Raises `UsernameTaken`."""
+    user_id = await uow.users.create(
+        candidates=candidate_numbers(),
+        username=username,
+        username_key=username_key(username),
+        name=name,
+        password_hash=encoded,
+    )
+    if user_id is None:
+        raise TransientConflict("every candidate number was taken")
+    return user_id
+
+
+def candidate_numbers() -> list[int]:
+    """Random numbers to try, eight digits first: with half of those given away, one in 2**8 needs a ninth digit."""
+    draw = secrets.SystemRandom()
+    return [draw.randrange(10**7, 10**8) for _ in range(8)] + [draw.randrange(10**8, 10**9) for _ in range(8)]
+
+
+def parse_login(login: str) -> tuple[str | None, int | None]:
+    """A login as a username's key, or as a number: a username is never one."""
+    login = login.strip()
+    if login.isascii() and login.isdigit():
+        return None, int(login) if len(login) <= 16 else 0
+    return username_key(login), None
+
+
+def _user(row: SignedInRow) -> UserView:
+    return UserView(row.id, row.username, row.name, avatar_view(row))
+
+
+def _without_tokens(view: SignedInView) -> SignedInView:
+    blank = msgspec.structs.replace(view.tokens, access_token="", refresh_token="")
+    return msgspec.structs.replace(view, tokens=blank)
+
+
+def _with_tokens(view: SignedInView, pair: TokenPair) -> SignedInView:
+    tokens = msgspec.structs.replace(view.tokens, access_token=pair.access, refresh_token=pair.refresh)
+    return msgspec.structs.replace(view, tokens=tokens)

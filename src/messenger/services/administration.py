@@ -1,0 +1,109 @@
+"""Administration: accounts from the operator's side, for the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from messenger.clock import Clock
+from messenger.errors import InvalidCredentials, PeerNotFound
+from messenger.models import User
+from messenger.schemas._text import clean_name
+from messenger.schemas._types import Timestamp, timestamp, timestamp_or_none
+from messenger.schemas.accounts import RegisterDraft
+from messenger.security.passwords import PasswordHasher, ensure_strong
+from messenger.services.accounts import create_user, parse_login
+from messenger.services.devices import remove_devices
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+
+class AccountRow(msgspec.Struct, frozen=True):
+    """An account as the operator sees it."""
+
+    id: int
+    username: str | None
+    name: str
+    created_at: Timestamp
+    last_activity: Timestamp
+    disabled_at: Timestamp | None
+    deleted_at: Timestamp | None
+
+
+class AdministrationService:
+    """Rare and unhurried: it works on mapped objects, which never leave their unit of work."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, clock: Clock, hasher: PasswordHasher, *, password_min_length: int
+    ) -> None:
+        self._uow = uow
+        self._clock = clock
+        self._hasher = hasher
+        self._password_min_length = password_min_length
+
+    async def create_account(self, draft: RegisterDraft) -> AccountRow:
+        """A new account without a device. Raises `UsernameTaken`, `PasswordWeak`."""
+        name = clean_name(draft.name)
+        ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
+        return await self._create_account(draft.username, name, await self._hasher.hash(draft.password))
+
+    @repeated
+    async def _create_account(self, username: str, name: str, encoded: str) -> AccountRow:
+        async with self._uow() as uow:
+            user_id = await create_user(uow, username=username, name=name, encoded=encoded)
+            return _row(await _require(uow, str(user_id)))
+
+    async def list_accounts(self, *, after: int = 0, limit: int = 100) -> list[AccountRow]:
+        """Accounts by ascending number."""
+        async with self._uow() as uow:
+            return [_row(user) for user in await uow.accounts.page(after=after, limit=limit)]
+
+    @repeated
+    async def set_disabled(self, login: str, *, disabled: bool) -> AccountRow:
+        """Shut an account out, with all its devices, or let it in again. Raises `PeerNotFound`."""
+        async with self._uow() as uow:
+            user = await _require(uow, login)
+            at: datetime | None = self._clock.now() if disabled else None
+            user.disabled_at = at
+            # The devices' DELETE below is a statement of its own, not the session's.
+            await uow.flush()
+            if disabled:
+                await remove_devices(uow, user.id)
+            return _row(user)
+
+    async def set_password(self, login: str, password: str) -> AccountRow:
+        """A new password; every device is signed out. Raises `PeerNotFound`, `PasswordWeak`."""
+        ensure_strong(password, minimum=self._password_min_length, personal=[login])
+        return await self._set_password(login, await self._hasher.hash(password))
+
+    @repeated
+    async def _set_password(self, login: str, encoded: str) -> AccountRow:
+        async with self._uow() as uow:
+            user = await _require(uow, login)
+            if user.deleted_at is not None:
+                raise InvalidCredentials("an erased account has no password")
+            user.password_hash = encoded
+            # As above: what follows doesn't go through the session.
+            await uow.flush()
+            await remove_devices(uow, user.id)
+            return _row(user)
+
+
+async def _require(uow: UnitOfWork, login: str) -> User:
+    key, number = parse_login(login)
+    user = await uow.accounts.find(username_key=key, number=number)
+    if user is None:
+        raise PeerNotFound(f"there is no account {login}")
+    return user
+
+
+def _row(user: User) -> AccountRow:
+    return AccountRow(
+        user.id,
+        user.username,
+        user.name,
+        timestamp(user.created_at),
+        timestamp(user.last_activity),
+        timestamp_or_none(user.disabled_at),
+        timestamp_or_none(user.deleted_at),
+    )

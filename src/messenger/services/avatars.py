@@ -1,0 +1,138 @@
+"""Avatars: decoded in bounds, stored under the hash of their bytes, kept while anybody points at them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import random
+import re
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.errors import AvatarNotFound, FileTooLarge, Overloaded
+from messenger.events import ProfileUpdated
+from messenger.media.processor import Avatar, ImageProcessor
+from messenger.schemas.users import AvatarView, UploadedAvatarView
+from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.services._images import discard_image, image_path
+from messenger.storage.object_store import ObjectStore
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
+
+logger = logging.getLogger(__name__)
+
+MAX_FILE_BYTES = 10 * 1024 * 1024
+_ATTEMPTS = 20
+_FILE_KEY = re.compile(r"\A([0-9a-f]{64})(_thumb)?\Z")
+
+
+class AvatarService:
+    """The row is claimed, the bytes are written, the row is pointed at: whatever dies leaves no half image."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, gate: Gate, images: ImageProcessor, store: ObjectStore, *, key: bytes
+    ) -> None:
+        self._uow = uow
+        self._gate = gate
+        self._images = images
+        self._store = store
+        self._key = key
+
+    async def upload(self, caller: Caller, data: bytes, *, once: Once | None = None) -> UploadedAvatarView:
+        """Replace one's avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; then the old one stays."""
+        async with self._uow.read() as uow:
+            actor = await uow.devices.authenticate(caller)
+        await self._gate.take("avatar", actor.user_id)
+        if len(data) > MAX_FILE_BYTES:
+            raise FileTooLarge
+        avatar = self._named(await self._images.avatar(data))
+        view, old_key = await self._replace(caller, avatar, once)
+        if old_key is not None:
+            await discard_image(self._uow, self._store, old_key)
+        return view
+
+    def _named(self, avatar: Avatar) -> Avatar:
+        # Keyed with a secret: who has the picture can't work out its address, and so not who uses it.
+        named = hmac.digest(self._key, avatar.key.encode(), "sha256").hex()
+        return msgspec.structs.replace(avatar, key=named)
+
+    async def _replace(
+        self, caller: Caller, avatar: Avatar, once: Once | None
+    ) -> tuple[UploadedAvatarView, str | None]:
+        """Store and point, again where an equal image was being deleted meanwhile. Raises `Overloaded`."""
+        for attempt in range(_ATTEMPTS):
+            if await self._claim(avatar):
+                await self._store.put(image_path(avatar.key), avatar.image)
+                await self._store.put(image_path(avatar.key, thumb=True), avatar.thumb)
+                done = await self._point(caller, avatar, once)
+                if done is not None:
+                    return done
+            # The deletion takes two calls of the store; a little disorder keeps several uploads apart.
+            await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
+        raise Overloaded
+
+    @repeated
+    async def _claim(self, avatar: Avatar) -> bool:
+        async with self._uow.command() as uow:
+            return await uow.avatars.claim(
+                avatar.key, width=avatar.width, height=avatar.height, placeholder=avatar.placeholder
+            )
+
+    @repeated
+    async def _point(
+        self, caller: Caller, avatar: Avatar, once: Once | None
+    ) -> tuple[UploadedAvatarView, str | None] | None:
+        async with self._uow() as uow:
+            actor = await uow.devices.authenticate(caller)
+            earlier = await earlier_answer(uow, actor.user_id, once, UploadedAvatarView)
+            if earlier is not None:
+                return earlier, None
+            left = await uow.avatars.set(actor.user_id, avatar.key)
+            if not left.done:
+                return None
+            image = AvatarView.of(avatar.key, avatar.width, avatar.height, avatar.placeholder)
+            assert image is not None
+            view = UploadedAvatarView(image)
+            uow.record(
+                ProfileUpdated({"user_id": actor.user_id, "avatar_key": avatar.key}),
+                [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
+            )
+            await keep_answer(uow, actor.user_id, once, view)
+            return view, left.old_key
+
+    async def remove(self, caller: Caller) -> None:
+        """Have no avatar; also where there was none."""
+        old_key = await self._remove(caller)
+        if old_key is not None:
+            await discard_image(self._uow, self._store, old_key)
+
+    @repeated
+    async def _remove(self, caller: Caller) -> str | None:
+        async with self._uow() as uow:
+            actor = await uow.devices.authenticate(caller)
+            left = await uow.avatars.set(actor.user_id, None)
+            if left.old_key is not None:
+                uow.record(
+                    ProfileUpdated({"user_id": actor.user_id, "avatar_key": None}),
+                    [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
+                )
+            return left.old_key
+
+    async def file(self, name: str) -> bytes:
+        """The bytes of an image by its key, or of its thumbnail by `<key>_thumb`. Raises `AvatarNotFound`."""
+        match = _FILE_KEY.match(name)
+        if match is None:
+            raise AvatarNotFound
+        async with self._uow.read() as uow:
+            servable = await uow.avatars.is_servable(match[1])
+        data = await self._store.get(image_path(match[1], thumb=match[2] is not None)) if servable else None
+        if data is None:
+            raise AvatarNotFound
+        return data
+
+
+def file_fingerprint(data: bytes) -> bytes:
+    """What tells two uploads apart: the file, not the form around it."""
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,150 @@
+"""Conversations: the list, settings, receipts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET
+
+from messenger.actor import Caller
+from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
+from messenger.events import ConversationUpdated, ReceiptUpdated
+from messenger.repositories.conversations import ConversationRow
+from messenger.schemas._types import timestamp_or_none
+from messenger.schemas._views import avatar_view, message_view
+from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
+from messenger.schemas.users import UserView
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
+
+_LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
+_LAST_DAY = datetime(9998, 12, 31, tzinfo=UTC)
+
+
+def stream_cursor(position: int) -> str:
+    """A place in a user's event stream, as clients carry it."""
+    return f"e{position}"
+
+
+class ConversationService:
+    """The page that a phone opens with costs one round trip."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def list_page(self, caller: Caller, *, cursor: str | None, limit: int) -> ConversationPage:
+        """One's conversations, latest first. Raises `ValidationFailed` for a cursor that is none of ours."""
+        before_at, before_id = _LATEST if cursor is None else _decode(cursor)
+        async with self._uow.read() as uow:
+            rows = await uow.conversations.list_page(caller, before_at=before_at, before_id=before_id, limit=limit + 1)
+        found = [row for row in rows if row.conversation_id is not None]
+        more = len(found) > limit
+        found = found[:limit]
+        return ConversationPage(
+            [conversation_view(row) for row in found],
+            _encode(found[-1]) if more else None,
+            stream_cursor(rows[0].position if rows else 0),
+        )
+
+    @repeated
+    async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
+        """Change settings; who may write sets `expire_after` for all. Raises `PeerNotFound`, `NotAContact`."""
+        muted_until = _muted_until(patch)
+        async with self._uow() as uow:
+            await uow.conversations.open_direct(caller, target_id)
+            changed = await uow.conversations.change(
+                caller,
+                target_id,
+                set_muted_until=patch.muted_until is not UNSET,
+                muted_until=muted_until,
+                pinned=None if patch.pinned is UNSET else patch.pinned,
+                archived=None if patch.archived is UNSET else patch.archived,
+                set_expire_after=patch.expire_after is not UNSET,
+                expire_after=None if patch.expire_after is UNSET else patch.expire_after,
+            )
+            row = await uow.conversations.find(caller, target_id)
+            if changed is None or row is None:
+                raise PeerNotFound
+            if changed.refused:
+                raise NotAContact
+            view = conversation_view(row)
+            uow.record(ConversationUpdated(_settings(view)), [changed.user_id])
+            shared = {"target_id": changed.user_id, "expire_after": view.expire_after}
+            uow.record(ConversationUpdated(shared), changed.others)
+            return view
+
+    @repeated
+    async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
+        """Move one's receipts forward, never back. Raises `PeerNotFound`, `ValidationFailed`."""
+        if draft.read_seq is None and draft.delivered_seq is None:
+            raise ValidationFailed(
+                "read_seq or delivered_seq is needed", errors=(FieldError("read_seq", "required", "give one of them"),)
+            )
+        read, delivered = draft.read_seq or 0, draft.delivered_seq or 0
+        async with self._uow() as uow:
+            row = await uow.conversations.move_receipt(caller, draft.target_id, read=read, delivered=delivered)
+            if row is None:
+                raise PeerNotFound
+            if max(read, delivered) > row.last_seq:
+                field = "read_seq" if read > row.last_seq else "delivered_seq"
+                raise ValidationFailed(
+                    f"the conversation ends at {row.last_seq}",
+                    errors=(FieldError(field, "too_large", f"the conversation ends at {row.last_seq}"),),
+                )
+            if row.moved:
+                data = {"user_id": row.user_id, "read_seq": row.read_seq, "delivered_seq": row.delivered_seq}
+                uow.record(ReceiptUpdated({"target_id": draft.target_id, **data}), [row.user_id])
+                uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
+
+
+def conversation_view(row: ConversationRow) -> ConversationView:
+    """A conversation as its member sees it."""
+    return ConversationView(
+        UserView(row.peer_id, row.username, row.name, avatar_view(row)),
+        message_view(row.id, row) if row.id is not None else None,
+        row.last_seq,
+        row.read_seq,
+        max(0, row.last_seq - row.read_seq),
+        timestamp_or_none(row.muted_until),
+        row.pinned,
+        row.archived,
+        row.expire_after,
+    )
+
+
+def _settings(view: ConversationView) -> dict[str, object]:
+    builtins: dict[str, object] = msgspec.to_builtins(view)
+    return {"target_id": view.target.id, **{name: builtins[name] for name in _SETTINGS}}
+
+
+_SETTINGS = ("last_seq", "read_seq", "unread", "muted_until", "pinned", "archived", "expire_after")
+
+
+def _muted_until(patch: ConversationPatch) -> datetime | None:
+    if patch.muted_until is UNSET or not isinstance(patch.muted_until, datetime):
+        return None
+    # Near the ends of the calendar a change of zone overflows; for ever is far enough.
+    try:
+        return min(patch.muted_until.astimezone(UTC), _LAST_DAY)
+    except OverflowError:
+        return _LAST_DAY
+
+
+def _encode(row: ConversationRow) -> str:
+    micros = int(row.last_at.timestamp() * 1000)
+    return base64.urlsafe_b64encode(f"{micros}.{row.conversation_id}".encode()).rstrip(b"=").decode()
+
+
+def _decode(cursor: str) -> tuple[datetime, int]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        millis, _, number = text.partition(".")
+        if len(text) > 40:
+            raise ValueError("too long")
+        return datetime.fromtimestamp(int(millis) / 1000, UTC), min(int(number), _LATEST[1])
+    except (ValueError, OverflowError, OSError, binascii.Error, UnicodeError):
+        raise ValidationFailed(
+            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what `next` gave"),)
+        ) from None

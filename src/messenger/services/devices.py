@@ -1,0 +1,109 @@
+"""Devices: their tokens, the list of them, signing them out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from messenger.actor import Actor, Caller
+from messenger.errors import DeviceNotFound, InvalidRefreshToken, RefreshTokenReused
+from messenger.events import DeviceRemoved
+from messenger.repositories.devices import REFRESH_GRACE, DeviceRow, RefreshRow
+from messenger.schemas._types import timestamp
+from messenger.schemas.accounts import DevicePage, DeviceView, RefreshedView
+from messenger.security.tokens import TokenPair, token_hash
+from messenger.services._gate import Gate
+from messenger.services._tokens import TokenIssuer
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+_FIRST_ID = UUID(int=0)
+
+
+class DeviceService:
+    """What a signed-in device does about itself and its siblings."""
+
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, issuer: TokenIssuer) -> None:
+        self._uow = uow
+        self._gate = gate
+        self._issuer = issuer
+
+    async def refresh(self, refresh_token: str, *, address: str) -> RefreshedView:
+        """The next pair of tokens. Raises `InvalidRefreshToken`, `RefreshTokenReused` (and signs the device out)."""
+        view = await self._refresh(refresh_token)
+        if isinstance(view, RefreshedView):
+            return view
+        await self._gate.take("refresh", address)
+        raise view()
+
+    @repeated
+    async def _refresh(
+        self, refresh_token: str
+    ) -> RefreshedView | type[InvalidRefreshToken] | type[RefreshTokenReused]:
+        old_hash, pair = token_hash(refresh_token), self._issuer.successor(refresh_token)
+        # An error would roll back, and with it the sign-out that a reused token causes: it is raised by the caller.
+        async with self._uow() as uow:
+            row = await uow.devices.find_refresh(old_hash)
+            if row is None or row.expires_at <= uow.run.now:
+                return InvalidRefreshToken
+            if row.used_at is None:
+                await uow.devices.rotate(row, old_hash=old_hash, tokens=self._issuer.stored(pair, uow.run.now))
+                return RefreshedView(tokens=self._issuer.view(pair))
+            if _is_lost_answer(row, pair, uow.run.now):
+                return RefreshedView(tokens=self._issuer.view(pair, row.access_expires_at - uow.run.now))
+            await remove_devices(uow, row.user_id, device_id=row.device_id)
+            return RefreshTokenReused
+
+    async def authenticate(self, caller: Caller) -> Actor:
+        """Who this is. Raises `Unauthenticated`."""
+        async with self._uow.read() as uow:
+            return await uow.devices.authenticate(caller)
+
+    # --- out ---
+
+    @repeated
+    async def logout(self, caller: Caller) -> None:
+        """Sign this device out."""
+        async with self._uow() as uow:
+            actor = await uow.devices.authenticate(caller)
+            await remove_devices(uow, actor.user_id, device_id=actor.device_id)
+
+    async def list_devices(self, caller: Caller, *, after: UUID | None, limit: int) -> DevicePage:
+        """The account's devices, oldest first."""
+        async with self._uow.read() as uow:
+            rows = await uow.devices.list_page(caller, after=after or _FIRST_ID, limit=limit + 1)
+        items = [_device(row) for row in rows[:limit]]
+        return DevicePage(items=items, next=str(items[-1].id) if len(rows) > limit else None)
+
+    @repeated
+    async def sign_out(self, caller: Caller, device_id: UUID) -> None:
+        """Sign a device of one's own out. Raises `DeviceNotFound`."""
+        async with self._uow() as uow:
+            actor = await uow.devices.authenticate(caller)
+            if not await remove_devices(uow, actor.user_id, device_id=device_id):
+                raise DeviceNotFound
+
+
+def _is_lost_answer(row: RefreshRow, pair: TokenPair, now: datetime) -> bool:
+    """Whether the token's successor is still the device's current pair, and young."""
+    fresh = row.used_at is not None and now - row.used_at <= REFRESH_GRACE
+    return fresh and row.access_hash == token_hash(pair.access)
+
+
+async def remove_devices(
+    uow: UnitOfWork, user_id: int, *, device_id: UUID | None = None, keep: UUID | None = None
+) -> list[UUID]:
+    """Sign devices out and tell the account's stream; a step of several use cases."""
+    removed = await uow.devices.remove(user_id, device_id=device_id, keep=keep)
+    for each in removed:
+        uow.record(DeviceRemoved({"id": str(each)}), [user_id])
+    return removed
+
+
+def _device(row: DeviceRow) -> DeviceView:
+    return DeviceView(
+        id=row.id,
+        name=row.name,
+        created_at=timestamp(row.created_at),
+        last_activity=timestamp(row.last_activity),
+        current=row.current,
+    )

@@ -1,0 +1,59 @@
+"""The export: all that the server holds of an account, as one archive."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import zipfile
+from typing import IO
+
+from messenger.actor import Caller
+from messenger.repositories.exports import PARTS
+from messenger.services._gate import Gate
+from messenger.services._images import image_path
+from messenger.storage.object_store import ObjectStore
+from messenger.unit_of_work import UnitOfWorkFactory
+
+_IN_MEMORY = 4 * 1024 * 1024
+
+
+class ExportService:
+    """Reads a page, gives the connection back, writes the page, and so on: nothing slow inside a unit of work."""
+
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, store: ObjectStore) -> None:
+        self._uow = uow
+        self._gate = gate
+        self._store = store
+
+    async def archive(self, caller: Caller) -> IO[bytes]:
+        """A ZIP of JSON Lines files and the avatar, positioned at its start; the caller closes it."""
+        async with self._uow.read() as uow:
+            profile = await uow.users.profile(caller)
+        await self._gate.take("export", profile.id)
+        file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for part in PARTS:
+                async with self._uow.read() as uow:
+                    lines = await uow.exports.part(part, profile.id)
+                await _write(archive, f"{part}.jsonl", "".join(f"{line}\n" for line in lines).encode())
+            await self._write_messages(archive, profile.id)
+            if profile.avatar_key is not None:
+                image = await self._store.get(image_path(profile.avatar_key))
+                if image is not None:
+                    await _write(archive, "avatar.webp", image)
+        file.seek(0)
+        return file
+
+    async def _write_messages(self, archive: zipfile.ZipFile, owner_id: int) -> None:
+        after, page = (0, 0), 0
+        while True:
+            async with self._uow.read() as uow:
+                rows = await uow.exports.messages(owner_id, after)
+            if not rows:
+                return
+            await _write(archive, f"messages/{page:06}.jsonl", "".join(f"{row.json}\n" for row in rows).encode())
+            after, page = (rows[-1].conversation_id, rows[-1].seq), page + 1
+
+
+async def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    await asyncio.to_thread(archive.writestr, name, data)

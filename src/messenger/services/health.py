@@ -1,0 +1,46 @@
+"""Health: whether this process can serve."""
+
+from __future__ import annotations
+
+import msgspec
+
+from messenger.errors import MessengerError
+from messenger.repositories.health import HealthRepository
+from messenger.storage.object_store import ObjectStore
+from messenger.unit_of_work import UnitOfWorkFactory
+
+
+class ReadyView(msgspec.Struct, frozen=True):
+    status: str
+    checks: dict[str, str]
+
+
+class HealthService:
+    """Asks the parts that a request needs."""
+
+    def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, *, head: str) -> None:
+        self._uow = uow
+        self._store = store
+        self._head = head
+        self.draining = False
+
+    async def ready(self) -> ReadyView:
+        """`ok`, or what is wrong; each check says `ok` or why not."""
+        database, migrations = await self._database()
+        checks = {
+            "database": database,
+            "migrations": migrations,
+            "process": "draining" if self.draining else "ok",
+        }
+        failed = any(result != "ok" for result in checks.values())
+        return ReadyView("unavailable" if failed else "ok", checks)
+
+    async def _database(self) -> tuple[str, str]:
+        try:
+            async with self._uow.read() as uow:
+                revision = await HealthRepository(uow.run).revision()
+        except MessengerError as error:
+            return error.code, "unknown"
+        if revision == self._head:
+            return "ok", "ok"
+        return "ok", f"the schema is at {revision or 'nothing'}, this release needs {self._head}"

@@ -1,0 +1,52 @@
+"""Maintenance: sweeps that run now and then on every worker, a bounded number of rows at a pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from messenger.clock import Clock
+from messenger.repositories.sweeps import BATCH, SWEEPS
+from messenger.services._images import discard_image
+from messenger.storage.object_store import ObjectStore
+from messenger.unit_of_work import UnitOfWorkFactory
+
+logger = logging.getLogger(__name__)
+
+_IMAGES_A_PASS = 100
+
+
+class MaintenanceService:
+    """Removes what has had its time."""
+
+    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, store: ObjectStore) -> None:
+        self._uow = uow
+        self._clock = clock
+        self._store = store
+
+    async def sweep(self) -> dict[str, int]:
+        """One pass of every sweep; how much each removed."""
+        removed: dict[str, int] = {}
+        for name in SWEEPS:
+            async with self._uow.command() as uow:
+                removed[name] = await uow.sweeps.sweep(name)
+        async with self._uow.read() as uow:
+            keys = await uow.avatars.list_unreferenced(_IMAGES_A_PASS, now=self._clock.now())
+        gone = [await discard_image(self._uow, self._store, key) for key in keys]
+        removed["avatars"] = sum(gone)
+        return removed
+
+    async def run(self, every: float = 60.0) -> None:
+        """Sweep until cancelled; at once again while there is a full batch left."""
+        while True:
+            busy = False
+            try:
+                removed = await self.sweep()
+                busy = any(count >= BATCH for count in removed.values())
+                if any(removed.values()):
+                    logger.info("swept %s", {name: count for name, count in removed.items() if count})
+            except Exception:
+                logger.warning("a sweep failed; the next one tries again", exc_info=True)
+            # Workers start together; disorder keeps them from sweeping together.
+            await asyncio.sleep(1.0 if busy else every * random.uniform(0.5, 1.5))  # noqa: S311

@@ -1,0 +1,101 @@
+"""The safe: an account's client-encrypted secret, in versions. The server can't open it, and logs nothing of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.errors import SecretNotFound, VersionConflict
+from messenger.repositories.secrets import SecretRow
+from messenger.schemas._types import timestamp
+from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
+from messenger.security.envelope import SecretEnvelope
+from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
+
+
+class SafeService:
+    """Writes go by version, as HTTP's preconditions have it (RFC 9110 section 13)."""
+
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
+        self._uow = uow
+        self._gate = gate
+
+    async def store(
+        self,
+        caller: Caller,
+        envelope: SecretEnvelope,
+        *,
+        precondition: Precondition | None = None,
+        once: Once | None = None,
+    ) -> SecretView:
+        """The next version; storing what is stored already makes none. Raises `VersionConflict`."""
+        async with self._uow.read() as uow:
+            actor = await uow.devices.authenticate(caller)
+        await self._gate.take("secret_write", actor.user_id)
+        return await self._store(caller, envelope, precondition, once)
+
+    @repeated
+    async def _store(
+        self, caller: Caller, envelope: SecretEnvelope, precondition: Precondition | None, once: Once | None
+    ) -> SecretView:
+        text = msgspec.json.encode(envelope)
+        async with self._uow() as uow:
+            current = await uow.secrets.current(caller)
+            assert uow.run.actor is not None
+            user_id = uow.run.actor.user_id
+            earlier = await earlier_answer(uow, user_id, once, _Stored)
+            if earlier is not None:
+                return _view(SecretRow(earlier.version, text, uow.run.now), earlier.created_at)
+            _ensure_meets(precondition, current)
+            if current is None or current.envelope != text:
+                current = SecretRow(current.version + 1 if current else 1, text, uow.run.now)
+                await uow.secrets.append(uow.run.actor, version=current.version, envelope=text)
+            await keep_answer(uow, user_id, once, _Stored(current.version, timestamp(current.created_at)))
+            return _view(current)
+
+    async def get(self, caller: Caller) -> SecretView:
+        """The newest version. Raises `SecretNotFound`, and `RateLimited` after ten reads in a day."""
+        async with self._uow.read() as uow:
+            row = await uow.secrets.current(caller)
+            actor = uow.run.actor
+        assert actor is not None
+        await self._gate.take("secret_read", actor.user_id)
+        if row is None:
+            raise SecretNotFound
+        return _view(row)
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What is remembered of an answer: not the envelope, which the repeated request brings along."""
+
+    version: int
+    created_at: str
+
+
+def _ensure_meets(precondition: Precondition | None, current: SecretRow | None) -> None:
+    if precondition is None:
+        return
+    version = None if current is None else current.version
+    if precondition.expected == NONE:
+        met = version is None
+    elif precondition.expected == ANY:
+        met = version is not None
+    else:
+        met = version in precondition.versions
+    if not met:
+        raise VersionConflict(extra={"current_version": version})
+
+
+def _view(row: SecretRow, created_at: str | None = None) -> SecretView:
+    envelope = msgspec.json.decode(row.envelope, type=SecretEnvelope)
+    return SecretView(
+        version=row.version,
+        created_at=created_at or timestamp(row.created_at),
+        algorithm=envelope.algorithm,
+        kdf=envelope.kdf,
+        nonce=envelope.nonce,
+        ciphertext=envelope.ciphertext,
+        mac=envelope.mac,
+        key_id=envelope.key_id,
+    )

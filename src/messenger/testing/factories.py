@@ -1,0 +1,82 @@
+"""People and what is between them, made through the services."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from messenger.actor import Actor
+from messenger.container import Container
+from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
+from messenger.schemas.messages import MessageDraft, MessageView
+from messenger.schemas.users import ConfirmDraft, SubscribeDraft
+
+PASSWORD = "fjord-lantern-quiet-93"
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A signed-in person: an actor for services, a token for HTTP."""
+
+    id: int
+    username: str
+    actor: Actor
+    access_token: str
+    refresh_token: str
+    password: str = PASSWORD
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an HTTP request of this person carries."""
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    @classmethod
+    def of(cls, view: SignedInView, password: str = PASSWORD) -> Person:
+        """The person who has just signed in."""
+        return cls(
+            view.user.id,
+            view.user.username or "",
+            Actor(view.user.id, view.device.id),
+            view.tokens.access_token,
+            view.tokens.refresh_token,
+            password,
+        )
+
+
+class Factory:
+    """Makes what a test needs, with names that nobody else has."""
+
+    def __init__(self, container: Container) -> None:
+        self._services = container.services
+
+    async def person(self, username: str | None = None, *, name: str = "Ada", password: str = PASSWORD) -> Person:
+        """A new account, signed in on its first device."""
+        draft = RegisterDraft(username=username or f"u{secrets.token_hex(6)}", password=password, name=name)
+        return Person.of(await self._services.accounts.register(draft, address="192.0.2.1"), password)
+
+    async def people(self, count: int) -> list[Person]:
+        """Several, who don't know each other."""
+        return [await self.person() for _ in range(count)]
+
+    async def device(self, person: Person, name: str = "Second device") -> Person:
+        """The same account on another device."""
+        draft = LoginDraft(login=str(person.id), password=person.password, device_name=name)
+        return Person.of(await self._services.accounts.login(draft, address="192.0.2.1"), person.password)
+
+    async def befriend(self, one: Person, other: Person) -> None:
+        """Make the contact mutual."""
+        await self._services.contacts.subscribe(one.actor, SubscribeDraft(target_id=other.id))
+        await self._services.contacts.confirm(other.actor, ConfirmDraft(target_id=one.id))
+
+    async def friends(self) -> tuple[Person, Person]:
+        """Two people with mutual contact."""
+        one, other = await self.people(2)
+        await self.befriend(one, other)
+        return one, other
+
+    async def message(self, sender: Person, to: Person, body: str = "Hello", **more: Any) -> MessageView:
+        """A message that was sent."""
+        client_id = more.pop("client_id", None) or secrets.token_hex(8)
+        draft = MessageDraft(target_id=to.id, client_id=client_id, body=body, **more)
+        return (await self._services.messages.send(sender.actor, draft))[0]

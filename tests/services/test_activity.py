@@ -1,0 +1,255 @@
+"""Activity: every request stamps its user and its device, and never at the cost of the request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from messenger import unit_of_work
+from messenger.actor import Actor
+from messenger.clock import FixedClock, new_id
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.errors import MessengerError, NoPendingRequest, PeerNotFound
+from messenger.schemas._types import timestamp
+from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
+from messenger.schemas.users import AliasDraft, ConfirmDraft, ProfilePatch, SubscribeDraft
+from messenger.services import Services
+from messenger.testing import Factory, Person, StatementLog
+from tests.services._tables import held, rows, told
+
+Call = Callable[[Services, Actor, int], Awaitable[Any]]
+
+
+async def stamps(container: Container, person: Person) -> tuple[datetime, datetime]:
+    """The last activity of the user and of this device."""
+    found = await rows(
+        container,
+        "SELECT u.last_activity AS of_user, d.last_activity AS of_device"
+        " FROM users AS u JOIN devices AS d ON d.user_id = u.id WHERE d.id = $1",
+        person.actor.device_id,
+    )
+    return found[0]["of_user"], found[0]["of_device"]
+
+
+@pytest.fixture
+async def relaxed(container: Container, settings: Settings) -> AsyncIterator[Container]:
+    """The same services with a resolution of 30 seconds."""
+    relaxed = Container(
+        msgspec.structs.replace(settings, activity_resolution=30), engine=container.engine, clock=container.clock
+    )
+    yield relaxed
+    await relaxed.close()
+
+
+@asynccontextmanager
+async def worker(container: Container, at: datetime) -> AsyncIterator[Container]:
+    """Another worker, whose clock shows something else."""
+    beside = Container(container.settings, engine=container.engine, clock=FixedClock(at))
+    yield beside
+    await beside.close()
+
+
+ALLOWED: dict[str, Call] = {
+    "avatar removed": lambda to, me, other: to.avatars.remove(me),
+    "contact named": lambda to, me, other: to.contacts.set_alias(me, other, AliasDraft(alias="Bobby")),
+    "contacts": lambda to, me, other: to.contacts.list_page(me, state=None, after=0, limit=10),
+    "conversation set": lambda to, me, other: to.conversations.update(me, other, ConversationPatch(pinned=True)),
+    "conversations": lambda to, me, other: to.conversations.list_page(me, cursor=None, limit=10),
+    "devices": lambda to, me, other: to.devices.list_devices(me, after=None, limit=10),
+    "history": lambda to, me, other: to.messages.history(me, other, before=None, after=None, limit=10),
+    "ice servers": lambda to, me, other: to.calls.ice_servers(me),
+    "message": lambda to, me, other: to.messages.send(me, MessageDraft(target_id=other, client_id="c1", body="Hi")),
+    "other profile": lambda to, me, other: to.profiles.find(me, target_id=other),
+    "own profile": lambda to, me, other: to.profiles.get(me),
+    "profile changed": lambda to, me, other: to.profiles.update(me, ProfilePatch(about="Here")),
+    "receipt": lambda to, me, other: to.conversations.receipt(me, ReceiptDraft(target_id=other, read_seq=1)),
+    "statuses": lambda to, me, other: to.contacts.statuses(me),
+    "subscribe, repeated": lambda to, me, other: to.contacts.subscribe(me, SubscribeDraft(target_id=other)),
+    "unblocked": lambda to, me, other: to.contacts.unblock(me, other),
+}
+
+REFUSED: dict[str, Call] = {
+    "alias of a stranger": lambda to, me, other: to.contacts.set_alias(me, 1, AliasDraft(alias="Who")),
+    "confirmation of nothing": lambda to, me, other: to.contacts.confirm(me, ConfirmDraft(target_id=other)),
+    "device of another": lambda to, me, other: to.devices.sign_out(me, new_id()),
+    "empty safe": lambda to, me, other: to.safe.get(me),
+    "message that is not": lambda to, me, other: to.messages.get(me, UUID(int=1)),
+    "request to oneself": lambda to, me, other: to.contacts.subscribe(me, SubscribeDraft(target_id=me.user_id)),
+    "user that is not": lambda to, me, other: to.profiles.find(me, target_id=1),
+    "version of long ago": lambda to, me, other: to.profiles.update(me, ProfilePatch(about="Here"), expected=[0]),
+}
+
+READS = ("contacts", "conversations", "devices", "history", "ice servers", "other profile", "own profile", "statuses")
+
+
+class TestEveryRequest:
+    @pytest.mark.parametrize("name", ALLOWED)
+    async def test_stamps(self, container: Container, make: Factory, clock: FixedClock, name: str) -> None:
+        ada, bob = await make.friends()
+        await make.message(bob, ada)
+        now = clock.advance(seconds=1)
+        await ALLOWED[name](container.services, ada.actor, bob.id)
+        assert await stamps(container, ada) == (now, now)
+
+    @pytest.mark.parametrize("name", REFUSED)
+    async def test_stamps_though_it_is_refused(
+        self, container: Container, make: Factory, clock: FixedClock, name: str
+    ) -> None:
+        ada, bob = await make.people(2)
+        now = clock.advance(seconds=1)
+        with pytest.raises(MessengerError):
+            await REFUSED[name](container.services, ada.actor, bob.id)
+        assert await stamps(container, ada) == (now, now)
+
+    async def test_stamps_nobody_else(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        before = clock.now()
+        clock.advance(seconds=1)
+        await container.services.profiles.find(ada.actor, target_id=bob.id)
+        assert await stamps(container, bob) == (before, before)
+
+    async def test_stamps_the_device_that_asks_and_no_sibling(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        sibling, before = await make.device(ada), clock.now()
+        now = clock.advance(seconds=1)
+        await container.services.profiles.get(ada.actor)
+        assert await stamps(container, sibling) == (now, before)
+
+    async def test_shows_its_own_stamp_in_its_answer(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        now = clock.advance(seconds=1)
+        answer = await container.services.profiles.get(ada.actor)
+        assert answer.profile.last_activity == timestamp(now)
+
+
+class TestResolution:
+    async def test_within_it_nothing_is_stamped(self, relaxed: Container, make: Factory, clock: FixedClock) -> None:
+        ada, before = await make.person(), clock.now()
+        clock.advance(seconds=30)
+        await relaxed.services.profiles.get(ada.actor)
+        assert await stamps(relaxed, ada) == (before, before)
+
+    async def test_past_it_one_request_stamps_and_the_next_does_not(
+        self, relaxed: Container, make: Factory, clock: FixedClock, statements: StatementLog
+    ) -> None:
+        ada, sent_by = await make.person(), []
+        now = clock.advance(seconds=30.001)
+        for _ in range(2):
+            with statements.recording() as sent:
+                await relaxed.services.profiles.get(ada.actor)
+            sent_by.append(len(sent))
+        assert sent_by == [2, 1]
+        assert await stamps(relaxed, ada) == (now, now)
+
+    @pytest.mark.parametrize("name", READS)
+    async def test_within_it_a_read_is_one_statement_that_writes_nothing(
+        self, relaxed: Container, make: Factory, statements: StatementLog, name: str
+    ) -> None:
+        ada, bob = await make.friends()
+        with statements.recording() as sent:
+            await ALLOWED[name](relaxed.services, ada.actor, bob.id)
+        # A connection asks the catalogue about a type that it meets for the first time.
+        ours = [statement for statement in sent if "pg_catalog" not in statement]
+        assert len(ours) == 1
+        assert not any(verb in ours[0] for verb in ("UPDATE", "INSERT", "DELETE"))
+
+
+class TestNeverBackwards:
+    async def test_a_clock_that_is_behind_changes_nothing(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, now = await make.person(), clock.now()
+        async with worker(container, now - timedelta(minutes=1)) as behind:
+            await behind.services.profiles.get(ada.actor)
+        assert await stamps(container, ada) == (now, now)
+
+    async def test_a_device_catches_up_without_pulling_its_user_back(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        sibling, later = await make.device(ada), clock.now() + timedelta(minutes=1)
+        async with worker(container, later) as ahead:
+            await ahead.services.profiles.get(sibling.actor)
+        now = clock.advance(seconds=10)
+        await container.services.profiles.get(ada.actor)
+        assert await stamps(container, ada) == (later, now)
+
+    async def test_a_sign_in_does_not_pull_its_user_back(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, now = await make.person(), clock.now()
+        async with worker(container, now - timedelta(minutes=1)) as behind:
+            await Factory(behind).device(ada)
+        assert (await stamps(container, ada))[0] == now
+
+
+class TestNeverWaits:
+    @pytest.mark.parametrize(("table", "column"), [("users", "id"), ("devices", "user_id")])
+    async def test_a_row_that_another_holds_is_passed_over(
+        self, container: Container, make: Factory, clock: FixedClock, table: str, column: str
+    ) -> None:
+        ada = await make.person()
+        clock.advance(seconds=1)
+        lock = f"SELECT FROM {table} WHERE {column} = $1 FOR UPDATE"
+        async with held(container, lock, ada.id), asyncio.timeout(2):
+            answer = await container.services.profiles.get(ada.actor)
+        assert answer.profile.id == ada.id
+
+    async def test_neither_does_a_transaction(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.people(2)
+        clock.advance(seconds=1)
+        lock = "SELECT FROM devices WHERE user_id = $1 FOR UPDATE"
+        async with held(container, lock, ada.id), asyncio.timeout(2):
+            answer = await container.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=bob.id))
+        assert answer.state == "pending_out"
+
+
+async def raise_at_once(*_: Any) -> None:
+    raise RuntimeError("no stamp today")
+
+
+async def fail_in_the_database(driver: Any, *_: Any) -> None:
+    await driver.execute("SELECT 1 / 0")
+
+
+@pytest.mark.parametrize("failure", [raise_at_once, fail_in_the_database])
+class TestAStampThatFails:
+    @pytest.fixture(autouse=True)
+    def failing(self, monkeypatch: pytest.MonkeyPatch, failure: Any) -> None:
+        monkeypatch.setattr(unit_of_work, "touch", failure)
+
+    async def test_fails_no_read(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        clock.advance(seconds=1)
+        assert (await container.services.profiles.get(ada.actor)).profile.id == ada.id
+
+    async def test_takes_no_work_along(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.people(2)
+        before = clock.now()
+        clock.advance(seconds=1)
+        await container.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=bob.id))
+        assert [event["state"] for event in await told(container, bob, "contact.updated")] == ["pending_in"]
+        assert await stamps(container, ada) == (before, before)
+
+    @pytest.mark.parametrize(
+        ("call", "refusal"), [("user that is not", PeerNotFound), ("confirmation of nothing", NoPendingRequest)]
+    )
+    async def test_changes_no_refusal(
+        self, container: Container, make: Factory, clock: FixedClock, call: str, refusal: type[MessengerError]
+    ) -> None:
+        ada, bob = await make.people(2)
+        clock.advance(seconds=1)
+        with pytest.raises(refusal):
+            await REFUSED[call](container.services, ada.actor, bob.id)

@@ -1,0 +1,136 @@
+"""Lists of contacts: pages, and what each contact's privacy shows in them."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import pytest
+
+from messenger.clock import FixedClock
+from messenger.container import Container
+from messenger.media.processor import Avatar
+from messenger.schemas._types import AudienceName, ContactState, timestamp
+from messenger.schemas.users import (
+    ContactPage,
+    PrivacyPatch,
+    ProfilePatch,
+    StatusView,
+    SubscribeDraft,
+)
+from messenger.testing import Factory, Person
+
+
+async def ask(container: Container, asker: Person, target: Person) -> None:
+    await container.services.contacts.subscribe(asker.actor, SubscribeDraft(target_id=target.id))
+
+
+async def page(
+    container: Container, person: Person, *, state: ContactState | None = None, after: int = 0, limit: int = 50
+) -> ContactPage:
+    return await container.services.contacts.list_page(person.actor, state=state, after=after, limit=limit)
+
+
+async def change(container: Container, person: Person, patch: ProfilePatch) -> None:
+    await container.services.profiles.update(person.actor, patch)
+
+
+class TestPages:
+    async def test_of_any_size_hold_each_contact_once_by_ascending_number(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, *others = await make.people(4)
+        for other in others:
+            await ask(container, ada, other)
+        for limit in (1, 2, 3, 4):
+            seen: list[int] = []
+            after: str | None = "0"
+            while after is not None:
+                part = await page(container, ada, after=int(after), limit=limit)
+                assert len(part.items) <= limit
+                seen += [item.user.id for item in part.items]
+                after = part.next
+            assert seen == sorted(other.id for other in others)
+
+    @pytest.mark.parametrize("state", ["pending_out", "pending_in", "mutual", "blocked"])
+    async def test_can_hold_one_state_alone(self, container: Container, make: Factory, state: ContactState) -> None:
+        ada, asked, asker, friend, foe = await make.people(5)
+        await ask(container, ada, asked)
+        await ask(container, asker, ada)
+        await make.befriend(ada, friend)
+        await container.services.contacts.block(ada.actor, foe.id)
+        expected = {"pending_out": asked, "pending_in": asker, "mutual": friend, "blocked": foe}[state]
+        assert [item.user.id for item in (await page(container, ada, state=state)).items] == [expected.id]
+
+    async def test_of_one_without_contacts_are_empty(self, container: Container, make: Factory) -> None:
+        assert await page(container, await make.person()) == ContactPage([], None)
+
+
+class TestAvatarInTheList:
+    @pytest.mark.parametrize(
+        ("audience", "shown"),
+        [("everyone", {"asked", "friend"}), ("contacts", {"friend"}), ("nobody", set())],
+    )
+    async def test_shows_as_its_owner_wants(
+        self,
+        container: Container,
+        make: Factory,
+        monkeypatch: pytest.MonkeyPatch,
+        audience: AudienceName,
+        shown: set[str],
+    ) -> None:
+        data = secrets.token_bytes(32)
+        picture = Avatar(hashlib.sha256(data).hexdigest(), data, data, 64, 64, "cGxhY2Vob2xkZXI=")
+
+        async def decode(_: bytes) -> Avatar:
+            return picture
+
+        monkeypatch.setattr(container.images, "avatar", decode)
+        ada, asked, friend = await make.people(3)
+        await container.services.avatars.upload(ada.actor, data)
+        await change(container, ada, ProfilePatch(privacy=PrivacyPatch(avatar=audience)))
+        await ask(container, asked, ada)
+        await make.befriend(friend, ada)
+        people = {"asked": asked, "friend": friend}
+        avatars = {name: (await page(container, person)).items[0].user.avatar for name, person in people.items()}
+        assert {name for name, avatar in avatars.items() if avatar is not None} == shown
+
+
+class TestStatuses:
+    async def test_are_those_of_mutual_contacts_alone(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, asked, friend = await make.people(3)
+        await ask(container, ada, asked)
+        await make.befriend(ada, friend)
+        await change(container, friend, ProfilePatch(status="busy", status_text="Reading"))
+        view = await container.services.contacts.statuses(ada.actor)
+        assert view.items == [StatusView(friend.id, "busy", "Reading", True, timestamp(clock.now()))]
+
+    async def test_after_a_while_a_contact_is_offline(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        seen = clock.now()
+        clock.advance(seconds=90)
+        (status,) = (await container.services.contacts.statuses(ada.actor)).items
+        assert (status.user_id, status.online, status.last_activity) == (bob.id, False, timestamp(seen))
+
+    async def test_one_who_shows_nobody_when_they_were_here_is_not_online(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        await change(container, bob, ProfilePatch(privacy=PrivacyPatch(last_seen="nobody")))
+        (status,) = (await container.services.contacts.statuses(ada.actor)).items
+        assert (status.online, status.last_activity) == (False, None)
+
+    async def test_an_invisible_contact_looks_absent_since_it_hid(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        hidden_at = clock.now()
+        await change(container, bob, ProfilePatch(status="invisible"))
+        clock.advance(seconds=10)
+        await container.services.profiles.get(bob.actor)
+        (status,) = (await container.services.contacts.statuses(ada.actor)).items
+        assert (status.status, status.online, status.last_activity) == ("online", False, timestamp(hidden_at))

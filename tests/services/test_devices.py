@@ -1,0 +1,299 @@
+"""Devices: their tokens, the list of them, signing them out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from messenger.actor import Actor, Bearer
+from messenger.clock import FixedClock, new_id
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.errors import DeviceNotFound, InvalidRefreshToken, RefreshTokenReused, Unauthenticated
+from messenger.schemas._types import timestamp
+from messenger.schemas.accounts import TokensView
+from messenger.security.tokens import token_hash
+from messenger.testing import Factory, Person
+from tests.services._tables import rows, told
+
+ADDRESS = "192.0.2.8"
+
+
+def bearer(token: str) -> Bearer:
+    return Bearer(token_hash(token))
+
+
+async def refresh(container: Container, token: str) -> TokensView:
+    return (await container.services.devices.refresh(token, address=ADDRESS)).tokens
+
+
+async def opens(container: Container, caller: Actor | Bearer) -> bool:
+    try:
+        await container.services.devices.authenticate(caller)
+    except Unauthenticated:
+        return False
+    return True
+
+
+async def devices_of(container: Container, person: Person) -> set[UUID]:
+    return {row["id"] for row in await rows(container, "SELECT id FROM devices WHERE user_id = $1", person.id)}
+
+
+class TestAccessToken:
+    async def test_says_who_asks(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        assert await container.services.devices.authenticate(bearer(ada.access_token)) == ada.actor
+
+    async def test_opens_until_its_life_is_over(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        clock.advance(seconds=container.settings.access_token_ttl - 0.001)
+        assert await opens(container, bearer(ada.access_token))
+
+    async def test_opens_nothing_when_its_life_is_over(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        clock.advance(seconds=container.settings.access_token_ttl)
+        assert not await opens(container, bearer(ada.access_token))
+
+    async def test_one_that_was_never_given_opens_nothing(self, container: Container) -> None:
+        assert not await opens(container, bearer("mat_guessed"))
+
+    async def test_a_refresh_token_is_none(self, container: Container, make: Factory) -> None:
+        assert not await opens(container, bearer((await make.person()).refresh_token))
+
+    async def test_a_device_of_another_account_opens_nothing(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        assert not await opens(container, Actor(ada.id, bob.actor.device_id))
+
+
+class TestRefresh:
+    async def test_gives_a_pair_that_opens(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        tokens = await refresh(container, ada.refresh_token)
+        assert await container.services.devices.authenticate(bearer(tokens.access_token)) == ada.actor
+
+    async def test_ends_the_access_token_before(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        await refresh(container, ada.refresh_token)
+        assert not await opens(container, bearer(ada.access_token))
+
+    async def test_the_successor_refreshes_too(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        first = await refresh(container, ada.refresh_token)
+        second = await refresh(container, first.refresh_token)
+        assert await opens(container, bearer(second.access_token))
+
+    async def test_a_used_token_within_a_minute_gives_the_same_successor(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        first = await refresh(container, ada.refresh_token)
+        clock.advance(seconds=60)
+        again = await refresh(container, ada.refresh_token)
+        assert (again.access_token, again.refresh_token) == (first.access_token, first.refresh_token)
+
+    async def test_the_same_successor_says_what_is_left_of_its_life(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        first = await refresh(container, ada.refresh_token)
+        clock.advance(seconds=60)
+        assert (await refresh(container, ada.refresh_token)).expires_in == first.expires_in - 60
+
+    async def test_a_used_token_after_a_minute_signs_the_device_out(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        successor = await refresh(container, ada.refresh_token)
+        clock.advance(seconds=60.001)
+        with pytest.raises(RefreshTokenReused):
+            await refresh(container, ada.refresh_token)
+        assert not await opens(container, bearer(successor.access_token))
+
+    async def test_a_token_whose_successor_was_used_signs_the_device_out_at_once(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada = await make.person()
+        successor = await refresh(container, ada.refresh_token)
+        newest = await refresh(container, successor.refresh_token)
+        with pytest.raises(RefreshTokenReused):
+            await refresh(container, ada.refresh_token)
+        assert not await opens(container, bearer(newest.access_token))
+
+    async def test_reuse_tells_the_stream_and_leaves_the_other_devices(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        other = await make.device(ada)
+        await refresh(container, ada.refresh_token)
+        clock.advance(seconds=61)
+        with pytest.raises(RefreshTokenReused):
+            await refresh(container, ada.refresh_token)
+        assert await told(container, ada, "device.removed") == [{"id": str(ada.actor.device_id)}]
+        assert await devices_of(container, ada) == {other.actor.device_id}
+
+    async def test_several_at_once_get_the_same_pair(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        answers = await asyncio.gather(*[refresh(container, ada.refresh_token) for _ in range(5)])
+        assert len({(tokens.access_token, tokens.refresh_token) for tokens in answers}) == 1
+        assert await opens(container, bearer(answers[0].access_token))
+
+    async def test_one_that_was_never_given_is_refused(self, container: Container) -> None:
+        with pytest.raises(InvalidRefreshToken):
+            await refresh(container, "mrt_guessed")
+
+    async def test_one_that_rested_for_too_long_is_refused(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        clock.advance(seconds=container.settings.refresh_token_ttl)
+        with pytest.raises(InvalidRefreshToken):
+            await refresh(container, ada.refresh_token)
+
+    async def test_is_an_activity_of_the_device(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        now = clock.advance(seconds=100)
+        await refresh(container, ada.refresh_token)
+        found = await rows(container, "SELECT last_activity FROM devices WHERE user_id = $1", ada.id)
+        assert found == [{"last_activity": now}]
+
+    async def test_only_hashes_of_tokens_are_stored(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        tokens = await refresh(container, ada.refresh_token)
+        stored = await rows(
+            container,
+            "SELECT d.access_hash, r.hash FROM devices AS d JOIN refresh_tokens AS r ON r.device_id = d.id"
+            " WHERE d.user_id = $1",
+            ada.id,
+        )
+        assert {row["access_hash"] for row in stored} == {token_hash(tokens.access_token)}
+        assert {row["hash"] for row in stored} == {token_hash(ada.refresh_token), token_hash(tokens.refresh_token)}
+
+
+class TestLogout:
+    async def test_refuses_the_access_token_and_the_device(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        await container.services.devices.logout(bearer(ada.access_token))
+        assert not await opens(container, bearer(ada.access_token))
+        assert not await opens(container, ada.actor)
+
+    async def test_refuses_every_refresh_token_it_ever_had(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        newest = await refresh(container, ada.refresh_token)
+        await container.services.devices.logout(ada.actor)
+        for token in (ada.refresh_token, newest.refresh_token):
+            with pytest.raises(InvalidRefreshToken):
+                await refresh(container, token)
+
+    async def test_leaves_the_other_devices_and_tells_them(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        other = await make.device(ada)
+        await container.services.devices.logout(ada.actor)
+        assert await devices_of(container, ada) == {other.actor.device_id}
+        assert await told(container, ada, "device.removed") == [{"id": str(ada.actor.device_id)}]
+
+    async def test_twice_is_refused(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        await container.services.devices.logout(ada.actor)
+        with pytest.raises(Unauthenticated):
+            await container.services.devices.logout(ada.actor)
+
+
+class TestListDevices:
+    async def test_shows_them_oldest_first_and_which_one_asks(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        then, now = clock.now(), clock.advance(hours=1)
+        other = await make.device(ada, "Tablet")
+        page = await container.services.devices.list_devices(other.actor, after=None, limit=50)
+        assert [(item.id, item.current, item.created_at, item.last_activity) for item in page.items] == [
+            (ada.actor.device_id, False, timestamp(then), timestamp(then)),
+            (other.actor.device_id, True, timestamp(now), timestamp(now)),
+        ]
+        assert page.items[1].name == "Tablet"
+
+    async def test_pages_hold_each_device_once(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        expected = [ada.actor.device_id, *[(await make.device(ada)).actor.device_id for _ in range(2)]]
+        seen: list[UUID] = []
+        after: str | None = None
+        for _ in expected:
+            page = await container.services.devices.list_devices(
+                ada.actor, after=UUID(after) if after else None, limit=1
+            )
+            seen += [item.id for item in page.items]
+            after = page.next
+        assert seen == expected
+        assert after is None
+
+    async def test_shows_no_device_of_another_account(self, container: Container, make: Factory) -> None:
+        ada, _ = await make.people(2)
+        page = await container.services.devices.list_devices(ada.actor, after=None, limit=50)
+        assert [item.id for item in page.items] == [ada.actor.device_id]
+
+
+class TestSignOut:
+    async def test_ends_a_device_of_ones_own(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        other = await make.device(ada)
+        await container.services.devices.sign_out(ada.actor, other.actor.device_id)
+        assert not await opens(container, bearer(other.access_token))
+        assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
+
+    async def test_a_foreign_device_is_not_there_and_stays(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        with pytest.raises(DeviceNotFound):
+            await container.services.devices.sign_out(ada.actor, bob.actor.device_id)
+        assert await opens(container, bearer(bob.access_token))
+
+    async def test_an_unknown_device_is_not_there(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        with pytest.raises(DeviceNotFound):
+            await container.services.devices.sign_out(ada.actor, new_id())
+
+
+@pytest.fixture
+async def crowded(container: Container, settings: Settings) -> AsyncIterator[Container]:
+    """The same services with room for two devices."""
+    crowded = Container(
+        msgspec.structs.replace(settings, max_devices=2), engine=container.engine, clock=container.clock
+    )
+    yield crowded
+    await crowded.close()
+
+
+class TestMaxDevices:
+    async def test_one_more_signs_the_idlest_out(self, crowded: Container, clock: FixedClock) -> None:
+        make = Factory(crowded)
+        ada = await make.person()
+        second = await make.device(ada)
+        clock.advance(minutes=1)
+        await crowded.services.profiles.get(ada.actor)
+        third = await make.device(ada)
+        assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
+        assert await told(crowded, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
+
+    async def test_all_above_the_number_go_when_it_shrank(
+        self, container: Container, crowded: Container, clock: FixedClock
+    ) -> None:
+        ada = await Factory(container).person()
+        for _ in range(3):
+            clock.advance(minutes=1)
+            await Factory(container).device(ada)
+        clock.advance(minutes=1)
+        newest = await Factory(crowded).device(ada)
+        assert newest.actor.device_id in await devices_of(crowded, ada)
+        assert len(await devices_of(crowded, ada)) == 2
+
+    async def test_the_next_sign_in_mends_what_several_at_once_overshot(self, crowded: Container) -> None:
+        make = Factory(crowded)
+        ada = await make.person()
+        await asyncio.gather(*[make.device(ada) for _ in range(6)])
+        await make.device(ada)
+        assert len(await devices_of(crowded, ada)) == 2

@@ -1,0 +1,278 @@
+"""Rate limits: what trips them, what the refusal says, how they fill again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+
+from messenger.actor import Actor
+from messenger.clock import FixedClock
+from messenger.container import Container
+from messenger.errors import (
+    DatabaseUnavailable,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    PasswordWeak,
+    PeerNotFound,
+    RateLimited,
+    SecretNotFound,
+)
+from messenger.limits import LIMITS
+from messenger.repositories.guards import LimitRepository
+from messenger.schemas.accounts import LoginDraft, RegisterDraft
+from messenger.schemas.users import SubscribeDraft
+from messenger.services._gate import Gate
+from messenger.testing import Factory, Person
+from messenger.testing.factories import PASSWORD
+from tests.services._tables import rows
+
+WRONG = "gravel-otter-violet-58"
+
+
+def address() -> str:
+    """Where nobody else asks from."""
+    return secrets.token_hex(8)
+
+
+async def try_login(container: Container, login: str | int, *, source: str = "", password: str = WRONG) -> None:
+    draft = LoginDraft(login=str(login), password=password)
+    await container.services.accounts.login(draft, address=source or address())
+
+
+async def wrong_logins(container: Container, login: str | int, count: int, *, source: str = "") -> None:
+    for _ in range(count):
+        with pytest.raises(InvalidCredentials):
+            await try_login(container, login, source=source)
+
+
+async def limited_login(container: Container, login: str | int, *, source: str = "") -> RateLimited:
+    with pytest.raises(RateLimited) as caught:
+        await try_login(container, login, source=source, password=PASSWORD)
+    return caught.value
+
+
+async def ask(container: Container, actor: Actor, asked: Person) -> None:
+    await container.services.contacts.subscribe(actor, SubscribeDraft(target_id=asked.id))
+
+
+class TestLogin:
+    async def test_after_ten_tries_the_right_password_is_refused_too(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        assert (await limited_login(limited, ada.username)).status == 429
+
+    async def test_the_refusal_says_when_to_come_back(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        assert (await limited_login(limited, ada.username)).response_headers == {
+            "Retry-After": "60",
+            "RateLimit-Policy": '"login_account";q=10;w=600',
+            "RateLimit": '"login_account";r=0;t=60',
+        }
+
+    async def test_the_wait_shrinks_with_time_and_counts_whole_seconds_up(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        clock.advance(seconds=20.5)
+        assert (await limited_login(limited, ada.username)).response_headers["Retry-After"] == "40"
+
+    async def test_one_try_comes_back_after_the_wait(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        clock.advance(seconds=60)
+        await wrong_logins(limited, ada.username, 1)
+        await limited_login(limited, ada.username)
+
+    async def test_refused_tries_cost_nothing(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        for _ in range(5):
+            await limited_login(limited, ada.username)
+        clock.advance(seconds=60)
+        await try_login(limited, ada.username, password=PASSWORD)
+
+    async def test_rest_never_fills_it_above_its_size(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 1)
+        clock.advance(days=2)
+        await wrong_logins(limited, ada.username, 10)
+        await limited_login(limited, ada.username)
+
+    async def test_other_spellings_of_a_username_are_no_further_tries(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        for spelled in (
+            ada.username,
+            ada.username.upper(),
+            f" {ada.username}",
+            f"{ada.username}  ",
+            f"\t{ada.username}",
+        ):
+            await wrong_logins(limited, spelled, 2)
+        await limited_login(limited, ada.username)
+
+    async def test_other_spellings_of_a_number_are_no_further_tries(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        for spelled in (f"{ada.id}", f"0{ada.id}", f"000{ada.id}", f" {ada.id}", f"{ada.id} "):
+            await wrong_logins(limited, spelled, 2)
+        await limited_login(limited, ada.id)
+
+    async def test_another_account_is_not_touched(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        await wrong_logins(limited, ada.username, 10)
+        await try_login(limited, bob.username, password=PASSWORD)
+
+    async def test_one_address_has_a_limit_over_all_logins(self, limited: Container) -> None:
+        source = address()
+        for _ in range(LIMITS["login_address"].burst // 10):
+            await wrong_logins(limited, f"u{secrets.token_hex(6)}", 10, source=source)
+        refusal = await limited_login(limited, f"u{secrets.token_hex(6)}", source=source)
+        assert refusal.response_headers["RateLimit-Policy"].startswith('"login_address"')
+
+    async def test_a_refused_try_costs_no_hashing(
+        self, limited: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ada = await make.person()
+        await wrong_logins(limited, ada.username, 10)
+        monkeypatch.setattr(limited.hasher, "verify", None)
+        await limited_login(limited, ada.username)
+
+
+class TestOtherDoors:
+    async def test_registrations_from_one_address(self, limited: Container) -> None:
+        source, draft = address(), RegisterDraft(username="unused-name", password="weak", name="Ada")
+        for _ in range(LIMITS["register"].burst):
+            with pytest.raises(PasswordWeak):
+                await limited.services.accounts.register(draft, address=source)
+        with pytest.raises(RateLimited):
+            await limited.services.accounts.register(draft, address=source)
+
+    async def test_invalid_refresh_tokens_from_one_address(self, limited: Container) -> None:
+        source = address()
+        for _ in range(LIMITS["refresh"].burst):
+            with pytest.raises(InvalidRefreshToken):
+                await limited.services.devices.refresh("mrt_guessed", address=source)
+        with pytest.raises(RateLimited):
+            await limited.services.devices.refresh("mrt_guessed", address=source)
+
+    async def test_valid_refresh_tokens_are_not_counted(self, limited: Container, make: Factory) -> None:
+        source, token = address(), (await make.person()).refresh_token
+        await Gate(limited.uow, enabled=True).take("refresh", source, cost=LIMITS["refresh"].burst)
+        assert await limited.services.devices.refresh(token, address=source)
+
+    async def test_a_password_asked_again_is_counted_over_all_uses(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        accounts = limited.services.accounts
+        for _ in range(2):
+            with pytest.raises(InvalidCredentials):
+                await accounts.change_password(ada.actor, WRONG, WRONG)
+        for _ in range(3):
+            with pytest.raises(InvalidCredentials):
+                await accounts.erase(ada.actor, WRONG)
+        with pytest.raises(RateLimited):
+            await accounts.erase(ada.actor, PASSWORD)
+
+    async def test_the_safe_is_read_ten_times_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        for _ in range(10):
+            with pytest.raises(SecretNotFound):
+                await limited.services.safe.get(ada.actor)
+        with pytest.raises(RateLimited) as caught:
+            await limited.services.safe.get(ada.actor)
+        assert caught.value.response_headers["Retry-After"] == str(24 * 3600 // 10)
+        clock.advance(days=1)
+        with pytest.raises(SecretNotFound):
+            await limited.services.safe.get(ada.actor)
+
+    async def test_exports_of_one_account(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        for _ in range(3):
+            (await limited.services.exports.archive(ada.actor)).close()
+        with pytest.raises(RateLimited):
+            await limited.services.exports.archive(ada.actor)
+
+
+class TestSubscribe:
+    async def test_requests_that_one_account_receives(self, limited: Container, make: Factory) -> None:
+        ada, bob, eve = await make.people(3)
+        for _ in range(LIMITS["subscribed_to"].burst):
+            await ask(limited, eve.actor, bob)
+            await limited.services.contacts.unsubscribe(eve.actor, bob.id)
+        with pytest.raises(RateLimited) as caught:
+            await ask(limited, ada.actor, bob)
+        assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribed_to"')
+
+    async def test_repeating_a_request_leaves_the_receiver_free_for_others(
+        self, limited: Container, make: Factory
+    ) -> None:
+        ada, bob, eve = await make.people(3)
+        for _ in range(LIMITS["subscribed_to"].burst + 1):
+            await ask(limited, eve.actor, bob)
+        await ask(limited, ada.actor, bob)
+
+    async def test_requests_that_one_account_makes(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
+        with pytest.raises(RateLimited) as caught:
+            await ask(limited, ada.actor, bob)
+        assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribe"')
+
+    async def test_a_refused_request_asks_nobody(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
+        with pytest.raises(RateLimited):
+            await ask(limited, ada.actor, bob)
+        assert await rows(limited, "SELECT state FROM contacts WHERE owner_id = $1", bob.id) == []
+
+
+class TestGate:
+    @pytest.mark.parametrize("name", LIMITS)
+    async def test_every_limit_gives_its_burst_and_then_refuses(self, limited: Container, name: str) -> None:
+        gate, subject = Gate(limited.uow, enabled=True), address()
+        await gate.take(name, subject, cost=LIMITS[name].burst)
+        with pytest.raises(RateLimited):
+            await gate.take(name, subject)
+
+    @pytest.mark.parametrize("name", LIMITS)
+    async def test_switched_off_it_counts_nothing(self, container: Container, name: str) -> None:
+        gate, subject = Gate(container.uow, enabled=False), address()
+        for _ in range(2):
+            await gate.take(name, subject, cost=LIMITS[name].burst)
+        assert await rows(container, "SELECT key FROM rate_buckets WHERE key = $1", f"{name}:{subject}") == []
+
+    async def test_of_many_at_once_exactly_the_burst_gets_through(self, limited: Container) -> None:
+        gate, subject = Gate(limited.uow, enabled=True), address()
+        takes = [gate.take("login_account", subject) for _ in range(15)]
+        results = await asyncio.gather(*takes, return_exceptions=True)
+        assert [type(result) for result in results if result is not None] == [RateLimited] * 5
+
+    async def test_the_setting_switches_the_services_off(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        await wrong_logins(container, ada.username, 11, source=address())
+        await try_login(container, ada.username, password=PASSWORD)
+
+
+class TestWithoutACount:
+    @pytest.fixture(autouse=True)
+    def uncounted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def fail(*_: object, **__: object) -> float:
+            raise DatabaseUnavailable
+
+        monkeypatch.setattr(LimitRepository, "take", fail)
+
+    async def test_a_login_is_refused(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        with pytest.raises(DatabaseUnavailable):
+            await try_login(limited, ada.username, password=PASSWORD)
+
+    async def test_a_look_up_is_answered(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        with pytest.raises(PeerNotFound):
+            await limited.services.profiles.find(ada.actor, target_id=1)

@@ -1,0 +1,295 @@
+"""Sweeps: what has had its time goes, and nothing else does. Each on a database of its own, as whole tables count."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from messenger.clock import FixedClock
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.errors import DatabaseUnavailable, StorageUnavailable, Unauthenticated
+from messenger.media.processor import ImageProcessor
+from messenger.repositories.sweeps import BATCH, SWEEPS
+from messenger.schemas.messages import ConversationPatch
+from messenger.services._gate import Gate
+from messenger.services.avatars import AvatarService
+from messenger.services.maintenance import MaintenanceService
+from messenger.testing import Factory
+from tests.services._avatars import Store, files_of, noise, row_of
+from tests.services._tables import rows
+
+
+@pytest.fixture
+async def fresh(fresh_database_url: str, settings: Settings, clock: FixedClock) -> AsyncIterator[Container]:
+    container = Container(msgspec.structs.replace(settings, database_url=fresh_database_url), clock=clock)
+    yield container
+    await container.close()
+
+
+@pytest.fixture
+def people(fresh: Container) -> Factory:
+    return Factory(fresh)
+
+
+@pytest.fixture(scope="module")
+async def processor() -> AsyncIterator[ImageProcessor]:
+    """The worker processes are started once."""
+    processor = ImageProcessor(timeout=60)
+    yield processor
+    await processor.close()
+
+
+async def swept(container: Container) -> dict[str, int]:
+    """What a pass removed."""
+    return {name: count for name, count in (await container.services.maintenance.sweep()).items() if count}
+
+
+async def count(container: Container, table: str) -> int:
+    (row,) = await rows(container, f"SELECT count(*) AS n FROM {table}")  # noqa: S608
+    return int(row["n"])
+
+
+class TestSweep:
+    async def test_empty_database_has_nothing_to_remove(self, fresh: Container) -> None:
+        assert await fresh.services.maintenance.sweep() == dict.fromkeys([*SWEEPS, "avatars"], 0)
+
+    async def test_what_is_young_stays(self, fresh: Container, people: Factory) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob)
+        assert await swept(fresh) == {}
+
+    async def test_answers_go_after_a_day(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+        ada = await people.person()
+        async with fresh.uow() as uow:
+            await uow.idempotency.claim(str(ada.id), "a key", b"1" * 32)
+        clock.advance(hours=24)
+        assert "idempotency_keys" not in await swept(fresh)
+        clock.advance(milliseconds=1)
+        assert (await swept(fresh))["idempotency_keys"] == 1 == 1 - await count(fresh, "idempotency_keys")
+
+    async def test_buckets_go_after_two_days(self, fresh: Container, clock: FixedClock) -> None:
+        async with fresh.uow.command() as uow:
+            await uow.limits.take("a bucket", capacity=5, rate=1)
+        clock.advance(days=2)
+        assert await swept(fresh) == {}
+        clock.advance(milliseconds=1)
+        assert await swept(fresh) == {"rate_buckets": 1}
+
+    async def test_device_that_never_came_back_goes_with_its_tokens(
+        self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
+    ) -> None:
+        ada = await people.person()
+        clock.advance(seconds=settings.refresh_token_ttl)
+        assert not {"refresh_tokens", "idle_devices"} & set(await swept(fresh))
+        clock.advance(milliseconds=1)
+        removed = await swept(fresh)
+        assert (removed["refresh_tokens"], removed["idle_devices"]) == (1, 1)
+        assert (await count(fresh, "devices"), await count(fresh, "users")) == (0, 1)
+        with pytest.raises(Unauthenticated):
+            await fresh.services.devices.authenticate(ada.actor)
+
+    async def test_device_with_a_good_refresh_token_stays(
+        self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
+    ) -> None:
+        ada = await people.person()
+        clock.advance(seconds=settings.refresh_token_ttl - 1)
+        await fresh.services.devices.refresh(ada.refresh_token, address="192.0.2.1")
+        # The used token's life ends, its successor's and the device's go on.
+        clock.advance(seconds=settings.access_token_ttl + 2)
+        removed = await swept(fresh)
+        assert (removed["refresh_tokens"], removed.get("idle_devices")) == (1, None)
+        assert await count(fresh, "devices") == 1
+
+    async def test_events_go_after_thirty_days(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob)
+        old = await count(fresh, "events")
+        clock.advance(days=30)
+        await people.message(bob, ada)
+        assert "events" not in await swept(fresh)
+        clock.advance(milliseconds=1)
+        assert (await swept(fresh))["events"] == old
+        assert await count(fresh, "events") == 2
+
+    async def test_positions_go_on_where_they_were(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob)
+        (before,) = await rows(fresh, "SELECT position FROM streams WHERE user_id = $1", ada.id)
+        clock.advance(days=31)
+        await swept(fresh)
+        await people.message(ada, bob)
+        (event,) = await rows(fresh, "SELECT position FROM events WHERE user_id = $1", ada.id)
+        assert event["position"] == before["position"] + 1
+
+    async def test_expired_messages_are_emptied(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+        ada, bob = await people.friends()
+        lasting = await people.message(ada, bob)
+        await fresh.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=60))
+        expiring = await people.message(ada, bob, mentions=[bob.id])
+        clock.advance(seconds=60)
+        seen = await fresh.services.messages.get(bob.actor, expiring.id)
+        assert await swept(fresh) == {}
+        clock.advance(milliseconds=1)
+        assert await swept(fresh) == {"expired_messages": 1}
+        kept = await rows(fresh, "SELECT id, body, mentions FROM messages ORDER BY seq")
+        assert [tuple(row.values()) for row in kept] == [(lasting.id, "Hello", []), (expiring.id, None, [])]
+        assert await fresh.services.messages.get(bob.actor, expiring.id) == seen
+        assert await swept(fresh) == {}
+
+    async def test_expired_message_gives_its_number_to_nobody(
+        self, fresh: Container, people: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await people.friends()
+        await fresh.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=60))
+        await people.message(ada, bob)
+        clock.advance(seconds=61)
+        await swept(fresh)
+        assert (await people.message(ada, bob)).seq == 2
+
+
+class TestBounds:
+    async def _fill(self, fresh: Container, number: int, clock: FixedClock) -> None:
+        sql = "INSERT INTO rate_buckets SELECT n::text, 1, $2 FROM generate_series(1, $1) AS n"
+        await rows(fresh, sql, number, clock.now())
+        clock.advance(days=3)
+
+    async def test_pass_removes_so_many_and_no_more(self, fresh: Container, clock: FixedClock) -> None:
+        await self._fill(fresh, BATCH + 1, clock)
+        assert [await swept(fresh) for _ in range(3)] == [{"rate_buckets": BATCH}, {"rate_buckets": 1}, {}]
+
+    async def test_workers_at_once_remove_each_row_once(self, fresh: Container, clock: FixedClock) -> None:
+        await self._fill(fresh, 300, clock)
+        removed = await asyncio.gather(*(fresh.services.maintenance.sweep() for _ in range(4)))
+        assert sum(each["rate_buckets"] for each in removed) == 300
+
+    async def test_locked_row_is_left_for_later(self, fresh: Container, clock: FixedClock) -> None:
+        await self._fill(fresh, 3, clock)
+        async with fresh.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with driver.transaction():
+                await driver.execute("SELECT FROM rate_buckets WHERE key = '2' FOR UPDATE")
+                assert await swept(fresh) == {"rate_buckets": 2}
+        assert await swept(fresh) == {"rate_buckets": 1}
+
+
+class TestRun:
+    async def test_it_goes_on_after_a_failure(self, fresh: Container, clock: FixedClock, caplog: Any) -> None:
+        twice = asyncio.Event()
+        passes = 0
+
+        class Failing(MaintenanceService):
+            async def sweep(self) -> dict[str, int]:
+                nonlocal passes
+                passes += 1
+                if passes == 2:
+                    twice.set()
+                raise DatabaseUnavailable
+
+        running = asyncio.create_task(Failing(fresh.uow, clock, fresh.store).run(every=0.001))
+        await asyncio.wait_for(twice.wait(), 10)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        assert "a sweep failed" in caplog.text
+
+    async def test_container_sweeps_while_it_runs(self, fresh: Container, clock: FixedClock) -> None:
+        async with fresh.uow.command() as uow:
+            await uow.limits.take("a bucket", capacity=5, rate=1)
+        clock.advance(days=3)
+        async with fresh.running(), asyncio.timeout(10):
+            while await count(fresh, "rate_buckets"):
+                pass
+
+
+class TestAvatars:
+    """What a crash left behind goes after an hour."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        return Store()
+
+    @pytest.fixture
+    def image(self) -> bytes:
+        return noise()
+
+    @pytest.fixture
+    def sweeper(self, fresh: Container, clock: FixedClock, store: Store) -> MaintenanceService:
+        return MaintenanceService(fresh.uow, clock, store)
+
+    @pytest.fixture
+    def uploads(self, fresh: Container, processor: ImageProcessor, store: Store) -> AvatarService:
+        return AvatarService(fresh.uow, Gate(fresh.uow, enabled=False), processor, store, key=b"k" * 32)
+
+    @pytest.mark.parametrize("died", ["before the files", "after the files", "in the removal"])
+    async def test_left_overs_go(
+        self,
+        fresh: Container,
+        people: Factory,
+        sweeper: MaintenanceService,
+        uploads: AvatarService,
+        store: Store,
+        clock: FixedClock,
+        image: bytes,
+        died: str,
+    ) -> None:
+        ada = await people.person()
+        if died == "in the removal":
+            await uploads.upload(ada.actor, image)
+            store.down = frozenset({"delete"})
+            await uploads.remove(ada.actor)
+        else:
+            store.down = frozenset({"put" if died == "before the files" else "put_thumb"})
+            with pytest.raises(StorageUnavailable):
+                await uploads.upload(ada.actor, image)
+        store.down = frozenset()
+        ((key,),) = [tuple(row.values()) for row in await rows(fresh, "SELECT key FROM avatars")]
+        clock.advance(hours=1)
+        assert (await sweeper.sweep())["avatars"] == 0
+        assert await row_of(fresh, key) is not None
+        clock.advance(milliseconds=1)
+        assert (await sweeper.sweep())["avatars"] == 1
+        assert (await files_of(store, key), await row_of(fresh, key)) == (0, None)
+
+    async def test_avatar_that_somebody_has_stays(
+        self,
+        fresh: Container,
+        people: Factory,
+        sweeper: MaintenanceService,
+        uploads: AvatarService,
+        store: Store,
+        clock: FixedClock,
+        image: bytes,
+    ) -> None:
+        ada = await people.person()
+        key = (await uploads.upload(ada.actor, image)).avatar.key
+        clock.advance(days=400)
+        assert (await sweeper.sweep())["avatars"] == 0
+        assert await files_of(store, key) == 2
+
+    async def test_store_that_is_down_is_tried_again(
+        self,
+        fresh: Container,
+        people: Factory,
+        sweeper: MaintenanceService,
+        uploads: AvatarService,
+        store: Store,
+        clock: FixedClock,
+        image: bytes,
+    ) -> None:
+        ada = await people.person()
+        key = (await uploads.upload(ada.actor, image)).avatar.key
+        store.down = frozenset({"delete"})
+        await uploads.remove(ada.actor)
+        removed = []
+        for down in (True, False):
+            store.down = frozenset({"delete"} if down else ())
+            clock.advance(hours=2)
+            removed.append((await sweeper.sweep())["avatars"])
+        assert removed == [0, 1]
+        assert (await files_of(store, key), await row_of(fresh, key)) == (0, None)

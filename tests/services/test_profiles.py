@@ -1,0 +1,237 @@
+"""Profiles: one's own, and what others show of theirs."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+import pytest
+
+from messenger.clock import FixedClock
+from messenger.container import Container
+from messenger.errors import UsernameTaken, ValidationFailed, VersionConflict
+from messenger.events import WakeUp
+from messenger.schemas._types import timestamp
+from messenger.schemas.users import PersonView, PrivacyPatch, PrivacyView, ProfilePatch, ProfileView
+from messenger.services.profiles import Versioned
+from messenger.testing import Factory, Person
+from tests.services._tables import told
+
+
+async def change(
+    container: Container, person: Person, patch: ProfilePatch, *, expected: list[int] | None = None
+) -> Versioned:
+    return await container.services.profiles.update(person.actor, patch, expected=expected)
+
+
+async def own(container: Container, person: Person) -> Versioned:
+    return await container.services.profiles.get(person.actor)
+
+
+async def look_up(container: Container, person: Person, target: Person) -> PersonView:
+    return await container.services.profiles.find(person.actor, target_id=target.id)
+
+
+class TestGet:
+    async def test_a_new_account_shows_its_defaults(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada = await make.person(name="Ada Lovelace")
+        now = timestamp(clock.now())
+        assert await own(container, ada) == Versioned(
+            ProfileView(
+                id=ada.id,
+                username=ada.username,
+                name="Ada Lovelace",
+                about="",
+                avatar=None,
+                status="online",
+                status_text="",
+                last_activity=now,
+                created_at=now,
+                privacy=PrivacyView("contacts", "everyone", "contacts", "contacts", "contacts"),
+            ),
+            1,
+        )
+
+
+class TestUpdate:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("name", "Countess"), ("about", "Numbers"), ("status", "busy"), ("status_text", "Reading")],
+    )
+    async def test_changes_what_is_given_and_nothing_else(
+        self, container: Container, make: Factory, field: str, value: str
+    ) -> None:
+        ada = await make.person()
+        before = (await own(container, ada)).profile
+        after = await change(container, ada, msgspec.convert({field: value}, ProfilePatch))
+        assert after.profile == msgspec.structs.replace(before, **{field: value})
+        assert await own(container, ada) == after
+
+    @pytest.mark.parametrize("field", PrivacyView.__struct_fields__)
+    async def test_changes_one_audience_and_no_other(self, container: Container, make: Factory, field: str) -> None:
+        ada = await make.person()
+        before = (await own(container, ada)).profile.privacy
+        patch = ProfilePatch(privacy=msgspec.convert({field: "nobody"}, PrivacyPatch))
+        after = (await change(container, ada, patch)).profile.privacy
+        assert after == msgspec.structs.replace(before, **{field: "nobody"})
+
+    async def test_an_empty_text_is_a_value(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        await change(container, ada, ProfilePatch(about="Numbers", status_text="Reading"))
+        after = (await change(container, ada, ProfilePatch(about="", status_text=""))).profile
+        assert (after.about, after.status_text) == ("", "")
+
+    async def test_each_change_is_a_version(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        versions = [(await change(container, ada, ProfilePatch(about=text))).version for text in ("a", "b")]
+        assert versions == [2, 3]
+
+    async def test_tells_oneself_and_mutual_contacts(
+        self, container: Container, make: Factory, published: list[WakeUp]
+    ) -> None:
+        ada, bob = await make.friends()
+        eve = await make.person()
+        await container.services.contacts.block(eve.actor, ada.id)
+        published.clear()
+        version = (await change(container, ada, ProfilePatch(about="Numbers"))).version
+        assert sorted(news.user_id for news in published) == sorted([ada.id, bob.id])
+        assert await told(container, bob, "profile.updated") == [{"user_id": ada.id, "version": version}]
+
+
+class TestVersion:
+    async def test_one_of_the_expected_is_changed(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        assert (await change(container, ada, ProfilePatch(about="a"), expected=[7, 1])).version == 2
+
+    @pytest.mark.parametrize("expected", [[2], [0, 9], []])
+    async def test_another_one_is_refused_and_changes_nothing(
+        self, container: Container, make: Factory, published: list[WakeUp], expected: list[int]
+    ) -> None:
+        ada = await make.person()
+        before = await own(container, ada)
+        published.clear()
+        with pytest.raises(VersionConflict):
+            await change(container, ada, ProfilePatch(about="a"), expected=expected)
+        assert await own(container, ada) == before
+        assert published == []
+
+
+class TestUsername:
+    async def test_can_be_changed_and_leaves_the_old_one_free(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        username = f"New.{secrets.token_hex(6)}"
+        assert (await change(container, ada, ProfilePatch(username=username))).profile.username == username
+        assert (await make.person(ada.username)).id != ada.id
+
+    async def test_can_change_its_case(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        after = await change(container, ada, ProfilePatch(username=ada.username.upper()))
+        assert after.profile.username == ada.username.upper()
+
+    async def test_of_another_is_refused_in_any_case(
+        self, container: Container, make: Factory, published: list[WakeUp]
+    ) -> None:
+        ada, bob = await make.people(2)
+        published.clear()
+        with pytest.raises(UsernameTaken):
+            await change(container, ada, ProfilePatch(username=bob.username.upper(), about="Numbers"))
+        assert (await own(container, ada)).profile.about == ""
+        assert published == []
+
+
+class TestName:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            " ",
+            "\u00a0\u2003",
+            "\u200b",
+            "\u200d\u200c",
+            "\ufeff",
+            "\u2060",
+            "\u0301\u0301",
+            "\u20dd",
+            "\u3164",
+            "\u2800",
+        ],
+        ids=ascii,
+    )
+    async def test_with_nothing_to_see_is_refused(self, container: Container, make: Factory, name: str) -> None:
+        ada = await make.person(name="Ada")
+        with pytest.raises(ValidationFailed) as caught:
+            await change(container, ada, ProfilePatch(name=name))
+        assert [error.field for error in caught.value.errors] == ["name"]
+        assert (await own(container, ada)).profile.name == "Ada"
+
+    @pytest.mark.parametrize("name", ["Ada\u202eecalevoL", "Ada\nLovelace", "Ada\u2028", "A\u00adda"], ids=ascii)
+    async def test_with_invisible_controls_is_refused(self, container: Container, make: Factory, name: str) -> None:
+        ada = await make.person()
+        with pytest.raises(ValidationFailed) as caught:
+            await change(container, ada, ProfilePatch(name=name + "!"))
+        assert [error.code for error in caught.value.errors] == ["invalid_characters"]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["Zoë", "Nguyễn Thị", "हिन्दी", "شیرین", "می‌خواهم", "M̈ötley", "👩‍👩‍👧‍👦", "🏳️‍🌈", "X Æ A-12"],
+    )
+    async def test_of_any_script_is_taken(self, container: Container, make: Factory, name: str) -> None:
+        ada = await make.person()
+        assert (await change(container, ada, ProfilePatch(name=name))).profile.name == name
+
+    async def test_is_stored_composed_and_trimmed(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        after = await change(container, ada, ProfilePatch(name="  Zoe\u0308 "))
+        assert after.profile.name == "Zo\u00eb"
+
+    async def test_that_grows_too_long_when_composed_is_refused(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        with pytest.raises(ValidationFailed) as caught:
+            await change(container, ada, ProfilePatch(name="\u0958" * 64))
+        assert [(error.field, error.code) for error in caught.value.errors] == [("name", "too_long")]
+
+
+class TestInvisible:
+    async def test_to_others_it_is_absent_since_the_moment_before(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        seen = clock.now()
+        clock.advance(seconds=5)
+        await change(container, ada, ProfilePatch(status="invisible"))
+        clock.advance(seconds=5)
+        await own(container, ada)
+        view = await look_up(container, bob, ada)
+        assert (view.status, view.online, view.last_activity) == ("online", False, timestamp(seen))
+
+    async def test_saying_it_again_moves_nothing(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        seen = clock.now()
+        for _ in range(2):
+            clock.advance(seconds=5)
+            await change(container, ada, ProfilePatch(status="invisible"))
+        assert (await look_up(container, bob, ada)).last_activity == timestamp(seen)
+
+    async def test_to_oneself_it_shows(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        await change(container, ada, ProfilePatch(status="invisible"))
+        now = clock.advance(seconds=5)
+        profile = (await own(container, ada)).profile
+        assert (profile.status, profile.last_activity) == ("invisible", timestamp(now))
+
+    async def test_coming_back_shows_again(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        await change(container, ada, ProfilePatch(status="invisible"))
+        now = clock.advance(seconds=5)
+        await change(container, ada, ProfilePatch(status="away"))
+        view = await look_up(container, bob, ada)
+        assert (view.status, view.online, view.last_activity) == ("away", True, timestamp(now))
+
+
+class TestEmptyPatch:
+    async def test_changes_no_version_and_tells_nobody(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        before = (await container.services.profiles.get(ada.actor)).version
+        after = await container.services.profiles.update(ada.actor, ProfilePatch())
+        assert after.version == before

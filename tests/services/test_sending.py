@@ -1,0 +1,307 @@
+"""Sending: one message a `client_id`, a `seq` without gaps, and events in the same transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from messenger.clock import FixedClock, new_id
+from messenger.container import Container
+from messenger.errors import (
+    ClientIdReused,
+    MessageTooLarge,
+    MessengerError,
+    Unauthenticated,
+)
+from messenger.events import WakeUp
+from messenger.schemas._types import timestamp
+from messenger.schemas.messages import MessageDraft, MessagePatch, MessageView
+from messenger.testing import Factory, Person
+from tests.services._tables import held, rows
+
+
+def draft_to(target: Person, client_id: str = "one", body: str = "Hello", **more: Any) -> MessageDraft:
+    return MessageDraft(target_id=target.id, client_id=client_id, body=body, **more)
+
+
+async def history(container: Container, person: Person, peer: Person) -> list[MessageView]:
+    page = await container.services.messages.history(person.actor, peer.id, before=None, after=None, limit=500)
+    return page.items
+
+
+async def events_of(container: Container, person: Person) -> list[dict[str, Any]]:
+    sql = "SELECT position, name, subject FROM events WHERE user_id = $1 AND name LIKE 'message.%' ORDER BY position"
+    return await rows(container, sql, person.id)
+
+
+async def state_of(container: Container, *people: Person) -> list[dict[str, Any]]:
+    """All that sending could change: streams, and what these people take part in."""
+    sql = """
+        SELECT s.user_id, s.position, m.target_id, m.read_seq, c.last_seq, c.last_at,
+            (SELECT count(*) FROM messages AS x WHERE x.conversation_id = c.id) AS messages
+        FROM streams AS s LEFT JOIN members AS m USING (user_id)
+            LEFT JOIN conversations AS c ON c.id = m.conversation_id
+        WHERE s.user_id = ANY ($1) ORDER BY 1, 3
+    """
+    return await rows(container, sql, [person.id for person in people])
+
+
+async def refusal(container: Container, sender: Person, draft: MessageDraft) -> type[MessengerError] | None:
+    try:
+        await container.services.messages.send(sender.actor, draft)
+    except MessengerError as error:
+        return type(error)
+    return None
+
+
+class TestSend:
+    async def test_first_message_is_number_one(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        view, created = await container.services.messages.send(ada.actor, draft_to(bob))
+        assert created
+        assert (view.seq, view.client_id, view.body, view.kind) == (1, "one", "Hello", "text")
+        assert (view.sender_id, view.sender_device_id, view.target_id) == (ada.id, ada.actor.device_id, bob.id)
+        assert view.created_at == timestamp(clock.now())
+        assert (view.edited_at, view.deleted_at, view.expires_at) == (None, None, None)
+
+    async def test_answer_is_what_is_read_back(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        first = await make.message(ada, bob)
+        more: dict[str, Any] = {"reply_to": first.id, "forwarded_from": new_id(), "mentions": [bob.id, ada.id]}
+        view, _ = await container.services.messages.send(ada.actor, draft_to(bob, body="Ж ☂ \u0001", **more))
+        assert view == await container.services.messages.get(ada.actor, view.id)
+        assert (view.reply_to, view.forwarded_from, view.mentions) == tuple(more.values())
+
+    async def test_reader_sees_the_sender_as_target(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        sent = await make.message(ada, bob)
+        read = await container.services.messages.get(bob.actor, sent.id)
+        assert (read.target_id, read.sender_id, read.id, read.body) == (ada.id, ada.id, sent.id, "Hello")
+
+    async def test_both_sides_count_together(self, make: Factory) -> None:
+        ada, bob = await make.friends()
+        sent = [await make.message(*pair) for pair in ((ada, bob), (bob, ada), (ada, bob))]
+        assert [view.seq for view in sent] == [1, 2, 3]
+
+    async def test_each_conversation_counts_for_itself(self, make: Factory) -> None:
+        (ada, bob), eve = await make.friends(), await make.person()
+        await make.befriend(ada, eve)
+        await make.message(ada, bob)
+        assert (await make.message(ada, eve)).seq == 1
+
+    async def test_nobody_sends_nothing(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await container.services.devices.logout(ada.actor)
+        assert await refusal(container, ada, draft_to(bob)) is Unauthenticated
+
+    async def test_body_of_64_kib_fits(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        body = "ж" * 32_768
+        assert (await make.message(ada, bob, body)).body == body
+        assert (await history(container, bob, ada))[0].body == body
+
+    @pytest.mark.parametrize("body", ["a" * 65_537, "ж" * 32_768 + "a"], ids=["ascii", "two bytes each"])
+    async def test_one_byte_more_is_too_large(self, container: Container, make: Factory, body: str) -> None:
+        ada, bob = await make.friends()
+        assert await refusal(container, ada, draft_to(bob, body=body)) is MessageTooLarge
+
+
+class TestTime:
+    async def test_it_never_goes_back(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        first = await make.message(ada, bob)
+        clock.advance(hours=-1)
+        second = await make.message(bob, ada)
+        clock.advance(hours=2)
+        third = await make.message(ada, bob)
+        assert first.created_at == second.created_at < third.created_at
+
+    async def test_expiry_goes_by_the_same_time(self, container: Container, make: Factory, clock: FixedClock) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        sql = "UPDATE conversations SET expire_after = 60 WHERE low_id = $1 RETURNING id"
+        await rows(container, sql, min(ada.id, bob.id))
+        view = await make.message(bob, ada)
+        assert view.expires_at == timestamp(clock.now() + timedelta(seconds=60))
+
+
+class TestRepetition:
+    async def test_repeated_client_id_returns_the_first_message(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
+
+    async def test_repetition_changes_and_tells_nothing(
+        self, container: Container, make: Factory, published: list[WakeUp]
+    ) -> None:
+        ada, bob = await make.friends()
+        await container.services.messages.send(ada.actor, draft_to(bob))
+        before, told = await state_of(container, ada, bob), len(published)
+        await container.services.messages.send(ada.actor, draft_to(bob))
+        assert await state_of(container, ada, bob) == before
+        assert len(published) == told
+
+    async def test_from_another_device_it_is_the_first_one(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        phone = await make.device(ada)
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        assert await container.services.messages.send(phone.actor, draft_to(bob)) == (first, False)
+
+    async def test_after_an_edit_it_is_the_message_as_it_is_now(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        messages = container.services.messages
+        first, _ = await messages.send(ada.actor, draft_to(bob))
+        edited = await messages.edit(ada.actor, first.id, MessagePatch(body="Changed"))
+        assert await messages.send(ada.actor, draft_to(bob)) == (edited, False)
+        assert await refusal(container, ada, draft_to(bob, body="Changed")) is ClientIdReused
+
+    async def test_after_a_deletion_it_is_the_empty_message(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        await container.services.messages.delete(ada.actor, first.id, who="everyone")
+        again, created = await container.services.messages.send(ada.actor, draft_to(bob))
+        assert (again.id, again.seq, again.body, created) == (first.id, 1, None, False)
+
+    @pytest.mark.parametrize("end", ["unsubscribe", "block", "blocked", "erased"])
+    async def test_after_the_contact_ended_it_is_the_first_one(
+        self, container: Container, make: Factory, end: str
+    ) -> None:
+        ada, bob = await make.friends()
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        match end:
+            case "unsubscribe":
+                await container.services.contacts.unsubscribe(bob.actor, ada.id)
+            case "block":
+                await container.services.contacts.block(ada.actor, bob.id)
+            case "blocked":
+                await container.services.contacts.block(bob.actor, ada.id)
+            case "erased":
+                await container.services.accounts.erase(bob.actor, bob.password)
+        assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
+
+    async def test_years_later_it_is_the_first_one(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        clock.advance(days=3650)
+        assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
+
+    @pytest.mark.parametrize("other", ["body", "reply_to", "mentions", "target"])
+    async def test_other_content_is_refused(self, container: Container, make: Factory, other: str) -> None:
+        (ada, bob), eve = await make.friends(), await make.person()
+        await make.befriend(ada, eve)
+        first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        changed = {
+            "body": draft_to(bob, body="Hello!"),
+            "reply_to": draft_to(bob, reply_to=first.id),
+            "mentions": draft_to(bob, mentions=[bob.id]),
+            "target": draft_to(eve),
+        }[other]
+        before = await state_of(container, ada, bob, eve)
+        assert await refusal(container, ada, changed) is ClientIdReused
+        assert await state_of(container, ada, bob, eve) == before
+
+    async def test_client_ids_are_the_senders_own(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        mine, _ = await container.services.messages.send(ada.actor, draft_to(bob))
+        theirs, created = await container.services.messages.send(bob.actor, draft_to(ada))
+        assert created
+        assert mine.id != theirs.id
+
+    async def test_case_of_a_client_id_counts(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await container.services.messages.send(ada.actor, draft_to(bob, "a"))
+        assert (await container.services.messages.send(ada.actor, draft_to(bob, "A")))[1]
+
+
+class TestConcurrency:
+    async def test_senders_of_both_sides_leave_no_gap(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        dice = random.Random(20_261_122)
+        senders = [(ada, bob, f"a{n}") for n in range(25)] + [(bob, ada, f"b{n}") for n in range(25)]
+        requests = [each for each in senders for _ in range(dice.randint(1, 5))]
+        dice.shuffle(requests)
+        answers = await asyncio.gather(
+            *(container.services.messages.send(one.actor, draft_to(other, name)) for one, other, name in requests)
+        )
+        first = {(view.sender_id, view.client_id): view for view, created in answers if created}
+        assert len(first) == 50 == sum(created for _, created in answers)
+        assert all(view == first[view.sender_id, view.client_id] for view, _ in answers)
+        seen, theirs = await history(container, ada, bob), await history(container, bob, ada)
+        assert [view.seq for view in seen] == list(range(1, 51))
+        assert [(view.seq, view.id) for view in seen] == [(view.seq, view.id) for view in theirs]
+        assert {view.id for view in seen} == {view.id for view in first.values()}
+
+    async def test_streams_tell_each_message_once_and_in_order(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        pairs = [(ada, bob), (bob, ada)] * 20
+        await asyncio.gather(*(make.message(one, other) for one, other in pairs))
+        order = [view.id for view in await history(container, ada, bob)]
+        for person in (ada, bob):
+            events = await events_of(container, person)
+            assert [event["subject"] for event in events] == order
+            assert [event["position"] for event in events] == list(
+                range(events[0]["position"], events[0]["position"] + 40)
+            )
+
+    async def test_first_messages_open_one_conversation(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        sent = await asyncio.gather(*(make.message(*pair) for pair in [(ada, bob), (bob, ada)] * 5))
+        assert sorted(view.seq for view in sent) == list(range(1, 11))
+
+    async def test_streams_are_locked_after_the_membership(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        # A receipt holds this row, and wants the streams next: whoever took them the other way round would deadlock.
+        async with held(container, "SELECT FROM members WHERE user_id = $1 FOR NO KEY UPDATE", ada.id):
+            sending = asyncio.create_task(make.message(ada, bob))
+            waits = "SELECT pid FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+            while not await rows(container, f"{waits} AND datname = current_database()"):
+                pass
+            streams = "SELECT user_id FROM streams WHERE user_id = ANY ($1) FOR NO KEY UPDATE NOWAIT"
+            assert len(await rows(container, streams, [ada.id, bob.id])) == 2
+        assert (await sending).seq == 2
+
+
+class TestEvents:
+    async def test_both_sides_are_told_in_the_same_transaction(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        view = await make.message(ada, bob)
+        sql = """
+            SELECT e.user_id, e.name, e.subject, e.payload, e.xmin = m.xmin AS together
+            FROM events AS e JOIN messages AS m ON m.id = e.subject WHERE m.id = $1 ORDER BY e.user_id
+        """
+        told = {"name": "message.created", "subject": view.id, "payload": None, "together": True}
+        assert await rows(container, sql, view.id) == [{"user_id": id, **told} for id in sorted([ada.id, bob.id])]
+
+    async def test_both_sides_are_woken(self, container: Container, make: Factory, published: list[WakeUp]) -> None:
+        ada, bob = await make.friends()
+        published.clear()
+        await make.message(ada, bob)
+        positions = {each["user_id"]: each["position"] for each in await state_of(container, ada, bob)}
+        assert sorted(published, key=lambda news: news.user_id) == [
+            WakeUp(user, position, "message.created") for user, position in sorted(positions.items())
+        ]
+
+    @pytest.mark.parametrize("why", ["stranger", "misplaced", "too large", "unknown", "self"])
+    async def test_refused_one_tells_nobody(
+        self, container: Container, make: Factory, published: list[WakeUp], why: str
+    ) -> None:
+        (ada, bob), eve = await make.friends(), await make.person()
+        await make.message(ada, bob)
+        before, told = await state_of(container, ada, bob, eve), len(published)
+        refused = {
+            "stranger": draft_to(eve),
+            "misplaced": draft_to(bob, reply_to=new_id()),
+            "too large": draft_to(bob, body="a" * 65_537),
+            "unknown": MessageDraft(target_id=7, client_id="one", body="Hello"),
+            "self": draft_to(ada),
+        }[why]
+        assert await refusal(container, ada, refused) is not None
+        assert await state_of(container, ada, bob, eve) == before
+        assert len(published) == told
