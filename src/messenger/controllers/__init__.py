@@ -1,0 +1,25 @@
+"""Controllers: a handler reads the request, calls one service method, returns its struct."""
+
+from messenger.controllers.accounts import AccountController
+from messenger.controllers.calls import CallController
+from messenger.controllers.contacts import ContactController
+from messenger.controllers.documents import DocumentController
+from messenger.controllers.health import HealthController
+from messenger.controllers.messages import ConversationController, MessageController
+from messenger.controllers.profiles import AvatarController, ProfileController
+from messenger.controllers.safe import SafeController
+
+CONTROLLERS = (
+    AccountController,
+    AvatarController,
+    CallController,
+    ContactController,
+    ConversationController,
+    DocumentController,
+    HealthController,
+    MessageController,
+    ProfileController,
+    SafeController,
+)
+
+__all__ = ["CONTROLLERS"]

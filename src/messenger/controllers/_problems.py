@@ -1,0 +1,152 @@
+"""Errors as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from messenger.controllers._wire import refusal
+from messenger.errors import (
+    FieldError,
+    FileTooLarge,
+    MalformedBody,
+    MessageTooLarge,
+    MessengerError,
+    PayloadTooLarge,
+    SecretTooLarge,
+    UnknownField,
+    ValidationFailed,
+)
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+AVATAR_PATH = "/avatar/upload"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """`application/problem+json`; `code` is stable, `errors` name the faults of a body, path or query."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError]
+
+
+def problem_response(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    errors: tuple[FieldError, ...] = (),
+    headers: dict[str, str] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Response[Any]:
+    """A problem as a response."""
+    problem = msgspec.structs.asdict(
+        Problem(f"urn:messenger:problem:{code}", title, status, detail, code, list(errors))
+    )
+    return Response({**problem, **(extra or {})}, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def on_messenger_error(request: Request[Any, Any, Any], error: MessengerError) -> Response[Any]:
+    """A refusal of ours."""
+    if error.status >= 500:
+        # One line: when the database is away there are many of these, and each has the same trace.
+        cause = type(error.__cause__).__name__ if error.__cause__ else "no cause"
+        logger.warning("%s %s: %s (%s)", request.method, request.scope["path"], error.code, cause)
+    return problem_response(
+        error.status,
+        error.code,
+        error.title,
+        error.detail,
+        errors=error.errors,
+        headers=error.response_headers,
+        extra=error.extra,
+    )
+
+
+_HTTP_CODES = {
+    400: ("validation_failed", "The request is not valid"),
+    401: ("unauthenticated", "A valid access token is needed"),
+    403: ("forbidden", "This is not allowed"),
+    404: ("not_found", "There is nothing here"),
+    405: ("method_not_allowed", "This path doesn't know that method"),
+    413: (PayloadTooLarge.code, PayloadTooLarge.title),
+    415: ("unsupported_media_type", "This content type is not understood here"),
+    429: ("rate_limited", "Too many requests; wait"),
+}
+
+
+def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """A refusal of the framework's: routing, parameters, sizes."""
+    if error.status_code >= 500:
+        return on_any_exception(request, error)
+    if isinstance(error, ValidationException):
+        return on_messenger_error(request, _validation_failed(request, error))
+    code, title = _HTTP_CODES.get(error.status_code, ("http_error", "The request can't be answered"))
+    if error.status_code == 413:
+        code, title = _too_large(request.scope["path"])
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    return problem_response(error.status_code, code, title, title, headers=headers)
+
+
+def _validation_failed(request: Request[Any, Any, Any], error: ValidationException) -> ValidationFailed:
+    errors = _parameter_faults(request, error)
+    if not errors:
+        return ValidationFailed()
+    first = errors[0]
+    if not first.field:
+        # Where there is no body the framework decodes none.
+        return MalformedBody("The body is empty")
+    kind = UnknownField if first.code == UnknownField.code else ValidationFailed
+    return kind(f"{first.field}: {first.message}", errors=errors)
+
+
+def _too_large(path: str) -> tuple[str, str]:
+    """What is too large, by where it was sent: the framework has read too little of it to say."""
+    for prefix, reason in ((AVATAR_PATH, FileTooLarge), ("/messages", MessageTooLarge), ("/e2e/", SecretTooLarge)):
+        if path.startswith(prefix):
+            return reason.code, reason.title
+    return PayloadTooLarge.code, PayloadTooLarge.title
+
+
+def _parameter_faults(request: Request[Any, Any, Any], error: ValidationException) -> tuple[FieldError, ...]:
+    if not isinstance(error.extra, list):
+        # A parameter that is absent comes as a sentence: "Missing required query parameter 'username' for path …".
+        name = re.search(r"parameter '(\w+)'", error.detail)
+        return (FieldError(name[1], "required", "this parameter is required"),) if name else ()
+    return tuple(
+        refusal(str(fault.get("message", "")), prefix=_wire_name(request, str(fault.get("key", "")))).errors[0]
+        for fault in error.extra
+        if isinstance(fault, dict)
+    )
+
+
+def _wire_name(request: Request[Any, Any, Any], key: str) -> str:
+    """A handler's parameter as clients know it: some names of the wire are no names in Python."""
+    definition = request.route_handler.parsed_fn_signature.parameters.get(key)
+    if key == "data":
+        return ""
+    return getattr(definition and definition.kwarg_definition, "name", None) or key
+
+
+def on_any_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A fault of ours: logged with its trace, told without one."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem_response(500, MessengerError.code, MessengerError.title, MessengerError.title)
+
+
+EXCEPTION_HANDLERS: Any = {
+    MessengerError: on_messenger_error,
+    HTTPException: on_http_exception,
+    Exception: on_any_exception,
+}

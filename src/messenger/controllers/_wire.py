@@ -1,0 +1,264 @@
+"""The wire's own request, body and response: JSON or MessagePack, strictly typed, with the caller and the services."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Generator
+from time import perf_counter
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from litestar.dto import AbstractDTO
+from litestar.dto.data_structures import DTOFieldDefinition
+from litestar.enums import MediaType
+from litestar.openapi.spec import Reference, Schema
+from litestar.response.base import ASGIResponse
+from litestar.typing import FieldDefinition
+
+from messenger.actor import Bearer
+from messenger.errors import (
+    FieldError,
+    MalformedBody,
+    MessengerError,
+    Unauthenticated,
+    UnknownField,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from messenger.schemas.safe import ANY, NONE, Precondition
+from messenger.security.tokens import token_hash
+from messenger.services import Services
+from messenger.services._gate import Once
+
+MSGPACK = "application/msgpack"
+_JSON_TYPES = ("application/json", "")
+_LONGEST_ADDRESS = 64
+_IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
+
+
+class WireRequest(Request[Any, Any, Any]):
+    """A request that knows who asks and which services there are."""
+
+    decoded: Any = None
+
+    def __init__(self, scope: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(scope, *args, **kwargs)
+        scope["started"] = perf_counter()
+
+    @property
+    def services(self) -> Services:
+        """The services of this process."""
+        services: Services = self.app.state.services
+        return services
+
+    @property
+    def caller(self) -> Bearer:
+        """The bearer token's hash; the first statement of the request looks it up. Raises `Unauthenticated`."""
+        scheme, _, token = (self.header(b"authorization") or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > 512:
+            raise Unauthenticated
+        return Bearer(token_hash(token))
+
+    @property
+    def address(self) -> str:
+        """The client's address, as the trusted proxies tell it; no longer than addresses are, whatever they tell."""
+        return self.client.host[:_LONGEST_ADDRESS] if self.client else "unknown"
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name, without building a mapping of them all."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    async def once(self, fingerprint: bytes | None = None) -> Once | None:
+        """The `Idempotency-Key` with what identifies this request: its path, and its body or a hash of it."""
+        key = self.header(b"idempotency-key")
+        if key is None:
+            return None
+        if not _IDEMPOTENCY_KEY.match(key):
+            raise ValidationFailed(
+                "Idempotency-Key must have 1 to 128 visible ASCII characters",
+                errors=(FieldError("Idempotency-Key", "invalid", "1 to 128 visible ASCII characters"),),
+            )
+        digest = hashlib.sha256(self.scope["path"].encode() + b"\0")
+        digest.update(await self.body() if fingerprint is None else fingerprint)
+        return Once(key, digest.digest())
+
+    def versions(self) -> Precondition | None:
+        """`If-Match` or `If-None-Match: *` (RFC 9110 section 13.1); our entity tags are quoted versions."""
+        match = self.header(b"if-match")
+        if match is not None:
+            if match.strip() == ANY:
+                return Precondition(ANY)
+            return Precondition("versions", tuple(int(version) for version in re.findall(r'(?<!W/)"(\d{1,9})"', match)))
+        if (self.header(b"if-none-match") or "").strip() == ANY:
+            return Precondition(NONE)
+        return None
+
+    def expected_versions(self) -> list[int] | None:
+        """The versions that `If-Match` names; None where any will do."""
+        precondition = self.versions()
+        if precondition is None or precondition.expected == ANY:
+            return None
+        # `If-None-Match: *` asks for what there is none of yet; a profile there is always.
+        return list(precondition.versions)
+
+
+def require_bearer(connection: Any, _: Any) -> None:
+    """A guard: without a bearer token nothing of the request is read. Raises `Unauthenticated`."""
+    assert connection.caller
+
+
+async def require_signed_in(connection: Any, _: Any) -> None:
+    """A guard for what is dear to read: the token is looked up before the body is taken. Raises `Unauthenticated`."""
+    await connection.services.devices.authenticate(connection.caller)
+
+
+def require_form(connection: Any, _: Any) -> None:
+    """A guard: the body is a form with files. Raises `UnsupportedMediaType`."""
+    if content_type(connection.scope) != "multipart/form-data":
+        raise UnsupportedMediaType("Send multipart/form-data")
+
+
+def entity_tag(version: int) -> str:
+    """A strong entity tag (RFC 9110 section 8.8.3)."""
+    return f'"{version}"'
+
+
+async def read_body(request: Any) -> None:
+    """Decode the body before the handler does; whose token is no good hears of that, and of nothing in the body."""
+    handler = request.route_handler
+    if handler.handler_id not in WireBody.decoders:
+        return
+    body = await request.body()
+    try:
+        request.decoded = handler.resolve_data_dto()(request).decode(body)
+    except MessengerError:
+        if not handler.opt.get("public"):
+            await request.services.devices.authenticate(request.caller)
+        raise
+
+
+class WireBody(AbstractDTO[Any]):
+    """Decodes a body straight into its struct, by its content type; what is wrong is named field by field."""
+
+    decoders: ClassVar[dict[str, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]]] = {}
+
+    def decode_bytes(self, value: bytes) -> Any:
+        """What `read_body` has made of it."""
+        return self.asgi_connection.decoded  # type: ignore[attr-defined]
+
+    def decode(self, body: bytes) -> Any:
+        """The body as its struct. Raises `ValidationFailed` and its kin."""
+        json_decoder, msgpack_decoder = self.decoders[self.asgi_connection.route_handler.handler_id]
+        return decode(body, content_type(self.asgi_connection.scope), json_decoder, msgpack_decoder)
+
+    @classmethod
+    def create_for_field_definition(
+        cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
+    ) -> None:
+        annotation = field_definition.annotation
+        cls.decoders[handler_id] = (msgspec.json.Decoder(annotation), msgspec.msgpack.Decoder(annotation))
+
+    @classmethod
+    def create_openapi_schema(
+        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
+    ) -> Reference | Schema:
+        schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
+        return schema
+
+    @classmethod
+    def generate_field_definitions(cls, model_type: type[Any]) -> Generator[DTOFieldDefinition, None, None]:
+        yield from ()
+
+    @classmethod
+    def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
+        return False
+
+
+def content_type(scope: Any) -> str:
+    """The request's media type without parameters, lower-case; empty where none is given."""
+    for key, value in scope["headers"]:
+        if key == b"content-type":
+            media_type: str = value.decode("latin-1").partition(";")[0].strip().lower()
+            return media_type
+    return ""
+
+
+def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any) -> Any:
+    """The body as its struct. Raises `ValidationFailed` and its kin, `UnsupportedMediaType`."""
+    if media_type == MSGPACK:
+        decoder = msgpack_decoder
+    elif media_type in _JSON_TYPES or media_type.endswith("+json"):
+        decoder = json_decoder
+    else:
+        raise UnsupportedMediaType("Send application/json or application/msgpack")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise refusal(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
+        raise MalformedBody("The body is empty" if not body else None) from None
+
+
+_FAULTS = (
+    (re.compile(r"unknown field `(?P<name>.*)`\Z", re.DOTALL), "unknown_field", "this field is not known"),
+    (re.compile(r"missing required field `(?P<name>.*)`"), "required", "this field is required"),
+    (re.compile(r"of length <= (?P<limit>\d+)"), "too_long", "at most {limit}"),
+    (re.compile(r"of length >= (?P<limit>\d+)"), "too_short", "at least {limit}"),
+    (re.compile(r"(`int`|`float`) >=? (?P<limit>-?\d+)"), "too_small", "at least {limit}"),
+    (re.compile(r"(`int`|`float`) <=? (?P<limit>-?\d+)"), "too_large", "at most {limit}"),
+    (re.compile(r"matching regex"), "invalid_characters", "this text has characters that are not allowed here"),
+    (re.compile(r"Invalid enum value"), "invalid_choice", "this is none of the choices"),
+    (re.compile(r"out of range"), "too_large", "this number is out of range"),
+    (re.compile(r"Expected `(?P<kind>[^`]+)`, got `(?P<got>[^`]+)`"), "wrong_type", "expected {kind}, got {got}"),
+)
+_PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+
+
+def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
+    """msgspec's words as the wire's: a field, a code, and a message that repeats nothing of what was sent."""
+    place = _PATH.search(message)
+    path = (place["path"].strip(".") if place else "").replace("[...]", "[]")
+    # The place stands behind the fault: it is no part of an unknown field's name.
+    told = message[: place.start()] if place else message
+    for pattern, code, words in _FAULTS:
+        found = pattern.search(told)
+        if found is None:
+            continue
+        groups = found.groupdict()
+        return _refused((prefix, path, groups.get("name", "")), code, words.format(**groups))
+    return _refused((prefix, path), "invalid", "this value can't be read")
+
+
+def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:
+    field = ".".join(part for part in place if part)[:200]
+    kind = UnknownField if code == "unknown_field" else ValidationFailed
+    return kind(f"{field or 'body'}: {words}", errors=(FieldError(field, code, words),))
+
+
+Content = TypeVar("Content")
+
+
+class WireResponse(Response[Content]):
+    """Answers in MessagePack where the client asks for it, and in JSON otherwise."""
+
+    def to_asgi_response(self, app: Any, request: Any, **options: Any) -> ASGIResponse:
+        if self.media_type in {None, MediaType.JSON} and wants_msgpack(request.scope):
+            self.media_type = MSGPACK
+        return super().to_asgi_response(app, request, **options)
+
+    def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
+        # Litestar's own name for MessagePack is another one.
+        if media_type == MSGPACK:
+            return msgspec.msgpack.encode(content)
+        return super().render(content, media_type, enc_hook)
+
+
+def wants_msgpack(scope: Any) -> bool:
+    """Whether `Accept` names MessagePack."""
+    return any(key == b"accept" and b"application/msgpack" in value for key, value in scope["headers"])

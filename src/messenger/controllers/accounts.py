@@ -1,0 +1,132 @@
+"""Accounts, devices, tokens (`API.md` section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import IO, Annotated
+from uuid import UUID
+
+from anyio import to_thread
+from litestar import Controller, delete, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
+
+from messenger.controllers._documents import answers, public
+from messenger.controllers._parameters import PageLimit
+from messenger.controllers._wire import WireRequest
+from messenger.errors import (
+    DeviceNotFound,
+    IdempotencyKeyReused,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    PasswordWeak,
+    RateLimited,
+    RefreshTokenReused,
+    UsernameTaken,
+)
+from messenger.schemas.accounts import (
+    DevicePage,
+    EraseDraft,
+    LoginDraft,
+    PasswordDraft,
+    RefreshDraft,
+    RefreshedView,
+    RegisterDraft,
+    SignedInView,
+)
+
+
+class AccountController(Controller):
+    """Signing up, in and out."""
+
+    tags = ("Accounts",)
+
+    @post(
+        "/register",
+        operation_id="register",
+        summary="Make an account and sign its first device in",
+        **public(UsernameTaken, PasswordWeak, IdempotencyKeyReused, RateLimited, body=True),
+    )
+    async def register(self, request: WireRequest, data: JSONBody[RegisterDraft]) -> SignedInView:
+        return await request.services.accounts.register(data, address=request.address, once=await request.once())
+
+    @post(
+        "/login",
+        operation_id="login",
+        status_code=200,
+        summary="Sign a device in",
+        **public(InvalidCredentials, IdempotencyKeyReused, RateLimited, body=True),
+    )
+    async def login(self, request: WireRequest, data: JSONBody[LoginDraft]) -> SignedInView:
+        return await request.services.accounts.login(data, address=request.address, once=await request.once())
+
+    @post(
+        "/token/refresh",
+        operation_id="refreshToken",
+        status_code=200,
+        summary="Change a refresh token for the next pair",
+        **public(InvalidRefreshToken, RefreshTokenReused, RateLimited, body=True),
+    )
+    async def refresh(self, request: WireRequest, data: JSONBody[RefreshDraft]) -> RefreshedView:
+        return await request.services.devices.refresh(data.refresh_token, address=request.address)
+
+    @post("/logout", operation_id="logout", status_code=204, summary="Sign this device out", **answers())
+    async def logout(self, request: WireRequest) -> None:
+        await request.services.devices.logout(request.caller)
+
+    @post(
+        "/password",
+        operation_id="changePassword",
+        status_code=204,
+        summary="Change the password and sign every other device out",
+        **answers(InvalidCredentials, PasswordWeak, RateLimited, body=True),
+    )
+    async def change_password(self, request: WireRequest, data: JSONBody[PasswordDraft]) -> None:
+        await request.services.accounts.change_password(request.caller, data.old_password, data.new_password)
+
+    @get("/devices", operation_id="listDevices", summary="The account's signed-in devices", **answers(query=True))
+    async def list_devices(
+        self,
+        request: WireRequest,
+        limit: PageLimit = 50,
+        cursor: Annotated[UUID | None, QueryParameter(description="`next` of the page before")] = None,
+    ) -> DevicePage:
+        return await request.services.devices.list_devices(request.caller, after=cursor, limit=limit)
+
+    @delete(
+        "/devices/{device_id:uuid}",
+        operation_id="signOutDevice",
+        summary="Sign one of one's own devices out",
+        **answers(DeviceNotFound, query=True),
+    )
+    async def sign_out(self, request: WireRequest, device_id: FromPath[UUID]) -> None:
+        await request.services.devices.sign_out(request.caller, device_id)
+
+    @delete(
+        "/account",
+        operation_id="eraseAccount",
+        summary="Erase the account, for good",
+        **answers(InvalidCredentials, RateLimited, body=True),
+    )
+    async def erase(self, request: WireRequest, data: JSONBody[EraseDraft]) -> None:
+        await request.services.accounts.erase(request.caller, data.password)
+
+    @get(
+        "/account/export",
+        operation_id="exportAccount",
+        summary="All that the server holds of this account, as a ZIP archive",
+        media_type="application/zip",
+        **answers(RateLimited),
+    )
+    async def export(self, request: WireRequest) -> Stream:
+        archive = await request.services.exports.archive(request.caller)
+        headers = {"Content-Disposition": 'attachment; filename="account.zip"'}
+        return Stream(_chunks(archive), media_type="application/zip", headers=headers)
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    try:
+        while chunk := await to_thread.run_sync(file.read, 65536):
+            yield chunk
+    finally:
+        file.close()

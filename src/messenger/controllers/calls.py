@@ -1,0 +1,25 @@
+"""Calls (`API.md` section 3)."""
+
+from __future__ import annotations
+
+from litestar import Controller, get
+
+from messenger.controllers._documents import answers
+from messenger.controllers._wire import WireRequest
+from messenger.errors import RateLimited
+from messenger.schemas.calls import IceServersView
+
+
+class CallController(Controller):
+    """What a call needs."""
+
+    tags = ("Calls",)
+
+    @get(
+        "/ice_servers",
+        operation_id="getIceServers",
+        summary="STUN and TURN servers with time-limited credentials",
+        **answers(RateLimited),
+    )
+    async def ice_servers(self, request: WireRequest) -> IceServersView:
+        return await request.services.calls.ice_servers(request.caller)

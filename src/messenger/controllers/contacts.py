@@ -1,0 +1,116 @@
+"""Contacts and statuses (`API.md` section 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Controller, get, post, put
+from litestar.params import JSONBody, QueryParameter
+
+from messenger.controllers._documents import answers
+from messenger.controllers._parameters import PageLimit, PeerPath
+from messenger.controllers._wire import WireRequest
+from messenger.errors import (
+    CannotTargetSelf,
+    ContactBlocked,
+    IdempotencyKeyReused,
+    NoPendingRequest,
+    PeerNotFound,
+    RateLimited,
+)
+from messenger.schemas._types import ContactState
+from messenger.schemas.users import (
+    AliasDraft,
+    ConfirmDraft,
+    ContactPage,
+    ContactView,
+    RelationView,
+    StatusesView,
+    SubscribeDraft,
+    TargetDraft,
+)
+
+
+class ContactController(Controller):
+    """Who knows whom."""
+
+    tags = ("Contacts",)
+
+    @get("/contacts", operation_id="listContacts", summary="One's contacts", **answers(query=True))
+    async def list_contacts(
+        self,
+        request: WireRequest,
+        wanted: Annotated[
+            ContactState | None, QueryParameter(name="state", description="Only those in this state")
+        ] = None,
+        limit: PageLimit = 50,
+        cursor: Annotated[
+            str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` of the page before")
+        ] = None,
+    ) -> ContactPage:
+        return await request.services.contacts.list_page(
+            request.caller, state=wanted, after=int(cursor or 0), limit=limit
+        )
+
+    @put(
+        "/contacts/{user_id:int}",
+        operation_id="setContactAlias",
+        summary="Name a contact for oneself",
+        **answers(PeerNotFound, body=True),
+    )
+    async def set_alias(self, request: WireRequest, user_id: PeerPath, data: JSONBody[AliasDraft]) -> ContactView:
+        return await request.services.contacts.set_alias(request.caller, user_id, data)
+
+    @post(
+        "/subscribe",
+        operation_id="subscribe",
+        status_code=200,
+        summary="Ask for mutual contact",
+        **answers(PeerNotFound, CannotTargetSelf, ContactBlocked, IdempotencyKeyReused, RateLimited, body=True),
+    )
+    async def subscribe(self, request: WireRequest, data: JSONBody[SubscribeDraft]) -> RelationView:
+        return await request.services.contacts.subscribe(request.caller, data, once=await request.once())
+
+    @post(
+        "/confirm_subscribe",
+        operation_id="confirmSubscribe",
+        status_code=200,
+        summary="Answer a request for contact",
+        **answers(PeerNotFound, CannotTargetSelf, NoPendingRequest, IdempotencyKeyReused, body=True),
+    )
+    async def confirm(self, request: WireRequest, data: JSONBody[ConfirmDraft]) -> RelationView:
+        return await request.services.contacts.confirm(request.caller, data, once=await request.once())
+
+    @post(
+        "/unsubscribe",
+        operation_id="unsubscribe",
+        status_code=200,
+        summary="End a contact, or take a request back",
+        **answers(PeerNotFound, CannotTargetSelf, body=True),
+    )
+    async def unsubscribe(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
+        return await request.services.contacts.unsubscribe(request.caller, data.target_id)
+
+    @post(
+        "/block",
+        operation_id="block",
+        status_code=200,
+        summary="Block a user",
+        **answers(PeerNotFound, CannotTargetSelf, body=True),
+    )
+    async def block(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
+        return await request.services.contacts.block(request.caller, data.target_id)
+
+    @post(
+        "/unblock",
+        operation_id="unblock",
+        status_code=200,
+        summary="Take a block back",
+        **answers(PeerNotFound, CannotTargetSelf, body=True),
+    )
+    async def unblock(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
+        return await request.services.contacts.unblock(request.caller, data.target_id)
+
+    @get("/statuses", operation_id="listStatuses", summary="How one's mutual contacts are", **answers())
+    async def statuses(self, request: WireRequest) -> StatusesView:
+        return await request.services.contacts.statuses(request.caller)

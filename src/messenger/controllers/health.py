@@ -1,0 +1,55 @@
+"""Health and metrics (`API.md` section 7)."""
+
+from __future__ import annotations
+
+import hmac
+
+from litestar import Controller, Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from messenger.controllers._documents import public
+from messenger.controllers._wire import WireRequest, WireResponse
+from messenger.errors import NotFound, Unauthenticated
+from messenger.services.health import ReadyView
+
+
+class HealthController(Controller):
+    """What an orchestrator asks."""
+
+    tags = ("Health",)
+
+    @get("/health/live", operation_id="getLiveness", summary="The process answers", security=[{}])
+    async def live(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+    @get(
+        "/health/ready",
+        operation_id="getReadiness",
+        summary="It can serve: database and migrations",
+        security=[{}],
+        responses={503: ResponseSpec(ReadyView, generate_examples=False, description="It can't; which part and why")},
+    )
+    async def ready(self, request: WireRequest) -> WireResponse[ReadyView]:
+        ready = await request.services.health.ready()
+        if ready.status == "ok":
+            return WireResponse(ready)
+        return WireResponse(ready, status_code=503, headers={"Retry-After": "1"})
+
+    @get(
+        "/metrics",
+        operation_id="getMetrics",
+        summary="Prometheus metrics, for the holder of the metrics token",
+        media_type="text/plain",
+        **public(NotFound, Unauthenticated),
+    )
+    async def metrics(self, request: WireRequest) -> Response[bytes]:
+        expected = request.app.state.metrics_token
+        if not expected:
+            raise NotFound
+        given = (request.header(b"authorization") or "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, f"Bearer {expected}".encode()):
+            raise Unauthenticated
+        return Response(
+            request.app.state.metrics.render(), media_type=CONTENT_TYPE_LATEST.replace("; charset=utf-8", "")
+        )

@@ -1,0 +1,153 @@
+"""Messages, history, conversations, receipts (`API.md` section 4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import Controller, delete, get, patch, post, put
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from messenger.controllers._documents import answers
+from messenger.controllers._parameters import PageLimit, PeerPath
+from messenger.controllers._wire import WireRequest, WireResponse
+from messenger.errors import (
+    CannotTargetSelf,
+    ClientIdReused,
+    MessageIsDeleted,
+    MessageNotFound,
+    MessageTooLarge,
+    NotAContact,
+    NotTheSender,
+    PeerNotFound,
+)
+from messenger.schemas.messages import (
+    ConversationPage,
+    ConversationPatch,
+    ConversationView,
+    HistoryView,
+    MessageDraft,
+    MessagePatch,
+    MessageView,
+    ReceiptDraft,
+)
+
+SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1)]
+
+
+class MessageController(Controller):
+    """Messages."""
+
+    tags = ("Messages",)
+
+    @post(
+        "/messages",
+        operation_id="sendMessage",
+        summary="Send a message; the same `client_id` again gives the first one, with 200",
+        **answers(
+            PeerNotFound,
+            NotAContact,
+            CannotTargetSelf,
+            ClientIdReused,
+            MessageTooLarge,
+            MessageNotFound,
+            body=True,
+            also={200: MessageView},
+        ),
+    )
+    async def send(self, request: WireRequest, data: JSONBody[MessageDraft]) -> WireResponse[MessageView]:
+        message, created = await request.services.messages.send(request.caller, data)
+        return WireResponse(message, status_code=201 if created else 200)
+
+    @get(
+        "/messages/{message_id:uuid}",
+        operation_id="getMessage",
+        summary="One message",
+        **answers(MessageNotFound, query=True),
+    )
+    async def get_message(self, request: WireRequest, message_id: FromPath[UUID]) -> MessageView:
+        return await request.services.messages.get(request.caller, message_id)
+
+    @patch(
+        "/messages/{message_id:uuid}",
+        operation_id="editMessage",
+        summary="Replace a message's text",
+        **answers(MessageNotFound, NotTheSender, NotAContact, MessageIsDeleted, MessageTooLarge, body=True),
+    )
+    async def edit(self, request: WireRequest, message_id: FromPath[UUID], data: JSONBody[MessagePatch]) -> MessageView:
+        return await request.services.messages.edit(request.caller, message_id, data)
+
+    @delete(
+        "/messages/{message_id:uuid}",
+        operation_id="deleteMessage",
+        summary="Delete a message for everyone, or for oneself",
+        **answers(MessageNotFound, NotTheSender, query=True),
+    )
+    async def delete_message(
+        self,
+        request: WireRequest,
+        message_id: FromPath[UUID],
+        who: Annotated[Literal["everyone", "me"], QueryParameter(name="for")] = "everyone",
+    ) -> None:
+        await request.services.messages.delete(request.caller, message_id, who=who)
+
+    @get(
+        "/history/{target_id:int}",
+        operation_id="getHistory",
+        summary="A conversation's messages in ascending `seq`; without `before` and `after`, the latest",
+        **answers(PeerNotFound, query=True),
+    )
+    async def history(
+        self,
+        request: WireRequest,
+        target_id: PeerPath,
+        before: SeqQuery = None,
+        after: SeqQuery = None,
+        limit: PageLimit = 50,
+    ) -> HistoryView:
+        return await request.services.messages.history(
+            request.caller, target_id, before=before, after=after, limit=limit
+        )
+
+
+class ConversationController(Controller):
+    """Conversations."""
+
+    tags = ("Conversations",)
+
+    @get(
+        "/conversations",
+        operation_id="listConversations",
+        summary="One's conversations, latest first",
+        **answers(query=True),
+    )
+    async def list_conversations(
+        self,
+        request: WireRequest,
+        limit: PageLimit = 50,
+        cursor: Annotated[
+            str | None, QueryParameter(min_length=1, max_length=64, description="`next` of the page before")
+        ] = None,
+    ) -> ConversationPage:
+        return await request.services.conversations.list_page(request.caller, cursor=cursor, limit=limit)
+
+    @put(
+        "/conversations/{target_id:int}",
+        operation_id="updateConversation",
+        summary="Change a conversation's settings",
+        **answers(PeerNotFound, NotAContact, body=True),
+    )
+    async def update(
+        self, request: WireRequest, target_id: PeerPath, data: JSONBody[ConversationPatch]
+    ) -> ConversationView:
+        return await request.services.conversations.update(request.caller, target_id, data)
+
+    @post(
+        "/receipts",
+        operation_id="setReceipt",
+        status_code=204,
+        summary="Say how far one has read or received; only ever forward",
+        **answers(PeerNotFound, body=True),
+    )
+    async def receipt(self, request: WireRequest, data: JSONBody[ReceiptDraft]) -> None:
+        await request.services.conversations.receipt(request.caller, data)

@@ -1,0 +1,133 @@
+"""Profiles, look-ups, avatars (`API.md` section 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, Response, delete, get, post, put
+from litestar.datastructures import UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, FromPath, JSONBody, QueryParameter
+
+from messenger.controllers._documents import answers, public
+from messenger.controllers._parameters import PeerPath
+from messenger.controllers._wire import WireRequest, WireResponse, entity_tag, require_form, require_signed_in
+from messenger.errors import (
+    AvatarNotFound,
+    FileTooLarge,
+    IdempotencyKeyReused,
+    ImageTooLarge,
+    PeerNotFound,
+    RateLimited,
+    StorageUnavailable,
+    UnsupportedImage,
+    UsernameTaken,
+    VersionConflict,
+)
+from messenger.schemas.users import PersonView, ProfilePatch, ProfileView, UploadedAvatarView
+from messenger.services.avatars import MAX_FILE_BYTES, file_fingerprint
+
+_FORM_OVERHEAD = 64 * 1024
+_FORM_PARTS = 16
+
+
+class AvatarForm(msgspec.Struct, forbid_unknown_fields=True):
+    """The form of an upload: one file, and nothing else."""
+
+    file: UploadFile
+
+
+class ProfileController(Controller):
+    """One's own profile, and others'."""
+
+    tags = ("Profiles",)
+
+    @get("/profile", operation_id="getProfile", summary="One's own profile", **answers())
+    async def get_profile(self, request: WireRequest) -> WireResponse[ProfileView]:
+        found = await request.services.profiles.get(request.caller)
+        return WireResponse(found.profile, headers={"ETag": entity_tag(found.version)})
+
+    @put(
+        "/profile",
+        operation_id="updateProfile",
+        summary="Change what is given; `If-Match` guards against a lost update",
+        **answers(UsernameTaken, VersionConflict, body=True),
+    )
+    async def update_profile(self, request: WireRequest, data: JSONBody[ProfilePatch]) -> WireResponse[ProfileView]:
+        changed = await request.services.profiles.update(request.caller, data, expected=request.expected_versions())
+        return WireResponse(changed.profile, headers={"ETag": entity_tag(changed.version)})
+
+    @get(
+        "/users/{user_id:int}",
+        operation_id="getUser",
+        summary="Another user, as their privacy shows them",
+        **answers(PeerNotFound, RateLimited, query=True),
+    )
+    async def get_user(self, request: WireRequest, user_id: PeerPath) -> PersonView:
+        return await request.services.profiles.find(request.caller, target_id=user_id)
+
+    @get(
+        "/users",
+        operation_id="findUser",
+        summary="Another user by the whole username",
+        **answers(PeerNotFound, RateLimited, query=True),
+    )
+    async def find_user(
+        self,
+        request: WireRequest,
+        username: Annotated[str, QueryParameter(min_length=1, max_length=64, pattern=r"\A[^\x00]*\Z")],
+    ) -> PersonView:
+        return await request.services.profiles.find(request.caller, username=username)
+
+
+class AvatarController(Controller):
+    """One's own avatar, and the files of all."""
+
+    tags = ("Avatars",)
+
+    @post(
+        "/avatar/upload",
+        operation_id="uploadAvatar",
+        summary="Replace one's avatar: JPEG, PNG, WebP or GIF, 10 MiB and 25 megapixels at most",
+        dto=None,
+        request_max_body_size=MAX_FILE_BYTES + _FORM_OVERHEAD,
+        responses=answers(
+            FileTooLarge,
+            UnsupportedImage,
+            ImageTooLarge,
+            IdempotencyKeyReused,
+            RateLimited,
+            StorageUnavailable,
+            body=True,
+        )["responses"],
+        guards=[require_signed_in, require_form],
+    )
+    async def upload(
+        self,
+        request: WireRequest,
+        data: Annotated[
+            AvatarForm, Body(media_type=RequestEncodingType.MULTI_PART, multipart_form_part_limit=_FORM_PARTS)
+        ],
+    ) -> UploadedAvatarView:
+        image = await data.file.read(MAX_FILE_BYTES + 1)
+        if len(image) > MAX_FILE_BYTES:
+            raise FileTooLarge
+        once = await request.once(file_fingerprint(image))
+        return await request.services.avatars.upload(request.caller, image, once=once)
+
+    @delete("/avatar/", operation_id="deleteAvatar", summary="Have no avatar", **answers())
+    async def remove(self, request: WireRequest) -> None:
+        await request.services.avatars.remove(request.caller)
+
+    @get(
+        "/avatars/{key:str}",
+        operation_id="getAvatar",
+        summary="The image itself, cacheable for ever; its key is what is secret about it",
+        media_type="image/webp",
+        **public(AvatarNotFound, StorageUnavailable, query=True),
+    )
+    async def file(self, request: WireRequest, key: FromPath[str]) -> Response[bytes]:
+        image = await request.services.avatars.file(key)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{key}"'}
+        return Response(image, media_type="image/webp", headers=headers)

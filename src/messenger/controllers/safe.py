@@ -1,0 +1,66 @@
+"""The safe (`API.md` section 6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Controller, get, post
+from litestar.openapi.spec import Example
+from litestar.params import Body
+
+from messenger.controllers._documents import answers
+from messenger.controllers._wire import MSGPACK, WireBody, WireRequest, WireResponse, content_type, entity_tag
+from messenger.errors import (
+    IdempotencyKeyReused,
+    NotEncrypted,
+    RateLimited,
+    SecretNotFound,
+    SecretTooLarge,
+    VersionConflict,
+)
+from messenger.schemas.safe import SecretView
+from messenger.security.envelope import SecretEnvelope, parse_envelope
+
+_EXAMPLE = {
+    "algorithm": "aes-256-gcm",
+    "kdf": {"name": "argon2id", "salt": "c2FsdCBvZiAxNiBieXRlcw==", "memory_kib": 65536, "iterations": 3},
+    "nonce": "bm9uY2Ugb2YgMTIu",
+    "ciphertext": "dGhlIGFjY291bnQncyBzZWNyZXQsIGFzIGl0cyBvd25lcidzIGRldmljZXMgc2VhbGVkIGl0",
+}
+EnvelopeJSON = Annotated[SecretEnvelope, Body(examples=[Example(value=_EXAMPLE)])]
+
+
+class EnvelopeBody(WireBody):
+    """What is no envelope is refused as such, whatever else is wrong with it."""
+
+    def decode(self, body: bytes) -> Any:
+        return parse_envelope(body, msgpack=content_type(self.asgi_connection.scope) == MSGPACK)
+
+
+class SafeController(Controller):
+    """The account's secret, encrypted by its devices."""
+
+    tags = ("End-to-end encryption",)
+
+    @post(
+        "/e2e/secret_key",
+        operation_id="storeSecret",
+        summary="Store the next version of the account's encrypted secret",
+        dto=EnvelopeBody,
+        **answers(NotEncrypted, SecretTooLarge, VersionConflict, IdempotencyKeyReused, RateLimited, body=True),
+    )
+    async def store(self, request: WireRequest, data: EnvelopeJSON) -> WireResponse[SecretView]:
+        stored = await request.services.safe.store(
+            request.caller, data, precondition=request.versions(), once=await request.once()
+        )
+        return WireResponse(stored, headers={"ETag": entity_tag(stored.version)})
+
+    @get(
+        "/e2e/secret_key",
+        operation_id="getSecret",
+        summary="The newest version; ten reads a day",
+        **answers(SecretNotFound, RateLimited),
+    )
+    async def get_secret(self, request: WireRequest) -> WireResponse[SecretView]:
+        found = await request.services.safe.get(request.caller)
+        return WireResponse(found, headers={"ETag": entity_tag(found.version)})

@@ -1,0 +1,238 @@
+"""The price list: how many round trips each endpoint costs, BEGIN and COMMIT included. Budgets only go down."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from PIL import Image
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.app import create_app
+from messenger.clock import FixedClock
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.database import create_engine
+from messenger.testing import Factory, Person, StatementLog
+
+# Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
+BUDGETS = {
+    # The seed's eleven.
+    "GET /profile": 1,
+    "PUT /profile": 5,
+    "GET /contacts": 1,
+    "POST /subscribe": 9,
+    "POST /confirm_subscribe": 8,
+    "GET /statuses": 1,
+    "GET /history": 1,
+    "POST /avatar/upload": 9,
+    "DELETE /avatar": 4,
+    "POST /e2e/secret_key": 5,
+    "GET /ice_servers": 1,
+    # Messages.
+    "POST /messages": 1,
+    "POST /messages, the first of a pair": 3,
+    "POST /messages, again": 2,
+    "GET /messages": 1,
+    "PATCH /messages": 7,
+    "DELETE /messages": 6,
+    "GET /conversations": 1,
+    "PUT /conversations": 6,
+    "POST /receipts": 4,
+    # The rest.
+    "GET /users": 1,
+    "GET /users?username=": 1,
+    "GET /devices": 1,
+    "GET /e2e/secret_key": 1,
+    "POST /logout": 5,
+    "POST /token/refresh": 4,
+    "POST /login": 5,
+    "POST /register": 5,
+    "unauthenticated": 1,
+    "no token": 0,
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def one_connection(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """A pool of one: what asyncpg asks of the catalogue at the first use of a type is asked once, before we count."""
+    engine = create_engine(settings.database_url, msgspec.structs.replace(settings, pool_size=1))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def log(one_connection: AsyncEngine) -> StatementLog:
+    return StatementLog(one_connection)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def settled(
+    settings: Settings, one_connection: AsyncEngine, log: StatementLog, clock: FixedClock
+) -> AsyncIterator[Container]:
+    """Services with the default activity resolution, and people who have just been active."""
+    settled = msgspec.structs.replace(settings, activity_resolution=30.0)
+    container = Container(settled, engine=one_connection, clock=clock)
+    yield container
+    await container.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http(settled: Container) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(cast(Any, create_app(settled)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://messenger.test") as client:
+        yield client
+
+
+def _image() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (200, 30, 90)).save(file, "PNG")
+    return file.getvalue()
+
+
+ENVELOPE = {
+    "algorithm": "AES-256-GCM",
+    "kdf": {"name": "hkdf"},
+    "nonce": base64.b64encode(bytes(12)).decode(),
+    "ciphertext": base64.b64encode(bytes(range(48))).decode(),
+}
+
+Send = Callable[[httpx.AsyncClient, Person, Person, str], Awaitable[httpx.Response]]
+
+
+def _get(path: str) -> Send:
+    return lambda http, ada, bob, message: http.get(path.format(bob=bob.id, message=message), headers=ada.headers)
+
+
+def _send(method: str, path: str, **body: Any) -> Send:
+    def send(http: httpx.AsyncClient, ada: Person, bob: Person, message: str) -> Awaitable[httpx.Response]:
+        target = {"target_id": bob.id} if "target_id" in body else {}
+        url = path.format(bob=bob.id, message=message)
+        return http.request(method, url, headers=ada.headers, json={**body, **target})
+
+    return send
+
+
+OF_FRIENDS: dict[str, Send] = {
+    "GET /profile": _get("/profile"),
+    "PUT /profile": _send("PUT", "/profile", about="New"),
+    "GET /contacts": _get("/contacts"),
+    "GET /statuses": _get("/statuses"),
+    "GET /history": _get("/history/{bob}"),
+    "POST /avatar/upload": lambda http, ada, bob, message: http.post(
+        "/avatar/upload", headers=ada.headers, files={"file": ("a.png", _image())}
+    ),
+    "DELETE /avatar": _send("DELETE", "/avatar/"),
+    "POST /e2e/secret_key": _send("POST", "/e2e/secret_key", **ENVELOPE),
+    "GET /ice_servers": _get("/ice_servers"),
+    "POST /messages": _send("POST", "/messages", target_id=0, client_id="new", body="Hello"),
+    "POST /messages, again": _send("POST", "/messages", target_id=0, client_id="first", body="Hello"),
+    "GET /messages": _get("/messages/{message}"),
+    "PATCH /messages": _send("PATCH", "/messages/{message}", body="Better"),
+    "DELETE /messages": _send("DELETE", "/messages/{message}"),
+    "GET /conversations": _get("/conversations"),
+    "PUT /conversations": _send("PUT", "/conversations/{bob}", pinned=True),
+    "POST /receipts": _send("POST", "/receipts", target_id=0, read_seq=2),
+    "GET /users": _get("/users/{bob}"),
+    "GET /devices": _get("/devices"),
+    "GET /e2e/secret_key": _get("/e2e/secret_key"),
+    "POST /logout": _send("POST", "/logout"),
+}
+
+
+@pytest.mark.parametrize("what", OF_FRIENDS)
+async def test_of_friends_who_talked(what: str, http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    for _ in range(2):
+        ada, bob = await Factory(settled).friends()
+        message = await Factory(settled).message(ada, bob, client_id="first")
+        await Factory(settled).message(bob, ada)
+        sent, answer = await _counted(OF_FRIENDS[what], http, log, ada, bob, str(message.id))
+    assert answer.status_code in {200, 201, 204, 404}, answer.text
+    assert len(sent) == BUDGETS[what], [" ".join(statement.split())[:60] for statement in sent]
+
+
+async def _counted(
+    send: Send, http: httpx.AsyncClient, log: StatementLog, ada: Person, bob: Person, message: str
+) -> tuple[list[str], httpx.Response]:
+    with log.recording() as sent:
+        return sent, await send(http, ada, bob, message)
+
+
+async def test_first_message_of_a_pair(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).friends()
+    draft = {"target_id": bob.id, "client_id": "1", "body": "Hello"}
+    with log.recording() as sent:
+        assert (await http.post("/messages", headers=ada.headers, json=draft)).status_code == 201
+    assert len(sent) == BUDGETS["POST /messages, the first of a pair"], sent
+
+
+async def test_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).people(2)
+    with log.recording() as sent:
+        assert (await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})).status_code == 200
+    assert len(sent) == BUDGETS["POST /subscribe"], sent
+
+
+async def test_confirm_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).people(2)
+    await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})
+    with log.recording() as sent:
+        await http.post("/confirm_subscribe", headers=bob.headers, json={"target_id": ada.id})
+    assert len(sent) == BUDGETS["POST /confirm_subscribe"], sent
+
+
+async def test_find_by_name(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).people(2)
+    with log.recording() as sent:
+        await http.get("/users", params={"username": bob.username}, headers=ada.headers)
+    assert len(sent) == BUDGETS["GET /users?username="], sent
+
+
+async def test_register(http: httpx.AsyncClient, log: StatementLog, settled: Container) -> None:
+    known = await Factory(settled).person()
+    draft = {"username": f"new{known.id}", "password": known.password, "name": "Ada"}
+    with log.recording() as sent:
+        assert (await http.post("/register", json=draft)).status_code == 201
+    assert len(sent) == BUDGETS["POST /register"], sent
+
+
+async def test_login(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada = await Factory(settled).person()
+    with log.recording() as sent:
+        await http.post("/login", json={"login": ada.username, "password": ada.password})
+    assert len(sent) == BUDGETS["POST /login"], sent
+
+
+async def test_refresh(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada = await Factory(settled).person()
+    with log.recording() as sent:
+        await http.post("/token/refresh", json={"refresh_token": ada.refresh_token})
+    assert len(sent) == BUDGETS["POST /token/refresh"], sent
+
+
+async def test_a_forged_token(http: httpx.AsyncClient, log: StatementLog) -> None:
+    with log.recording() as sent:
+        assert (await http.get("/profile", headers={"Authorization": "Bearer forged"})).status_code == 401
+    assert len(sent) == BUDGETS["unauthenticated"], sent
+
+
+async def test_no_token(http: httpx.AsyncClient, log: StatementLog) -> None:
+    with log.recording() as sent:
+        assert (await http.get("/profile")).status_code == 401
+    assert len(sent) == BUDGETS["no token"], sent
+
+
+async def test_a_stamp_that_is_due_costs_a_read_one_more(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog, clock: FixedClock
+) -> None:
+    ada = await Factory(settled).person()
+    clock.advance(seconds=31)
+    with log.recording() as sent:
+        await http.get("/profile", headers=ada.headers)
+    assert len(sent) == BUDGETS["GET /profile"] + 1, sent

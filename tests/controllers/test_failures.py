@@ -1,0 +1,81 @@
+"""Faults of ours: told without a trace, logged with one."""
+
+from __future__ import annotations
+
+import logging
+from typing import NoReturn
+
+import httpx
+import pytest
+from litestar.exceptions import InternalServerException
+
+from messenger.container import Container
+from messenger.testing import Person
+from tests.controllers._wire import CANARY, PROBLEM_KEYS, SECURITY_HEADERS
+
+
+class _Broken(RuntimeError):
+    """What no code of ours expects."""
+
+
+@pytest.fixture
+def broken(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile service with a fault in it."""
+
+    async def fail(*_: object) -> NoReturn:
+        raise _Broken(CANARY)
+
+    monkeypatch.setattr(container.services.profiles, "get", fail)
+
+
+@pytest.mark.usefixtures("broken")
+class TestUnhandled:
+    async def test_is_a_problem_of_500(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+        answer = await unwatched.get("/profile", headers=ada.headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert (set(answer.json()), answer.json()["code"]) == (PROBLEM_KEYS, "internal_error")
+
+    async def test_tells_nothing_of_the_cause(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+        answer = await unwatched.get("/profile", headers=ada.headers)
+        assert not [word for word in (CANARY, "_Broken", "Traceback", ".py", "RuntimeError") if word in answer.text]
+
+    async def test_has_the_safe_headers(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+        answer = await unwatched.get("/profile", headers=ada.headers)
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        assert answer.headers["cache-control"] == "no-store"
+
+    async def test_is_logged_once_with_its_trace(
+        self, unwatched: httpx.AsyncClient, ada: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.WARNING):
+            await unwatched.get("/profile", headers=ada.headers)
+        assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("ERROR", True)]
+
+    async def test_log_holds_no_token(
+        self, unwatched: httpx.AsyncClient, ada: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG):
+            await unwatched.get("/profile", headers=ada.headers)
+        assert ada.access_token not in caplog.text
+
+    async def test_next_request_is_served(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+        await unwatched.get("/profile", headers=ada.headers)
+        assert (await unwatched.get("/devices", headers=ada.headers)).status_code == 200
+
+
+async def test_fault_of_the_framework_is_told_the_same_way(
+    unwatched: httpx.AsyncClient, ada: Person, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> NoReturn:
+        raise InternalServerException(CANARY)
+
+    monkeypatch.setattr(container.services.profiles, "get", fail)
+    answer = await unwatched.get("/profile", headers=ada.headers)
+    assert (answer.status_code, answer.json()["code"], CANARY in answer.text) == (500, "internal_error", False)
+
+
+async def test_refusal_is_not_logged_as_a_fault(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        await client.get("/profile")
+        await client.get("/nowhere")
+    assert caplog.records == []

@@ -1,0 +1,141 @@
+"""Health and metrics over HTTP (`API.md` section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.testing import Factory, Person
+from tests.controllers._wire import Witness, assert_problem
+from tests.controllers.conftest import client_of
+
+TOKEN = "a token that prometheus knows"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cut_off(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server whose database is away: nothing listens on port 1."""
+    container = Container(msgspec.structs.replace(settings, database_url="postgresql://nobody@127.0.0.1:1/none"))
+    witness = Witness()
+    async with client_of(create_app(container), event_hooks={"response": [witness.see]}) as client:
+        yield client
+    await container.close()
+    assert witness.faults == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def measured(settings: Settings, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server that shows its metrics."""
+    container = Container(msgspec.structs.replace(settings, metrics_token=TOKEN), engine=engine)
+    witness = Witness()
+    async with client_of(create_app(container), event_hooks={"response": [witness.see]}) as client:
+        yield client
+    await container.close()
+    assert witness.faults == []
+
+
+async def metrics(client: httpx.AsyncClient) -> str:
+    """What Prometheus reads."""
+    return (await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})).text
+
+
+class TestLive:
+    async def test_is_200(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/health/live")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    async def test_is_200_also_without_a_database(self, cut_off: httpx.AsyncClient) -> None:
+        assert (await cut_off.get("/health/live")).status_code == 200
+
+
+class TestReady:
+    async def test_is_200_with_its_checks(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "process": "ok"}},
+        )
+
+    async def test_without_a_database_is_503_with_retry_after(self, cut_off: httpx.AsyncClient) -> None:
+        answer = await cut_off.get("/health/ready")
+        assert (answer.status_code, answer.headers["retry-after"], answer.json()["status"]) == (503, "1", "unavailable")
+
+    async def test_says_which_part_is_away_and_not_where(self, cut_off: httpx.AsyncClient) -> None:
+        answer = await cut_off.get("/health/ready")
+        assert answer.json()["checks"]["database"] == "database_unavailable"
+        assert "127.0.0.1" not in answer.text
+
+    async def test_draining_process_is_503(
+        self, client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(container.services.health, "draining", True)
+        answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()["checks"]["process"]) == (503, "draining")
+
+
+class TestDatabaseAway:
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("GET", "/profile", None),
+            ("GET", "/history/12345678", None),
+            ("POST", "/messages", {"target_id": 12345678, "client_id": "1", "body": "x"}),
+            ("POST", "/login", {"login": "ada", "password": "x"}),
+            ("POST", "/logout", None),
+        ],
+    )
+    async def test_is_503_with_retry_after(self, cut_off: httpx.AsyncClient, method: str, path: str, body: Any) -> None:
+        answer = await cut_off.request(method, path, headers={"Authorization": "Bearer x"}, json=body)
+        assert_problem(answer, 503, "database_unavailable")
+        assert answer.headers["retry-after"] == "1"
+
+
+class TestMetrics:
+    @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}])
+    async def test_is_404_where_no_token_is_configured(
+        self, client: httpx.AsyncClient, headers: dict[str, str]
+    ) -> None:
+        assert_problem(await client.get("/metrics", headers=headers), 404, "not_found")
+
+    @pytest.mark.parametrize(
+        "given", ["", "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}"]
+    )
+    async def test_wrong_token_is_401(self, measured: httpx.AsyncClient, given: str) -> None:
+        answer = await measured.get("/metrics", headers={"Authorization": given})
+        assert_problem(answer, 401, "unauthenticated")
+
+    async def test_no_token_is_401(self, measured: httpx.AsyncClient) -> None:
+        assert_problem(await measured.get("/metrics"), 401, "unauthenticated")
+
+    async def test_access_token_of_a_user_is_401(self, measured: httpx.AsyncClient, ada: Person) -> None:
+        assert_problem(await measured.get("/metrics", headers=ada.headers), 401, "unauthenticated")
+
+    async def test_right_token_is_200_in_prometheus_form(self, measured: httpx.AsyncClient) -> None:
+        answer = await measured.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+        assert "# TYPE messenger_request_seconds histogram" in answer.text
+
+    async def test_labels_are_patterns_of_routes(self, measured: httpx.AsyncClient, make: Factory) -> None:
+        ada = await make.person()
+        for path in (f"/users/{ada.id}", f"/history/{ada.id}", f"/devices/{ada.actor.device_id}", f"/nowhere/{ada.id}"):
+            await measured.get(path, headers=ada.headers)
+        text = await metrics(measured)
+        assert 'route="/users/{user_id' in text
+        assert str(ada.id) not in text
+        assert str(ada.actor.device_id) not in text
+
+    async def test_methods_that_nobody_knows_are_one_label(self, measured: httpx.AsyncClient) -> None:
+        for method in ("AAA", "BBB"):
+            await measured.request(method, "/profile")
+        text = await metrics(measured)
+        assert 'method="OTHER"' in text
+        assert "AAA" not in text

@@ -1,0 +1,49 @@
+"""Rate limits over HTTP (`API.md` section 1, "limits")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+
+from messenger.app import create_app
+from messenger.container import Container
+from messenger.limits import LIMITS
+from messenger.testing import Person
+from tests.controllers._wire import CANARY, Witness, assert_problem
+from tests.controllers.conftest import client_of
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def limited_client(limited: Container) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application with rate limits."""
+    witness = Witness()
+    async with client_of(create_app(limited), event_hooks={"response": [witness.see]}) as client:
+        yield client
+    assert witness.faults == []
+
+
+async def _guess(client: httpx.AsyncClient, login: str, **headers: str) -> httpx.Response:
+    return await client.post("/login", headers=headers, json={"login": login, "password": CANARY})
+
+
+async def test_one_too_many_is_429_with_the_headers(limited_client: httpx.AsyncClient, ada: Person) -> None:
+    limit = LIMITS["login_account"]
+    answers = [await _guess(limited_client, ada.username) for _ in range(limit.burst + 1)]
+    assert [answer.status_code for answer in answers] == [401] * limit.burst + [429]
+    assert_problem(answers[-1], 429, "rate_limited")
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert re.fullmatch(r'"login_account";q=\d+;w=\d+', answers[-1].headers["ratelimit-policy"])
+    assert re.fullmatch(r'"login_account";r=0;t=\d+', answers[-1].headers["ratelimit"])
+
+
+async def test_case_of_the_login_and_claimed_addresses_change_nothing(
+    limited_client: httpx.AsyncClient, ada: Person
+) -> None:
+    logins = [ada.username.upper() if number % 2 else ada.username for number in range(LIMITS["login_account"].burst)]
+    for number, login in enumerate(logins):
+        await _guess(limited_client, login, **{"X-Forwarded-For": f"192.0.2.{number}"})
+    answer = await _guess(limited_client, ada.username, **{"X-Forwarded-For": "192.0.2.99"})
+    assert_problem(answer, 429, "rate_limited")

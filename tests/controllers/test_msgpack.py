@@ -1,0 +1,107 @@
+"""MessagePack, in and out (`API.md` section 1, "body")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from messenger.testing import Person
+from tests.controllers._shapes import CONVERSATION, MESSAGE, PROFILE
+from tests.controllers._wire import MSGPACK, WITH_JSON, Operation, assert_problem, decoded
+from tests.controllers.test_accounts import registration
+
+
+async def post(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
+    """Send MessagePack, and ask for it."""
+    packed = body if isinstance(body, bytes) else msgspec.msgpack.encode(body)
+    return await client.post(path, headers={**headers, "Content-Type": MSGPACK, "Accept": MSGPACK}, content=packed)
+
+
+class TestInAndOut:
+    async def test_register(self, client: httpx.AsyncClient) -> None:
+        answer = await post(client, "/register", registration(), {})
+        assert (answer.status_code, answer.headers["content-type"]) == (201, MSGPACK)
+        assert set(decoded(answer)) == {"user", "device", "tokens"}
+
+    async def test_message(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        answer = await post(client, "/messages", {"target_id": bob.id, "client_id": "1", "body": "é"}, ada.headers)
+        assert (answer.status_code, set(decoded(answer)), decoded(answer)["body"]) == (201, MESSAGE, "é")
+
+    async def test_message_is_the_same_in_json(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        body = {"target_id": bob.id, "client_id": "1", "body": "é"}
+        packed = await post(client, "/messages", body, ada.headers)
+        plain = await client.post("/messages", headers=ada.headers, json=body)
+        assert (plain.status_code, plain.json()) == (200, decoded(packed))
+
+    @pytest.mark.parametrize(
+        "path", ["/profile", "/contacts", "/statuses", "/devices", "/conversations", "/ice_servers"]
+    )
+    async def test_reads_are_the_same_in_json(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, path: str
+    ) -> None:
+        packed = await client.get(path, headers={**ada.headers, "Accept": MSGPACK})
+        plain = await client.get(path, headers=ada.headers)
+        assert (packed.headers["content-type"], decoded(packed)) == (MSGPACK, plain.json())
+
+    @pytest.mark.parametrize("accept", ["text/html, application/msgpack;q=0.9", "application/msgpack, */*"])
+    async def test_accept_may_be_a_list(self, client: httpx.AsyncClient, ada: Person, accept: str) -> None:
+        answer = await client.get("/profile", headers={**ada.headers, "Accept": accept})
+        assert set(decoded(answer)) == PROFILE
+        assert answer.headers["content-type"] == MSGPACK
+
+    @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])
+    async def test_otherwise_it_is_json(self, client: httpx.AsyncClient, ada: Person, accept: str) -> None:
+        answer = await client.get("/profile", headers={**ada.headers, "Accept": accept})
+        assert answer.headers["content-type"] == "application/json"
+
+    async def test_put_takes_it(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        answer = await client.put(
+            f"/conversations/{bob.id}",
+            headers={**ada.headers, "Content-Type": MSGPACK},
+            content=msgspec.msgpack.encode({"pinned": True}),
+        )
+        assert (answer.status_code, set(answer.json())) == (200, CONVERSATION)
+
+
+class TestRefused:
+    async def test_problem_is_json_all_the_same(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/profile", headers={"Accept": MSGPACK})
+        assert answer.headers["content-type"] == "application/problem+json"
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in WITH_JSON if each.id != "storeSecret"], ids=lambda each: each.id
+    )
+    async def test_unknown_field_is_named(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
+        headers = {**ada.headers, "Content-Type": MSGPACK}
+        body = msgspec.msgpack.encode({"shoe_size": 43})
+        answer = await client.request(operation.method, operation.url(), headers=headers, content=body)
+        assert_problem(answer, 400, "unknown_field", field="shoe_size")
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            pytest.param(b"", "malformed_body", id="empty"),
+            pytest.param(b"\xc1", "malformed_body", id="never used byte"),
+            pytest.param(b"\xdf\xff\xff\xff\xff", "malformed_body", id="map of four billion"),
+            pytest.param(b"\xdd\xff\xff\xff\xff", "validation_failed", id="array of four billion"),
+            pytest.param(b"\xdb\xff\xff\xff\xff", "malformed_body", id="text of four billion"),
+            pytest.param(b"\x91" * 10_000, "validation_failed", id="deep"),
+            pytest.param(b"\x81\xa1x" + b"\x91" * 10_000 + b"\xc0", "malformed_body", id="deep inside"),
+            pytest.param(b"\x80\x80", "malformed_body", id="two bodies"),
+            pytest.param(b"\x81\xa7message\xa3\xed\xa0\x80", "malformed_body", id="surrogate"),
+            pytest.param(b"\x81\xa7message\xa2\xff\xfe", "malformed_body", id="no UTF-8"),
+            pytest.param(b"\x81\xa7message\xa1\x00", "validation_failed", id="NUL"),
+            pytest.param(b"\x81\xa9target_id\xcf" + b"\xff" * 8, "validation_failed", id="64 bits"),
+            pytest.param(b"\x81\xa9target_id\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "validation_failed", id="NaN"),
+            pytest.param(b"\x81\xa9target_id\xc7\x01\x05\x00", "validation_failed", id="extension"),
+            pytest.param(b"\x81\xc0\xc0", "validation_failed", id="null as a key"),
+            pytest.param(b"\x81\xc4\x01x\xc0", "validation_failed", id="bytes as a key"),
+        ],
+    )
+    async def test_bad_bytes_are_400(self, client: httpx.AsyncClient, ada: Person, body: bytes, code: str) -> None:
+        answer = await post(client, "/subscribe", body, ada.headers)
+        assert answer.status_code == 400
+        assert answer.json()["code"] in {code, "validation_failed", "unknown_field"}

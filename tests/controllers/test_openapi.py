@@ -1,0 +1,259 @@
+"""The document of the API, and the page that shows it (`API.md` section 7)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from click.testing import CliRunner
+from litestar import Litestar
+
+from messenger.cli import main
+from messenger.testing import Person
+from tests.controllers._schema import faults, resolve, sample
+from tests.controllers._wire import DOCUMENT, GUARDED, MSGPACK, OPERATIONS, WITH_JSON, Operation
+
+CONTRACT = {
+    # Sections 2, 3, 4, 6 (the safe) and 7 of `API.md`, word for word.
+    "POST /register",
+    "POST /login",
+    "POST /token/refresh",
+    "POST /logout",
+    "POST /password",
+    "GET /devices",
+    "DELETE /devices/{device_id}",
+    "DELETE /account",
+    "GET /account/export",
+    "GET /profile",
+    "PUT /profile",
+    "GET /contacts",
+    "POST /subscribe",
+    "POST /confirm_subscribe",
+    "GET /statuses",
+    "GET /history/{target_id}",
+    "POST /avatar/upload",
+    "DELETE /avatar/",
+    "POST /e2e/secret_key",
+    "GET /e2e/secret_key",
+    "GET /ice_servers",
+    "POST /unsubscribe",
+    "POST /block",
+    "POST /unblock",
+    "PUT /contacts/{user_id}",
+    "GET /users/{user_id}",
+    "GET /users",
+    "GET /avatars/{key}",
+    "POST /messages",
+    "GET /messages/{message_id}",
+    "PATCH /messages/{message_id}",
+    "DELETE /messages/{message_id}",
+    "GET /conversations",
+    "PUT /conversations/{target_id}",
+    "POST /receipts",
+    "GET /health/live",
+    "GET /health/ready",
+    "GET /metrics",
+}
+PUBLIC = {"register", "login", "refreshToken", "getAvatar", "getLiveness", "getReadiness", "getMetrics"}
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/{name}"}
+
+each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+guarded = pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
+with_json = pytest.mark.parametrize("operation", WITH_JSON, ids=lambda operation: operation.id)
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of the document."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(child)
+
+
+class TestInventory:
+    async def test_every_call_of_the_contract_is_there(self) -> None:
+        assert CONTRACT - {f"{operation.method} {operation.path}" for operation in OPERATIONS} == set()
+
+    async def test_every_route_of_the_application_is_there(self, app: Litestar) -> None:
+        documented = {operation.path.rstrip("/") for operation in OPERATIONS}
+        served = {getattr(route, "path_format", route.path) for route in app.routes}
+        hidden = {path for path in served if path.startswith("/openapi-unused")}
+        assert served - hidden - documented == UNDOCUMENTED
+
+    async def test_only_these_routes_need_no_token(self) -> None:
+        # A new public route must be written down here by somebody who thought about it.
+        assert {operation.id for operation in OPERATIONS if not operation.needs_token} == PUBLIC
+
+    async def test_operation_ids_are_unique(self) -> None:
+        assert [name for name, count in Counter(operation.id for operation in OPERATIONS).items() if count > 1] == []
+
+    @each
+    async def test_operation_id_is_in_camel_case(self, operation: Operation) -> None:
+        assert re.fullmatch(r"[a-z]+([A-Z][a-z0-9]*)*", operation.id)
+
+
+class TestStructure:
+    async def test_head_of_the_document(self) -> None:
+        assert DOCUMENT["openapi"].startswith("3.1.")
+        assert {"title", "version", "license"} <= set(DOCUMENT["info"])
+
+    async def test_every_reference_leads_somewhere(self) -> None:
+        references = [node for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)]
+        assert references
+        assert all(isinstance(resolve(DOCUMENT, node), dict) for node in references)
+
+    async def test_every_schema_is_used(self) -> None:
+        used = {node["$ref"].rpartition("/")[2] for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)}
+        assert set(DOCUMENT["components"]["schemas"]) - used == set()
+
+    async def test_required_properties_exist(self) -> None:
+        schemas = DOCUMENT["components"]["schemas"].items()
+        assert [name for name, schema in schemas if set(schema.get("required", ())) - set(schema["properties"])] == []
+
+    async def test_patterns_are_portable(self) -> None:
+        patterns = [node["pattern"] for node in nodes(DOCUMENT) if isinstance(node.get("pattern"), str)]
+        # ECMA-262, which JSON Schema means, reads these as the letters A and Z.
+        assert [pattern for pattern in patterns if r"\A" in pattern or r"\Z" in pattern] == []
+
+    @each
+    async def test_parameters_of_the_path_are_told(self, operation: Operation) -> None:
+        told = [parameter for parameter in operation.told.get("parameters", ()) if parameter["in"] == "path"]
+        assert {parameter["name"] for parameter in told} == set(re.findall(r"\{(\w+)\}", operation.path))
+        assert all(parameter["required"] and "schema" in parameter for parameter in told)
+
+    @each
+    async def test_parameters_are_told_once(self, operation: Operation) -> None:
+        places = [(parameter["in"], parameter["name"]) for parameter in operation.told.get("parameters", ())]
+        assert len(places) == len(set(places))
+
+    @each
+    async def test_has_words_for_people(self, operation: Operation) -> None:
+        assert operation.told["summary"]
+        assert operation.told["tags"]
+        assert all(answer["description"] for answer in operation.told["responses"].values())
+
+
+class TestSecurity:
+    async def test_scheme_is_bearer(self) -> None:
+        (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+    @guarded
+    async def test_route_with_a_token_tells_of_401(self, operation: Operation) -> None:
+        assert "`unauthenticated`" in operation.told["responses"]["401"]["description"]
+
+
+class TestAnswers:
+    @each
+    async def test_every_error_is_a_problem(self, operation: Operation) -> None:
+        wrong = {
+            status: list(answer.get("content", {}))
+            for status, answer in operation.told["responses"].items()
+            if int(status) >= 400 and list(answer.get("content", {})) != ["application/problem+json"]
+        }
+        # How ready a server is, it tells with the same body whether it is or not.
+        assert wrong == ({"503": ["application/json", MSGPACK]} if operation.id == "getReadiness" else {})
+
+    @each
+    async def test_what_is_json_is_messagepack_too(self, operation: Operation) -> None:
+        bodies = [operation.told.get("requestBody", {}), *operation.told["responses"].values()]
+        contents = [body.get("content", {}) for body in bodies]
+        assert [content for content in contents if ("application/json" in content) != (MSGPACK in content)] == []
+
+    @each
+    async def test_success_is_told(self, operation: Operation) -> None:
+        assert [status for status in operation.told["responses"] if status.startswith("2")]
+
+
+class TestExamples:
+    @with_json
+    async def test_body_made_of_the_examples_fits_the_schema(self, operation: Operation) -> None:
+        schema = operation.body_schema or {}
+        assert list(faults(DOCUMENT, schema, sample(DOCUMENT, schema))) == []
+
+    @with_json
+    async def test_every_field_has_one_or_lists_its_values(self, operation: Operation) -> None:
+        schema = resolve(DOCUMENT, operation.body_schema or {})
+        if "examples" in schema:
+            return
+        assert [name for name, part in schema["properties"].items() if not _shows_itself(part)] == []
+
+    async def test_form_of_an_upload_names_its_file(self) -> None:
+        (upload,) = (operation for operation in OPERATIONS if operation.id == "uploadAvatar")
+        form = resolve(DOCUMENT, upload.told["requestBody"]["content"]["multipart/form-data"]["schema"])
+        assert (list(form["properties"]), form["required"]) == (["file"], ["file"])
+
+
+def _shows_itself(schema: dict[str, Any]) -> bool:
+    parts = schema.get("oneOf", [schema])
+    return "examples" in schema or all(
+        {"enum", "const", "$ref"} & set(part) or part.get("type") in {"boolean", "null"} for part in parts
+    )
+
+
+class TestServed:
+    async def test_json_is_the_document(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/openapi.json")
+        assert (answer.status_code, answer.headers["content-type"], answer.json()) == (
+            200,
+            "application/json",
+            DOCUMENT,
+        )
+
+    async def test_json_is_the_same_again(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/openapi.json")).content == (await client.get("/openapi.json")).content
+
+    def test_command_prints_the_same(self) -> None:
+        result = CliRunner().invoke(main, ["openapi"])
+        assert (result.exit_code, msgspec.json.decode(result.output)) == (0, DOCUMENT)
+
+    def test_command_writes_the_same(self, tmp_path: Path) -> None:
+        CliRunner().invoke(main, ["openapi", "--output", str(tmp_path / "openapi.json")])
+        assert msgspec.json.decode((tmp_path / "openapi.json").read_bytes()) == DOCUMENT
+
+    async def test_nothing_of_it_needs_a_token(self, client: httpx.AsyncClient, ada: Person) -> None:
+        signed_in = await client.get("/openapi.json", headers=ada.headers)
+        assert signed_in.content == (await client.get("/openapi.json")).content
+
+
+class _Addresses(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attributes if name in {"src", "href", "action"}]
+
+
+class TestPage:
+    async def test_loads_nothing_from_elsewhere(self, client: httpx.AsyncClient) -> None:
+        page = (await client.get("/docs")).text
+        parser = _Addresses()
+        parser.feed(page)
+        assert parser.found
+        assert [address for address in parser.found if not address.startswith("/docs/")] == []
+        assert "://" not in page
+
+    async def test_all_that_it_loads_is_served(self, client: httpx.AsyncClient) -> None:
+        parser = _Addresses()
+        parser.feed((await client.get("/docs")).text)
+        answers = [await client.get(address) for address in parser.found]
+        assert [(answer.status_code, bool(answer.content)) for answer in answers] == [(200, True)] * len(answers)
+
+    async def test_starts_without_asking_anybody_else(self, client: httpx.AsyncClient) -> None:
+        script = (await client.get("/docs/start.js")).text
+        assert "validatorUrl: null" in script
+        assert "://" not in script
+
+    async def test_policy_keeps_it_at_home(self, client: httpx.AsyncClient) -> None:
+        policy = (await client.get("/docs")).headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "://" not in policy
+        assert "script-src 'self';" in policy

@@ -1,0 +1,212 @@
+"""Parameters of path and query that must be refused, and paths that are no paths."""
+
+from __future__ import annotations
+
+import base64
+
+import httpx
+import pytest
+
+from messenger.testing import Factory, Person
+from tests.controllers._wire import GUARDED, OPERATIONS, Operation, assert_problem
+
+PAGED = [operation for operation in GUARDED if "limit" in operation.parameters("query")]
+BY_CURSOR = [operation for operation in GUARDED if "cursor" in operation.parameters("query")]
+WITH_NUMBERS = [operation for operation in GUARDED if {"user_id", "target_id"} & set(operation.parameters("path"))]
+HUGE = "9" * 10_000
+
+paged = pytest.mark.parametrize("operation", PAGED, ids=lambda operation: operation.id)
+by_cursor = pytest.mark.parametrize("operation", BY_CURSOR, ids=lambda operation: operation.id)
+
+
+async def read(
+    client: httpx.AsyncClient, operation: Operation, person: Person, other: Person, query: str
+) -> httpx.Response:
+    """The page of a route that has pages."""
+    return await client.get(f"{operation.url(target_id=other.id)}?{query}", headers=person.headers)
+
+
+class TestLimit:
+    @paged
+    @pytest.mark.parametrize(
+        "value", ["0", "-1", "201", "100000", "abc", "", "1.5", "true", "null", "0x10", "%00", HUGE]
+    )
+    async def test_bad_one_is_named(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
+    ) -> None:
+        answer = await read(client, operation, ada, bob, f"limit={value}")
+        assert_problem(answer, 400, "validation_failed", field="limit")
+
+    @paged
+    @pytest.mark.parametrize("value", ["1", "200"])
+    async def test_bounds_are_taken(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
+    ) -> None:
+        assert (await read(client, operation, ada, bob, f"limit={value}")).status_code == 200
+
+    @paged
+    async def test_of_two_the_last_one_holds(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation
+    ) -> None:
+        assert (await read(client, operation, ada, bob, "limit=0&limit=1")).status_code == 200
+
+
+class TestCursor:
+    @by_cursor
+    @pytest.mark.parametrize(
+        "value", ["garbage", "", "%00", "%F0%9F%98%80", "%ff", "-1", "A" * 65, HUGE, "..%2f", "1'--"]
+    )
+    async def test_garbage_is_named(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
+    ) -> None:
+        answer = await read(client, operation, ada, bob, f"cursor={value}")
+        assert_problem(answer, 400, "validation_failed", field="cursor")
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", ".", "1", "1.", ".1", "x.y", "1.1.1", "1e9.1", "nan.1", f"{10**30}.1", f"1.{10**30}", "-99999999999999.1"],
+    )
+    async def test_forged_cursor_of_conversations_is_no_fault_of_ours(
+        self, client: httpx.AsyncClient, ada: Person, text: str
+    ) -> None:
+        cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+        answer = await client.get("/conversations", headers=ada.headers, params={"cursor": cursor})
+        assert answer.status_code in {200, 400}
+
+
+class TestHistory:
+    @pytest.mark.parametrize("name", ["before", "after"])
+    @pytest.mark.parametrize("value", ["-1", "abc", "", "1.5", HUGE, str(2**53), "%00"])
+    async def test_bad_place_is_named(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, name: str, value: str
+    ) -> None:
+        answer = await client.get(f"/history/{bob.id}?{name}={value}", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field=name)
+
+    async def test_before_and_after_don_t_go_together(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
+        answer = await client.get(f"/history/{bob.id}?before=5&after=1", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field="after")
+
+
+class TestChoices:
+    @pytest.mark.parametrize("state", ["friends", "", "none", "MUTUAL", "mutual,blocked", "%00"])
+    async def test_state_of_contacts_is_named(self, client: httpx.AsyncClient, ada: Person, state: str) -> None:
+        answer = await client.get(f"/contacts?state={state}", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field="state")
+
+    @pytest.mark.parametrize("username", ["", "%00", "a%00b", "x" * 65, "x" * 10_000])
+    async def test_username_is_named(self, client: httpx.AsyncClient, ada: Person, username: str) -> None:
+        answer = await client.get(f"/users?username={username}", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field="username")
+
+    @pytest.mark.parametrize(
+        "username", ["%ED%A0%80", "%ff", "null", "'%20OR%201=1--", "%25", "%F0%9F%98%80", "a%0d%0ab"]
+    )
+    async def test_strange_username_is_nobody_s(self, client: httpx.AsyncClient, ada: Person, username: str) -> None:
+        answer = await client.get(f"/users?username={username}", headers=ada.headers)
+        assert_problem(answer, 404, "peer_not_found")
+
+
+class TestNumbersOfPaths:
+    @pytest.mark.parametrize("operation", WITH_NUMBERS, ids=lambda operation: operation.id)
+    @pytest.mark.parametrize("value", ["abc", HUGE, "1.5", "%00", "..%2f", "1e9", "NaN", "0x10", "null"])
+    async def test_what_is_no_number_is_404(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation, value: str
+    ) -> None:
+        url = operation.url(user_id=value, target_id=value)
+        answer = await client.request(operation.method, url, headers=ada.headers, json={})
+        assert answer.status_code in {404, 405}
+
+    @pytest.mark.parametrize("operation", WITH_NUMBERS, ids=lambda operation: operation.id)
+    @pytest.mark.parametrize("value", ["0", "-1", str(2**53), str(2**64), "9" * 4000])
+    async def test_out_of_bounds_is_named(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation, value: str
+    ) -> None:
+        url = operation.url(user_id=value, target_id=value)
+        content = b'{"alias": "x"}' if operation.id == "setContactAlias" else b"{}"
+        sent = content if operation.takes_a_body else None
+        answer = await client.request(operation.method, url, headers=ada.headers, content=sent)
+        assert_problem(answer, 400, "validation_failed", field=operation.parameters("path")[0])
+
+    @pytest.mark.parametrize("path", ["/messages/{}", "/devices/{}"])
+    @pytest.mark.parametrize("value", ["abc", "1", "0" * 36, "%00", "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5", HUGE])
+    async def test_what_is_no_uuid_is_404(self, client: httpx.AsyncClient, ada: Person, path: str, value: str) -> None:
+        answer = await client.delete(path.format(value), headers=ada.headers)
+        assert_problem(answer, 404, "not_found")
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/nowhere",
+            "/profile/x",
+            "/Profile",
+            "//profile",
+            "/profile%00",
+            "/docs/..%2f..%2fetc%2fpasswd",
+            "/docs/%2e%2e/x",
+            "/docs/..%5c..%5cx",
+            "/docs/nothing.js",
+            "/avatars/..%2f..%2fsecret",
+            "/.env",
+            "/e2e/keys",
+            "/openapi-unused",
+            "/openapi-unused/swagger",
+            "/openapi-unused/openapi.json",
+            "/schema",
+            "/" + "x" * 10_000,
+            "/%ff%fe",
+        ],
+    )
+    async def test_unknown_one_is_a_problem_of_404(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
+        assert_problem(await client.get(path, headers=ada.headers), 404, "not_found")
+
+    @pytest.mark.parametrize("path", ["/nowhere", "/%F0%9F%98%80", "/x?y=<script>alert(1)</script>"])
+    async def test_unknown_one_is_not_repeated(self, client: httpx.AsyncClient, path: str) -> None:
+        answer = await client.get(path)
+        assert answer.json()["detail"] == "There is nothing here"
+
+
+class TestMethods:
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+    @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "FOO"])
+    async def test_unknown_one_is_405_with_those_that_are_allowed(
+        self, client: httpx.AsyncClient, operation: Operation, method: str
+    ) -> None:
+        answer = await client.request(method, operation.url())
+        assert_problem(answer, 405, "method_not_allowed")
+        allowed = {name.strip() for name in answer.headers["allow"].split(",")}
+        assert allowed == {"OPTIONS", *(each.method for each in OPERATIONS if each.path == operation.path)}
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+    async def test_options_needs_no_token_and_says_what_is_allowed(
+        self, client: httpx.AsyncClient, operation: Operation
+    ) -> None:
+        answer = await client.options(operation.url())
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert "OPTIONS" in answer.headers["allow"]
+
+    async def test_head_tells_no_more_than_get(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.head("/profile", headers=ada.headers)
+        assert (answer.status_code, "allow" in answer.headers) == (405, True)
+
+
+class TestHeaders:
+    async def test_huge_header_is_no_fault_of_ours(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/profile", headers={**ada.headers, "X-Huge": "a" * 1_000_000})
+        assert answer.status_code == 200
+
+    async def test_ten_thousand_ranges_are_ignored(self, client: httpx.AsyncClient, ada: Person) -> None:
+        ranges = "bytes=" + ",".join(f"{n}-{n}" for n in range(10_000))
+        answer = await client.get("/profile", headers={**ada.headers, "Range": ranges})
+        assert answer.status_code == 200
+
+    async def test_address_that_a_client_claims_is_not_believed(self, client: httpx.AsyncClient, make: Factory) -> None:
+        ada = await make.person()
+        headers = {**ada.headers, "X-Forwarded-For": "192.0.2.77", "X-Forwarded-Host": "evil.example", "Host": "evil"}
+        answer = await client.get("/profile", headers=headers)
+        assert "evil" not in answer.text + str(answer.headers)

@@ -1,0 +1,157 @@
+"""Profiles, look-ups and their preconditions over HTTP (`API.md` section 3)."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from messenger.testing import Factory, Person
+from tests.controllers._shapes import PRIVACY, PROFILE, is_peer_id, is_time
+from tests.controllers._wire import assert_problem
+
+PERSON = {
+    "id",
+    "username",
+    "name",
+    "avatar",
+    "about",
+    "status",
+    "status_text",
+    "online",
+    "last_activity",
+    "contact",
+}
+
+
+class TestOwnProfile:
+    async def test_has_the_keys_of_the_contract(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/profile", headers=ada.headers)
+        assert (answer.status_code, set(answer.json()), set(answer.json()["privacy"])) == (200, PROFILE, PRIVACY)
+
+    async def test_has_an_id_and_times(self, client: httpx.AsyncClient, ada: Person) -> None:
+        profile = (await client.get("/profile", headers=ada.headers)).json()
+        assert is_peer_id(profile["id"])
+        assert is_time(profile["created_at"])
+        assert is_time(profile["last_activity"])
+
+    async def test_avatar_is_null_and_not_missing(self, client: httpx.AsyncClient, ada: Person) -> None:
+        assert (await client.get("/profile", headers=ada.headers)).json()["avatar"] is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("name", "Ada King"),
+            ("name", "x" * 64),
+            ("about", ""),
+            ("about", "x" * 500),
+            ("about", "two\nlines"),
+            ("status", "invisible"),
+            ("status_text", "x" * 140),
+            ("privacy", dict.fromkeys(PRIVACY, "nobody")),
+        ],
+    )
+    async def test_put_changes_a_field(self, client: httpx.AsyncClient, ada: Person, field: str, value: object) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={field: value})
+        assert (answer.status_code, answer.json()[field]) == (200, value)
+        assert (await client.get("/profile", headers=ada.headers)).json()[field] == value
+
+    async def test_field_left_out_keeps_its_value(self, client: httpx.AsyncClient, ada: Person) -> None:
+        before = (await client.get("/profile", headers=ada.headers)).json()
+        after = (await client.put("/profile", headers=ada.headers, json={"privacy": {"avatar": "nobody"}})).json()
+        assert after == {**before, "privacy": {**before["privacy"], "avatar": "nobody"}}
+
+    async def test_username_of_another_is_409(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={"username": bob.username.upper()})
+        assert_problem(answer, 409, "username_taken")
+
+    @pytest.mark.parametrize(
+        ("field", "value", "code"),
+        [
+            ("name", "", "too_short"),
+            ("name", "x" * 65, "too_long"),
+            ("name", "\u0301\u0302\u0303", "blank"),
+            ("name", "\u200d", "blank"),
+            ("name", "a\u202eb", "invalid_characters"),
+            ("name", "a\x00b", "invalid_characters"),
+            ("about", "x" * 501, "too_long"),
+            ("about", "a\x00b", "invalid_characters"),
+            ("status", "asleep", "invalid_choice"),
+            ("status_text", "x" * 141, "too_long"),
+            ("username", "12345678", "invalid_characters"),
+        ],
+    )
+    async def test_bad_value_is_named(
+        self, client: httpx.AsyncClient, ada: Person, field: str, value: str, code: str
+    ) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={field: value})
+        assert_problem(answer, 400, "validation_failed", field=field)
+        assert answer.json()["errors"][0]["code"] == code
+
+    async def test_nested_field_is_named_by_its_path(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={"privacy": {"avatar": "friends"}})
+        assert_problem(answer, 400, "validation_failed", field="privacy.avatar")
+
+    async def test_unknown_nested_field_is_named_by_its_path(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={"privacy": {"shoe_size": "nobody"}})
+        assert_problem(answer, 400, "unknown_field", field="privacy.shoe_size")
+
+    async def test_unknown_field_of_two_lines_is_one(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.put("/profile", headers=ada.headers, json={"a\nb": 1})
+        assert_problem(answer, 400, "unknown_field", field="a\nb")
+
+
+class TestIfMatch:
+    async def test_answers_carry_an_entity_tag(self, client: httpx.AsyncClient, ada: Person) -> None:
+        read = await client.get("/profile", headers=ada.headers)
+        written = await client.put("/profile", headers=ada.headers, json={"about": "x"})
+        assert read.headers["etag"] != written.headers["etag"]
+        assert (await client.get("/profile", headers=ada.headers)).headers["etag"] == written.headers["etag"]
+
+    @pytest.mark.parametrize("form", ["{tag}", "*", " {tag} ", '"77777", {tag}', '{tag},"77777"', 'W/"77777", {tag}'])
+    async def test_current_version_passes(self, client: httpx.AsyncClient, ada: Person, form: str) -> None:
+        tag = (await client.get("/profile", headers=ada.headers)).headers["etag"]
+        headers = {**ada.headers, "If-Match": form.format(tag=tag)}
+        assert (await client.put("/profile", headers=headers, json={"about": "x"})).status_code == 200
+
+    @pytest.mark.parametrize(
+        "form", ['"77777"', "W/{tag}", "garbage", "", "{bare}", '"', '"-1"', '"' + "9" * 10_000 + '"']
+    )
+    async def test_anything_else_is_412_and_changes_nothing(
+        self, client: httpx.AsyncClient, ada: Person, form: str
+    ) -> None:
+        before = await client.get("/profile", headers=ada.headers)
+        tag = before.headers["etag"]
+        headers = {**ada.headers, "If-Match": form.format(tag=tag, bare=tag.strip('"'))}
+        answer = await client.put("/profile", headers=headers, json={"about": "x"})
+        assert_problem(answer, 412, "version_conflict")
+        assert (await client.get("/profile", headers=ada.headers)).json() == before.json()
+
+    async def test_second_of_two_writers_is_told(self, client: httpx.AsyncClient, ada: Person) -> None:
+        tag = (await client.get("/profile", headers=ada.headers)).headers["etag"]
+        headers = {**ada.headers, "If-Match": tag}
+        first = await client.put("/profile", headers=headers, json={"about": "first"})
+        second = await client.put("/profile", headers=headers, json={"about": "second"})
+        assert (first.status_code, second.status_code) == (200, 412)
+
+
+class TestLookUp:
+    async def test_by_id_has_the_keys_of_a_person(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        answer = await client.get(f"/users/{bob.id}", headers=ada.headers)
+        assert (answer.status_code, set(answer.json()), answer.json()["contact"]) == (200, PERSON, "mutual")
+
+    async def test_by_username_in_any_case(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        answer = await client.get("/users", headers=ada.headers, params={"username": bob.username.upper()})
+        assert (answer.status_code, answer.json()["id"]) == (200, bob.id)
+
+    async def test_stranger_sees_no_activity(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+        stranger = await make.person()
+        person = (await client.get(f"/users/{stranger.id}", headers=ada.headers)).json()
+        assert (person["last_activity"], person["status"], person["online"]) == (None, None, False)
+
+    @pytest.mark.parametrize("path", ["/users/99999999999", "/users?username=nobody-has-this-name"])
+    async def test_unknown_is_404(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
+        assert_problem(await client.get(path, headers=ada.headers), 404, "peer_not_found")
+
+    async def test_missing_username_is_named(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/users", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field="username")
