@@ -1,0 +1,271 @@
+"""`messenger`: serve, the schema, accounts, the OpenAPI document, the doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import asyncpg
+import click
+import msgspec
+import sqlalchemy.exc
+from alembic.util import CommandError
+
+from messenger import __version__
+from messenger.config import Settings, SettingsError
+from messenger.embedded import EmbeddedPostgresError
+from messenger.errors import MessengerError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+USAGE_ERROR, FAILED = 2, 1
+
+
+def reporting(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn what an operator can mend into one line on standard error, and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except SettingsError as error:
+            click.echo(f"messenger: {error}", err=True)
+            sys.exit(USAGE_ERROR)
+        except (EmbeddedPostgresError, MessengerError, CommandError) as error:
+            _fail(str(error))
+        except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError) as error:
+            # What PostgreSQL and the system say first is enough; the rest is for us.
+            _fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+    return run
+
+
+def _fail(why: str) -> NoReturn:
+    click.echo(f"messenger: {why}", err=True)
+    sys.exit(FAILED)
+
+
+def _json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="messenger")
+def main() -> None:
+    """The server for accounts, contacts and messages. Settings come from the environment: docs/configuration.md."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on (MESSENGER_HOST).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (MESSENGER_PORT).")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (MESSENGER_WORKERS).")
+@reporting
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Start the server; it brings its own PostgreSQL unless MESSENGER_DATABASE_URL is set."""
+    from messenger.serving import serve as run
+
+    given = {"host": host, "port": port, "workers": workers}
+    settings = Settings.from_env()
+    run(msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None}))
+
+
+# --- the schema -----------------------------------------------------------------------------------
+
+
+@main.group()
+def db() -> None:
+    """The database's schema."""
+
+
+def _with_database(work: Callable[[str], None]) -> None:
+    from messenger.local_database import database_url
+
+    with database_url(Settings.from_env()) as url:
+        work(url)
+
+
+@db.command()
+@click.argument("revision", default="head")
+@reporting
+def upgrade(revision: str) -> None:
+    """Bring the schema up to REVISION (default: the newest)."""
+    from messenger import migrations
+
+    _with_database(lambda url: migrations.upgrade(url, revision))
+    click.echo(f"the schema is at {revision}")
+
+
+@db.command()
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@reporting
+def downgrade(revision: str, yes: bool) -> None:
+    """Take the schema back to REVISION; what newer ones hold is lost."""
+    from messenger import migrations
+
+    if not yes:
+        click.confirm("This can destroy data. Go on?", abort=True)
+    _with_database(lambda url: migrations.downgrade(url, revision))
+    click.echo(f"the schema is at {revision}")
+
+
+@db.command()
+@reporting
+def check() -> None:
+    """Compare the database with the models; exit 1 where they differ."""
+    from messenger import migrations
+
+    _with_database(migrations.check)
+    click.echo("the schema is what the models say")
+
+
+@db.command()
+@click.argument("message")
+@reporting
+def revision(message: str) -> None:
+    """Write a migration from the difference between models and database (in a checkout)."""
+    from messenger import migrations
+
+    _with_database(lambda url: migrations.revision(url, message))
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+@main.group()
+def users() -> None:
+    """Accounts."""
+
+
+def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
+    from messenger.container import Container
+    from messenger.local_database import database_url
+    from messenger.migrations import upgrade
+
+    settings = Settings.from_env()
+    with database_url(settings) as url:
+        if settings.auto_migrate == "on":
+            upgrade(url)
+
+        async def run() -> T:
+            # The operator is not a guest: limits are for clients.
+            container = Container(msgspec.structs.replace(settings, database_url=url, rate_limits="off"))
+            try:
+                return await work(container)
+            finally:
+                await container.close()
+
+        return asyncio.run(run())
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the password: pass it with --password-stdin")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+@users.command("create")
+@click.argument("username")
+@click.option("--name", help="The name that people see (default: the username).")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@reporting
+def create_user(username: str, name: str | None, password_stdin: bool, as_json: bool) -> None:
+    """Make an account."""
+    from messenger.controllers._wire import refusal
+    from messenger.schemas.accounts import RegisterDraft
+
+    draft = {"username": username, "password": _read_password(password_stdin), "name": name or username}
+    try:
+        checked = msgspec.convert(draft, RegisterDraft)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(refusal(str(error)).detail) from None
+    view = _with_container(lambda container: container.administration.create_account(checked))
+    if as_json:
+        _json(view)
+    else:
+        click.echo(f"{view.username} has number {view.id}")
+
+
+@users.command("list")
+@click.option("--after", default=0, show_default=True, help="Start behind this number.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10000))
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@reporting
+def list_users(after: int, limit: int, as_json: bool) -> None:
+    """Accounts by ascending number."""
+    rows = _with_container(lambda container: container.administration.list_accounts(after=after, limit=limit))
+    if as_json:
+        _json(rows)
+        return
+    for row in rows:
+        state = "erased" if row.deleted_at else "disabled" if row.disabled_at else "active"
+        click.echo(f"{row.id}\t{row.username or '-'}\t{state}\t{row.last_activity}\t{row.name}")
+
+
+@users.command("disable")
+@click.argument("login")
+@click.option("--undo", is_flag=True, help="Let the account in again.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@reporting
+def disable_user(login: str, undo: bool, as_json: bool) -> None:
+    """Shut an account out, and sign all its devices out; LOGIN is a username or a number."""
+    row = _with_container(lambda container: container.administration.set_disabled(login, disabled=not undo))
+    if as_json:
+        _json(row)
+    else:
+        click.echo(f"{row.id} is {'disabled' if row.disabled_at else 'active'}")
+
+
+@users.command("password")
+@click.argument("login")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@reporting
+def set_password(login: str, password_stdin: bool) -> None:
+    """Set an account's password, and sign all its devices out."""
+    password = _read_password(password_stdin)
+    row = _with_container(lambda container: container.administration.set_password(login, password))
+    click.echo(f"{row.id} has a new password; its devices are signed out")
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of standard output.")
+@reporting
+def openapi(output: Path | None) -> None:
+    """Print the OpenAPI document; needs no database."""
+    from messenger.documents import openapi_json
+
+    text = openapi_json()
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@reporting
+def doctor(as_json: bool) -> None:
+    """Check database, migrations, storage, TURN and clock, and say what to do; exit 1 where something is wrong."""
+    from messenger.doctor import examine
+
+    findings = examine(Settings.from_env())
+    if as_json:
+        _json(findings)
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.part}: {finding.finding}")
+            if finding.advice:
+                click.echo(f"     {finding.advice}")
+    sys.exit(0 if all(finding.ok for finding in findings) else FAILED)

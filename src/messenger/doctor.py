@@ -1,0 +1,155 @@
+"""The doctor: is everything here that the server needs, and what is to be done where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import socket
+import struct
+from datetime import UTC, datetime
+
+import asyncpg
+import msgspec
+
+from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
+from messenger.embedded import EmbeddedPostgresError
+from messenger.errors import MessengerError
+from messenger.local_database import database_url
+from messenger.migrations import head_revision
+from messenger.storage.object_store import ObjectStore
+
+_CLOCK_TOLERANCE = 5.0
+_STUN_SECONDS = 2.0
+_STUN_COOKIE = 0x2112A442
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    finding: str
+    advice: str | None = None
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; nothing is changed, but a schema is not made either."""
+    findings = [_settings(settings)]
+    try:
+        with database_url(settings) as url:
+            findings += asyncio.run(_database(url))
+    except EmbeddedPostgresError as error:
+        findings.append(Finding("database", False, str(error), "See MESSENGER_POSTGRES_BIN and MESSENGER_DATA_DIR."))
+    findings.append(asyncio.run(_storage(settings)))
+    findings += [_relay(url) for url in (*settings.stun_urls, *settings.turn_urls)]
+    if not settings.turn_urls:
+        findings.append(Finding("turn", True, "no TURN server is configured; calls behind strict NATs will fail"))
+    return findings
+
+
+def _settings(settings: Settings) -> Finding:
+    unknown = unknown_settings(environment())
+    if unknown:
+        return Finding("settings", False, f"{', '.join(unknown)}: no such setting", "See docs/configuration.md.")
+    try:
+        load_secret(settings)
+    except (SettingsError, OSError) as error:
+        return Finding("settings", False, str(error), "The data folder must be writable.")
+    return Finding("settings", True, "every setting is known")
+
+
+async def _database(url: str) -> list[Finding]:
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+        return [Finding("database", False, f"can't be reached: {error}", "Check MESSENGER_DATABASE_URL.")]
+    try:
+        return [
+            await _version(connection),
+            await _durability(connection),
+            await _locale(connection),
+            await _migrations(connection),
+            await _clock(connection),
+        ]
+    finally:
+        await connection.close()
+
+
+async def _version(connection: asyncpg.Connection) -> Finding:
+    version = connection.get_server_version()
+    text = f"PostgreSQL {version.major}.{version.minor}"
+    return Finding("database", version.major >= 15, text, None if version.major >= 15 else "15 or newer is needed.")
+
+
+async def _durability(connection: asyncpg.Connection) -> Finding:
+    rows = await connection.fetch(
+        "SELECT name FROM pg_settings WHERE setting = 'off'"
+        " AND name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name"
+    )
+    off = ", ".join(row["name"] for row in rows)
+    if off:
+        return Finding("durability", False, f"{off} off", "Turn it on: acknowledged messages can be lost.")
+    return Finding("durability", True, "acknowledged messages survive a crash")
+
+
+async def _locale(connection: asyncpg.Connection) -> Finding:
+    if await connection.fetchval("SELECT lower('ПРИВЕТ') = 'привет'"):
+        return Finding("locale", True, "letters of every script have a lower case")
+    return Finding("locale", False, "only ASCII has a lower case", "Make the database with the ctype C.UTF-8.")
+
+
+async def _migrations(connection: asyncpg.Connection) -> Finding:
+    try:
+        revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        revision = None
+    head = head_revision()
+    if revision == head:
+        return Finding("migrations", True, f"the schema is at {head}")
+    return Finding("migrations", False, f"the schema is at {revision}, not at {head}", "Run `messenger db upgrade`.")
+
+
+async def _clock(connection: asyncpg.Connection) -> Finding:
+    theirs = await connection.fetchval("SELECT clock_timestamp()")
+    off = abs((datetime.now(UTC) - theirs).total_seconds())
+    ok = off <= _CLOCK_TOLERANCE
+    return Finding("clock", ok, f"{off:.1f} s off the database's", None if ok else "Run a time service on both.")
+
+
+async def _storage(settings: Settings) -> Finding:
+    try:
+        await ObjectStore.from_url(settings.effective_storage_url).check()
+    except (MessengerError, ValueError) as error:
+        return Finding("storage", False, str(error), "Check MESSENGER_STORAGE_URL and its folder's owner.")
+    return Finding("storage", True, "can be written and read")
+
+
+def _relay(url: str) -> Finding:
+    """Ask a STUN or TURN server for a binding (RFC 8489): over UDP it answers everyone."""
+    part = url.partition(":")[0]
+    match = re.fullmatch(r"(?:stun|turn)s?:(\[[^]]+\]|[^:?]+)(?::(\d+))?(?:\?transport=(\w+))?", url)
+    if match is None:
+        return Finding(part, False, f"{url} can't be read", "See RFC 7064 and RFC 7065.")
+    host, port = match[1].strip("[]"), int(match[2] or (5349 if part.endswith("s") else 3478))
+    if part.endswith("s") or match[3] == "tcp":
+        return _tcp(part, url, host, port)
+    request = struct.pack("!HHI", 1, 0, _STUN_COOKIE) + secrets.token_bytes(12)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as udp:
+            udp.settimeout(_STUN_SECONDS)
+            udp.sendto(request, address)
+            answer = udp.recv(2048)
+    except OSError as error:
+        return Finding(part, False, f"{url} doesn't answer: {error}", "Is it running, and UDP let through?")
+    ok = len(answer) >= 20 and answer[4:20] == request[4:20]
+    return Finding(part, ok, f"{url} answers" if ok else f"{url} answers, but not as a STUN server")
+
+
+def _tcp(part: str, url: str, host: str, port: int) -> Finding:
+    try:
+        socket.create_connection((host, port), timeout=_STUN_SECONDS).close()
+    except OSError as error:
+        return Finding(part, False, f"{url} can't be reached: {error}", "Is it running, and the port open?")
+    return Finding(part, True, f"{url} takes connections")

@@ -1,0 +1,58 @@
+"""Which database a process of ours works on: the configured one, or the one that comes along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from messenger.config import Settings
+from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+
+
+def embedded(settings: Settings) -> EmbeddedPostgres:
+    """The PostgreSQL of this data folder, not yet started."""
+    binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
+    return EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=binaries)
+
+
+def _url_file(settings: Settings) -> Path:
+    return settings.data_dir / "postgres.url"
+
+
+@contextlib.contextmanager
+def published(settings: Settings, url: str) -> Iterator[None]:
+    """Leave the URL where the command line finds it while the server runs; readable by its owner alone."""
+    path = _url_file(settings)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(url)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The URL of the database, for a command beside a server that may be running or not."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    server = embedded(settings)
+    try:
+        url = server.start()
+    except EmbeddedPostgresError:
+        # A server has it in hand: it says where.
+        path = _url_file(settings)
+        if not path.exists():
+            raise
+        yield path.read_text()
+        return
+    try:
+        yield url
+    finally:
+        server.stop()

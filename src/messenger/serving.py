@@ -1,0 +1,235 @@
+"""`messenger serve`: the database, the schema, then one worker in this process or several beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from socket import SO_REUSEADDR, SOL_SOCKET, AddressFamily, socket
+from types import FrameType
+
+import asyncpg
+import msgspec
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from messenger import migrations
+from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
+from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.errors import MessengerError
+from messenger.local_database import embedded, published
+from messenger.logs import configure_logging
+from messenger.security.turn import check_ice_url
+from messenger.storage.object_store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 12
+_WATCH_SECONDS = 0.5
+_PARENT = "MESSENGER_PARENT_PID"
+
+
+def serve(settings: Settings) -> None:
+    """Run until told to stop. Raises `SettingsError`, `EmbeddedPostgresError`."""
+    configure_logging(settings.log_level, settings.log_format)
+    _on_signals(_leave)
+    for name in unknown_settings(environment()):
+        logger.warning("%s is no setting of this server; see docs/configuration.md", name)
+    _check_gateways(settings)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    load_secret(settings)
+    with _listening(settings) as listening, _database(settings) as (settings, postgres):
+        asyncio.run(_ensure_durable(settings))
+        if settings.auto_migrate == "on":
+            migrations.upgrade(settings.database_url)
+        logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
+        if settings.workers == 1:
+            _serve_here(settings, postgres, listening)
+        else:
+            _serve_beside(settings, postgres, listening)
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """While starting: leave through every clean-up on the way."""
+    raise SystemExit(0)
+
+
+def _ignore(number: int, _: FrameType | None) -> None:
+    """uvicorn drains on a signal, then raises it again for whoever was there before; by then all is done."""
+
+
+def _check_gateways(settings: Settings) -> None:
+    """Refuse addresses that their libraries can't read, before anything is started."""
+    try:
+        ObjectStore.from_url(settings.effective_storage_url)
+    except (ValueError, MessengerError) as error:
+        raise SettingsError(f"MESSENGER_STORAGE_URL is wrong: {error}") from None
+    for name, urls, schemes in (
+        ("STUN", settings.stun_urls, ("stun", "stuns")),
+        ("TURN", settings.turn_urls, ("turn", "turns")),
+    ):
+        for url in urls:
+            try:
+                check_ice_url(url, schemes)
+            except ValueError as error:
+                raise SettingsError(f"MESSENGER_{name}_URLS is wrong: {error}") from None
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[socket]:
+    """The address, taken before anything else is started; who comes early waits."""
+    family = AddressFamily.AF_INET6 if ":" in settings.host else AddressFamily.AF_INET
+    with socket(family) as listening:
+        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.host, settings.port))
+        except OSError as error:
+            where = f"MESSENGER_HOST, MESSENGER_PORT: {settings.host}:{settings.port}"
+            raise SettingsError(f"{where} can't be listened on: {error.strerror}") from None
+        yield listening
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+    if settings.database_url:
+        yield settings, None
+        return
+    with embedded(settings) as postgres:
+        url = postgres.start()
+        with published(settings, url):
+            yield msgspec.structs.replace(settings, database_url=url), postgres
+
+
+async def _ensure_durable(settings: Settings) -> None:
+    """An acknowledged message must survive a crash: refuse a database that says otherwise, in production."""
+    try:
+        connection = await asyncpg.connect(settings.database_url, timeout=10)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise SettingsError(f"MESSENGER_DATABASE_URL: the database can't be reached: {error}") from None
+    try:
+        version = connection.get_server_version()
+        rows = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY ($1) AND setting = 'off'",
+            ["fsync", "synchronous_commit", "full_page_writes"],
+        )
+    finally:
+        await connection.close()
+    if version.major < 15:
+        raise SettingsError(f"MESSENGER_DATABASE_URL: PostgreSQL 15 or newer is needed, this is {version.major}")
+    off = ", ".join(sorted(row["name"] for row in rows))
+    if off and settings.environment == "production":
+        raise SettingsError(f"MESSENGER_DATABASE_URL: {off} off loses acknowledged messages; turn it on")
+    if off:
+        logger.warning("%s off: acknowledged messages can be lost", off)
+
+
+def _config(settings: Settings, app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=2048,
+    )
+
+
+def _serve_here(settings: Settings, postgres: EmbeddedPostgres | None, listening: socket) -> None:
+    from messenger.app import create_app
+    from messenger.container import Container
+
+    server = uvicorn.Server(_config(settings, create_app(Container(settings))))
+    _on_signals(_ignore)
+
+    async def main() -> None:
+        watch = asyncio.create_task(_watch(postgres)) if postgres else None
+        try:
+            await server.serve([listening])
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(main())
+    if not server.started:
+        sys.exit(3)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+async def _watch(postgres: EmbeddedPostgres) -> None:
+    """Bring our PostgreSQL up again when it died: its loss is a pause."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        _revive(postgres)
+
+
+def _revive(postgres: EmbeddedPostgres) -> None:
+    # Only the main thread may start it, so this blocks whoever calls it; without a database there is nothing to do.
+    if postgres.is_running:
+        return
+    logger.warning("PostgreSQL died; starting it again")
+    try:
+        postgres.start()
+    except EmbeddedPostgresError:
+        logger.exception("PostgreSQL died and can't be started")
+
+
+class _Workers(Multiprocess):
+    """uvicorn's workers, with an eye on our PostgreSQL."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], postgres: EmbeddedPostgres | None) -> None:
+        super().__init__(config, sockets)
+        self._postgres = postgres
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if self._postgres is not None:
+            _revive(self._postgres)
+
+
+def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: socket) -> None:
+    # Counts are of this run: what a killed one left would be added to them.
+    metrics = settings.data_dir / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    os.environ["MESSENGER_DATABASE_URL"] = settings.database_url
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ[_PARENT] = str(os.getpid())
+    listening.set_inheritable(True)
+    _Workers(_config(settings, "messenger.asgi:app"), [listening], postgres).run()
+
+
+def end_with_parent() -> None:
+    """End this worker with the process that supervises it, however that one ends (Linux)."""
+    parent = os.environ.pop(_PARENT, "")
+    if not parent or sys.platform != "linux":
+        return
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)

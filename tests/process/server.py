@@ -1,0 +1,99 @@
+"""A real server: a process of its own, started as people start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def environment(folder: Path, **settings: object) -> dict[str, str]:
+    """An environment with these settings (lower-case names) and little else."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    given = {f"MESSENGER_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**kept, "MESSENGER_DATA_DIR": str(folder), **given}
+
+
+class Server:
+    """The process and its address."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self.log = log
+
+    def await_ready(self) -> None:
+        """Wait until it serves; whoever ends first says why."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended: {self.log.read_text()}")
+            try:
+                if httpx.get(f"{self.url}/health/ready", timeout=1).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                # Nothing tells us when it listens; asking again is all there is.
+                time.sleep(0.02)
+        raise AssertionError(f"the server isn't ready: {self.log.read_text()}")
+
+    def descendants(self) -> list[psutil.Process]:
+        """Its processes: workers, PostgreSQL."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@contextmanager
+def running(folder: Path, **settings: object) -> Iterator[Server]:
+    """A server that is ready; it is told to end, and killed when it doesn't."""
+    port = free_port()
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "messenger", "serve"],
+            env=environment(folder, port=port, **settings),
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+    try:
+        server.await_ready()
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def refused(folder: Path, **settings: object) -> tuple[int, str]:
+    """Start a server that must not start; its exit code, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "messenger", "serve"],
+        env=environment(folder, **settings),
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr.decode()

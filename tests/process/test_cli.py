@@ -1,0 +1,161 @@
+"""The command line, as operators and scripts use it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from messenger.cli import main
+from messenger.testing.factories import PASSWORD
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("users", "list")` on a database of this test's own."""
+    for name in list(os.environ):
+        if name.startswith("MESSENGER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MESSENGER_DATABASE_URL", fresh_database_url)
+    monkeypatch.setenv("MESSENGER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MESSENGER_PASSWORD_TIME_COST", "1")
+    monkeypatch.setenv("MESSENGER_PASSWORD_MEMORY_COST", "32")
+
+    def run(*words: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(main, list(words), input=stdin)
+
+    return run
+
+
+def _create(run: Run, username: str = "ada") -> dict[str, object]:
+    done = run("users", "create", username, "--password-stdin", "--json", stdin=PASSWORD + "\n")
+    assert done.exit_code == 0, done.output
+    row: dict[str, object] = json.loads(done.stdout)
+    return row
+
+
+class TestUsers:
+    def test_create_answers_in_json(self, run: Run) -> None:
+        row = _create(run)
+        assert row["username"] == "ada"
+        assert len(str(row["id"])) >= 8
+
+    def test_create_tells_the_number(self, run: Run) -> None:
+        done = run("users", "create", "ada", "--password-stdin", stdin=PASSWORD + "\n")
+        assert done.stdout.startswith("ada has number ")
+
+    def test_a_taken_name_fails_in_one_line(self, run: Run) -> None:
+        _create(run)
+        done = run("users", "create", "ADA", "--password-stdin", stdin=PASSWORD + "\n")
+        assert done.exit_code == 1
+        assert done.stderr.count("\n") == 1
+
+    def test_a_weak_password_says_why(self, run: Run) -> None:
+        done = run("users", "create", "ada", "--password-stdin", stdin="short\n")
+        assert done.exit_code == 1
+        assert "15 characters" in done.stderr
+
+    def test_a_name_that_can_t_be_is_a_usage_error(self, run: Run) -> None:
+        assert run("users", "create", "12345678", "--password-stdin", stdin=PASSWORD + "\n").exit_code == 2
+
+    def test_list_in_json(self, run: Run) -> None:
+        ids = sorted(_create(run, name)["id"] for name in ("ada", "bob"))  # type: ignore[type-var]
+        assert [row["id"] for row in json.loads(run("users", "list", "--json").stdout)] == ids
+
+    def test_list_pages(self, run: Run) -> None:
+        first, second = sorted(int(str(_create(run, name)["id"])) for name in ("ada", "bob"))
+        rows = json.loads(run("users", "list", "--json", "--after", str(first), "--limit", "1").stdout)
+        assert [row["id"] for row in rows] == [second]
+
+    def test_disable_and_undo(self, run: Run) -> None:
+        _create(run)
+        assert json.loads(run("users", "disable", "ada", "--json").stdout)["disabled_at"] is not None
+        assert json.loads(run("users", "disable", "ada", "--undo", "--json").stdout)["disabled_at"] is None
+
+    def test_unknown_login_fails(self, run: Run) -> None:
+        done = run("users", "disable", "nobody")
+        assert done.exit_code == 1
+        assert "nobody" in done.stderr
+
+    def test_password(self, run: Run) -> None:
+        _create(run)
+        done = run("users", "password", "ada", "--password-stdin", stdin="marble-otter-winter-58\n")
+        assert done.exit_code == 0, done.output
+
+
+class TestDb:
+    def test_check_is_content_with_the_migrations(self, run: Run) -> None:
+        assert run("db", "check").exit_code == 0
+
+    def test_check_sees_a_difference(self, run: Run) -> None:
+        assert run("db", "downgrade", "base", "--yes").exit_code == 0
+        assert run("db", "check").exit_code == 1
+
+    def test_downgrade_asks_first(self, run: Run) -> None:
+        assert run("db", "downgrade", "base", stdin="n\n").exit_code == 1
+
+    def test_up_again(self, run: Run) -> None:
+        run("db", "downgrade", "base", "--yes")
+        assert run("db", "upgrade").exit_code == 0
+        assert run("db", "check").exit_code == 0
+
+    def test_unknown_revision_fails_in_one_line(self, run: Run) -> None:
+        done = run("db", "upgrade", "nowhere")
+        assert done.exit_code == 1
+        assert "Traceback" not in done.output
+
+
+class TestDoctor:
+    def test_names_what_can_lose_messages(self, run: Run) -> None:
+        findings = {row["part"]: row for row in json.loads(run("doctor", "--json").stdout)}
+        # The tests' PostgreSQL is not durable; all else is well.
+        assert [part for part, row in findings.items() if not row["ok"]] == ["durability"]
+
+    def test_says_what_to_do_without_a_schema(self, run: Run) -> None:
+        run("db", "downgrade", "base", "--yes")
+        done = run("doctor")
+        assert done.exit_code == 1
+        assert "messenger db upgrade" in done.stdout
+
+    def test_names_a_relay_that_is_not_there(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MESSENGER_TURN_URLS", "turn:127.0.0.1:9?transport=tcp")
+        monkeypatch.setenv("MESSENGER_TURN_SECRET", "secret")
+        findings = json.loads(run("doctor", "--json").stdout)
+        assert ("turn", False) in [(row["part"], row["ok"]) for row in findings]
+
+    def test_names_an_absent_database(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MESSENGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        findings = json.loads(run("doctor", "--json").stdout)
+        assert ("database", False) in [(row["part"], row["ok"]) for row in findings]
+
+
+class TestOpenapi:
+    def test_prints_the_document(self, run: Run) -> None:
+        assert json.loads(run("openapi").stdout)["openapi"].startswith("3.1")
+
+    def test_writes_a_file(self, run: Run, tmp_path: Path) -> None:
+        run("openapi", "--output", str(tmp_path / "openapi.json"))
+        assert json.loads((tmp_path / "openapi.json").read_text())["info"]["title"] == "Messenger"
+
+
+class TestSettings:
+    def test_a_wrong_setting_is_one_line_and_exit_2(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MESSENGER_PORT", "eighty")
+        done = run("users", "list")
+        assert done.exit_code == 2
+        assert done.stderr.startswith("messenger: MESSENGER_PORT 'eighty' is wrong")
+
+    async def test_an_absent_database_is_one_line(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MESSENGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        import asyncio
+
+        done = await asyncio.to_thread(run, "db", "check")
+        assert done.exit_code == 1
+        assert "Traceback" not in done.output

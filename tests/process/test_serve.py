@@ -1,0 +1,127 @@
+"""`messenger serve` as an operator meets it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from messenger.testing.factories import PASSWORD
+from tests.process.server import refused, running
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder in memory that PostgreSQL's own user can reach."""
+    memory = Path("/dev/shm")  # noqa: S108
+    path = Path(tempfile.mkdtemp(prefix="messenger-serve-", dir=memory if os.access(memory, os.W_OK) else None))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+CHEAP = {"password_time_cost": 1, "password_memory_cost": 32}
+
+
+class TestOwnDatabase:
+    def test_serves_from_nothing(self, folder: Path) -> None:
+        with running(folder, **CHEAP) as server:
+            draft = {"username": "ada", "password": PASSWORD, "name": "Ada"}
+            assert httpx.post(f"{server.url}/register", json=draft).status_code == 201
+
+    def test_keeps_accounts_over_a_restart(self, folder: Path) -> None:
+        with running(folder, **CHEAP) as server:
+            httpx.post(f"{server.url}/register", json={"username": "ada", "password": PASSWORD, "name": "Ada"})
+        with running(folder, **CHEAP) as server:
+            answer = httpx.post(f"{server.url}/login", json={"login": "ada", "password": PASSWORD})
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_nothing_outlives_a_kill(self, folder: Path, workers: int) -> None:
+        with running(folder, workers=workers) as server:
+            processes = server.descendants()
+            assert any("postgres" in process.name() for process in processes)
+            server.process.kill()
+            server.process.wait()
+            _, alive = psutil.wait_procs(processes, timeout=20)
+        assert alive == []
+
+    def test_comes_back_after_its_database_was_killed(self, folder: Path) -> None:
+        with running(folder, **CHEAP) as server:
+            postmaster = next(p for p in psutil.Process(server.process.pid).children() if "postgres" in p.name())
+            postmaster.kill()
+            psutil.wait_procs([postmaster], timeout=10)
+            server.await_ready()
+            draft = {"username": "ada", "password": PASSWORD, "name": "Ada"}
+            assert httpx.post(f"{server.url}/register", json=draft).status_code == 201
+
+    def test_second_server_on_one_data_folder_is_refused(self, folder: Path) -> None:
+        with running(folder):
+            code, said = refused(folder, port=0)
+        assert code == 1
+        assert "in use" in said
+        assert len(said.strip().splitlines()) == 1
+
+
+class TestEnd:
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_sigterm_is_a_clean_end(self, folder: Path, workers: int) -> None:
+        with running(folder, workers=workers) as server:
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(15) == 0
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("port", "eighty"),
+            ("port", "70000"),
+            ("workers", "0"),
+            ("database_url", "mysql://root@localhost/x"),
+            ("secret", "short"),
+            ("activity_resolution", "-1"),
+            ("rate_limits", "maybe"),
+            ("turn_urls", "turn:relay.example:3478"),
+            ("stun_urls", "http://relay.example"),
+            ("storage_url", "somewhere"),
+            ("storage_url", "ftp://example/x"),
+            ("metrics_token", "short"),
+        ],
+    )
+    def test_a_wrong_setting_is_named_in_one_line(self, folder: Path, name: str, value: str) -> None:
+        code, said = refused(folder, **{name: value})
+        assert code == 2
+        lines = said.strip().splitlines()
+        assert len(lines) == 1
+        assert "MESSENGER_" in lines[0]
+
+    def test_an_absent_database_is_named_in_one_line(self, folder: Path) -> None:
+        code, said = refused(folder, database_url="postgresql://nobody@127.0.0.1:1/none")
+        assert code == 2
+        assert said.strip().splitlines()[-1].startswith("messenger: MESSENGER_DATABASE_URL")
+
+    def test_production_refuses_a_database_that_can_lose_messages(self, folder: Path, fresh_database_url: str) -> None:
+        # The tests' own PostgreSQL runs with fsync off.
+        code, said = refused(folder, database_url=fresh_database_url, environment="production", port=0)
+        assert code == 2
+        assert "fsync" in said
+
+
+class TestAddress:
+    def test_a_port_in_use_is_named_in_one_line(self, folder: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            code, said = refused(folder, port=taken.getsockname()[1])
+        assert code == 2
+        assert "MESSENGER_PORT" in said
+        assert len(said.strip().splitlines()) == 1
