@@ -1,0 +1,83 @@
+"""Two use cases of one user at once: whoever waits holds nothing that the other one wants."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from messenger.container import Container
+from messenger.errors import Unauthenticated
+from messenger.schemas.messages import ConversationPatch
+from messenger.security.envelope import Kdf, SecretEnvelope
+from messenger.testing import Factory
+from messenger.testing.factories import PASSWORD
+from tests.services._tables import held, rows
+
+
+async def waiting(container: Container, statement: str) -> None:
+    """Until a session waits for a lock with a statement that begins with, or soon has, these words."""
+    sql = """
+        SELECT 1 FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database() AND strpos(query, $1) > 0
+    """
+    async with asyncio.timeout(5):
+        # No event says that a session of the server began to wait.
+        while not await rows(container, sql, statement):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def ended(work: Awaitable[Any]) -> Any:
+    return await asyncio.wait_for(work, 5)
+
+
+class TestConversationSettings:
+    async def test_the_conversation_is_locked_before_the_membership(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        update = container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=3600))
+        lock = "SELECT 1 FROM conversations WHERE $1 IN (low_id, high_id) FOR UPDATE"
+        async with held(container, lock, ada.id):
+            task = asyncio.ensure_future(update)
+            await waiting(container, "target AS (")
+            # A message holds the conversation and goes on to its sender's membership.
+            free = await rows(container, "SELECT 1 FROM members WHERE user_id = $1 FOR UPDATE SKIP LOCKED", ada.id)
+        assert (await ended(task)).expire_after == 3600
+        assert len(free) == 1
+
+
+class TestErasure:
+    async def test_a_safe_that_is_just_being_written_goes_too(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        envelope = SecretEnvelope(
+            "AES-256-GCM", Kdf("hkdf"), base64.b64encode(bytes(12)).decode(), "c2VhbGVkIHdlbGwgYW5kIGxvbmc="
+        )
+        # What a write of the safe holds between its statement and its commit.
+        async with held(
+            container,
+            "WITH d AS (SELECT user_id FROM devices WHERE id = $1 FOR KEY SHARE) INSERT INTO secrets"
+            " SELECT user_id, 1, '\\x7b7d', now() FROM d",
+            ada.actor.device_id,
+        ):
+            erasure = asyncio.ensure_future(container.services.accounts.erase(ada.actor, PASSWORD))
+            await waiting(container, "DELETE FROM devices")
+        await ended(erasure)
+        assert await rows(container, "SELECT 1 FROM secrets WHERE user_id = $1", ada.id) == []
+        with pytest.raises(Unauthenticated):
+            await container.services.safe.store(ada.actor, envelope)
+
+    async def test_an_event_that_is_just_being_told_goes_too(self, container: Container, make: Factory) -> None:
+        ada = await make.person()
+        async with held(container, "SELECT 1 FROM devices WHERE id = $1 FOR KEY SHARE", ada.actor.device_id):
+            erasure = asyncio.ensure_future(container.services.accounts.erase(ada.actor, PASSWORD))
+            await waiting(container, "DELETE FROM devices")
+            await rows(
+                container,
+                "INSERT INTO events (user_id, position, name, at) VALUES ($1, 99, 'late', now()) RETURNING 1",
+                ada.id,
+            )
+        await ended(erasure)
+        assert await rows(container, "SELECT 1 FROM events WHERE user_id = $1", ada.id) == []

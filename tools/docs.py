@@ -1,0 +1,93 @@
+"""Write the pages that say what the code says: `python tools/docs.py` writes, `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from messenger.config import PREFIX, Settings
+from messenger.limits import LIMITS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def configuration() -> str:
+    """`docs/configuration.md`: every setting with its unit, default and meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written by `make docs` from `src/messenger/config.py`. Settings are environment variables, or lines of a",
+        "`.env` file in the working directory (the environment wins). A wrong value stops the start with one line",
+        "that names it; a name that looks like a setting and is none is warned of. An empty value means the default.",
+        "",
+        "| setting | default | unit, choices, bounds | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    defaults = Settings()
+    for field, kind in get_type_hints(Settings, include_extras=True).items():
+        base, meta = get_args(kind)
+        shown = _default(getattr(defaults, field))
+        lines.append(f"| `{PREFIX}{field.upper()}` | {shown} | {_bounds(base, meta)} | {meta.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if value in ("", ()):
+        return "empty"
+    return f"`{value}`"
+
+
+def _bounds(base: Any, meta: Meta) -> str:
+    if get_args(base) and get_origin(base) is not tuple:
+        return " or ".join(f"`{choice}`" for choice in get_args(base))
+    unit = (meta.extra or {}).get("unit", "")
+    low = meta.ge if meta.ge is not None else meta.gt
+    bounds = ""
+    if low is not None and meta.le is not None:
+        bounds = f"{low:g} to {meta.le:g}" if meta.gt is None else f"above {low:g}, up to {meta.le:g}"
+    elif low is not None:
+        bounds = f"{low:g} or more"
+    return ", ".join(part for part in (unit, bounds) if part)
+
+
+def limits() -> str:
+    """`docs/limits.md`: every rate limit."""
+    lines = [
+        "# Rate limits",
+        "",
+        "Written by `make docs` from `src/messenger/limits.py`. Each is a token bucket in PostgreSQL, shared by all",
+        "workers: `burst` at once, then one each interval. Past it: 429 `rate_limited` with `Retry-After`, `RateLimit`",
+        "and `RateLimit-Policy`. `MESSENGER_RATE_LIMITS=off` switches all of them off. Where nobody can count, because",
+        "the database is away, most refuse (closed); some allow (open).",
+        "",
+        "| limit | counts | burst | then one each | when it can't be counted |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for limit in LIMITS.values():
+        opened = "open" if limit.fail_open else "closed"
+        lines.append(f"| `{limit.name}` | {limit.meaning} | {limit.burst} | {limit.every:g} s | {opened} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"configuration.md": configuration, "limits.md": limits}
+
+
+def main(check: bool) -> int:
+    """Write or compare; how many pages differ."""
+    differing = 0
+    for name, page in PAGES.items():
+        path = DOCS / name
+        if check:
+            if not path.exists() or path.read_text() != page():
+                print(f"docs/{name} is not what the code says: run `make docs`")
+                differing += 1
+        else:
+            path.write_text(page())
+    return differing
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
