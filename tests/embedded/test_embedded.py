@@ -255,5 +255,5 @@ class TestOwner:
         with EmbeddedPostgres(data, durable=False) as postgres:
             postgres.start()
             os.kill(_postmaster(data), signal.SIGKILL)
-            _wait_until(lambda: embedded_process.postmaster_of(data / "cluster") is None)
+            _wait_until(lambda: not postgres.is_running)
             assert await _ask(postgres.start(), "SELECT 1") == 1
