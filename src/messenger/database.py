@@ -134,3 +134,20 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
 def driver_of(fairy: Any) -> Any:
     """The asyncpg connection inside a connection of SQLAlchemy's pool."""
     return fairy.driver_connection
+
+
+class Savepoint:
+    """A savepoint around what may fail, where there is a transaction that it must not take along."""
+
+    def __init__(self, driver: Any, *, needed: bool) -> None:
+        self._point = driver.transaction() if needed else None
+        self.holds = not needed
+
+    async def __aenter__(self) -> None:
+        if self._point is not None:
+            await self._point.start()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._point is not None:
+            await (self._point.rollback() if error else self._point.commit())
+            self.holds = True

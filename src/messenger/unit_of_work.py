@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.util import greenlet_spawn
 
 from messenger.clock import Clock
-from messenger.database import TransientConflict, driver_of, translate
+from messenger.database import Savepoint, TransientConflict, driver_of, translate
 from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
@@ -163,7 +163,7 @@ class UnitOfWork(Repositories):
         if not self.run.stale or self.run.actor is None:
             return
         self.run.stale = False
-        point = _savepoint(self._driver, needed=self._driver.is_in_transaction())
+        point = Savepoint(self._driver, needed=self._driver.is_in_transaction())
         try:
             async with point:
                 await touch(self._driver, self.run.actor, self.run.now)
@@ -221,23 +221,6 @@ class UnitOfWork(Repositories):
             await self._factory.announcer.announce(self._news)
         except Exception:
             logger.warning("a wake-up failed; readers go by cursor", exc_info=True)
-
-
-class _savepoint:
-    """A savepoint around what may fail, where there is a transaction that it must not take along."""
-
-    def __init__(self, driver: Any, *, needed: bool) -> None:
-        self._point = driver.transaction() if needed else None
-        self.holds = not needed
-
-    async def __aenter__(self) -> None:
-        if self._point is not None:
-            await self._point.start()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._point is not None:
-            await (self._point.rollback() if error else self._point.commit())
-            self.holds = True
 
 
 class UnitOfWorkFactory:
