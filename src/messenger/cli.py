@@ -228,12 +228,16 @@ def disable_user(login: str, undo: bool, as_json: bool) -> None:
 @users.command("password")
 @click.argument("login")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @reporting
-def set_password(login: str, password_stdin: bool) -> None:
+def set_password(login: str, password_stdin: bool, as_json: bool) -> None:
     """Set an account's password, and sign all its devices out."""
     password = _read_password(password_stdin)
     row = _with_container(lambda container: container.administration.set_password(login, password))
-    click.echo(f"{row.id} has a new password; its devices are signed out")
+    if as_json:
+        _json(row)
+    else:
+        click.echo(f"{row.id} has a new password; its devices are signed out")
 
 
 # --- the rest -------------------------------------------------------------------------------------

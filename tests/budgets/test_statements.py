@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
@@ -19,7 +20,9 @@ from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.database import create_engine
+from messenger.documents import openapi_json
 from messenger.testing import Factory, Person, StatementLog
+from messenger.testing.factories import PASSWORD
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
 BUDGETS = {
@@ -54,6 +57,18 @@ BUDGETS = {
     "POST /token/refresh": 4,
     "POST /login": 5,
     "POST /register": 5,
+    "PUT /contacts": 5,
+    "POST /unsubscribe": 8,
+    "POST /block": 8,
+    "POST /unblock": 7,
+    "POST /password": 6,
+    "DELETE /account": 8,
+    "GET /account/export": 8,
+    "DELETE /devices": 5,
+    "GET /avatars": 1,
+    "GET /health/live": 0,
+    "GET /health/ready": 1,
+    "GET /metrics": 0,
     "unauthenticated": 1,
     "no token": 0,
 }
@@ -143,7 +158,31 @@ OF_FRIENDS: dict[str, Send] = {
     "GET /devices": _get("/devices"),
     "GET /e2e/secret_key": _get("/e2e/secret_key"),
     "POST /logout": _send("POST", "/logout"),
+    "PUT /contacts": _send("PUT", "/contacts/{bob}", alias="Bobby"),
+    "POST /unsubscribe": _send("POST", "/unsubscribe", target_id=0),
+    "POST /block": _send("POST", "/block", target_id=0),
+    "POST /password": _send("POST", "/password", old_password=PASSWORD, new_password="marble-otter-winter-58"),
+    "DELETE /account": _send("DELETE", "/account", password=PASSWORD),
+    "GET /account/export": _get("/account/export"),
+    "DELETE /devices": lambda http, ada, bob, message: http.delete(
+        f"/devices/{ada.actor.device_id}", headers=ada.headers
+    ),
+    "GET /avatars": _get(f"/avatars/{'0' * 64}"),
+    "GET /health/live": _get("/health/live"),
+    "GET /health/ready": _get("/health/ready"),
+    "GET /metrics": _get("/metrics"),
 }
+
+OPERATIONS = [
+    f"{method.upper()} {path}"
+    for path, operations in json.loads(openapi_json())["paths"].items()
+    for method in operations
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_has_its_price(operation: str) -> None:
+    assert operation.partition("/{")[0].rstrip("/") in BUDGETS
 
 
 @pytest.mark.parametrize("what", OF_FRIENDS)
@@ -160,21 +199,21 @@ async def test_of_friends_who_talked(what: str, http: httpx.AsyncClient, settled
 async def _counted(
     send: Send, http: httpx.AsyncClient, log: StatementLog, ada: Person, bob: Person, message: str
 ) -> tuple[list[str], httpx.Response]:
-    with log.recording() as sent:
+    async with log.recording() as sent:
         return sent, await send(http, ada, bob, message)
 
 
 async def test_first_message_of_a_pair(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada, bob = await Factory(settled).friends()
     draft = {"target_id": bob.id, "client_id": "1", "body": "Hello"}
-    with log.recording() as sent:
+    async with log.recording() as sent:
         assert (await http.post("/messages", headers=ada.headers, json=draft)).status_code == 201
     assert len(sent) == BUDGETS["POST /messages, the first of a pair"], sent
 
 
 async def test_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada, bob = await Factory(settled).people(2)
-    with log.recording() as sent:
+    async with log.recording() as sent:
         assert (await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})).status_code == 200
     assert len(sent) == BUDGETS["POST /subscribe"], sent
 
@@ -182,14 +221,22 @@ async def test_subscribe(http: httpx.AsyncClient, settled: Container, log: State
 async def test_confirm_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada, bob = await Factory(settled).people(2)
     await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})
-    with log.recording() as sent:
+    async with log.recording() as sent:
         await http.post("/confirm_subscribe", headers=bob.headers, json={"target_id": ada.id})
     assert len(sent) == BUDGETS["POST /confirm_subscribe"], sent
 
 
+async def test_unblock(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).friends()
+    await http.post("/block", headers=ada.headers, json={"target_id": bob.id})
+    async with log.recording() as sent:
+        await http.post("/unblock", headers=ada.headers, json={"target_id": bob.id})
+    assert len(sent) == BUDGETS["POST /unblock"], sent
+
+
 async def test_find_by_name(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada, bob = await Factory(settled).people(2)
-    with log.recording() as sent:
+    async with log.recording() as sent:
         await http.get("/users", params={"username": bob.username}, headers=ada.headers)
     assert len(sent) == BUDGETS["GET /users?username="], sent
 
@@ -197,33 +244,33 @@ async def test_find_by_name(http: httpx.AsyncClient, settled: Container, log: St
 async def test_register(http: httpx.AsyncClient, log: StatementLog, settled: Container) -> None:
     known = await Factory(settled).person()
     draft = {"username": f"new{known.id}", "password": known.password, "name": "Ada"}
-    with log.recording() as sent:
+    async with log.recording() as sent:
         assert (await http.post("/register", json=draft)).status_code == 201
     assert len(sent) == BUDGETS["POST /register"], sent
 
 
 async def test_login(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada = await Factory(settled).person()
-    with log.recording() as sent:
+    async with log.recording() as sent:
         await http.post("/login", json={"login": ada.username, "password": ada.password})
     assert len(sent) == BUDGETS["POST /login"], sent
 
 
 async def test_refresh(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
     ada = await Factory(settled).person()
-    with log.recording() as sent:
+    async with log.recording() as sent:
         await http.post("/token/refresh", json={"refresh_token": ada.refresh_token})
     assert len(sent) == BUDGETS["POST /token/refresh"], sent
 
 
 async def test_a_forged_token(http: httpx.AsyncClient, log: StatementLog) -> None:
-    with log.recording() as sent:
+    async with log.recording() as sent:
         assert (await http.get("/profile", headers={"Authorization": "Bearer forged"})).status_code == 401
     assert len(sent) == BUDGETS["unauthenticated"], sent
 
 
 async def test_no_token(http: httpx.AsyncClient, log: StatementLog) -> None:
-    with log.recording() as sent:
+    async with log.recording() as sent:
         assert (await http.get("/profile")).status_code == 401
     assert len(sent) == BUDGETS["no token"], sent
 
@@ -233,6 +280,6 @@ async def test_a_stamp_that_is_due_costs_a_read_one_more(
 ) -> None:
     ada = await Factory(settled).person()
     clock.advance(seconds=31)
-    with log.recording() as sent:
+    async with log.recording() as sent:
         await http.get("/profile", headers=ada.headers)
     assert len(sent) == BUDGETS["GET /profile"] + 1, sent

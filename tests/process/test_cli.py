@@ -89,6 +89,11 @@ class TestUsers:
         done = run("users", "password", "ada", "--password-stdin", stdin="marble-otter-winter-58\n")
         assert done.exit_code == 0, done.output
 
+    def test_password_answers_in_json(self, run: Run) -> None:
+        _create(run)
+        done = run("users", "password", "ada", "--password-stdin", "--json", stdin="marble-otter-winter-58\n")
+        assert json.loads(done.stdout)["username"] == "ada"
+
 
 class TestDb:
     def test_check_is_content_with_the_migrations(self, run: Run) -> None:

@@ -147,7 +147,7 @@ class TestResolution:
         ada, sent_by = await make.person(), []
         now = clock.advance(seconds=30.001)
         for _ in range(2):
-            with statements.recording() as sent:
+            async with statements.recording() as sent:
                 await relaxed.services.profiles.get(ada.actor)
             sent_by.append(len(sent))
         assert sent_by == [2, 1]
@@ -158,7 +158,7 @@ class TestResolution:
         self, relaxed: Container, make: Factory, statements: StatementLog, name: str
     ) -> None:
         ada, bob = await make.friends()
-        with statements.recording() as sent:
+        async with statements.recording() as sent:
             await ALLOWED[name](relaxed.services, ada.actor, bob.id)
         # A connection asks the catalogue about a type that it meets for the first time.
         ours = [statement for statement in sent if "pg_catalog" not in statement]

@@ -131,7 +131,7 @@ class TestCommit:
     async def test_transaction_costs_begin_and_commit_alone(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, key: str
     ) -> None:
-        with StatementLog(small).recording() as sent:
+        async with StatementLog(small).recording() as sent:
             async with factory() as uow:
                 await uow.run.execute(PUT, key=key)
             await _told()
@@ -141,7 +141,7 @@ class TestCommit:
     async def test_others_cost_their_statement_alone(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str
     ) -> None:
-        with StatementLog(small).recording() as sent:
+        async with StatementLog(small).recording() as sent:
             async with getattr(factory, mode)() as uow:
                 await uow.run.first(PID)
             await _told()

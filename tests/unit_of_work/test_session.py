@@ -123,7 +123,7 @@ class TestSession:
         assert checked_out(engine) == 0
 
     async def test_unused_it_is_never_opened(self, statements: StatementLog, factory: Any, ada: Person) -> None:
-        with statements.recording() as sent:
+        async with statements.recording() as sent:
             async with factory() as uow:
                 await uow.run.execute(RENAME, id=ada.id)
                 # Nothing is pending where there is no session.

@@ -125,7 +125,7 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 def statements(engine: AsyncEngine) -> StatementLog:
-    """What goes over the engine's connections: `with statements.recording() as sent`."""
+    """What goes over the engine's connections: `async with statements.recording() as sent`."""
     return StatementLog(engine)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event
@@ -24,12 +25,15 @@ class StatementLog:
         for statements in self._recording:
             statements.append(query.query)
 
-    @contextmanager
-    def recording(self) -> Iterator[list[str]]:
-        """A list that fills with statements until the block ends."""
+    @asynccontextmanager
+    async def recording(self) -> AsyncIterator[list[str]]:
+        """A list of the block's statements, complete once the block has ended."""
         statements: list[str] = []
+        # asyncpg tells of a statement in the loop's next turn: let it finish with those before, and with ours.
+        await asyncio.sleep(0)
         self._recording.append(statements)
         try:
             yield statements
         finally:
+            await asyncio.sleep(0)
             self._recording.remove(statements)
