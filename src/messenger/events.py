@@ -1,4 +1,8 @@
-"""The event catalogue: what a user's devices must be told, in past tense. Names are those of `API.md` section 5."""
+"""The event catalogue: what a user's devices must be told, in past tense. Names are those of `API.md` section 5.
+
+An event keeps as little as it can: what may change or vanish since (a message, a name, settings) is pointed at and read
+when the event is delivered, so that what was deleted never comes back out of a stream.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One thing that happened. `subject` points at a message; `payload` is the data of any other event."""
+    """One thing that happened, with what it points at: a message (`subject`), a peer; or what it says (`payload`)."""
 
     name: ClassVar[str]
 
@@ -18,17 +22,28 @@ class Event(msgspec.Struct, frozen=True):
         return None
 
     @property
+    def peer(self) -> int | None:
+        return None
+
+    @property
     def payload(self) -> dict[str, Any] | None:
         return None
 
 
 class _AboutMessage(Event, frozen=True):
-    # A message's event keeps no copy of it: what was deleted since must not come back out of a stream.
     message_id: UUID
 
     @property
     def subject(self) -> UUID:
         return self.message_id
+
+
+class _AboutPeer(Event, frozen=True):
+    peer_id: int
+
+    @property
+    def peer(self) -> int:
+        return self.peer_id
 
 
 class _Telling(Event, frozen=True):
@@ -55,15 +70,27 @@ class ReceiptUpdated(_Telling, frozen=True):
     name = "receipt.updated"
 
 
-class ConversationUpdated(_Telling, frozen=True):
+class ConversationUpdated(_AboutPeer, frozen=True):
+    """The conversation with this peer has other settings."""
+
     name = "conversation.updated"
 
 
-class ContactUpdated(_Telling, frozen=True):
+class ContactUpdated(_AboutPeer, frozen=True):
+    """The edge to this peer; `data` is what its owner has written on it, the peer's name is read later."""
+
+    data: dict[str, Any]
+
     name = "contact.updated"
 
+    @property
+    def payload(self) -> dict[str, Any]:
+        return self.data
 
-class ProfileUpdated(_Telling, frozen=True):
+
+class ProfileUpdated(_AboutPeer, frozen=True):
+    """This user's profile; what of it a contact may see is decided where the event is read."""
+
     name = "profile.updated"
 
 
@@ -76,8 +103,14 @@ class DeviceRemoved(_Telling, frozen=True):
 
 
 class WakeUp(msgspec.Struct, frozen=True):
-    """A hint, sent after the commit: this user's stream has news up to this position."""
+    """A hint, sent after the commit: this user's stream has news up to this position.
+
+    `data` is what the event at `position` shows to that user, where the one who commits has it at hand: a socket of
+    this process then costs no read. `at` is its time on the wire.
+    """
 
     user_id: int
     position: int
     name: str
+    data: msgspec.Struct | None = None
+    at: str = ""

@@ -1,6 +1,7 @@
 """The tables, as mapped classes; importing this package loads them all."""
 
 from messenger.models.base import Base
+from messenger.models.connection import Connection, Ticket, Worker
 from messenger.models.contact import Contact, Edges
 from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
@@ -13,6 +14,7 @@ from messenger.models.secret import Secret
 __all__ = [
     "Avatar",
     "Base",
+    "Connection",
     "Contact",
     "Conversation",
     "Device",
@@ -27,5 +29,7 @@ __all__ = [
     "RefreshToken",
     "Secret",
     "Stream",
+    "Ticket",
     "User",
+    "Worker",
 ]

@@ -13,17 +13,21 @@ from messenger.models.base import Base, Instant, UserPrimaryKey
 
 
 class Stream(Base):
-    """The last position given out in a user's stream; its row's lock makes position order commit order."""
+    """The last position given out in a user's stream; its row's lock makes position order commit order.
+
+    `taken`: up to here some device of the user has its events, as it has proved.
+    """
 
     __tablename__ = "streams"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
     user_id: Mapped[UserPrimaryKey]
     position: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Event(Base):
-    """One event of one user: what it tells (`payload`), or the message it points at (`subject`)."""
+    """One event of one user: what it tells (`payload`), or the message (`subject`) or peer that it points at."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_at", "at", postgresql_using="brin"),)
@@ -33,5 +37,6 @@ class Event(Base):
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(32))
     subject: Mapped[UUID | None] = mapped_column(Uuid)
+    peer_id: Mapped[int | None] = mapped_column(BigInteger)
     payload: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     at: Mapped[Instant]

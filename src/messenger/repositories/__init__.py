@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from messenger.repositories.accounts import AccountRepository
 from messenger.repositories.avatars import AvatarRepository
+from messenger.repositories.connections import ConnectionRepository
 from messenger.repositories.contacts import ContactRepository
 from messenger.repositories.conversations import ConversationRepository
 from messenger.repositories.devices import DeviceRepository
@@ -14,6 +15,7 @@ from messenger.repositories.exports import ExportRepository
 from messenger.repositories.guards import IdempotencyRepository, LimitRepository
 from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
+from messenger.repositories.streams import StreamRepository
 from messenger.repositories.sweeps import SweepRepository
 from messenger.repositories.users import UserRepository
 from messenger.statements import Runner
@@ -47,6 +49,14 @@ class Repositories:
     @cached_property
     def contacts(self) -> ContactRepository:
         return ContactRepository(self.run)
+
+    @cached_property
+    def connections(self) -> ConnectionRepository:
+        return ConnectionRepository(self.run)
+
+    @cached_property
+    def streams(self) -> StreamRepository:
+        return StreamRepository(self.run)
 
     @cached_property
     def conversations(self) -> ConversationRepository:

@@ -50,14 +50,24 @@ AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
             u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')
         )"""
 
-# The user that `:target` names, and whether the actor may write to them.
-TARGET = """target AS (
-        SELECT u.id, mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
-            u.privacy_messages_from = 'everyone'
-            OR (u.privacy_messages_from = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
-        ) AS allowed
+# A user takes something from everyone but those who are blocked, or from mutual contacts, or from nobody.
+_TAKES = """mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
+            u.{audience} = 'everyone' OR (u.{audience} = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
+        )"""
+
+# The user that `:target` names, and whether the actor may write to them, or call them.
+TARGET = f"""target AS (
+        SELECT u.id, {_TAKES.format(audience="privacy_messages_from")} AS allowed,
+            {_TAKES.format(audience="privacy_calls_from")} AS callable
         FROM actor JOIN users AS u ON u.id = :target AND u.id <> actor.user_id
             AND u.deleted_at IS NULL AND u.disabled_at IS NULL
         LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
         LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
     )"""
+
+# Whether a socket of `u` lives on a worker that lives. The database's clock: hosts' clocks differ, and their own
+# would make each other's workers dead.
+CONNECTED = """EXISTS (
+            SELECT FROM connections AS o JOIN workers AS w ON w.id = o.worker_id
+            WHERE o.user_id = u.id AND w.seen_at > clock_timestamp() - interval '30 seconds'
+        )"""

@@ -9,7 +9,7 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.models import Edges
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, CONNECTED, TARGET
 from messenger.statements import Runner, Statement
 
 
@@ -68,14 +68,15 @@ class StatusRow(msgspec.Struct, frozen=True):
     invisible_since: datetime | None
     last_activity: datetime
     privacy_last_seen: str
+    connected: bool
 
 
 _STATUSES = Statement(
     "contacts.statuses",
-    """
-    WITH {actor}
-    SELECT {actor_columns}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
-        u.privacy_last_seen
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
+        u.privacy_last_seen, {CONNECTED} AS connected
     FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
         ON c.owner_id = actor.user_id AND c.state = 'mutual'
     """,
@@ -163,6 +164,26 @@ _MUTUAL = Statement(
 )
 
 
+class ReachRow(msgspec.Struct, frozen=True):
+    """Whether the target takes messages, and calls, from the caller."""
+
+    may_write: bool
+    may_call: bool
+
+
+_REACH = Statement(
+    "contacts.reach",
+    f"""
+    WITH {{actor}},
+    {TARGET}
+    SELECT {{actor_columns}}, target.allowed AS may_write, target.callable AS may_call
+    FROM actor LEFT JOIN target ON true
+    """,
+    ReachRow,
+    writes=False,
+)
+
+
 class ContactRepository:
     """Edges between users."""
 
@@ -199,6 +220,10 @@ class ContactRepository:
         """Name a contact; the caller's id, or None where there is no such contact."""
         row = await self._run.first(_SET_ALIAS, caller, target=target_id, alias=alias, given=given)
         return row.user_id if row and row.target_id is not None else None
+
+    async def reach(self, caller: Caller, target_id: int) -> ReachRow | None:
+        """What the caller may send to this user; None where there is no such user."""
+        return await self._run.first(_REACH, caller, target=target_id)
 
     async def mutual_ids(self, owner_id: int) -> list[int]:
         """The numbers of all mutual contacts."""

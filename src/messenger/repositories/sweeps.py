@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from messenger.repositories.guards import KEPT_FOR
 from messenger.statements import Runner, Statement
 
 BATCH = 1000
-EVENTS_KEPT_FOR = timedelta(days=30)
 BUCKETS_KEPT_FOR = timedelta(days=2)
 
 
@@ -23,13 +25,6 @@ _SWEEPS: dict[str, Statement[Any]] = {
     "idempotency_keys": _sweep("idempotency_keys", "idempotency_keys", "created_at < :day_ago", "(scope, key)"),
     "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key"),
     "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash"),
-    "idle_devices": _sweep(
-        "idle_devices",
-        "devices",
-        "access_expires_at < :now AND NOT EXISTS"
-        " (SELECT FROM refresh_tokens AS r WHERE r.device_id = devices.id AND r.used_at IS NULL)",
-        "id",
-    ),
     "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
     "expired_messages": _sweep(
         "expired_messages",
@@ -43,19 +38,44 @@ _SWEEPS: dict[str, Statement[Any]] = {
 SWEEPS = tuple(_SWEEPS)
 
 
+class IdleDevice(msgspec.Struct, frozen=True):
+    """A device that was signed out because it can't come back."""
+
+    id: UUID
+    user_id: int
+
+
+_IDLE_DEVICES = Statement(
+    "sweeps.idle_devices",
+    f"""
+    DELETE FROM devices WHERE id IN (
+        SELECT d.id FROM devices AS d WHERE d.access_expires_at < :now AND NOT EXISTS (
+            SELECT FROM refresh_tokens AS r WHERE r.device_id = d.id AND r.used_at IS NULL
+        ) ORDER BY d.id LIMIT {BATCH} FOR UPDATE OF d SKIP LOCKED
+    ) RETURNING id, user_id
+    """,
+    IdleDevice,
+    writes=True,
+)
+
+
 class SweepRepository:
     """Bounded clean-up."""
 
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    async def sweep(self, name: str) -> int:
+    async def idle_devices(self) -> list[IdleDevice]:
+        """Sign out devices whose tokens have all expired; which."""
+        return await self._run.all(_IDLE_DEVICES)
+
+    async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:
         """One pass of one sweep; how many rows went."""
         now = self._run.now
         times = {
             "day_ago": now - KEPT_FOR,
             "buckets_before": now - BUCKETS_KEPT_FOR,
-            "events_before": now - EVENTS_KEPT_FOR,
+            "events_before": now - events_kept_for,
         }
         statement = _SWEEPS[name]
         return await self._run.execute(statement, **times)

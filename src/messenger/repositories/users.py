@@ -10,7 +10,7 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
-from messenger.repositories._fragments import AVATAR_COLUMNS
+from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED
 from messenger.repositories.erasure import erase_account
 from messenger.statements import Runner, Statement
 
@@ -100,6 +100,7 @@ class PersonRow(msgspec.Struct, frozen=True):
     last_activity: datetime
     privacy_last_seen: str
     privacy_avatar: str
+    connected: bool
     mine: str | None
     theirs: str | None
     avatar_key: str | None
@@ -114,8 +115,8 @@ def _person(name: str, condition: str) -> Statement[PersonRow]:
         f"""
         WITH {{actor}}
         SELECT {{actor_columns}}, u.id, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since,
-            u.last_activity, u.privacy_last_seen, u.privacy_avatar, mine.state AS mine, theirs.state AS theirs,
-            {AVATAR_COLUMNS}
+            u.last_activity, u.privacy_last_seen, u.privacy_avatar, {CONNECTED} AS connected,
+            mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
         FROM actor
         LEFT JOIN users AS u ON {condition} AND u.deleted_at IS NULL AND u.disabled_at IS NULL
         LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id

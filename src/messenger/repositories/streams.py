@@ -1,0 +1,198 @@
+"""Reading streams, and what devices have proved to have of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Caller
+from messenger.events import WakeUp
+from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN_JOIN, MESSAGE_COLUMNS
+from messenger.repositories.events import APPEND, PlacedRow, wake_ups
+from messenger.statements import Runner, Statement
+
+TAKEN_AT_ONCE = 1000
+"""How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
+
+
+class StreamRow(msgspec.Struct, frozen=True):
+    """`head`: where the stream ends. The event's columns are NULL where there is none; then by its kind: the message
+    as its reader sees it now, the conversation's settings, the peer.
+    """
+
+    head: int
+    taken: int
+    position: int | None
+    event: str
+    at: datetime
+    payload: str | None
+    peer_id: int | None
+    id: UUID | None
+    client_id: str
+    target_id: int
+    sender_id: int
+    sender_device_id: UUID
+    seq: int
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+    created_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    expires_at: datetime | None
+    conversation_id: int | None
+    last_seq: int
+    read_seq: int
+    muted_until: datetime | None
+    pinned: bool
+    archived: bool
+    expire_after: int | None
+    username: str | None
+    name: str
+    about: str
+    status: str
+    status_text: str
+    invisible_since: datetime | None
+    last_activity: datetime
+    since: datetime
+    privacy_last_seen: str
+    privacy_avatar: str
+    privacy_messages_from: str
+    privacy_calls_from: str
+    privacy_groups_from: str
+    connected: bool
+    mine: str | None
+    theirs: str | None
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+# One snapshot, so `head` and the page are of one moment. A conversation's event shows its last message too, found by
+# the number that the conversation has now.
+_READ = Statement(
+    "streams.read",
+    f"""
+    WITH {{actor}},
+    page AS (
+        SELECT e.* FROM actor JOIN events AS e ON e.user_id = actor.user_id
+        WHERE e.position > :after::bigint ORDER BY e.position LIMIT :limit
+    )
+    SELECT {{actor_columns}}, s.position AS head, s.taken, page.position, page.name AS event, page.at,
+        page.payload::text AS payload, page.peer_id, {MESSAGE_COLUMNS},
+        c.id AS conversation_id, c.last_seq, own.read_seq, own.muted_until, own.pinned, own.archived, c.expire_after,
+        u.username, u.name, u.about, u.status, u.status_text, u.invisible_since, u.last_activity,
+        u.created_at AS since, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
+        u.privacy_groups_from, CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
+        mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
+    FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+    LEFT JOIN page ON true
+    LEFT JOIN members AS own ON page.name = 'conversation.updated'
+        AND own.user_id = actor.user_id AND own.target_id = page.peer_id
+    LEFT JOIN conversations AS c ON c.id = own.conversation_id
+    LEFT JOIN messages AS m ON m.id = CASE WHEN c.id IS NULL THEN page.subject
+        ELSE (SELECT x.id FROM messages AS x WHERE x.conversation_id = c.id AND x.seq = c.last_seq) END
+    LEFT JOIN members AS me ON me.conversation_id = m.conversation_id AND me.user_id = actor.user_id
+    {HIDDEN_JOIN}
+    LEFT JOIN users AS u ON u.id = page.peer_id
+    LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
+    LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
+    LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (u.id = actor.user_id OR u.privacy_avatar = 'everyone'
+        OR (u.privacy_avatar = 'contacts' AND mine.state = 'mutual'))
+    ORDER BY page.position
+    """,
+    StreamRow,
+    writes=False,
+)
+
+# What devices have proved to have: the last message of each conversation in that stretch of the stream counts as
+# delivered. Memberships are locked in one order, then streams by ascending user, as everywhere. In a 1:1 the other one
+# learns of it if the contact is mutual.
+_TAKE: Statement[PlacedRow] = Statement(
+    "streams.take",
+    f"""
+    WITH taken AS (
+        SELECT g.user_id, g.position, greatest(s.taken, g.position - {TAKEN_AT_ONCE}) AS after
+        FROM unnest(:users::bigint[], :positions::bigint[]) AS g (user_id, position)
+            JOIN streams AS s ON s.user_id = g.user_id AND s.taken < g.position AND s.position >= g.position
+    ),
+    reached AS (
+        SELECT t.user_id, m.conversation_id, max(m.seq) AS seq
+        FROM taken AS t
+        JOIN events AS e ON e.user_id = t.user_id AND e.position > t.after AND e.position <= t.position
+            AND e.name = 'message.created'
+        JOIN messages AS m ON m.id = e.subject AND m.sender_id <> t.user_id
+        GROUP BY t.user_id, m.conversation_id
+    ),
+    locked AS (
+        SELECT me.conversation_id, me.user_id, r.seq
+        FROM reached AS r JOIN members AS me ON me.conversation_id = r.conversation_id AND me.user_id = r.user_id
+        WHERE me.delivered_seq < r.seq ORDER BY me.conversation_id, me.user_id FOR NO KEY UPDATE OF me
+    ),
+    moved AS (
+        UPDATE members AS me SET delivered_seq = l.seq FROM locked AS l
+        WHERE me.conversation_id = l.conversation_id AND me.user_id = l.user_id AND me.delivered_seq < l.seq
+        RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq
+    ),
+    told AS (
+        SELECT moved.user_id, jsonb_build_object('target_id', moved.target_id, 'user_id', moved.user_id,
+            'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq,
+            'unread', greatest(0, c.last_seq - moved.read_seq), 'version', c.last_seq + moved.read_seq) AS payload
+        FROM moved JOIN conversations AS c ON c.id = moved.conversation_id
+        UNION ALL
+        SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', moved.user_id,
+            'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq)
+        FROM moved JOIN conversations AS c ON c.id = moved.conversation_id
+            JOIN members AS o ON o.conversation_id = moved.conversation_id AND o.user_id <> moved.user_id
+        WHERE c.kind = 'group' OR EXISTS (SELECT FROM contacts AS k
+            WHERE k.owner_id = moved.user_id AND k.target_id = o.user_id AND k.state = 'mutual')
+    ),
+    entry AS (
+        SELECT user_id, 'receipt.updated' AS name, NULL::uuid AS subject, NULL::bigint AS peer_id, payload,
+            row_number() OVER () AS n
+        FROM told
+    ),
+    {APPEND}
+    SELECT user_id, position, name FROM placed
+    """,
+    PlacedRow,
+    writes=True,
+)
+
+
+class PositionRow(msgspec.Struct, frozen=True):
+    user_id: int
+    position: int
+
+
+_POSITIONS = Statement(
+    "streams.positions",
+    "SELECT user_id, position FROM streams WHERE user_id = ANY (:users::bigint[])",
+    PositionRow,
+    writes=False,
+)
+
+
+class StreamRepository:
+    """Streams of events, one a user."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
+        """The caller's events after a position; one round trip. One row without an event where there is none."""
+        return await self._run.all(_READ, caller, after=after, limit=limit)
+
+    async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[WakeUp]:
+        """Move delivered receipts to what these users' devices have; one statement with all its events."""
+        return wake_ups(await self._run.all(_TAKE, users=users, positions=positions))
+
+    async def positions(self, users: Sequence[int]) -> dict[int, int]:
+        """Where each user's stream ends."""
+        return {row.user_id: row.position for row in await self._run.all(_POSITIONS, users=users)}
