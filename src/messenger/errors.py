@@ -57,6 +57,10 @@ class UnknownField(ValidationFailed):
     code, title = "unknown_field", "The request has a field that is not known"
 
 
+class UnknownMethod(ValidationFailed):
+    code, title = "unknown_method", "A socket has no such method"
+
+
 class CannotTargetSelf(ValidationFailed):
     code, title = "cannot_target_self", "This call needs another user as its target"
 
@@ -87,6 +91,10 @@ class Forbidden(MessengerError):
 
 class NotAContact(Forbidden):
     code, title = "not_a_contact", "This user accepts messages from contacts alone"
+
+
+class OriginNotAllowed(Forbidden):
+    code, title = "origin_not_allowed", "Pages of this origin may not open a socket here"
 
 
 class NotTheSender(Forbidden):
@@ -120,7 +128,7 @@ class SecretNotFound(NotFound):
     code, title = "secret_not_found", "No secret is stored"
 
 
-# --- 409, 412: the state says no ------------------------------------------------------------------
+# --- 409, 410, 412: the state says no ------------------------------------------------------------------
 
 
 class Conflict(MessengerError):
@@ -145,6 +153,10 @@ class ClientIdReused(Conflict):
 
 class MessageIsDeleted(Conflict):
     code, title = "message_deleted", "This message was deleted"
+
+
+class CursorExpired(MessengerError):
+    status, code, title = 410, "cursor_expired", "What came after this cursor is not kept any more; load afresh"
 
 
 class VersionConflict(MessengerError):
@@ -196,6 +208,11 @@ class NotEncrypted(Unprocessable):
 
 class IdempotencyKeyReused(Unprocessable):
     code, title = "idempotency_key_reused", "This Idempotency-Key was used with another body"
+
+
+class UpgradeRequired(MessengerError):
+    status, code, title = 426, "upgrade_required", "This path speaks WebSocket alone"
+    headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 # --- 429, 5xx: not now ----------------------------------------------------------------------------

@@ -33,6 +33,7 @@ _LIMITS = (
     Limit("look_up", 200, 10.0, "Look-ups of users by one account", fail_open=True),
     Limit("subscribe", 100, 30.0, "Contact requests by one account"),
     Limit("subscribed_to", 50, 300.0, "Contact requests that one account receives"),
+    Limit("presence", 30, 2.0, "Changes of status over sockets by one account", fail_open=True),
     Limit("secret_read", 10, 8640.0, "Reads of the safe by one account: ten a day"),
     Limit("secret_write", 20, 60.0, "Writes of the safe by one account"),
     Limit("avatar", 20, 30.0, "Avatars uploaded by one account", fail_open=True),

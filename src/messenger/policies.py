@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from messenger.errors import ContactBlocked, MessageIsDeleted, NoPendingRequest, NotTheSender
 from messenger.models import Edges
-
-ONLINE_FOR = timedelta(seconds=90)
-"""A user counts as online for this long after the last request."""
 
 LEGAL = frozenset(
     {
@@ -84,9 +81,9 @@ def shown_status(status: str) -> str:
     return "online" if status == "invisible" else status
 
 
-def is_online(last_activity: datetime, invisible_since: datetime | None, now: datetime) -> bool:
-    """Whether others see the user as online."""
-    return invisible_since is None and now - last_activity < ONLINE_FOR
+def is_online(connected: bool, invisible_since: datetime | None) -> bool:
+    """Whether others see the user as online: a socket lives somewhere, and the user doesn't hide."""
+    return connected and invisible_since is None
 
 
 # --- messages -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
@@ -265,7 +265,7 @@ class UnitOfWorkFactory:
             raise _translated(error) from error
 
 
-def repeated(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def repeated(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a service's method again, whole, when the database undid it for another's sake; a bounded number of times."""
 
     @functools.wraps(use_case)

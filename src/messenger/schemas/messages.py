@@ -70,6 +70,7 @@ class ConversationView(msgspec.Struct, frozen=True):
     last_seq: Seq
     read_seq: Seq
     unread: Annotated[int, Meta(ge=0)]
+    version: Annotated[int, Meta(description="Of two counts of unread messages the one with the higher version holds")]
     muted_until: Timestamp | None
     pinned: bool
     archived: bool

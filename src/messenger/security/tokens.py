@@ -11,6 +11,7 @@ import msgspec
 
 ACCESS_PREFIX = "mat_"
 REFRESH_PREFIX = "mrt_"
+TICKET_PREFIX = "mwt_"
 
 
 class TokenPair(msgspec.Struct, frozen=True):
@@ -47,6 +48,11 @@ class TokenMint:
     def _text(self, message: bytes) -> str:
         digest = hmac.digest(self._secret, message, "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def new_ticket() -> str:
+    """256 random bits that open one socket."""
+    return TICKET_PREFIX + secrets.token_urlsafe(32)
 
 
 def token_hash(token: str) -> bytes:

@@ -14,8 +14,12 @@ from messenger.services.exports import ExportService
 from messenger.services.health import HealthService
 from messenger.services.maintenance import MaintenanceService
 from messenger.services.messages import MessageService
+from messenger.services.presence import PresenceService
 from messenger.services.profiles import ProfileService
 from messenger.services.safe import SafeService
+from messenger.services.signals import SignalService
+from messenger.services.streams import StreamService
+from messenger.services.sync import SyncService
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -31,5 +35,9 @@ class Services(msgspec.Struct, frozen=True):
     health: HealthService
     maintenance: MaintenanceService
     messages: MessageService
+    presence: PresenceService
     profiles: ProfileService
     safe: SafeService
+    signals: SignalService
+    streams: StreamService
+    sync: SyncService

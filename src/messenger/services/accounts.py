@@ -10,7 +10,7 @@ from messenger.actor import Caller
 from messenger.clock import new_id
 from messenger.database import TransientConflict
 from messenger.errors import InvalidCredentials
-from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved
+from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
 from messenger.repositories.devices import SignedInRow
 from messenger.repositories.users import IdentityRow
 from messenger.schemas._text import clean_name
@@ -186,7 +186,9 @@ class AccountService:
             user_id = await uow.contacts.lock_pair(caller)
             avatar = await uow.avatars.set(user_id, None)
             knew = await uow.users.erase(user_id)
-            uow.record(ContactUpdated({"target_id": user_id, "state": "none"}), knew)
+            uow.record(ContactUpdated(user_id, {"state": "none"}), knew)
+            # Its own stream is gone; sockets that are open must close all the same.
+            uow.recorded([WakeUp(user_id, 0, DeviceRemoved.name)])
             # The device that asked is gone with the account: there is nothing left to stamp.
             uow.run.stale = False
             return avatar.old_key

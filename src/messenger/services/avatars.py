@@ -96,7 +96,7 @@ class AvatarService:
             assert image is not None
             view = UploadedAvatarView(image)
             uow.record(
-                ProfileUpdated({"user_id": actor.user_id, "avatar_key": avatar.key}),
+                ProfileUpdated(actor.user_id),
                 [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
             )
             await keep_answer(uow, actor.user_id, once, view)
@@ -115,7 +115,7 @@ class AvatarService:
             left = await uow.avatars.set(actor.user_id, None)
             if left.old_key is not None:
                 uow.record(
-                    ProfileUpdated({"user_id": actor.user_id, "avatar_key": None}),
+                    ProfileUpdated(actor.user_id),
                     [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
                 )
             return left.old_key

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
-import msgspec
 from msgspec import UNSET
 
 from messenger.actor import Caller
-from messenger.clock import Clock
 from messenger.errors import CannotTargetSelf, PeerNotFound
 from messenger.events import ContactUpdated
 from messenger.models import Edges
@@ -19,14 +17,10 @@ from messenger.policies import (
     after_subscribe,
     after_unblock,
     after_unsubscribe,
-    is_online,
-    shown_activity,
-    shown_status,
 )
-from messenger.repositories.contacts import ContactRow, StatusRow
+from messenger.repositories.contacts import ContactRow
 from messenger.schemas._text import clean_name
-from messenger.schemas._types import AnyContactState, ContactState, StatusName, timestamp
-from messenger.schemas._views import avatar_view
+from messenger.schemas._types import AnyContactState, ContactState, timestamp
 from messenger.schemas.users import (
     AliasDraft,
     ConfirmDraft,
@@ -34,11 +28,11 @@ from messenger.schemas.users import (
     ContactView,
     RelationView,
     StatusesView,
-    StatusView,
     SubscribeDraft,
-    UserView,
 )
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.services._views import status_view, user_view
+from messenger.services.presence import PresenceTeller
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 Step = Callable[[Edges], Edges]
@@ -47,10 +41,10 @@ Step = Callable[[Edges], Edges]
 class ContactService:
     """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
 
-    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, gate: Gate) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller) -> None:
         self._uow = uow
-        self._clock = clock
         self._gate = gate
+        self._presence = presence
 
     async def list_page(self, caller: Caller, *, state: ContactState | None, after: int, limit: int) -> ContactPage:
         """One's contacts by ascending number."""
@@ -63,8 +57,7 @@ class ContactService:
         """How one's mutual contacts are, as far as each shows it."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_statuses(caller)
-        now = self._clock.now()
-        return StatusesView([_status(row, is_online(row.last_activity, row.invisible_since, now)) for row in rows])
+        return StatusesView([status_view(row.user_id, row) for row in rows])
 
     async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
@@ -101,10 +94,9 @@ class ContactService:
             row = await uow.contacts.find(owner_id, target_id) if owner_id is not None else None
             if owner_id is None or row is None:
                 raise PeerNotFound("this user is not in your contacts")
-            view = contact_view(row)
             if given:
-                uow.record(ContactUpdated(msgspec.to_builtins(view)), [owner_id])
-            return view
+                uow.record(ContactUpdated(target_id, _edge(row)), [owner_id])
+            return contact_view(row)
 
     async def _count(self, caller: Caller, target_id: int) -> None:
         async with self._uow.read() as uow:
@@ -116,15 +108,24 @@ class ContactService:
         if asked is not None and asked.mine is None:
             await self._gate.take("subscribed_to", target_id)
 
-    @repeated
     async def _change(
         self, caller: Caller, target_id: int, step: Step, *, message: str | None = None, once: Once | None = None
     ) -> RelationView:
+        view, turn = await self._step(caller, target_id, step, message, once)
+        if turn is not None and turn.is_mutual != turn.was_mutual:
+            tell = self._presence.met if turn.is_mutual else self._presence.parted
+            tell(turn.me, target_id)
+        return view
+
+    @repeated
+    async def _step(
+        self, caller: Caller, target_id: int, step: Step, message: str | None, once: Once | None
+    ) -> tuple[RelationView, _Turn | None]:
         async with self._uow() as uow:
             me = await uow.contacts.lock_pair(caller, target_id)
             earlier = await earlier_answer(uow, me, once, RelationView)
             if earlier is not None:
-                return earlier
+                return earlier, None
             if me == target_id:
                 raise CannotTargetSelf
             before = await uow.contacts.edges(me, target_id)
@@ -137,7 +138,13 @@ class ContactService:
                 await _tell(uow, target_id, me, before.theirs, after.theirs)
             view = RelationView(target_id, cast(AnyContactState, after.mine or "none"))
             await keep_answer(uow, me, once, view)
-            return view
+            return view, _Turn(me, before.mine == "mutual", after.mine == "mutual")
+
+
+class _Turn(NamedTuple):
+    me: int
+    was_mutual: bool
+    is_mutual: bool
 
 
 async def _tell(uow: UnitOfWork, owner_id: int, target_id: int, before: str | None, after: str | None) -> None:
@@ -145,22 +152,16 @@ async def _tell(uow: UnitOfWork, owner_id: int, target_id: int, before: str | No
     if before == after:
         return
     row = await uow.contacts.find(owner_id, target_id)
-    data = msgspec.to_builtins(contact_view(row)) if row else {"target_id": target_id, "state": "none"}
-    uow.record(ContactUpdated(data), [owner_id])
+    uow.record(ContactUpdated(target_id, _edge(row) if row else {"state": "none"}), [owner_id])
+
+
+def _edge(row: ContactRow) -> dict[str, object]:
+    """What an event keeps of a contact: its owner's own words; the other's name is read when it is told."""
+    return {"state": row.state, "alias": row.alias, "message": row.message, "since": timestamp(row.since)}
 
 
 def contact_view(row: ContactRow) -> ContactView:
     """A contact as its owner sees it."""
-    user = UserView(row.target_id, row.username, row.name, avatar_view(row))
-    return ContactView(user, cast(ContactState, row.state), row.alias, row.message, timestamp(row.since))
-
-
-def _status(row: StatusRow, online: bool) -> StatusView:
-    seen = row.privacy_last_seen != "nobody"
-    return StatusView(
-        row.user_id,
-        cast(StatusName, shown_status(row.status)),
-        row.status_text,
-        seen and online,
-        timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
+    return ContactView(
+        user_view(row.target_id, row), cast(ContactState, row.state), row.alias, row.message, timestamp(row.since)
     )

@@ -6,26 +6,19 @@ import base64
 import binascii
 from datetime import UTC, datetime
 
-import msgspec
 from msgspec import UNSET
 
 from messenger.actor import Caller
 from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
 from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.conversations import ConversationRow
-from messenger.schemas._types import timestamp_or_none
-from messenger.schemas._views import avatar_view, message_view
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
-from messenger.schemas.users import UserView
+from messenger.schemas.realtime import stream_cursor
+from messenger.services._views import conversation_view, unread_version
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 _LAST_DAY = datetime(9998, 12, 31, tzinfo=UTC)
-
-
-def stream_cursor(position: int) -> str:
-    """A place in a user's event stream, as clients carry it."""
-    return f"e{position}"
 
 
 class ConversationService:
@@ -43,7 +36,7 @@ class ConversationService:
         more = len(found) > limit
         found = found[:limit]
         return ConversationPage(
-            [conversation_view(row) for row in found],
+            [conversation_view(row.peer_id, row) for row in found],
             _encode(found[-1]) if more else None,
             stream_cursor(rows[0].position if rows else 0),
         )
@@ -69,11 +62,9 @@ class ConversationService:
                 raise PeerNotFound
             if changed.refused:
                 raise NotAContact
-            view = conversation_view(row)
-            uow.record(ConversationUpdated(_settings(view)), [changed.user_id])
-            shared = {"target_id": changed.user_id, "expire_after": view.expire_after}
-            uow.record(ConversationUpdated(shared), changed.others)
-            return view
+            uow.record(ConversationUpdated(target_id), [changed.user_id])
+            uow.record(ConversationUpdated(changed.user_id), changed.others)
+            return conversation_view(row.peer_id, row)
 
     @repeated
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
@@ -95,31 +86,12 @@ class ConversationService:
                 )
             if row.moved:
                 data = {"user_id": row.user_id, "read_seq": row.read_seq, "delivered_seq": row.delivered_seq}
-                uow.record(ReceiptUpdated({"target_id": draft.target_id, **data}), [row.user_id])
+                count = {
+                    "unread": max(0, row.last_seq - row.read_seq),
+                    "version": unread_version(row.last_seq, row.read_seq),
+                }
+                uow.record(ReceiptUpdated({"target_id": draft.target_id, **data, **count}), [row.user_id])
                 uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
-
-
-def conversation_view(row: ConversationRow) -> ConversationView:
-    """A conversation as its member sees it."""
-    return ConversationView(
-        UserView(row.peer_id, row.username, row.name, avatar_view(row)),
-        message_view(row.id, row) if row.id is not None else None,
-        row.last_seq,
-        row.read_seq,
-        max(0, row.last_seq - row.read_seq),
-        timestamp_or_none(row.muted_until),
-        row.pinned,
-        row.archived,
-        row.expire_after,
-    )
-
-
-def _settings(view: ConversationView) -> dict[str, object]:
-    builtins: dict[str, object] = msgspec.to_builtins(view)
-    return {"target_id": view.target.id, **{name: builtins[name] for name in _SETTINGS}}
-
-
-_SETTINGS = ("last_seq", "read_seq", "unread", "muted_until", "pinned", "archived", "expire_after")
 
 
 def _muted_until(patch: ConversationPatch) -> datetime | None:

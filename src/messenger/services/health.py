@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from messenger.errors import MessengerError
@@ -15,12 +17,20 @@ class ReadyView(msgspec.Struct, frozen=True):
     checks: dict[str, str]
 
 
+class Link(Protocol):
+    """A way to other workers, which may be away."""
+
+    @property
+    def connected(self) -> bool: ...
+
+
 class HealthService:
     """Asks the parts that a request needs."""
 
-    def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, *, head: str) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, bus: Link, *, head: str) -> None:
         self._uow = uow
         self._store = store
+        self._bus = bus
         self._head = head
         self.draining = False
 
@@ -30,9 +40,11 @@ class HealthService:
         checks = {
             "database": database,
             "migrations": migrations,
+            # Without its bus a worker serves all the same, some seconds later: it is told of, and no reason to leave.
+            "bus": "ok" if self._bus.connected else "away",
             "process": "draining" if self.draining else "ok",
         }
-        failed = any(result != "ok" for result in checks.values())
+        failed = any(result != "ok" for name, result in checks.items() if name != "bus")
         return ReadyView("unavailable" if failed else "ok", checks)
 
     async def _database(self) -> tuple[str, str]:

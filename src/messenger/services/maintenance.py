@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from datetime import timedelta
 
 from messenger.clock import Clock
+from messenger.events import DeviceRemoved
 from messenger.repositories.sweeps import BATCH, SWEEPS
 from messenger.services._images import discard_image
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import UnitOfWorkFactory
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +22,32 @@ _IMAGES_A_PASS = 100
 class MaintenanceService:
     """Removes what has had its time."""
 
-    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, store: ObjectStore) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, store: ObjectStore, *, events_kept_for: timedelta) -> None:
         self._uow = uow
         self._clock = clock
         self._store = store
+        self._events_kept_for = events_kept_for
 
     async def sweep(self) -> dict[str, int]:
         """One pass of every sweep; how much each removed."""
         removed: dict[str, int] = {}
         for name in SWEEPS:
             async with self._uow.command() as uow:
-                removed[name] = await uow.sweeps.sweep(name)
+                removed[name] = await uow.sweeps.sweep(name, events_kept_for=self._events_kept_for)
+        removed["idle_devices"] = await self._sign_out_idle()
         async with self._uow.read() as uow:
             keys = await uow.avatars.list_unreferenced(_IMAGES_A_PASS, now=self._clock.now())
         gone = [await discard_image(self._uow, self._store, key) for key in keys]
         removed["avatars"] = sum(gone)
         return removed
+
+    @repeated
+    async def _sign_out_idle(self) -> int:
+        async with self._uow() as uow:
+            idle = await uow.sweeps.idle_devices()
+            for device in idle:
+                uow.record(DeviceRemoved({"id": str(device.id)}), [device.user_id])
+        return len(idle)
 
     async def run(self, every: float = 60.0) -> None:
         """Sweep until cancelled; at once again while there is a full batch left."""

@@ -21,7 +21,7 @@ from messenger.errors import (
     PeerNotFound,
     ValidationFailed,
 )
-from messenger.events import MessageDeleted, MessageEdited, WakeUp
+from messenger.events import MessageCreated, MessageDeleted, MessageEdited, WakeUp
 from messenger.policies import ensure_not_deleted, ensure_sender
 from messenger.repositories.messages import MAX_SEQ, SentRow
 from messenger.schemas._types import timestamp, timestamp_or_none
@@ -78,11 +78,9 @@ class MessageService:
                     raise MessageNotFound
                 return message_view(earlier.id, earlier), False
             _ensure_sent(row, draft.target_id)
-            uow.recorded(
-                WakeUp(user, position, "message.created")
-                for user, position in zip(row.told, row.positions, strict=True)
-            )
-            return _sent_view(message_id, draft, row), True
+            view = _sent_view(message_id, draft, row)
+            uow.recorded(_wake_ups(row, view, timestamp(uow.run.now)))
+            return view, True
 
     async def get(self, caller: Caller, message_id: UUID) -> MessageView:
         """One message. Raises `MessageNotFound`."""
@@ -184,6 +182,15 @@ def _fingerprint(draft: MessageDraft) -> bytes:
     """
     asked = [draft.target_id, draft.kind, draft.body, draft.reply_to, draft.forwarded_from, draft.mentions]
     return hashlib.sha256(msgspec.json.encode(asked)).digest()[:16]
+
+
+def _wake_ups(row: SentRow, view: MessageView, at: str) -> list[WakeUp]:
+    """What each side's devices are told, at hand already: a socket of this process costs no read."""
+    shown = {row.sender_id: view, view.target_id: msgspec.structs.replace(view, target_id=row.sender_id)}
+    return [
+        WakeUp(user, position, MessageCreated.name, shown.get(user), at)
+        for user, position in zip(row.told, row.positions, strict=True)
+    ]
 
 
 def _sent_view(message_id: UUID, draft: MessageDraft, row: SentRow) -> MessageView:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from messenger.actor import Caller
-from messenger.clock import Clock
+from messenger.actor import Actor, Caller
 from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
 from messenger.events import ProfileUpdated
-from messenger.policies import is_online, shown_activity, shown_status, shows
-from messenger.repositories.users import PersonRow, ProfileRow
 from messenger.schemas._text import clean_name
-from messenger.schemas._types import timestamp
-from messenger.schemas._views import avatar_view
-from messenger.schemas.users import PersonView, PrivacyPatch, PrivacyView, ProfilePatch, ProfileView
+from messenger.schemas.realtime import PresencePatch
+from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
 from messenger.services._gate import Gate
+from messenger.services._views import person_view, profile_view
 from messenger.services.accounts import username_key
+from messenger.services.presence import PresenceTeller
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 
@@ -32,31 +28,47 @@ class Versioned(msgspec.Struct, frozen=True):
 class ProfileService:
     """Reads cost one round trip."""
 
-    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, gate: Gate) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller) -> None:
         self._uow = uow
-        self._clock = clock
         self._gate = gate
+        self._presence = presence
 
     async def get(self, caller: Caller) -> Versioned:
         """One's own profile."""
         async with self._uow.read() as uow:
             row = await uow.users.profile(caller)
-        return Versioned(_profile(row), row.version)
+        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
-    @repeated
     async def update(self, caller: Caller, patch: ProfilePatch, *, expected: list[int] | None = None) -> Versioned:
         """Change what is given. Raises `VersionConflict` where the version is none of `expected`, `UsernameTaken`."""
-        changes = _changes(patch)
+        changed = await self._update(caller, _changes(patch), expected, told=True)
+        if _shows_in_presence(patch):
+            self._presence.status_changed(changed.profile.id)
+        return changed
+
+    async def set_presence(self, actor: Actor, patch: PresencePatch) -> ProfileView:
+        """Change the status alone: one's own devices hear of it by an event, connected contacts by a signal.
+
+        Nobody's stream grows with it, however many contacts there are.
+        """
+        await self._gate.take("presence", actor.user_id)
+        as_profile = ProfilePatch(status=patch.status, status_text=patch.status_text)
+        changed = await self._update(actor, _changes(as_profile), None, told=False)
+        self._presence.status_changed(changed.profile.id)
+        return changed.profile
+
+    @repeated
+    async def _update(
+        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
+    ) -> Versioned:
         async with self._uow() as uow:
             row = await uow.users.change_profile(caller, expected=expected, **changes)
             if row is None:
                 raise Unauthenticated if expected is None else VersionConflict
-            if not any(value is not None for value in changes.values()):
-                return Versioned(_profile(row), row.version)
-            # Which contact may see which part is decided where the event is read; here it only says whose changed.
-            audience = [row.id, *await uow.contacts.mutual_ids(row.id)]
-            uow.record(ProfileUpdated({"user_id": row.id, "version": row.version}), audience)
-        return Versioned(_profile(row), row.version)
+            if any(value is not None for value in changes.values()):
+                contacts = await uow.contacts.mutual_ids(row.id) if told else []
+                uow.record(ProfileUpdated(row.id), [row.id, *contacts])
+        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
         """Another user as their privacy shows them. Raises `PeerNotFound`."""
@@ -68,7 +80,7 @@ class ProfileService:
             await self._gate.take("look_up", actor.user_id)
         if row is None:
             raise PeerNotFound
-        return _person(row, self._clock.now(), is_self=actor is not None and actor.user_id == row.id)
+        return person_view(row.id, row, is_self=actor is not None and actor.user_id == row.id)
 
 
 def _changes(patch: ProfilePatch) -> dict[str, str | None]:
@@ -90,43 +102,12 @@ def _changes(patch: ProfilePatch) -> dict[str, str | None]:
     }
 
 
+def _shows_in_presence(patch: ProfilePatch) -> bool:
+    """Whether the change shows in `GET /statuses`."""
+    privacy = patch.privacy
+    seen = privacy.last_seen if isinstance(privacy, PrivacyPatch) else UNSET
+    return any(value is not UNSET for value in (patch.status, patch.status_text, seen))
+
+
 def _given(value: str | UnsetType) -> str | None:
     return None if value is UNSET or isinstance(value, UnsetType) else value
-
-
-def _profile(row: ProfileRow) -> ProfileView:
-    return ProfileView(
-        id=row.id,
-        username=row.username,
-        name=row.name,
-        about=row.about,
-        avatar=avatar_view(row),
-        status=row.status,  # type: ignore[arg-type]
-        status_text=row.status_text,
-        last_activity=timestamp(row.last_activity),
-        created_at=timestamp(row.created_at),
-        privacy=PrivacyView(
-            row.privacy_last_seen,  # type: ignore[arg-type]
-            row.privacy_avatar,  # type: ignore[arg-type]
-            row.privacy_messages_from,  # type: ignore[arg-type]
-            row.privacy_calls_from,  # type: ignore[arg-type]
-            row.privacy_groups_from,  # type: ignore[arg-type]
-        ),
-    )
-
-
-def _person(row: PersonRow, now: datetime, *, is_self: bool) -> PersonView:
-    mutual = is_self or row.mine == "mutual"
-    seen = shows(row.privacy_last_seen, mutual=mutual) and row.theirs != "blocked"
-    return PersonView(
-        id=row.id,
-        username=row.username,
-        name=row.name,
-        about=row.about,
-        avatar=avatar_view(row) if shows(row.privacy_avatar, mutual=mutual) or is_self else None,
-        status=shown_status(row.status) if mutual else None,  # type: ignore[arg-type]
-        status_text=row.status_text if mutual else None,
-        online=seen and is_online(row.last_activity, row.invisible_since, now),
-        last_activity=timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
-        contact=row.mine or "none",  # type: ignore[arg-type]
-    )

@@ -1,0 +1,145 @@
+"""Events, frames and signals on the wire (`API.md` section 5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from messenger.schemas._types import PeerId, Seq, StatusName, Timestamp
+from messenger.schemas.messages import ConversationView, MessageView
+from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
+
+Cursor = Annotated[str, Meta(description="A place in the stream", examples=["e42"])]
+SyncCursor = Annotated[str, Meta(description="Where the last answer or event ended; absent: now")]
+
+MAX_SIGNAL_BYTES = 65536
+
+
+def stream_cursor(position: int) -> str:
+    """A place in a user's event stream, as clients carry it."""
+    return f"e{position}"
+
+
+def cursor_position(cursor: str) -> int | None:
+    """The position that a cursor names; None where it is none of ours."""
+    digits = cursor[1:]
+    # The wire's numbers end at 2**53; more digits than that has no stream.
+    if cursor[:1] != "e" or not digits.isascii() or not digits.isdigit() or len(digits) > 15:
+        return None
+    return int(digits)
+
+
+# --- what events say ------------------------------------------------------------------------------
+
+
+class ReceiptView(msgspec.Struct, frozen=True):
+    """How far `user_id` has read and received. `unread` and its version are told to that user alone."""
+
+    target_id: PeerId
+    user_id: PeerId
+    read_seq: Seq
+    delivered_seq: Seq
+    unread: Annotated[int, Meta(ge=0)] | None
+    version: Annotated[int, Meta(description="Of two counts the one with the higher version holds")] | None
+
+
+class ContactChangeView(msgspec.Struct, frozen=True):
+    target_id: PeerId
+    user: UserView
+    state: str
+    alias: str | None
+    message: str | None
+    since: Timestamp | None
+
+
+class RemovedDeviceView(msgspec.Struct, frozen=True):
+    id: UUID
+
+
+class EventFrame(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
+    """One event of the stream, over the socket and in `GET /sync` alike."""
+
+    cursor: Cursor
+    event: Annotated[str, Meta(examples=["message.created"])]
+    at: Timestamp
+    data: Annotated[
+        Any,
+        Meta(
+            description="By the event's name: a message, a receipt, a conversation, a contact, a profile, a device",
+        ),
+    ]
+
+
+EVENT_DATA: dict[str, Any] = {
+    "message.created": MessageView,
+    "message.edited": MessageView,
+    "message.deleted": MessageView,
+    "receipt.updated": ReceiptView,
+    "conversation.updated": ConversationView,
+    "contact.updated": ContactChangeView,
+    "profile.updated": ProfileView | PersonView,
+}
+"""What each event's `data` is; a device's are in `messenger.schemas.accounts`."""
+
+
+class SyncView(msgspec.Struct, frozen=True):
+    events: list[EventFrame]
+    cursor: Cursor
+    more: Annotated[bool, Meta(description="Whether there is more already")]
+
+
+class TicketView(msgspec.Struct, frozen=True):
+    ticket: Annotated[str, Meta(description="For `GET /ws?ticket=`, once")]
+    expires_in: Annotated[int, Meta(description="Seconds")]
+
+    def __repr__(self) -> str:
+        return f"TicketView(expires_in={self.expires_in})"
+
+
+# --- what a socket may ask ------------------------------------------------------------------------
+
+
+class TypingDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    typing: bool = True
+
+
+class PresencePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    status: StatusName | UnsetType = UNSET
+    status_text: StatusText | UnsetType = UNSET
+
+
+class CallSignalDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    target_id: PeerId
+    call_id: UUID
+    payload: dict[str, Any]
+
+
+class NoData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request that needs nothing."""
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+class TypingView(msgspec.Struct, frozen=True):
+    """`user_id` writes, in the conversation with `target_id`."""
+
+    target_id: PeerId
+    user_id: PeerId
+    typing: bool
+    expires_at: Timestamp | None
+
+
+class CallSignalView(msgspec.Struct, frozen=True):
+    target_id: PeerId
+    user_id: PeerId
+    device_id: UUID
+    call_id: UUID
+    payload: dict[str, Any]
+
+
+SignalName = Literal["typing", "presence", "call.signal"]

@@ -1,0 +1,110 @@
+"""Events as their user's devices are told them: rows of the stream as sections 3 and 4 of `API.md` show things."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Actor, Caller
+from messenger.realtime.ports import StreamEvent, StreamPage
+from messenger.repositories.streams import StreamRow
+from messenger.schemas._types import timestamp
+from messenger.schemas._views import message_view
+from messenger.schemas.accounts import DeviceView
+from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
+from messenger.services._views import conversation_view, person_view, profile_view, user_view
+from messenger.unit_of_work import UnitOfWorkFactory
+
+logger = logging.getLogger(__name__)
+
+
+async def read_page(
+    uow_factory: UnitOfWorkFactory, caller: Caller, after: int, limit: int, *, stamp: bool
+) -> tuple[Actor, StreamPage]:
+    """What comes after a position, in one round trip. `stamp`: whether asking is an activity."""
+    async with uow_factory.read() as uow:
+        rows = await uow.streams.read(caller, after=after, limit=limit)
+        actor = uow.run.actor
+        if not stamp:
+            uow.run.stale = False
+    assert actor is not None
+    return actor, _page(actor, rows, after)
+
+
+def _page(actor: Actor, rows: list[StreamRow], after: int) -> StreamPage:
+    """Positions have no gaps, so a gap is what the sweep took; an end before `after` is another stream's cursor."""
+    head, taken = (rows[0].head, rows[0].taken) if rows else (0, 0)
+    found = [row for row in rows if row.position is not None]
+    if any(row.position != place for place, row in enumerate(found, start=after + 1)) or (not found and head != after):
+        return StreamPage([], head, head, taken, lost=True)
+    events = []
+    for row in found:
+        try:
+            events.append(_event(actor, row))
+        except Exception:
+            # One row that can't be shown must not keep a user from all that came after it.
+            logger.exception("an event could not be shown: %s at %s", row.event, row.position)
+    end = after + len(found)
+    return StreamPage(events, end, head, taken)
+
+
+def _event(actor: Actor, row: StreamRow) -> StreamEvent:
+    assert row.position is not None
+    data = _SHOW[row.event](actor, row)
+    foreign = row.event == "message.created" and row.sender_id != actor.user_id
+    return StreamEvent(
+        row.position, EventFrame(stream_cursor(row.position), row.event, timestamp(row.at), data), foreign
+    )
+
+
+def _message(_: Actor, row: StreamRow) -> object:
+    assert row.id is not None
+    return message_view(row.id, row)
+
+
+def _receipt(_: Actor, row: StreamRow) -> object:
+    told = {"unread": None, "version": None, **msgspec.json.decode(row.payload or "")}
+    return msgspec.convert(told, ReceiptView)
+
+
+def _conversation(_: Actor, row: StreamRow) -> object:
+    assert row.peer_id is not None
+    assert row.conversation_id is not None
+    return conversation_view(row.peer_id, row)
+
+
+def _contact(_: Actor, row: StreamRow) -> object:
+    assert row.peer_id is not None
+    edge = {"alias": None, "message": None, "since": None, **msgspec.json.decode(row.payload or "")}
+    user = user_view(row.peer_id, row)
+    return ContactChangeView(row.peer_id, user, edge["state"], edge["alias"], edge["message"], edge["since"])
+
+
+def _profile(actor: Actor, row: StreamRow) -> object:
+    assert row.peer_id is not None
+    if row.peer_id == actor.user_id:
+        return profile_view(row.peer_id, row, created_at=row.since)
+    return person_view(row.peer_id, row, is_self=False)
+
+
+def _device(_: Actor, row: StreamRow) -> object:
+    return msgspec.json.decode(row.payload or "", type=DeviceView)
+
+
+def _removed_device(_: Actor, row: StreamRow) -> object:
+    return RemovedDeviceView(UUID(msgspec.json.decode(row.payload or "")["id"]))
+
+
+_SHOW = {
+    "message.created": _message,
+    "message.edited": _message,
+    "message.deleted": _message,
+    "receipt.updated": _receipt,
+    "conversation.updated": _conversation,
+    "contact.updated": _contact,
+    "profile.updated": _profile,
+    "device.added": _device,
+    "device.removed": _removed_device,
+}

@@ -1,0 +1,162 @@
+"""Views that several services make of their rows alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol, cast
+from uuid import UUID
+
+from messenger.policies import is_online, shown_activity, shown_status, shows
+from messenger.schemas._types import AnyContactState, AudienceName, StatusName, timestamp, timestamp_or_none
+from messenger.schemas._views import AvatarColumns, MessageColumns, avatar_view, message_view
+from messenger.schemas.messages import ConversationView
+from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
+
+
+class NameColumns(AvatarColumns, Protocol):
+    @property
+    def username(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+
+
+class StatusColumns(Protocol):
+    @property
+    def status(self) -> str: ...
+    @property
+    def status_text(self) -> str: ...
+    @property
+    def invisible_since(self) -> datetime | None: ...
+    @property
+    def last_activity(self) -> datetime: ...
+    @property
+    def privacy_last_seen(self) -> str: ...
+    @property
+    def connected(self) -> bool: ...
+
+
+class PersonColumns(NameColumns, StatusColumns, Protocol):
+    @property
+    def about(self) -> str: ...
+    @property
+    def privacy_avatar(self) -> str: ...
+    @property
+    def mine(self) -> str | None: ...
+    @property
+    def theirs(self) -> str | None: ...
+
+
+class ProfileColumns(NameColumns, Protocol):
+    @property
+    def about(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def status_text(self) -> str: ...
+    @property
+    def last_activity(self) -> datetime: ...
+    @property
+    def privacy_last_seen(self) -> str: ...
+    @property
+    def privacy_avatar(self) -> str: ...
+    @property
+    def privacy_messages_from(self) -> str: ...
+    @property
+    def privacy_calls_from(self) -> str: ...
+    @property
+    def privacy_groups_from(self) -> str: ...
+
+
+class ConversationColumns(NameColumns, MessageColumns, Protocol):
+    @property
+    def id(self) -> UUID | None: ...
+    @property
+    def last_seq(self) -> int: ...
+    @property
+    def read_seq(self) -> int: ...
+    @property
+    def muted_until(self) -> datetime | None: ...
+    @property
+    def pinned(self) -> bool: ...
+    @property
+    def archived(self) -> bool: ...
+    @property
+    def expire_after(self) -> int | None: ...
+
+
+def user_view(user_id: int, row: NameColumns) -> UserView:
+    """A user as everyone may see them; the row's avatar is chosen by the statement."""
+    return UserView(user_id, row.username, row.name, avatar_view(row))
+
+
+def profile_view(user_id: int, row: ProfileColumns, *, created_at: datetime) -> ProfileView:
+    """One's own profile."""
+    return ProfileView(
+        id=user_id,
+        username=row.username or "",
+        name=row.name,
+        about=row.about,
+        avatar=avatar_view(row),
+        status=cast(StatusName, row.status),
+        status_text=row.status_text,
+        last_activity=timestamp(row.last_activity),
+        created_at=timestamp(created_at),
+        privacy=PrivacyView(
+            cast(AudienceName, row.privacy_last_seen),
+            cast(AudienceName, row.privacy_avatar),
+            cast(AudienceName, row.privacy_messages_from),
+            cast(AudienceName, row.privacy_calls_from),
+            cast(AudienceName, row.privacy_groups_from),
+        ),
+    )
+
+
+def person_view(user_id: int, row: PersonColumns, *, is_self: bool) -> PersonView:
+    """Another user as their privacy shows them to the one who asks."""
+    mutual = is_self or row.mine == "mutual"
+    seen = shows(row.privacy_last_seen, mutual=mutual) and row.theirs != "blocked"
+    return PersonView(
+        id=user_id,
+        username=row.username,
+        name=row.name,
+        about=row.about,
+        avatar=avatar_view(row) if shows(row.privacy_avatar, mutual=mutual) or is_self else None,
+        status=cast(StatusName, shown_status(row.status)) if mutual else None,
+        status_text=row.status_text if mutual else None,
+        online=seen and is_online(row.connected, row.invisible_since),
+        last_activity=timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
+        contact=cast(AnyContactState, row.mine or "none"),
+    )
+
+
+def status_view(user_id: int, row: StatusColumns) -> StatusView:
+    """How a user is, as a mutual contact sees it."""
+    seen = row.privacy_last_seen != "nobody"
+    return StatusView(
+        user_id,
+        cast(StatusName, shown_status(row.status)),
+        row.status_text,
+        seen and is_online(row.connected, row.invisible_since),
+        timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
+    )
+
+
+def conversation_view(peer_id: int, row: ConversationColumns) -> ConversationView:
+    """A conversation as its member sees it."""
+    return ConversationView(
+        user_view(peer_id, row),
+        message_view(row.id, row) if row.id is not None else None,
+        row.last_seq,
+        row.read_seq,
+        max(0, row.last_seq - row.read_seq),
+        unread_version(row.last_seq, row.read_seq),
+        timestamp_or_none(row.muted_until),
+        row.pinned,
+        row.archived,
+        row.expire_after,
+    )
+
+
+def unread_version(last_seq: int, read_seq: int) -> int:
+    """What grows with each change of a count of unread messages: both numbers that make it only ever grow."""
+    return last_seq + read_seq

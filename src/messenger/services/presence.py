@@ -1,0 +1,55 @@
+"""Presence: sockets in the table, and how a user is to those who may see it. Never stored as events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from messenger.realtime.ports import Presence, Socketed
+from messenger.services._views import status_view
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
+
+
+class PresenceTeller(Protocol):
+    """Who tells connected contacts; none of these waits."""
+
+    def status_changed(self, user_id: int) -> None: ...
+    def met(self, one: int, other: int) -> None: ...
+    def parted(self, one: int, other: int) -> None: ...
+
+
+class PresenceService:
+    """What the presence board of a process asks of the database, in batches."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    @repeated
+    async def write(
+        self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
+    ) -> list[int]:
+        """Note who came and went; whose `online` may have turned with it. Two round trips."""
+        up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
+        async with self._uow.command() as uow:
+            before = await uow.connections.write(worker_id, up, down)
+            after = await uow.connections.connected(list(before))
+        return [user_id for user_id, was in before.items() if was != (user_id in after)]
+
+    async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
+        """How these users are now, and who of their mutual contacts is connected; one round trip."""
+        async with self._uow.read() as uow:
+            rows = await uow.connections.describe(users)
+        return {row.user_id: Presence(status_view(row.user_id, row), tuple(row.watchers)) for row in rows}
+
+    @repeated
+    async def renew(self, worker_id: UUID) -> list[int]:
+        """This worker is alive; users whose sockets went with workers that are not any more."""
+        async with self._uow.command() as uow:
+            await uow.connections.renew(worker_id)
+        async with self._uow.command() as uow:
+            return await uow.connections.bury()
+
+
+def _row(socket: Socketed) -> tuple[UUID, int, UUID]:
+    return socket.actor.device_id, socket.actor.user_id, socket.connection_id

@@ -1,0 +1,40 @@
+"""Signals: typing and what calls say to each other. Passed on, never stored."""
+
+from __future__ import annotations
+
+from messenger.actor import Actor
+from messenger.errors import CannotTargetSelf, NotAContact, PeerNotFound
+from messenger.repositories.contacts import ReachRow
+from messenger.unit_of_work import UnitOfWorkFactory
+
+
+class SignalService:
+    """Asks whether a signal may go where it wants; one round trip each."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def typing_audience(self, actor: Actor, target_id: int) -> list[int]:
+        """Whom the actor's typing to this peer is told: those who would get a message. Raises `PeerNotFound`,
+        `NotAContact`.
+        """
+        reach = await self._reach(actor, target_id)
+        if not reach.may_write:
+            raise NotAContact
+        return [target_id]
+
+    async def call_audience(self, actor: Actor, target_id: int) -> list[int]:
+        """Whom the actor may call. Raises `PeerNotFound`, `NotAContact`."""
+        reach = await self._reach(actor, target_id)
+        if not reach.may_call:
+            raise NotAContact("This user accepts calls from contacts alone")
+        return [target_id]
+
+    async def _reach(self, actor: Actor, target_id: int) -> ReachRow:
+        if actor.user_id == target_id:
+            raise CannotTargetSelf
+        async with self._uow.read() as uow:
+            reach = await uow.contacts.reach(actor, target_id)
+        if reach is None:
+            raise PeerNotFound
+        return reach

@@ -1,0 +1,87 @@
+"""Streams: what a device must know, in one order without a gap; what the sockets of a process ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from messenger.actor import Actor, Caller
+from messenger.errors import Unauthenticated
+from messenger.realtime.ports import Lookout, Socketed, StreamPage, Taken
+from messenger.schemas.realtime import TicketView
+from messenger.security.tokens import new_ticket, token_hash
+from messenger.services._events import read_page
+from messenger.unit_of_work import UnitOfWorkFactory, repeated
+
+TICKET_SECONDS = 30
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A device that may have a socket, where its user's stream ends, and up to where a device has proved to have it."""
+
+    actor: Actor
+    position: int
+    taken: int
+
+
+class StreamService:
+    """What sockets need: a way in, pages, proofs of what was taken, and a look at the tables."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def issue_ticket(self, caller: Caller) -> TicketView:
+        """A ticket for a socket of this device: once, within 30 seconds."""
+        ticket = new_ticket()
+        async with self._uow.command() as uow:
+            expires_at = uow.run.now + timedelta(seconds=TICKET_SECONDS)
+            await uow.connections.issue_ticket(caller, ticket_hash=token_hash(ticket), expires_at=expires_at)
+        return TicketView(ticket, TICKET_SECONDS)
+
+    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
+        """Who knocks, by token or by ticket. Raises `Unauthenticated`."""
+        if caller is None:
+            caller = await self._redeem(ticket)
+        async with self._uow.read() as uow:
+            row = await uow.connections.arrive(caller)
+        if row is None:
+            raise Unauthenticated
+        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken)
+
+    async def _redeem(self, ticket: str | None) -> Actor:
+        if not ticket or len(ticket) > 128:
+            raise Unauthenticated
+        async with self._uow.command() as uow:
+            actor = await uow.connections.redeem_ticket(token_hash(ticket))
+        if actor is None:
+            raise Unauthenticated
+        return actor
+
+    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+        """A page for a socket: to be told something is no activity. Raises `Unauthenticated`."""
+        _, page = await read_page(self._uow, actor, after, limit, stamp=False)
+        return page
+
+    @repeated
+    async def take(self, taken: Sequence[Taken]) -> None:
+        """Move delivered receipts to what devices have proved to have; their other sides are told."""
+        async with self._uow.command() as uow:
+            news = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
+            uow.recorded(news)
+
+    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+        """What the tables say of these sockets, and where their users' streams end; two round trips at most."""
+        users = {socket.actor.user_id for socket in sockets} | set(waiting)
+        async with self._uow.read() as uow:
+            positions = await uow.streams.positions(sorted(users))
+            judged = await uow.connections.judge([(socket.actor.device_id, socket.connection_id) for socket in sockets])
+        mine = {socket.actor.device_id: socket.connection_id for socket in sockets}
+        signed_in = [row for row in judged if row.signed_in]
+        return Lookout(
+            positions,
+            signed_out={row.device_id for row in judged if not row.signed_in},
+            elsewhere={mine[row.device_id] for row in signed_in if row.connection_id is not None},
+            unknown={mine[row.device_id] for row in signed_in if row.connection_id is None},
+        )

@@ -1,0 +1,81 @@
+"""The long poll: a page of the stream, waiting for the first event where there is none."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Protocol
+
+from messenger.actor import Actor, Caller
+from messenger.errors import CursorExpired, FieldError, ValidationFailed
+from messenger.realtime.ports import StreamPage
+from messenger.schemas.realtime import SyncView, cursor_position, stream_cursor
+from messenger.services._events import read_page
+from messenger.unit_of_work import UnitOfWorkFactory
+
+NOW = 2**62
+"""A position behind every stream's end: to ask where that is."""
+
+
+class Bell(Protocol):
+    """Rings at news."""
+
+    @property
+    def ended(self) -> bool: ...
+    async def wait(self, seconds: float) -> bool: ...
+
+
+class Doorbell(Protocol):
+    """Where a waiting request listens."""
+
+    def listening(self, actor: Actor, after: int) -> AbstractContextManager[Bell]: ...
+
+
+class Taker(Protocol):
+    """Is told what a device has proved to have."""
+
+    def took(self, user_id: int, position: int) -> None: ...
+
+
+class SyncService:
+    """Reads cost one round trip; nothing of the database is held while a request waits."""
+
+    def __init__(self, uow: UnitOfWorkFactory, doorbell: Doorbell, taker: Taker) -> None:
+        self._uow = uow
+        self._doorbell = doorbell
+        self._taker = taker
+
+    async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
+        """What came after the cursor; waits up to `wait` seconds for the first event. Raises `CursorExpired`."""
+        after = NOW if cursor is None else require_position(cursor)
+        actor, page = await read_page(self._uow, caller, after, limit, stamp=True)
+        if cursor is None:
+            return SyncView([], stream_cursor(page.head), False)
+        if after > page.taken:
+            self._taker.took(actor.user_id, after)
+        if wait > 0 and not (page.events or page.lost):
+            page = await self._await_page(actor, after, limit, wait)
+        if page.lost:
+            raise CursorExpired
+        return SyncView([event.frame for event in page.events], stream_cursor(page.end), page.end < page.head)
+
+    async def _await_page(self, actor: Actor, after: int, limit: int, wait: float) -> StreamPage:
+        until = monotonic() + wait
+        with self._doorbell.listening(actor, after) as bell:
+            # Listen first, then look: what was committed in between rang nobody.
+            while True:
+                _, page = await read_page(self._uow, actor, after, limit, stamp=False)
+                left = until - monotonic()
+                if page.end > after or page.lost or bell.ended or left <= 0:
+                    return page
+                await bell.wait(left)
+
+
+def require_position(cursor: str) -> int:
+    """The place that a cursor names. Raises `ValidationFailed` for one that is none of ours."""
+    position = cursor_position(cursor)
+    if position is None:
+        raise ValidationFailed(
+            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what you were given"),)
+        )
+    return position
