@@ -21,6 +21,7 @@ from messenger.container import Container
 from messenger.controllers import CONTROLLERS
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._wire import WireBody, WireRequest, WireResponse, read_body
+from messenger.draining import draining
 from messenger.errors import NotFound
 
 logger = logging.getLogger("messenger.access")
@@ -47,7 +48,8 @@ def create_app(container: Container) -> Litestar:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with container.running():
-            yield
+            with draining(container.drain):
+                yield
 
     return Litestar(
         route_handlers=CONTROLLERS,
@@ -64,7 +66,14 @@ def create_app(container: Container) -> Litestar:
         logging_config=None,
         openapi_config=_openapi(),
         state=State(
-            {"services": container.services, "metrics": container.metrics, "metrics_token": settings.metrics_token}
+            {
+                "services": container.services,
+                "realtime": container.realtime,
+                "metrics": container.metrics,
+                "metrics_token": settings.metrics_token,
+                "cors_origins": settings.cors_origins,
+                "demo": settings.serves_demo,
+            }
         ),
     )
 
@@ -109,7 +118,7 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Messenger",
         version=__version__,
-        description="Accounts, consent-based contacts, statuses, messages, avatars, the safe, TURN credentials.",
+        description="Accounts, consent-based contacts, presence, messages, events, avatars, the safe, TURN.",
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", description="An access token")}

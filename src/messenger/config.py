@@ -84,6 +84,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_threads: Annotated[int, _meta("Passwords hashed at one time, a worker.", ge=1, le=64)] = 2
     max_devices: Annotated[int, _meta("Devices signed in to one account; one more signs the idlest out.", ge=1)] = 10
 
+    bus_url: Annotated[
+        str,
+        _meta(
+            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database), `nats://host:4222`, "
+            "`redis://host:6379/0`, or `local:` (one process). Empty: `postgres:`, silent with one worker."
+        ),
+    ] = ""
+    socket_timeout: Annotated[
+        float, _meta("A socket from which nothing comes for this long is closed.", "seconds", ge=3, le=600)
+    ] = 90.0
+    event_retention: Annotated[
+        int, _meta("How long a stream keeps its events: who comes later loads afresh.", "days", ge=1, le=3650)
+    ] = 30
+    demo: Annotated[
+        Literal["auto", "on", "off"],
+        _meta("Whether `/demo` is served; `auto`: in development."),
+    ] = "auto"
+
     rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
     trusted_proxies: Annotated[
         tuple[str, ...],
@@ -131,6 +149,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"Settings({', '.join(shown)})"
 
     @property
+    def serves_demo(self) -> bool:
+        """Whether there is a `/demo`."""
+        return self.demo == "on" or (self.demo == "auto" and self.environment == "development")
+
+    @property
     def effective_storage_url(self) -> str:
         """`storage_url`, or a folder of the data folder."""
         return self.storage_url or (self.data_dir / "files").absolute().as_uri()
@@ -171,7 +194,11 @@ def _read(field: str, raw: str, kind: Any) -> Any:
 
 
 _LISTS = frozenset({"trusted_proxies", "cors_origins", "stun_urls", "turn_urls"})
-_SECRETS = frozenset({"secret", "turn_secret", "metrics_token", "database_url"})
+_SECRETS = frozenset({"secret", "turn_secret", "metrics_token", "database_url", "bus_url"})
+
+
+_REMOTE_BUSES = frozenset({"nats", "tls", "redis", "rediss"})
+_BUSES = _REMOTE_BUSES | {"local", "postgres"}
 
 
 def _check(settings: Settings) -> None:
@@ -197,6 +224,12 @@ def _check(settings: Settings) -> None:
                 refuse(field, f"{url_text[:80]!r} is wrong: it must look like {schemes[0]}:host:3478")
     if settings.storage_url and "://" not in settings.storage_url:
         refuse("storage_url", "is wrong: it must be a URL such as file:///var/lib/messenger/files")
+    if settings.bus_url:
+        scheme, _, rest = settings.bus_url.partition(":")
+        if scheme not in _BUSES or (scheme in _REMOTE_BUSES and not (rest.startswith("//") and len(rest) > 2)):
+            refuse("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
+        if scheme == "local" and settings.workers > 1:
+            refuse("bus_url", "is wrong: several workers don't hear each other over local:")
     if settings.metrics_token and len(settings.metrics_token) < 16:
         refuse("metrics_token", "is too short: it needs 16 characters at least")
 

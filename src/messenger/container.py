@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,7 +17,11 @@ from messenger.database import create_engine
 from messenger.media.processor import ImageProcessor
 from messenger.metrics import Metrics
 from messenger.migrations import head_revision
-from messenger.realtime.bus import LocalBus
+from messenger.realtime.bus import Bus, transport_of
+from messenger.realtime.hub import Hub
+from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.runtime import Realtime
+from messenger.realtime.taker import Taker
 from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.security.tokens import TokenMint
 from messenger.services import Services
@@ -32,8 +38,12 @@ from messenger.services.exports import ExportService
 from messenger.services.health import HealthService
 from messenger.services.maintenance import MaintenanceService
 from messenger.services.messages import MessageService
+from messenger.services.presence import PresenceService
 from messenger.services.profiles import ProfileService
 from messenger.services.safe import SafeService
+from messenger.services.signals import SignalService
+from messenger.services.streams import StreamService
+from messenger.services.sync import SyncService
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import Announcer, UnitOfWorkFactory
 
@@ -53,7 +63,9 @@ class Container:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
-        self.bus = LocalBus()
+        secret = load_secret(settings)
+        self.bus = self._bus(secret)
+        self.hub = Hub(self.bus)
         self._owns_engine = engine is None
         self.engine = engine or create_engine(settings.database_url, settings)
         self.store = store or ObjectStore.from_url(settings.effective_storage_url)
@@ -66,19 +78,44 @@ class Container:
         self.uow = UnitOfWorkFactory(
             self.engine,
             self.clock,
-            announcer or self.bus,
+            announcer or self.hub,
             self.metrics,
             resolution=settings.activity_resolution,
         )
-        self.services = self._services(load_secret(settings))
+        streams, presences = StreamService(self.uow), PresenceService(self.uow)
+        taker = Taker(streams)
+        board = PresenceBoard(self.bus.origin, presences, self.hub.signal)
+        self.realtime = Realtime(
+            self.bus.origin,
+            self.clock,
+            self.bus,
+            self.hub,
+            board,
+            streams,
+            taker,
+            socket_timeout=settings.socket_timeout,
+            limited=settings.rate_limits == "on",
+        )
+        self.services = self._services(secret, streams, presences, taker)
         self.administration = AdministrationService(
             self.uow, self.clock, self.hasher, password_min_length=settings.password_min_length
         )
         # Read here, so that the first registration doesn't wait for a list of words.
         common_passwords()
 
-    def _services(self, secret: bytes) -> Services:
+    def _bus(self, secret: bytes) -> Bus:
+        """Silent where this one worker is all there is: but a command line beside it is heard."""
+        settings = self.settings
+        transport = transport_of(
+            settings.bus_url or "postgres:",
+            database_url=settings.database_url,
+            namespace=_derive(secret, "bus").hex()[:16],
+        )
+        return Bus(uuid4(), transport, talks=bool(settings.bus_url) or settings.workers > 1)
+
+    def _services(self, secret: bytes, streams: StreamService, presences: PresenceService, taker: Taker) -> Services:
         settings, uow, clock, store = self.settings, self.uow, self.clock, self.store
+        presence = self.realtime.presence
         gate = Gate(uow, enabled=settings.rate_limits == "on")
         issuer = TokenIssuer(
             TokenMint(_derive(secret, "tokens")),
@@ -106,31 +143,42 @@ class Container:
                 key=_derive(secret, "turn"),
                 ttl=settings.ice_ttl,
             ),
-            contacts=ContactService(uow, clock, gate),
+            contacts=ContactService(uow, gate, presence),
             conversations=ConversationService(uow),
             devices=DeviceService(uow, gate, issuer),
             exports=ExportService(uow, gate, store),
-            health=HealthService(uow, store, head=head_revision()),
-            maintenance=MaintenanceService(uow, clock, store),
+            health=HealthService(uow, store, self.bus, head=head_revision()),
+            maintenance=MaintenanceService(uow, clock, store, events_kept_for=timedelta(days=settings.event_retention)),
             messages=MessageService(uow),
-            profiles=ProfileService(uow, clock, gate),
+            presence=presences,
+            profiles=ProfileService(uow, gate, presence),
             safe=SafeService(uow, gate),
+            signals=SignalService(uow),
+            streams=streams,
+            sync=SyncService(uow, self.hub, taker),
         )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sweeps in the background; at the end everything is given back."""
+        """Realtime and sweeps in the background; at the end everything is given back."""
         sweeping = asyncio.create_task(self.services.maintenance.run())
         try:
-            yield
+            async with self.realtime.running():
+                yield
         finally:
             sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeping
             await self.close()
 
+    def drain(self) -> None:
+        """Be not ready any more, and let waiting requests go; what was accepted is finished."""
+        self.services.health.draining = True
+        self.hub.close()
+
     async def close(self) -> None:
-        """Give back connections, threads and processes."""
+        """Give back connections, threads and processes; what other processes must hear is said first."""
+        await self.bus.flush()
         await self.images.close()
         self.hasher.close()
         if self._owns_engine:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+_CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4401, 4408, 4409, 4429})
 
 
 class Metrics:
@@ -28,6 +30,20 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+
+        self._sockets = Gauge(
+            "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
+        )
+        self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
+
+    def socket_opened(self) -> None:
+        """One more socket."""
+        self._sockets.inc()
+
+    def socket_closed(self, code: int) -> None:
+        """One socket less; `code` is a close code, and a client's own ones are one label."""
+        self._sockets.dec()
+        self._closed.labels(str(code) if code in _CLOSE_CODES else "other").inc()
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         """One more statement."""

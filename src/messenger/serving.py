@@ -25,6 +25,7 @@ from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.local_database import embedded, published
 from messenger.logs import configure_logging
+from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.security.turn import check_ice_url
 from messenger.storage.object_store import ObjectStore
 
@@ -142,7 +143,12 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         workers=settings.workers,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws=UvicornConnection,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        # Ours are sent by the application, which also sees their answers.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         lifespan="on",
         log_config=None,
         access_log=False,

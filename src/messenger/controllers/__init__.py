@@ -7,6 +7,7 @@ from messenger.controllers.documents import DocumentController
 from messenger.controllers.health import HealthController
 from messenger.controllers.messages import ConversationController, MessageController
 from messenger.controllers.profiles import AvatarController, ProfileController
+from messenger.controllers.realtime import RealtimeController
 from messenger.controllers.safe import SafeController
 
 CONTROLLERS = (
@@ -19,6 +20,7 @@ CONTROLLERS = (
     HealthController,
     MessageController,
     ProfileController,
+    RealtimeController,
     SafeController,
 )
 

@@ -40,6 +40,20 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldError]
 
 
+def problem_of(error: MessengerError, *, with_headers: bool = False) -> dict[str, Any]:
+    """A refusal as a document. `with_headers`: with `retry_after` where there are no headers to say it."""
+    document = _document(error.status, error.code, error.title, error.detail, error.errors, error.extra)
+    retry_after = error.response_headers.get("Retry-After")
+    return {**document, "retry_after": int(retry_after)} if with_headers and retry_after else document
+
+
+def _document(
+    status: int, code: str, title: str, detail: str, errors: tuple[FieldError, ...], extra: dict[str, Any] | None
+) -> dict[str, Any]:
+    problem = Problem(f"urn:messenger:problem:{code}", title, status, detail, code, list(errors))
+    return {**msgspec.structs.asdict(problem), **(extra or {})}
+
+
 def problem_response(
     status: int,
     code: str,
@@ -51,10 +65,8 @@ def problem_response(
     extra: dict[str, Any] | None = None,
 ) -> Response[Any]:
     """A problem as a response."""
-    problem = msgspec.structs.asdict(
-        Problem(f"urn:messenger:problem:{code}", title, status, detail, code, list(errors))
-    )
-    return Response({**problem, **(extra or {})}, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+    document = _document(status, code, title, detail, errors, extra)
+    return Response(document, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def on_messenger_error(request: Request[Any, Any, Any], error: MessengerError) -> Response[Any]:

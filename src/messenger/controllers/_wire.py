@@ -56,11 +56,7 @@ class WireRequest(Request[Any, Any, Any]):
     @property
     def caller(self) -> Bearer:
         """The bearer token's hash; the first statement of the request looks it up. Raises `Unauthenticated`."""
-        scheme, _, token = (self.header(b"authorization") or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > 512:
-            raise Unauthenticated
-        return Bearer(token_hash(token))
+        return bearer_of(self.header(b"authorization"))
 
     @property
     def address(self) -> str:
@@ -69,10 +65,7 @@ class WireRequest(Request[Any, Any, Any]):
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name, without building a mapping of them all."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        return header(self.scope, name)
 
     async def once(self, fingerprint: bytes | None = None) -> Once | None:
         """The `Idempotency-Key` with what identifies this request: its path, and its body or a hash of it."""
@@ -106,6 +99,24 @@ class WireRequest(Request[Any, Any, Any]):
             return None
         # `If-None-Match: *` asks for what there is none of yet; a profile there is always.
         return list(precondition.versions)
+
+
+def header(scope: Any, name: bytes) -> str | None:
+    """A header of a request or a handshake by its lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def bearer_of(authorization: str | None) -> Bearer:
+    """The token's hash out of an `Authorization` header (RFC 6750 section 2.1). Raises `Unauthenticated`."""
+    scheme, _, token = (authorization or "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > 512:
+        raise Unauthenticated
+    return Bearer(token_hash(token))
 
 
 def require_bearer(connection: Any, _: Any) -> None:

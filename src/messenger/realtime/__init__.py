@@ -1,1 +1,1 @@
-"""Realtime: who is told that a stream has news."""
+"""Realtime: sockets and waiting requests of one process, and how processes wake each other."""

@@ -30,6 +30,7 @@ from messenger.embedded import EmbeddedPostgres
 from messenger.events import WakeUp
 from messenger.testing.factories import Factory
 from messenger.testing.statements import StatementLog
+from messenger.unit_of_work import Announcer
 
 _TEMPLATE = "messenger_template"
 
@@ -107,6 +108,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         data_dir=tmp_path_factory.mktemp("data"),
         secret="a secret that only tests know, 32+",
         storage_url="memory:///",
+        bus_url="local:",
         password_time_cost=1,
         password_memory_cost=32,
         rate_limits="off",
@@ -159,13 +161,25 @@ def make(container: Container) -> Factory:
     return Factory(container)
 
 
+class _Recorder:
+    """Writes down what is announced, and announces it."""
+
+    def __init__(self, announcer: Announcer) -> None:
+        self.announcer = announcer
+        self.news: list[WakeUp] = []
+
+    async def announce(self, news: list[WakeUp]) -> None:
+        self.news.extend(news)
+        await self.announcer.announce(news)
+
+
 @pytest.fixture
 def published(container: Container) -> Iterator[list[WakeUp]]:
     """What was announced after commits."""
-    news: list[WakeUp] = []
-    cancel = container.bus.subscribe(news.extend)
-    yield news
-    cancel()
+    recorder = _Recorder(container.uow.announcer)
+    container.uow.announcer = recorder
+    yield recorder.news
+    container.uow.announcer = recorder.announcer
 
 
 @pytest.fixture

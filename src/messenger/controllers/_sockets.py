@@ -1,0 +1,199 @@
+"""One socket's life: who may come in, what it asks, how it ends."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from litestar import WebSocket
+
+from messenger.actor import Bearer
+from messenger.controllers._methods import Session, method
+from messenger.controllers._problems import MEDIA_TYPE, problem_of
+from messenger.controllers._wire import MSGPACK, bearer_of, decode, header, refusal
+from messenger.errors import (
+    FieldError,
+    MalformedBody,
+    MessengerError,
+    OriginNotAllowed,
+    Unauthenticated,
+    ValidationFailed,
+)
+from messenger.realtime.connection import EXTENSION, AsgiConnection, Connection
+from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_KIND, Codec, Request, Welcome
+from messenger.realtime.runtime import Realtime
+from messenger.realtime.socket import Socket
+from messenger.schemas.realtime import cursor_position, stream_cursor
+from messenger.services.streams import Arrival
+
+logger = logging.getLogger(__name__)
+
+BURST, A_SECOND = 600.0, 60.0
+"""Frames that one socket may send at once, and then in a second."""
+
+_NO_DATA = (b"", b"null", b"\xc0")
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A device that may have its socket, from which place on, and how it wants its frames."""
+
+    arrival: Arrival
+    after: int
+    codec: Codec
+
+
+class Meter:
+    """A bucket of frames; where it runs dry, somebody floods."""
+
+    def __init__(self) -> None:
+        self._left = BURST
+        self._at = monotonic()
+
+    def take(self) -> bool:
+        """One frame more; whether it is let pass."""
+        now = monotonic()
+        self._left = min(BURST, self._left + (now - self._at) * A_SECOND) - 1
+        self._at = now
+        return self._left >= 0
+
+
+async def serve(socket: WebSocket[Any, Any, Any]) -> None:
+    """From the handshake to the end. What is wrong before the handshake is an HTTP answer."""
+    await socket.receive()
+    try:
+        admission = await _admit(socket)
+    except MessengerError as error:
+        await _refuse(socket, error)
+        return
+    offered = socket.scope.get("subprotocols", [])
+    chosen = admission.codec.name if admission.codec.name in offered else None
+    await socket.send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
+    state = socket.app.state
+    connection = _connection(socket)
+    realtime: Realtime = state.realtime
+    actor = admission.arrival.actor
+    mine = realtime.socket(actor, connection, admission.codec, after=admission.after)
+    welcome = Welcome(stream_cursor(admission.after), str(actor.device_id), realtime.upkeep.heartbeat)
+    connection.write(admission.codec.message(welcome))
+    if admission.arrival.taken < admission.after <= admission.arrival.position:
+        # A cursor that comes back is the proof that what came before it has arrived.
+        realtime.taker.took(actor.user_id, admission.after)
+    typist = realtime.typist(actor.user_id)
+    session = Session(actor, state.services, realtime.hub, typist)
+    state.metrics.socket_opened()
+    code = 1006
+    try:
+        with realtime.connected(mine, latest=admission.arrival.position):
+            code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
+    finally:
+        typist.stop_all()
+        state.metrics.socket_closed(code)
+
+
+def _connection(socket: WebSocket[Any, Any, Any]) -> Connection:
+    """Our own server program's, or one over what every ASGI server has."""
+    scope: Any = socket.scope
+    offered: Connection | None = (scope.get("extensions") or {}).get(EXTENSION)
+    send: Any = socket.send
+    return AsgiConnection(send) if offered is None else offered
+
+
+async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Session, meter: Meter | None) -> int:
+    """Answer one request after the other until the end; the close code."""
+    connection = mine.connection
+    while True:
+        message: Any = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return int(message.get("code") or 1005)
+        connection.heard = monotonic()
+        if meter is not None and not meter.take():
+            mine.close(TOO_MANY, "too many frames")
+            return TOO_MANY
+        payload = message.get("bytes") if mine.codec.binary else message.get("text")
+        if payload is None:
+            mine.close(WRONG_KIND, "binary frames" if mine.codec.binary else "text frames")
+            return WRONG_KIND
+        await _answer(mine, session, payload if isinstance(payload, bytes) else payload.encode())
+        await mine.settle()
+
+
+async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
+    request_id: int | None = None
+    try:
+        request = _read(mine.codec, payload)
+        request_id = request.id
+        wanted = method(request.method)
+        media_type = MSGPACK if mine.codec.binary else ""
+        data = bytes(request.data)
+        if data in _NO_DATA:
+            data = mine.codec.encode({})
+        draft = decode(data, media_type, wanted.json, wanted.msgpack)
+        mine.reply(request_id, data=await wanted.run(session, draft))
+    except MessengerError as error:
+        mine.reply(request_id, error=problem_of(error, with_headers=True))
+        if isinstance(error, Unauthenticated):
+            mine.close(SIGNED_OUT, "signed out")
+    except Exception:
+        # Like over HTTP: a fault of ours is logged with its trace, told without one, and ends nothing else.
+        logger.exception("a request over a socket failed")
+        mine.reply(request_id, error=problem_of(MessengerError()))
+
+
+def _read(codec: Codec, payload: bytes) -> Request:
+    try:
+        return codec.request(payload)
+    except msgspec.ValidationError as error:
+        raise refusal(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
+        raise MalformedBody("The frame can't be read") from None
+
+
+# --- the door -------------------------------------------------------------------------------------
+
+
+async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
+    """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `Unavailable`."""
+    scope: Any = socket.scope
+    _ensure_origin(scope, socket.app.state.cors_origins)
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    cursor = query.get("cursor", [None])[-1]
+    after = None if cursor is None else cursor_position(cursor)
+    if cursor is not None and after is None:
+        raise ValidationFailed(
+            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what you were given"),)
+        )
+    authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
+    # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
+    caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
+    arrival = await socket.app.state.services.streams.arrive(caller, ticket)
+    codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
+    return Admission(arrival, arrival.position if after is None else after, codec)
+
+
+def _ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
+    """Another page's script may not ride on a browser's trust (RFC 6455 section 10.2); no browser, no `Origin`."""
+    origin = header(scope, b"origin")
+    if origin is None or origin in allowed:
+        return
+    if urlsplit(origin).netloc.lower() != (header(scope, b"host") or "").lower():
+        raise OriginNotAllowed
+
+
+async def _refuse(socket: WebSocket[Any, Any, Any], error: MessengerError) -> None:
+    """Answer the handshake with a problem document; where the server program can't, close it."""
+    scope: Any = socket.scope
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await socket.send({"type": "websocket.close", "code": SIGNED_OUT, "reason": error.code})
+        return
+    headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store", **error.response_headers}
+    start: Any = {
+        "type": "websocket.http.response.start",
+        "status": error.status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    await socket.send(start)
+    body: Any = {"type": "websocket.http.response.body", "body": msgspec.json.encode(problem_of(error))}
+    await socket.send(body)

@@ -1,0 +1,76 @@
+"""The event stream over long poll and over a WebSocket (`API.md` section 5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Controller, WebSocket, get, post, websocket
+from litestar.params import QueryParameter
+
+from messenger.controllers._documents import answers
+from messenger.controllers._parameters import PageLimit
+from messenger.controllers._sockets import serve
+from messenger.controllers._wire import WireRequest
+from messenger.errors import CursorExpired, OriginNotAllowed, UpgradeRequired
+from messenger.schemas.realtime import SyncView, TicketView
+
+MAX_WAIT = 30
+
+CursorQuery = Annotated[
+    str | None,
+    QueryParameter(pattern=r"^e[0-9]{1,15}$", description="Where the last answer or event ended; absent: now"),
+]
+
+
+class RealtimeController(Controller):
+    """What a device must know, in one order without a gap."""
+
+    tags = ("Realtime",)
+
+    @get(
+        "/sync",
+        operation_id="sync",
+        summary="Events after the cursor; waits for the first one where asked to",
+        **answers(CursorExpired, query=True),
+    )
+    async def sync(
+        self,
+        request: WireRequest,
+        cursor: CursorQuery = None,
+        limit: PageLimit = 50,
+        wait: Annotated[
+            float, QueryParameter(ge=0, le=MAX_WAIT, description="Seconds to wait for the first event")
+        ] = 0,
+    ) -> SyncView:
+        return await request.services.sync.sync(request.caller, cursor=cursor, limit=limit, wait=wait)
+
+    @post(
+        "/ws/ticket",
+        operation_id="issueTicket",
+        summary="A ticket that opens one socket of this device, for browsers",
+        **answers(),
+    )
+    async def ticket(self, request: WireRequest) -> TicketView:
+        return await request.services.streams.issue_ticket(request.caller)
+
+    @get(
+        "/ws",
+        operation_id="openSocket",
+        summary="The WebSocket (RFC 6455): replays what came after the cursor, then goes on live",
+        description="Frames are in `docs/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
+        **answers(UpgradeRequired, OriginNotAllowed, query=True),
+    )
+    async def upgrade(
+        self,
+        request: WireRequest,
+        cursor: CursorQuery = None,
+        ticket: Annotated[
+            str | None, QueryParameter(max_length=128, description="Instead of the `Authorization` header")
+        ] = None,
+    ) -> None:
+        await request.services.devices.authenticate(request.caller)
+        raise UpgradeRequired
+
+    @websocket("/ws")
+    async def socket(self, socket: WebSocket[Any, Any, Any]) -> None:
+        await serve(socket)

@@ -1,0 +1,165 @@
+"""A user's channel in one process: hands each event to all live sockets of that user, read or encoded once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from messenger.errors import MessengerError, Unauthenticated
+from messenger.events import WakeUp
+from messenger.realtime.frames import SIGNED_OUT, Broadcast
+from messenger.realtime.ports import StreamEvent
+from messenger.realtime.socket import Socket
+from messenger.schemas.messages import MessageView
+from messenger.schemas.realtime import EventFrame, stream_cursor
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
+
+
+class Bell:
+    """Rings for a request that waits for what comes after a position."""
+
+    def __init__(self, after: int) -> None:
+        self._rung = asyncio.Event()
+        self._after = after
+        self.ended = False
+
+    def ring(self, position: int) -> None:
+        """The stream reaches so far."""
+        if position > self._after:
+            self._rung.set()
+
+    def end(self) -> None:
+        """Don't wait any longer."""
+        self.ended = True
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it rang in time; each ring counts once."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        if not self.ended:
+            self._rung.clear()
+        return True
+
+
+class Channel:
+    """`latest`: the newest position heard of. `_head`: up to where live sockets were handed events."""
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.latest = 0
+        self.bells: set[Bell] = set()
+        self._sockets: set[Socket] = set()
+        self._head = 0
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._sockets or self.bells)
+
+    def join(self, socket: Socket, *, latest: int) -> None:
+        """One more socket, which catches up first."""
+        self.latest = max(self.latest, latest)
+        self._sockets.add(socket)
+        socket.home = self
+
+    def leave(self, socket: Socket) -> None:
+        """One socket less."""
+        self._sockets.discard(socket)
+        socket.home = None
+
+    # --- news ---
+
+    def on_news(self, news: WakeUp) -> None:
+        """Committed in this process; the event itself where it came along."""
+        self.latest = max(self.latest, news.position)
+        if news.data is not None and self._reader is None and news.position == self._head + 1:
+            frame = EventFrame(stream_cursor(news.position), news.name, news.at, news.data)
+            self._hand(StreamEvent(news.position, frame, _is_foreign(self.user_id, news.data)))
+        self.on_hint(news.position)
+
+    def on_hint(self, position: int) -> None:
+        """The stream reaches at least so far: read what live sockets don't have."""
+        self.latest = max(self.latest, position)
+        for bell in self.bells:
+            bell.ring(position)
+        if self._reader is None and self.latest > self._head and any(socket.live for socket in self._sockets):
+            self._reader = asyncio.create_task(self._read())
+
+    def signal(self, broadcast: Broadcast) -> None:
+        """Something fleeting."""
+        for socket in self._sockets:
+            socket.signal(broadcast)
+
+    # --- for its sockets ---
+
+    def on_live(self, socket: Socket) -> None:
+        # The first live socket says where handing over begins; with others, it skips what it has.
+        if self._reader is None and not any(each.live for each in self._sockets if each is not socket):
+            self._head = self.latest = socket.position
+
+    # --- the inside ---
+
+    def _hand(self, event: StreamEvent) -> None:
+        self._head = event.position
+        if event.frame.event == "device.removed":
+            self._drop(str(event.frame.data.id))
+        broadcast = Broadcast(event.frame)
+        for socket in tuple(self._sockets):
+            socket.offer(event, broadcast)
+
+    def _drop(self, device_id: str) -> None:
+        """A device is signed out: its socket learns nothing more."""
+        for socket in tuple(self._sockets):
+            if str(socket.actor.device_id) == device_id:
+                socket.close(SIGNED_OUT, "signed out")
+
+    async def _read(self) -> None:
+        """Read for all live sockets at once, on behalf of one of them."""
+        wait = _FIRST_RETRY
+        try:
+            while self._head < self.latest:
+                socket = next((each for each in self._sockets if each.live), None)
+                if socket is None:
+                    return
+                heard_of = self.latest
+                try:
+                    page = await socket.read(after=self._head)
+                except Unauthenticated:
+                    socket.close(SIGNED_OUT, "signed out")
+                    continue
+                except MessengerError:
+                    await asyncio.sleep(wait)
+                    wait = min(_LAST_RETRY, wait * 2)
+                    continue
+                if page.lost:
+                    self._fall_back()
+                    return
+                for event in page.events:
+                    self._hand(event)
+                self._head = max(self._head, page.end)
+                if page.end <= self._head and not page.events and self.latest <= heard_of:
+                    # A hint named a place that the table doesn't have.
+                    self.latest = self._head
+        except Exception:
+            logger.exception("a stream could not be read for its sockets")
+            self._fall_back()
+        finally:
+            self._reader = None
+
+    def _fall_back(self) -> None:
+        """Each socket finds its own way from its cursor."""
+        for socket in tuple(self._sockets):
+            if socket.live:
+                socket.fall_back()
+
+
+def _is_foreign(user_id: int, data: object) -> bool:
+    """Whether it is a message that somebody else sent."""
+    return isinstance(data, MessageView) and data.sender_id != user_id

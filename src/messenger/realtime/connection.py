@@ -1,0 +1,142 @@
+"""A connection under a socket: what is asked of a server program, and what any ASGI server can give."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
+from typing import Any, Protocol
+
+from messenger.realtime.frames import Message
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+EXTENSION = "messenger.connection"
+"""The ASGI scope's extension under which our own server protocol offers itself."""
+
+
+class Gone(Exception):
+    """The connection has ended."""
+
+
+class Listener(Protocol):
+    """Who uses a connection."""
+
+    def on_writable(self) -> None:
+        """There is room again after `has_room` was false."""
+        ...
+
+    def on_pong(self, payload: bytes) -> None:
+        """The peer has all that was written before the ping with this payload."""
+        ...
+
+
+class Connection(Protocol):
+    """Writes whole messages without waiting; who writes on when it is not `has_room` fills memory."""
+
+    heard: float
+    """When anything last came from the peer (`time.monotonic()`)."""
+    stalled_since: float | None
+    """Since when the peer takes nothing; None while it does."""
+    closed: bool
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def attach(self, listener: Listener) -> None:
+        """Tell this one; it is the only one."""
+        ...
+
+    def write(self, message: Message) -> None:
+        """Send, or buffer; nothing where it is closed."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until there is room. Raises `Gone`."""
+        ...
+
+    def ping(self, payload: bytes) -> bool:
+        """Send a WebSocket ping (RFC 6455 section 5.5.2); False where the server program offers none."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; what is buffered goes first."""
+        ...
+
+    def abort(self) -> None:
+        """End it now, whatever is buffered."""
+        ...
+
+
+class AsgiConnection:
+    """Over the `send` of any ASGI server: without pings, and a stalled peer is seen by a send that doesn't return."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._outbox: deque[MutableMapping[str, Any]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._listener: Listener | None = None
+        self.heard = monotonic()
+        self.stalled_since: float | None = None
+        self.closed = False
+
+    @property
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
+    def attach(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def write(self, message: Message) -> None:
+        if message.binary:
+            self._post({"type": "websocket.send", "bytes": message.payload})
+        else:
+            self._post({"type": "websocket.send", "text": message.payload.decode()})
+
+    async def drain(self) -> None:
+        await self._room.wait()
+        if self.closed:
+            raise Gone
+
+    def ping(self, payload: bytes) -> bool:
+        return False
+
+    def close(self, code: int, reason: str = "") -> None:
+        self._post({"type": "websocket.close", "code": code, "reason": reason})
+        self._end()
+
+    def abort(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        self.closed = True
+        self._room.set()
+
+    def _post(self, message: MutableMapping[str, Any]) -> None:
+        if self.closed:
+            return
+        self._outbox.append(message)
+        if self._sender is None:
+            self._room.clear()
+            self.stalled_since = monotonic()
+            self._sender = asyncio.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self._outbox:
+                await self._send(self._outbox.popleft())
+                self.stalled_since = monotonic()
+        except Exception:
+            # The peer went away; who reads from it hears of that, and ends the socket.
+            self._end()
+        finally:
+            self._sender = None
+            self.stalled_since = None
+            self._room.set()
+        if self._listener is not None and not self.closed:
+            self._listener.on_writable()

@@ -1,0 +1,151 @@
+"""The hub: who listens in this process, and how news reaches them. Truth is in the table; all else is a hint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Actor
+from messenger.events import WakeUp
+from messenger.realtime.bus import Bus, BusMessage, Connected, News, Revoked, Signal
+from messenger.realtime.channel import Bell, Channel
+from messenger.realtime.frames import ELSEWHERE, Broadcast, SignalFrame
+from messenger.realtime.socket import Socket
+
+
+class Hub:
+    """Sockets and waiting requests of this process, by user; tells the other workers through the bus.
+
+    `on_doubt` is told of a user whose devices or sockets may not be what they were: the table has to be looked at.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.sockets: dict[UUID, Socket] = {}
+        self.closing = False
+        self.on_doubt: Callable[[int | None], None] = lambda _: None
+        self._bus = bus
+        self._channels: dict[int, Channel] = {}
+        self._bells: dict[UUID, Bell] = {}
+        bus.listen(self)
+
+    # --- sockets and waiting requests ---
+
+    def connect(self, socket: Socket, *, latest: int) -> None:
+        """Listen for this socket, and let it catch up; an older one of its device is closed."""
+        older = self.sockets.get(socket.actor.device_id)
+        self.sockets[socket.actor.device_id] = socket
+        self._channel(socket.actor.user_id).join(socket, latest=latest)
+        if older is not None:
+            self._leave(older)
+            older.close(ELSEWHERE, "connected elsewhere")
+        socket.start()
+
+    def disconnect(self, socket: Socket) -> None:
+        """Listen for it no more."""
+        socket.live = False
+        self._leave(socket)
+        if self.sockets.get(socket.actor.device_id) is socket:
+            del self.sockets[socket.actor.device_id]
+
+    def close(self) -> None:
+        """Let waiting requests go with what there is; who comes now doesn't wait."""
+        self.closing = True
+        for bell in list(self._bells.values()):
+            bell.end()
+
+    @contextlib.contextmanager
+    def listening(self, actor: Actor, after: int) -> Iterator[Bell]:
+        """A bell that rings at what comes after this position; an older one of the same device ends."""
+        older = self._bells.get(actor.device_id)
+        if older is not None:
+            older.end()
+        bell = Bell(after)
+        self._bells[actor.device_id] = bell
+        channel = self._channel(actor.user_id)
+        channel.bells.add(bell)
+        if self.closing:
+            bell.end()
+        try:
+            yield bell
+        finally:
+            channel.bells.discard(bell)
+            self._tidy(channel)
+            if self._bells.get(actor.device_id) is bell:
+                del self._bells[actor.device_id]
+
+    def waiting_users(self) -> set[int]:
+        """Users with a request that waits."""
+        return {channel.user_id for channel in self._channels.values() if channel.bells}
+
+    def _channel(self, user_id: int) -> Channel:
+        channel = self._channels.get(user_id)
+        if channel is None:
+            channel = self._channels[user_id] = Channel(user_id)
+        return channel
+
+    def _leave(self, socket: Socket) -> None:
+        channel = self._channels.get(socket.actor.user_id)
+        if channel is not None:
+            channel.leave(socket)
+            self._tidy(channel)
+
+    def _tidy(self, channel: Channel) -> None:
+        if channel.is_empty and self._channels.get(channel.user_id) is channel:
+            del self._channels[channel.user_id]
+
+    # --- what is said here, and by others ---
+
+    async def announce(self, news: list[WakeUp]) -> None:
+        """Committed here: hand it to this process's sockets, and tell the other workers."""
+        said: list[BusMessage] = []
+        for each in news:
+            if each.position == 0:
+                self.on_doubt(each.user_id)
+                said.append(Revoked(each.user_id))
+                continue
+            channel = self._channels.get(each.user_id)
+            if channel is not None:
+                channel.on_news(each)
+            said.append(News(each.user_id, each.position))
+        self._bus.say(*said)
+
+    def signal(self, users: Sequence[int], event: str, data: object) -> None:
+        """Something fleeting for these users' sockets, wherever they are."""
+        if users:
+            self._deliver(users, Broadcast(SignalFrame(event, data)))
+            self._bus.say(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data))))
+
+    def connected(self, socket: Socket) -> None:
+        """Its device's row is this socket's now: others that hold one of that device close it."""
+        self._bus.say(Connected(socket.actor.user_id, socket.actor.device_id, socket.connection_id))
+
+    def _deliver(self, users: Sequence[int], broadcast: Broadcast) -> None:
+        for user_id in users:
+            channel = self._channels.get(user_id)
+            if channel is not None:
+                channel.signal(broadcast)
+
+    def on_message(self, message: BusMessage) -> None:
+        if isinstance(message, News):
+            self.on_hint(message.user_id, message.position)
+        elif isinstance(message, Signal):
+            self._deliver(message.users, Broadcast(SignalFrame(message.event, msgspec.json.decode(message.data))))
+        elif isinstance(message, Connected):
+            # A hint like every other: which of two sockets is the newer one says the table.
+            if message.device_id in self.sockets:
+                self.on_doubt(message.user_id)
+        else:
+            self.on_doubt(message.user_id)
+
+    def on_hint(self, user_id: int, position: int) -> None:
+        """This user's stream reaches at least so far."""
+        channel = self._channels.get(user_id)
+        if channel is not None:
+            channel.on_hint(position)
+
+    def on_reconnect(self) -> None:
+        """What was said while the bus was away is lost: look at the table, now."""
+        self.on_doubt(None)

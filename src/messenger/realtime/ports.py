@@ -1,0 +1,99 @@
+"""What realtime needs of the rest: services, seen from here as interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Actor
+from messenger.schemas.realtime import EventFrame
+from messenger.schemas.users import StatusView
+
+
+class StreamEvent(msgspec.Struct, frozen=True):
+    """An event as its user's devices are told it; `foreign`: a message that somebody else sent."""
+
+    position: int
+    frame: EventFrame
+    foreign: bool
+
+
+class StreamPage(msgspec.Struct, frozen=True):
+    """What a stream holds after a position. `end`: up to where this page reaches; `head`: where the stream ends.
+
+    `taken`: up to where a device has proved to have it. `lost`: what came right after the position is not kept any
+    more, or never was.
+    """
+
+    events: list[StreamEvent]
+    end: int
+    head: int
+    taken: int
+    lost: bool = False
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A device of this user has proved that it has all events up to `position`."""
+
+    user_id: int
+    position: int
+
+
+class Socketed(msgspec.Struct, frozen=True):
+    """A device and the socket that it has here."""
+
+    actor: Actor
+    connection_id: UUID
+
+
+class Lookout(msgspec.Struct, frozen=True):
+    """What the tables say of the sockets that are here."""
+
+    positions: dict[int, int]
+    """By user, where the stream ends."""
+    signed_out: set[UUID]
+    """Devices that are no more."""
+    elsewhere: set[UUID]
+    """Connections whose device has a newer one."""
+    unknown: set[UUID]
+    """Connections that the table has forgotten."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """How a user is, as mutual contacts see it, and which of these are connected."""
+
+    view: StatusView
+    watchers: tuple[int, ...]
+
+
+class Streams(Protocol):
+    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+        """A page of the actor's stream. Raises `Unauthenticated`, `Unavailable`."""
+        ...
+
+    async def take(self, taken: Sequence[Taken]) -> None:
+        """Move delivered receipts to where devices have proved to be."""
+        ...
+
+    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+        """Compare these sockets with the tables, and where the streams of their users and of `waiting` ones end."""
+        ...
+
+
+class Presences(Protocol):
+    async def write(
+        self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
+    ) -> list[int]:
+        """Note who came and went; whose `online` may have turned with it."""
+        ...
+
+    async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
+        """How these users are now, and who is to be told."""
+        ...
+
+    async def renew(self, worker_id: UUID) -> list[int]:
+        """This worker is alive; users who were connected to workers that are not any more."""
+        ...

@@ -1,0 +1,186 @@
+"""Who is here, told to those who may see it: batched towards the table, measured towards the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from time import monotonic
+from uuid import UUID
+
+from messenger.errors import MessengerError
+from messenger.realtime.ports import Presence, Presences, Socketed
+from messenger.schemas.users import StatusView
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.05
+BATCH = 500
+BURST, EVERY_SECONDS = 6, 5.0
+_RETRY_SECONDS = 0.5
+_REMEMBERED = 10_000
+
+Tell = Callable[[Sequence[int], str, object], None]
+
+
+class _Pace:
+    """How often one user's presence is told: a burst, then one at a time, the latest state each time."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self, now: float) -> None:
+        self._left = float(BURST)
+        self._at = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until it may be told; 0: now, and it counts."""
+        self._left = min(BURST, self._left + (now - self._at) / EVERY_SECONDS)
+        self._at = now
+        if self._left < 1:
+            return (1 - self._left) * EVERY_SECONDS
+        self._left -= 1
+        return 0.0
+
+
+class PresenceBoard:
+    """Gathers what happens for a moment, writes it in one statement, and tells in another whose `online` turned."""
+
+    def __init__(self, worker_id: UUID, presences: Presences, tell: Tell) -> None:
+        self.worker_id = worker_id
+        self.on_written: Callable[[Socketed], None] = lambda _: None
+        self._presences = presences
+        self._tell = tell
+        self._up: dict[UUID, Socketed] = {}
+        self._down: dict[UUID, Socketed] = {}
+        self._changed: dict[int, set[int] | None] = {}
+        self._paces: OrderedDict[int, _Pace] = OrderedDict()
+        self._later: dict[int, asyncio.TimerHandle] = {}
+        self._wake = asyncio.Event()
+
+    # --- what happens; none of these waits ---
+
+    def connected(self, socket: Socketed) -> None:
+        """A device has a socket here."""
+        self._up[socket.actor.device_id] = socket
+        self._wake.set()
+
+    def disconnected(self, socket: Socketed) -> None:
+        """That socket is no more."""
+        if self._up.get(socket.actor.device_id) == socket:
+            del self._up[socket.actor.device_id]
+        self._down[socket.connection_id] = socket
+        self._wake.set()
+
+    def status_changed(self, user_id: int) -> None:
+        """The user says something else of themselves: tell everyone who may see it."""
+        self._changed[user_id] = None
+        self._wake.set()
+
+    def met(self, one: int, other: int) -> None:
+        """Their contact became mutual: tell each how the other is."""
+        for user_id, watcher in ((one, other), (other, one)):
+            watchers = self._changed.setdefault(user_id, set())
+            if watchers is not None:
+                watchers.add(watcher)
+        self._wake.set()
+
+    def parted(self, one: int, other: int) -> None:
+        """Their contact ended: to each the other is gone."""
+        for user_id, watcher in ((one, other), (other, one)):
+            self._tell([watcher], "presence", StatusView(user_id, "online", "", False, None))
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Write and tell, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._pass()
+            except MessengerError as error:
+                logger.warning("presence could not be written: %s", error.code)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:
+                logger.exception("presence failed")
+                await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def renew(self) -> None:
+        """Say that this worker is alive; tell of those whose worker is not. Raises `MessengerError`."""
+        self._mark(await self._presences.renew(self.worker_id))
+
+    def _mark(self, users: Sequence[int]) -> None:
+        for user_id in users:
+            self._changed[user_id] = None
+        if users:
+            self._wake.set()
+
+    async def _pass(self) -> None:
+        up, down = self._take(self._up), self._take(self._down)
+        # A row that one statement writes twice has no order: what is taken over needs no removal.
+        going = [socket for socket in down if not any(s.actor.device_id == socket.actor.device_id for s in up)]
+        if up or going:
+            try:
+                turned = await self._presences.write(self.worker_id, up, going)
+            except BaseException:
+                self._put_back(up, going)
+                raise
+            for socket in up:
+                self.on_written(socket)
+            self._mark(turned)
+        changed, self._changed = self._changed, {}
+        if changed:
+            await self._announce(changed)
+        if self._up or self._down:
+            self._wake.set()
+
+    async def _announce(self, changed: dict[int, set[int] | None]) -> None:
+        now = monotonic()
+        due: dict[int, set[int] | None] = {}
+        for user_id, watchers in changed.items():
+            wait = 0.0 if watchers is not None else self._pace(user_id, now).wait(now)
+            if wait:
+                self._postpone(user_id, wait)
+            else:
+                due[user_id] = watchers
+        try:
+            presences: dict[int, Presence] = await self._presences.describe(list(due)) if due else {}
+        except MessengerError:
+            self._mark(list(due))
+            raise
+        for user_id, presence in presences.items():
+            only = due[user_id]
+            watchers_now = [each for each in presence.watchers if only is None or each in only]
+            self._tell(watchers_now, "presence", presence.view)
+
+    def _pace(self, user_id: int, now: float) -> _Pace:
+        pace = self._paces.get(user_id)
+        if pace is None:
+            pace = self._paces[user_id] = _Pace(now)
+            if len(self._paces) > _REMEMBERED:
+                self._paces.popitem(last=False)
+        self._paces.move_to_end(user_id)
+        return pace
+
+    def _postpone(self, user_id: int, wait: float) -> None:
+        if user_id in self._later:
+            return
+
+        def tell() -> None:
+            del self._later[user_id]
+            self._mark([user_id])
+
+        self._later[user_id] = asyncio.get_running_loop().call_later(wait, tell)
+
+    def _take(self, waiting: dict[UUID, Socketed]) -> list[Socketed]:
+        keys = list(waiting)[:BATCH]
+        return [waiting.pop(key) for key in keys]
+
+    def _put_back(self, up: list[Socketed], down: list[Socketed]) -> None:
+        for socket in up:
+            self._up.setdefault(socket.actor.device_id, socket)
+        for socket in down:
+            self._down.setdefault(socket.connection_id, socket)
+        self._wake.set()

@@ -1,0 +1,85 @@
+"""The realtime side of one process, put together and kept running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID, uuid4
+
+from messenger.actor import Actor
+from messenger.clock import Clock
+from messenger.realtime.bus import Bus
+from messenger.realtime.connection import Connection
+from messenger.realtime.frames import Codec
+from messenger.realtime.hub import Hub
+from messenger.realtime.ports import Socketed, Streams
+from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.socket import Socket
+from messenger.realtime.taker import Taker
+from messenger.realtime.typing_board import Typist
+from messenger.realtime.upkeep import Upkeep
+
+
+class Realtime:
+    """`worker_id` names this process among all that share the database."""
+
+    def __init__(
+        self,
+        worker_id: UUID,
+        clock: Clock,
+        bus: Bus,
+        hub: Hub,
+        presence: PresenceBoard,
+        streams: Streams,
+        taker: Taker,
+        *,
+        socket_timeout: float,
+        limited: bool,
+    ) -> None:
+        self.worker_id = worker_id
+        self.bus = bus
+        self.hub = hub
+        self.presence = presence
+        self.upkeep = Upkeep(hub, presence, bus, streams, socket_timeout=socket_timeout)
+        self.limited = limited
+        self._clock = clock
+        self._streams = streams
+        self.taker = taker
+
+    def socket(self, actor: Actor, connection: Connection, codec: Codec, *, after: int) -> Socket:
+        """A socket for this device, not yet connected."""
+        return Socket(actor, uuid4(), connection, codec, self._streams, self.taker, after=after)
+
+    def typist(self, user_id: int) -> Typist:
+        """What one socket's user types."""
+        return Typist(user_id, self._clock, self.hub.signal)
+
+    @contextlib.contextmanager
+    def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
+        """The time in which a socket is handed events, and its user is online."""
+        socketed = Socketed(socket.actor, socket.connection_id)
+        self.hub.connect(socket, latest=latest)
+        self.presence.connected(socketed)
+        try:
+            yield
+        finally:
+            self.hub.disconnect(socket)
+            # When the server stops, its clients come back elsewhere within seconds: nobody is told that they went.
+            # Those who don't come are found when this worker's lease is over.
+            if not self.hub.closing:
+                self.presence.disconnected(socketed)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The loops behind it; at the end what waits is written, as far as that takes no time."""
+        loops = (self.bus.run, self.upkeep.renew, self.presence.run, self.upkeep.beat, self.upkeep.look)
+        tasks = [asyncio.create_task(loop(), name=f"realtime.{loop.__name__}") for loop in loops]
+        try:
+            yield
+        finally:
+            self.hub.close()
+            await self.taker.finish()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,50 @@
+"""What devices have proved to have: gathered, and written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from messenger.errors import MessengerError
+from messenger.realtime.ports import Streams, Taken
+
+logger = logging.getLogger(__name__)
+
+_TAKE_SECONDS = 0.1
+_TAKE_BATCH = 200
+
+
+class Taker:
+    """Gathers what devices have proved to have, and moves delivered receipts in batches."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._waiting: dict[int, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def took(self, user_id: int, position: int) -> None:
+        """A device of this user has all up to here. The first goes at once, what follows is gathered."""
+        self._waiting[user_id] = max(position, self._waiting.get(user_id, 0))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def finish(self) -> None:
+        """Write what waits; for the end of the process."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=2)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                users = sorted(self._waiting)[:_TAKE_BATCH]
+                taken = [Taken(user, self._waiting.pop(user)) for user in users]
+                try:
+                    await self._streams.take(taken)
+                except MessengerError as error:
+                    # The next proof says it again: positions are absolute.
+                    logger.warning("delivered receipts could not be written: %s", error.code)
+                await asyncio.sleep(_TAKE_SECONDS)
+        except Exception:
+            logger.exception("delivered receipts failed")
+        finally:
+            self._task = None

@@ -1,0 +1,143 @@
+"""Upkeep of a worker's sockets: pings, silence, stalls, and now and then a look at the table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from time import monotonic
+
+from messenger.errors import MessengerError
+from messenger.realtime.bus import Bus
+from messenger.realtime.frames import ELSEWHERE, SIGNED_OUT, SILENT
+from messenger.realtime.hub import Hub
+from messenger.realtime.ports import Lookout, Socketed, Streams
+from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.socket import Socket
+
+logger = logging.getLogger(__name__)
+
+STALLED_SECONDS = 30.0
+LOOK_SECONDS = 5.0
+LOOK_SECONDS_WITHOUT_BUS = 1.0
+RENEW_SECONDS = 10.0
+_BEAT_SECONDS = 1.0
+# A socket is found silent before the time is over that the contract gives.
+_MARGIN_SECONDS = 1.5
+_BATCH = 1000
+
+
+class Upkeep:
+    """Finds what nobody tells: dead peers, lost hints, devices that were signed out by a process without a bus."""
+
+    def __init__(self, hub: Hub, presence: PresenceBoard, bus: Bus, streams: Streams, *, socket_timeout: float) -> None:
+        self.heartbeat = socket_timeout / 3
+        self._hub = hub
+        self._presence = presence
+        self._bus = bus
+        self._streams = streams
+        self._timeout = max(socket_timeout - _MARGIN_SECONDS, socket_timeout / 2)
+        self._doubts: set[int] = set()
+        self._doubt_all = False
+        self._wake = asyncio.Event()
+        hub.on_doubt = self.doubt
+        presence.on_written = self._on_written
+
+    def doubt(self, user_id: int | None) -> None:
+        """Look at the table for this user's sockets, or for all, now."""
+        if user_id is None:
+            self._doubt_all = True
+        else:
+            self._doubts.add(user_id)
+        self._wake.set()
+
+    def _on_written(self, socketed: Socketed) -> None:
+        socket = self._hub.sockets.get(socketed.actor.device_id)
+        if socket is not None and socket.connection_id == socketed.connection_id:
+            self._hub.connected(socket)
+
+    # --- pings, silence, stalls ---
+
+    async def beat(self) -> None:
+        """Until cancelled."""
+        while True:
+            now = monotonic()
+            for socket in tuple(self._hub.sockets.values()):
+                self._examine(socket, now)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    def _examine(self, socket: Socket, now: float) -> None:
+        connection = socket.connection
+        if connection.stalled_since is not None and now - connection.stalled_since >= STALLED_SECONDS:
+            # It takes nothing, so it would not take a farewell.
+            connection.abort()
+        elif socket.ping_at == 0.0:
+            # Sockets that came together are not pinged together.
+            socket.ping_at = now + self.heartbeat * random.random()  # noqa: S311
+        elif now >= socket.ping_at:
+            socket.ping_at = now + self.heartbeat
+            if not connection.ping(b""):
+                # Without pings an idle peer has nothing to say: its silence proves nothing.
+                connection.heard = now
+        if now - connection.heard >= self._timeout:
+            socket.close(SILENT, "silent")
+
+    # --- the lease ---
+
+    async def renew(self) -> None:
+        """Say that this worker is alive, until cancelled."""
+        while True:
+            try:
+                await self._presence.renew()
+            except MessengerError as error:
+                logger.warning("this worker's lease could not be renewed: %s", error.code)
+            except Exception:
+                logger.exception("this worker's lease could not be renewed")
+            await asyncio.sleep(RENEW_SECONDS * random.uniform(0.8, 1))  # noqa: S311
+
+    # --- the look at the table ---
+
+    async def look(self) -> None:
+        """Until cancelled: every few seconds at all sockets, at once where there is doubt."""
+        looked_at = monotonic()
+        while True:
+            every = LOOK_SECONDS if self._bus.connected else LOOK_SECONDS_WITHOUT_BUS
+            try:
+                async with asyncio.timeout(max(0.0, looked_at + every - monotonic())):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._doubt_all = True
+            self._wake.clear()
+            everyone, users = self._doubt_all, self._doubts
+            self._doubt_all, self._doubts = False, set()
+            if everyone:
+                looked_at = monotonic()
+            sockets = [each for each in self._hub.sockets.values() if everyone or each.actor.user_id in users]
+            try:
+                for start in range(0, len(sockets), _BATCH):
+                    await self._look_at(sockets[start : start + _BATCH], [])
+                if everyone:
+                    await self._look_at([], list(self._hub.waiting_users()))
+            except MessengerError:
+                # The database is away; the next look is soon.
+                continue
+            except Exception:
+                logger.exception("a look at the table failed")
+
+    async def _look_at(self, sockets: list[Socket], waiting: list[int]) -> None:
+        if not (sockets or waiting):
+            return
+        asked = [Socketed(socket.actor, socket.connection_id) for socket in sockets]
+        lookout = await self._streams.look(asked, waiting)
+        for socket in sockets:
+            self._judge(socket, lookout)
+        for user_id, position in lookout.positions.items():
+            self._hub.on_hint(user_id, position)
+
+    def _judge(self, socket: Socket, lookout: Lookout) -> None:
+        if socket.actor.device_id in lookout.signed_out:
+            socket.close(SIGNED_OUT, "signed out")
+        elif socket.connection_id in lookout.elsewhere:
+            socket.close(ELSEWHERE, "connected elsewhere")
+        elif socket.connection_id in lookout.unknown and socket.actor.device_id in self._hub.sockets:
+            self._presence.connected(Socketed(socket.actor, socket.connection_id))

@@ -1,0 +1,80 @@
+"""A connection that tests hold in their hands: what was written, and whether there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from messenger.realtime.connection import Gone, Listener
+from messenger.realtime.frames import Message
+
+
+class HeldConnection:
+    """Takes what is written while it `has_room`; `hold` and `let_go` are a peer that stops and goes on reading."""
+
+    def __init__(self, *, pings: bool = True) -> None:
+        self.heard = monotonic()
+        self.stalled_since: float | None = None
+        self.closed = False
+        self.close_code: int | None = None
+        self.written: list[Message] = []
+        self.asked: list[bytes] = []
+        self._pings = pings
+        self._room = asyncio.Event()
+        self._room.set()
+        self._listener: Listener | None = None
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        """What was written, decoded."""
+        return [msgspec.json.decode(message.payload) for message in self.written]
+
+    def hold(self) -> None:
+        """The peer takes no more."""
+        self.stalled_since = monotonic()
+        self._room.clear()
+
+    def let_go(self) -> None:
+        """The peer takes again."""
+        self.stalled_since = None
+        self._room.set()
+        if self._listener is not None:
+            self._listener.on_writable()
+
+    def pong(self) -> None:
+        """The peer answers the oldest ping."""
+        assert self._listener is not None
+        self._listener.on_pong(self.asked.pop(0))
+
+    # --- Connection ---
+
+    @property
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
+    def attach(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def write(self, message: Message) -> None:
+        if not self.closed:
+            self.written.append(message)
+
+    async def drain(self) -> None:
+        await self._room.wait()
+        if self.closed:
+            raise Gone
+
+    def ping(self, payload: bytes) -> bool:
+        if self._pings:
+            self.asked.append(payload)
+        return self._pings
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed, self.close_code = True, code
+        self._room.set()
+
+    def abort(self) -> None:
+        self.close(1006)

@@ -1,0 +1,157 @@
+"""The handshake: who comes in, and what others are told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from messenger.container import Container
+from messenger.security.tokens import token_hash
+from messenger.testing import Factory, Person
+from tests.realtime._wire import Realtime
+
+
+async def refusal(realtime: Realtime, person: Person | None = None, **options: Any) -> tuple[int, dict[str, Any]]:
+    """Status and problem of a handshake that fails."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with realtime.wire(person, live=False, **options):
+            pass
+    response = caught.value.response
+    assert response.headers["Content-Type"] == "application/problem+json"
+    return response.status_code, json.loads(response.body)
+
+
+async def ticket(realtime: Realtime, person: Person) -> str:
+    async with httpx.AsyncClient(base_url=realtime.http) as client:
+        answer = await client.post("/ws/ticket", headers=person.headers)
+    assert answer.status_code == 201
+    assert answer.json()["expires_in"] == 30
+    text: str = answer.json()["ticket"]
+    return text
+
+
+class TestToken:
+    async def test_welcome_comes_first_and_says_where_now_is(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        now = (await realtime.sync(ada)).json()["cursor"]
+        async with realtime.wire(ada, live=False) as wire:
+            assert await wire.receive() == {
+                "type": "welcome",
+                "cursor": now,
+                "device_id": str(ada.actor.device_id),
+                "heartbeat": 30.0,
+            }
+
+    async def test_cursor_that_was_given_is_repeated(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada, cursor="e0", live=False) as wire:
+            assert (await wire.receive())["cursor"] == "e0"
+
+    @pytest.mark.parametrize("value", ["Bearer nobody", "Basic abc", "Bearer", ""])
+    async def test_bad_one_is_401(self, realtime: Realtime, value: str) -> None:
+        status, problem = await refusal(realtime, headers={"Authorization": value})
+        assert (status, problem["code"]) == (401, "unauthenticated")
+
+    async def test_none_is_401(self, realtime: Realtime) -> None:
+        assert (await refusal(realtime))[0] == 401
+
+    async def test_signed_out_one_is_401(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        await hosted.services.devices.logout(ada.actor)
+        assert (await refusal(realtime, ada))[0] == 401
+
+    @pytest.mark.parametrize("cursor", ["", "e", "e-1", "x1", "e1e", "e9999999999999999", "e1%00"])
+    async def test_cursor_that_is_none_is_400(self, realtime: Realtime, people: Factory, cursor: str) -> None:
+        status, problem = await refusal(realtime, await people.person(), cursor=cursor)
+        assert (status, problem["errors"][0]["field"]) == (400, "cursor")
+
+
+class TestTicket:
+    async def test_opens_one_socket_and_no_second(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        query = f"?ticket={await ticket(realtime, ada)}"
+        async with realtime.wire(query=query, live=False) as wire:
+            assert (await wire.receive())["device_id"] == str(ada.actor.device_id)
+        assert (await refusal(realtime, query=query))[0] == 401
+
+    async def test_newer_one_ends_the_older(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        older, _ = await ticket(realtime, ada), await ticket(realtime, ada)
+        assert (await refusal(realtime, query=f"?ticket={older}"))[0] == 401
+
+    async def test_is_over_after_its_time(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        async with hosted.uow.command() as uow:
+            await uow.connections.issue_ticket(ada.actor, ticket_hash=token_hash("late"), expires_at=uow.run.now)
+        assert (await refusal(realtime, query="?ticket=late"))[0] == 401
+
+    async def test_goes_with_its_device(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        text = await ticket(realtime, ada)
+        await hosted.services.devices.logout(ada.actor)
+        assert (await refusal(realtime, query=f"?ticket={text}"))[0] == 401
+
+    @pytest.mark.parametrize("text", ["", "x", "x" * 1000, "%00", "%ff"])
+    async def test_forged_one_is_401(self, realtime: Realtime, text: str) -> None:
+        assert (await refusal(realtime, query=f"?ticket={text}"))[0] == 401
+
+    async def test_goes_on_from_a_cursor(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        query = f"?ticket={await ticket(realtime, ada)}&cursor=e0"
+        async with realtime.wire(query=query, live=False) as wire:
+            assert (await wire.next("event", "device.added"))["cursor"] == "e1"
+
+
+class TestOrigin:
+    @pytest.mark.parametrize(
+        "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example"]
+    )
+    async def test_foreign_one_is_403(self, realtime: Realtime, people: Factory, origin: str) -> None:
+        ada = await people.person()
+        status, problem = await refusal(realtime, ada, headers={"Origin": origin})
+        assert (status, problem["code"]) == (403, "origin_not_allowed")
+
+    async def test_refused_ticket_is_not_used_up(self, realtime: Realtime, people: Factory) -> None:
+        query = f"?ticket={await ticket(realtime, await people.person())}"
+        assert (await refusal(realtime, query=query, headers={"Origin": "http://evil.example"}))[0] == 403
+        async with realtime.wire(query=query):
+            pass
+
+    async def test_own_one_comes_in(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person(), headers={"Origin": realtime.http}):
+            pass
+
+
+class TestSubprotocol:
+    async def test_none_is_json(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person()) as wire:
+            assert wire.connection.subprotocol is None
+
+    @pytest.mark.parametrize("name", ["messenger.json", "messenger.msgpack"])
+    async def test_known_one_is_taken(self, realtime: Realtime, people: Factory, name: str) -> None:
+        async with realtime.wire(await people.person(), subprotocols=["soap", name]) as wire:
+            assert wire.connection.subprotocol == name
+
+    async def test_unknown_one_alone_is_not(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person(), subprotocols=["soap"]) as wire:
+            assert wire.connection.subprotocol is None
+
+    async def test_no_compression_is_agreed(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person(), compression="deflate") as wire:
+            assert wire.connection.response is not None
+            assert "Sec-WebSocket-Extensions" not in wire.connection.response.headers
+
+
+async def test_plain_http_is_426(realtime: Realtime, people: Factory) -> None:
+    ada = await people.person()
+    async with httpx.AsyncClient(base_url=realtime.http) as client:
+        answer = await client.get("/ws", headers=ada.headers)
+    assert (answer.status_code, answer.json()["code"], answer.headers["Upgrade"]) == (
+        426,
+        "upgrade_required",
+        "websocket",
+    )

@@ -1,0 +1,262 @@
+"""Presence and typing: along mutual contacts, as privacy allows, measured, and never stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from messenger.actor import Actor
+from messenger.container import Container
+from messenger.realtime import presence as presence_module
+from messenger.realtime import typing_board
+from messenger.realtime.ports import Presence, Socketed
+from messenger.realtime.presence import BURST, PresenceBoard
+from messenger.schemas.realtime import PresencePatch
+from messenger.schemas.users import ProfilePatch, StatusView, SubscribeDraft
+from messenger.testing import Factory, Person
+from tests.realtime._wire import Realtime, Wire
+
+
+async def online(container: Container, viewer: Person, person: Person) -> bool:
+    items = (await container.services.contacts.statuses(viewer.actor)).items
+    return next(item.online for item in items if item.user_id == person.id)
+
+
+async def signals(wire: Wire) -> list[dict[str, Any]]:
+    return [frame for frame in await wire.settled() if frame["type"] == "signal"]
+
+
+class TestOnline:
+    async def test_turns_with_the_socket(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada, bob = await people.friends()
+        assert not await online(hosted, bob, ada)
+        async with realtime.wire(bob) as his:
+            async with realtime.wire(ada):
+                told = await his.signal("presence", user_id=ada.id)
+                assert (told["online"], await online(hosted, bob, ada)) == (True, True)
+            gone = await his.signal("presence", user_id=ada.id)
+            assert (gone["online"], await online(hosted, bob, ada)) == (False, False)
+            assert gone == msgspec.to_builtins((await hosted.services.contacts.statuses(bob.actor)).items[0])
+
+    async def test_is_of_the_user_not_of_the_device(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        phone = await people.device(ada)
+        async with realtime.wire(bob) as his:
+            async with realtime.wire(ada):
+                await his.signal("presence", online=True)
+                async with realtime.wire(phone):
+                    pass
+                await hosted.realtime.presence._pass()
+                assert await online(hosted, bob, ada)
+            await his.signal("presence", online=False)
+            assert await signals(his) == []
+
+    async def test_end_of_the_last_socket_is_the_last_activity(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        before = (await hosted.services.profiles.get(ada.actor)).profile.last_activity
+        async with realtime.wire(bob) as his:
+            async with realtime.wire(ada):
+                await his.signal("presence", online=True)
+            gone = await his.signal("presence", online=False)
+        assert gone["last_activity"] > before
+
+    async def test_strangers_and_those_who_only_asked_are_not_told(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob, eve = await people.people(3)
+        await hosted.services.contacts.subscribe(bob.actor, SubscribeDraft(target_id=ada.id))
+        async with realtime.wire(bob) as his, realtime.wire(eve) as hers:
+            async with realtime.wire(ada):
+                await hosted.services.profiles.set_presence(ada.actor, PresencePatch(status="busy"))
+            await hosted.realtime.presence._pass()
+            assert (await signals(his), await signals(hers)) == ([], [])
+
+    async def test_who_hides_when_they_were_here_is_never_online(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        hide = msgspec.convert({"privacy": {"last_seen": "nobody"}}, ProfilePatch)
+        async with realtime.wire(bob) as his, realtime.wire(ada):
+            await his.signal("presence", online=True)
+            await hosted.services.profiles.update(ada.actor, hide)
+            told = await his.signal("presence", online=False)
+            assert (told["last_activity"], await online(hosted, bob, ada)) == (None, False)
+
+    async def test_invisible_looks_like_gone(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada, bob = await people.friends()
+        async with realtime.wire(bob) as his, realtime.wire(ada) as hers:
+            await his.signal("presence", online=True)
+            await hers.ask("presence.set", status="invisible")
+            told = await his.signal("presence", user_id=ada.id)
+            assert (told["online"], told["status"]) == (False, "online")
+            await hers.ask("presence.set", status="away")
+            told = await his.signal("presence", user_id=ada.id)
+            assert (told["online"], told["status"]) == (True, "away")
+
+    async def test_status_by_a_socket_grows_no_contact_s_stream(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        end = (await realtime.sync(bob)).json()["cursor"]
+        async with realtime.wire(ada) as hers:
+            await hers.ask("presence.set", status="busy")
+        assert (await realtime.sync(bob)).json()["cursor"] == end
+
+    async def test_new_contacts_learn_of_each_other_and_parted_ones_lose_it(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.people(2)
+        async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
+            await people.befriend(ada, bob)
+            assert (await hers.signal("presence", user_id=bob.id))["online"] is True
+            assert (await his.signal("presence", user_id=ada.id))["online"] is True
+            await hosted.services.contacts.block(bob.actor, ada.id)
+            gone = {"status": "online", "status_text": "", "online": False, "last_activity": None}
+            assert await hers.signal("presence", user_id=bob.id) == {"user_id": bob.id, **gone}
+            assert await his.signal("presence", user_id=ada.id) == {"user_id": ada.id, **gone}
+
+    async def test_dead_worker_s_users_are_told_gone(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        other = uuid4()
+        await hosted.services.presence.renew(other)
+        await hosted.services.presence.write(other, [Socketed(ada.actor, uuid4())], [])
+        assert await online(hosted, bob, ada)
+        async with hosted.engine.begin() as connection:
+            await connection.exec_driver_sql(
+                f"UPDATE workers SET seen_at = seen_at - interval '31 seconds' WHERE id = '{other}'"
+            )
+        assert not await online(hosted, bob, ada)
+        async with realtime.wire(bob) as his:
+            await hosted.realtime.presence.renew()
+            assert (await his.signal("presence", user_id=ada.id))["online"] is False
+
+
+class _Table:
+    """Presences in memory."""
+
+    def __init__(self) -> None:
+        self.connected: set[int] = set()
+        self.written: list[tuple[int, int]] = []
+        self.described = 0
+
+    async def write(self, worker_id: Any, up: Any, down: Any) -> list[int]:
+        self.written.append((len(up), len(down)))
+        turned = {s.actor.user_id for s in up} ^ {s.actor.user_id for s in down}
+        self.connected |= {s.actor.user_id for s in up}
+        self.connected -= {s.actor.user_id for s in down}
+        return sorted(turned)
+
+    async def describe(self, users: Any) -> dict[int, Presence]:
+        self.described += 1
+        return {user: Presence(StatusView(user, "online", "", user in self.connected, None), (99,)) for user in users}
+
+    async def renew(self, worker_id: Any) -> list[int]:
+        return []
+
+
+class TestBoard:
+    async def test_one_who_flaps_is_told_now_and_then_with_the_latest_state(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(presence_module, "EVERY_SECONDS", 0.05)
+        table, told = _Table(), asyncio.Queue[bool]()
+        board = PresenceBoard(uuid4(), table, lambda _, __, view: told.put_nowait(cast(StatusView, view).online))
+        socket = Socketed(Actor(1, uuid4()), uuid4())
+        for _ in range(50):
+            board.connected(socket)
+            await board._pass()
+            board.disconnected(socket)
+            await board._pass()
+        assert BURST <= told.qsize() < 60
+        board.connected(socket)
+        await board._pass()
+        running = asyncio.create_task(board.run())
+        async with asyncio.timeout(5):
+            while not await told.get() or not told.empty():
+                pass
+        running.cancel()
+
+    async def test_many_at_once_are_few_statements(self) -> None:
+        table, told = _Table(), []
+        board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
+        for user in range(1000):
+            board.connected(Socketed(Actor(user, uuid4()), uuid4()))
+        await board._pass()
+        await board._pass()
+        assert (table.written, table.described, len(told)) == ([(500, 0), (500, 0)], 2, 1000)
+
+    async def test_device_that_came_back_is_one_row(self) -> None:
+        table, told = _Table(), []
+        board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(view))
+        actor = Actor(1, uuid4())
+        old, new = Socketed(actor, uuid4()), Socketed(actor, uuid4())
+        board.disconnected(old)
+        board.connected(new)
+        await board._pass()
+        assert table.written == [(1, 0)]
+
+
+class TestTyping:
+    async def test_is_passed_on_to_the_other_side(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.friends()
+        async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
+            assert (await hers.ask("typing", target_id=bob.id))["data"] is None
+            told = await his.signal("typing")
+            assert (told["target_id"], told["user_id"], told["typing"]) == (ada.id, ada.id, True)
+            assert told["expires_at"] is not None
+
+    async def test_is_passed_on_once_in_a_while(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.friends()
+        async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
+            for typing in (True, True, False, True, True, False):
+                await hers.ask("typing", target_id=bob.id, typing=typing)
+            assert [f["data"]["typing"] for f in await signals(his) if f["event"] == "typing"] == [True, False]
+
+    async def test_is_gone_after_a_while(
+        self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(typing_board, "GONE_SECONDS", 0.05)
+        ada, bob = await people.friends()
+        async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
+            await hers.ask("typing", target_id=bob.id)
+            await his.signal("typing", typing=True)
+            assert (await his.signal("typing", typing=False))["expires_at"] is None
+
+    async def test_ends_with_the_message_and_with_the_socket(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.friends()
+        phone = await people.device(ada)
+        async with realtime.wire(bob) as his:
+            async with realtime.wire(ada) as hers:
+                await hers.ask("typing", target_id=bob.id)
+                await his.signal("typing", typing=True)
+                await hers.ask("message.send", target_id=bob.id, client_id="x", body="Hello")
+                await his.signal("typing", typing=False)
+            async with realtime.wire(phone) as hers:
+                await hers.ask("typing", target_id=bob.id)
+                await his.signal("typing", typing=True)
+            await his.signal("typing", typing=False)
+
+    async def test_to_a_stranger_is_refused(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.people(2)
+        async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
+            assert (await hers.ask("typing", target_id=bob.id))["error"]["code"] == "not_a_contact"
+            assert (await hers.ask("typing", target_id=ada.id))["error"]["code"] == "cannot_target_self"
+            assert (await hers.ask("typing", target_id=1))["error"]["code"] == "peer_not_found"
+            assert await signals(his) == []
+
+    async def test_is_never_stored(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.friends()
+        end = (await realtime.sync(bob)).json()["cursor"]
+        async with realtime.wire(ada) as hers:
+            await hers.ask("typing", target_id=bob.id)
+        assert (await realtime.sync(bob)).json()["cursor"] == end

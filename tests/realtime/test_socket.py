@@ -1,0 +1,338 @@
+"""One socket under pressure: order, gaps, bounds, proofs; over a stream that tests write themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from messenger.actor import Actor
+from messenger.errors import DatabaseUnavailable, Unauthenticated
+from messenger.events import WakeUp
+from messenger.realtime.channel import Channel
+from messenger.realtime.frames import JSON, Broadcast, SignalFrame
+from messenger.realtime.ports import Lookout, Socketed, StreamEvent, StreamPage, Taken
+from messenger.realtime.socket import MAX_QUEUED, MAX_QUEUED_BYTES, Socket
+from messenger.realtime.taker import Taker
+from messenger.schemas.realtime import EventFrame, RemovedDeviceView, stream_cursor
+from messenger.testing.connections import HeldConnection
+
+ADA = Actor(1, uuid4())
+
+
+def event(position: int, data: Any = None, *, name: str = "x", foreign: bool = False) -> StreamEvent:
+    return StreamEvent(position, EventFrame(stream_cursor(position), name, "", data), foreign)
+
+
+class Table:
+    """A stream in memory, with the faults of a database."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.events = [event(n) for n in range(1, count + 1)]
+        self.reads = 0
+        self.faults: list[Exception] = []
+        self.kept_from = 1
+        self.taken: list[Taken] = []
+        self.on_read: Any = None
+
+    def add(self, count: int = 1, **options: Any) -> StreamEvent:
+        for _ in range(count):
+            self.events.append(event(len(self.events) + 1, **options))
+        return self.events[-1]
+
+    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.faults:
+            raise self.faults.pop(0)
+        if after + 1 < self.kept_from or after > len(self.events):
+            return StreamPage([], len(self.events), len(self.events), 0, lost=True)
+        page = self.events[after : after + limit]
+        head = len(self.events)
+        if self.on_read is not None:
+            self.on_read()
+        return StreamPage(page, after + len(page), head, 0)
+
+    async def take(self, taken: Sequence[Taken]) -> None:
+        self.taken.extend(taken)
+
+    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+        return Lookout({}, set(), set(), set())
+
+
+class Rig:
+    """A socket on a held connection, in a channel of its own."""
+
+    def __init__(self, table: Table, *, after: int = 0, latest: int | None = None, pings: bool = True) -> None:
+        self.table = table
+        self.connection = HeldConnection(pings=pings)
+        self.taker = Taker(table)
+        self.channel = Channel(ADA.user_id)
+        self.socket = Socket(ADA, uuid4(), self.connection, JSON, table, self.taker, after=after)
+        self.channel.join(self.socket, latest=len(table.events) if latest is None else latest)
+
+    @property
+    def positions(self) -> list[int]:
+        return [int(f["cursor"][1:]) for f in self.connection.frames if f["type"] == "event"]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [frame["type"] for frame in self.connection.frames]
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0)
+
+    async def go_live(self) -> None:
+        self.socket.start()
+        await self.until(lambda: self.socket.live)
+
+    def commit(self, *, told: bool = True, **options: Any) -> StreamEvent:
+        """A new event, announced as this process does it, or as another one does."""
+        made = self.table.add(**options)
+        data = RemovedDeviceView(uuid4()) if told else None
+        self.channel.on_news(WakeUp(ADA.user_id, made.position, "x", data))
+        return made
+
+
+class TestCatchingUp:
+    async def test_pages_follow_each_other(self) -> None:
+        rig = Rig(Table(350))
+        await rig.go_live()
+        assert rig.positions == list(range(1, 351))
+        assert rig.kinds[-1] == "caught_up"
+
+    async def test_what_is_committed_meanwhile_is_neither_lost_nor_repeated(self) -> None:
+        rig = Rig(Table(150))
+
+        def meanwhile() -> None:
+            if len(rig.table.events) < 400:
+                rig.commit()
+
+        rig.table.on_read = meanwhile
+        await rig.go_live()
+        for _ in range(20):
+            rig.commit()
+        assert rig.positions == list(range(1, len(rig.table.events) + 1))
+
+    async def test_hint_of_what_is_not_there_does_not_spin(self) -> None:
+        rig = Rig(Table(3), latest=1000)
+        await rig.go_live()
+        assert (rig.positions, rig.table.reads) == ([1, 2, 3], 2)
+        rig.commit()
+        assert rig.positions == [1, 2, 3, 4]
+
+    async def test_database_that_is_away_is_waited_for(self) -> None:
+        rig = Rig(Table(3))
+        rig.table.faults = [DatabaseUnavailable()]
+        await rig.go_live()
+        assert (rig.positions, rig.connection.closed) == ([1, 2, 3], False)
+
+    async def test_device_that_is_signed_out_is_closed(self) -> None:
+        rig = Rig(Table(3))
+        rig.table.faults = [Unauthenticated()]
+        rig.socket.start()
+        await rig.until(lambda: rig.connection.closed)
+        assert (rig.connection.close_code, rig.positions) == (4401, [])
+
+    async def test_fault_of_ours_is_1011(self, caplog: pytest.LogCaptureFixture) -> None:
+        rig = Rig(Table(3))
+        rig.table.faults = [ZeroDivisionError()]
+        rig.socket.start()
+        await rig.until(lambda: rig.connection.closed)
+        assert (rig.connection.close_code, "a socket failed" in caplog.text) == (1011, True)
+
+    async def test_peer_that_does_not_read_is_not_written_to(self) -> None:
+        rig = Rig(Table(100))
+        rig.connection.hold()
+        rig.socket.start()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (rig.connection.written, rig.table.reads) == ([], 0)
+        rig.connection.let_go()
+        await rig.until(lambda: rig.socket.live)
+        assert rig.positions == list(range(1, 101))
+
+
+class TestLive:
+    async def test_event_of_this_process_costs_no_read(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        reads = rig.table.reads
+        for _ in range(10):
+            rig.commit()
+        assert (rig.positions[-10:], rig.table.reads) == (list(range(4, 14)), reads)
+
+    async def test_hint_is_read_once_for_all_sockets(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        other = HeldConnection()
+        second = Socket(ADA, uuid4(), other, JSON, rig.table, rig.taker, after=3)
+        rig.channel.join(second, latest=3)
+        second.start()
+        await rig.until(lambda: second.live)
+        reads = rig.table.reads
+        rig.commit(told=False)
+        await rig.until(lambda: rig.positions == [1, 2, 3, 4])
+        assert [f["cursor"] for f in other.frames if f["type"] == "event"] == ["e4"]
+        assert rig.table.reads == reads + 1
+        # The same bytes: encoded once.
+        assert other.written[-1] is rig.connection.written[-1]
+
+    async def test_out_of_order_news_are_put_in_order(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.table.add(3)
+        for position in (6, 4, 5):
+            rig.channel.on_news(WakeUp(ADA.user_id, position, "x", RemovedDeviceView(uuid4())))
+        await rig.until(lambda: len(rig.positions) == 6)
+        assert rig.positions == [1, 2, 3, 4, 5, 6]
+
+    async def test_repeated_news_are_told_once(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.commit()
+        rig.channel.on_news(WakeUp(ADA.user_id, 4, "x", RemovedDeviceView(uuid4())))
+        rig.channel.on_hint(4)
+        await asyncio.sleep(0)
+        assert rig.positions == [1, 2, 3, 4]
+
+    async def test_removed_device_hears_nothing_more(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.table.add(data=RemovedDeviceView(ADA.device_id), name="device.removed")
+        rig.channel.on_hint(4)
+        await rig.until(lambda: rig.connection.closed)
+        assert (rig.connection.close_code, rig.positions) == (4401, [1, 2, 3])
+
+    async def test_sweep_in_the_middle_is_a_resync(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.table.add(5)
+        rig.table.kept_from = 7
+        rig.channel.on_hint(8)
+        await rig.until(lambda: "resync" in rig.kinds and rig.socket.live)
+        rig.commit()
+        assert rig.positions == [1, 2, 3, 9]
+
+
+class TestBounds:
+    async def test_slow_peer_costs_no_more_than_its_queue(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        rig.connection.hold()
+        for _ in range(MAX_QUEUED * 3):
+            rig.commit()
+        await asyncio.sleep(0)
+        assert rig.positions == [1]
+        assert len(rig.socket._queue) <= MAX_QUEUED
+        rig.connection.let_go()
+        await rig.until(lambda: rig.socket.live and rig.socket.position == len(rig.table.events))
+        assert rig.positions == list(range(1, len(rig.table.events) + 1))
+        assert rig.kinds.count("caught_up") == 2
+
+    async def test_bytes_are_bounded_too(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        rig.connection.hold()
+        large = Broadcast(EventFrame("e2", "x", "", "y" * (MAX_QUEUED_BYTES // 4)))
+        for position in range(2, 10):
+            rig.table.add()
+            rig.socket.offer(event(position), large)
+        assert rig.socket._queued_bytes <= MAX_QUEUED_BYTES
+        assert not rig.socket.live
+
+    async def test_signals_are_dropped_and_events_are_not(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        rig.connection.hold()
+        for _ in range(MAX_QUEUED * 2):
+            rig.channel.signal(Broadcast(SignalFrame("typing", {})))
+        rig.commit()
+        rig.connection.let_go()
+        await rig.until(lambda: rig.positions == [1, 2])
+        assert rig.kinds.count("signal") <= MAX_QUEUED
+
+    async def test_reply_outlives_the_queue(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        rig.connection.hold()
+        rig.socket.reply(7, data="kept")
+        for _ in range(MAX_QUEUED * 2):
+            rig.commit()
+        rig.connection.let_go()
+        await rig.until(lambda: rig.socket.live)
+        assert {"type": "reply", "id": 7, "data": "kept"} in rig.connection.frames
+        assert rig.positions == list(range(1, len(rig.table.events) + 1))
+
+    async def test_who_asks_more_than_they_read_waits(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        rig.connection.hold()
+        for number in range(100):
+            rig.socket.reply(number)
+        waiting = asyncio.create_task(rig.socket.settle())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        rig.connection.let_go()
+        await waiting
+        assert rig.kinds.count("reply") == 100
+
+    async def test_idle_socket_has_no_task(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        await rig.until(lambda: rig.socket._pump is None)
+        rig.commit()
+        assert rig.socket._pump is None
+
+    async def test_closed_one_takes_nothing(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.socket.close(4409, "elsewhere")
+        rig.commit()
+        rig.socket.start()
+        assert (rig.positions, rig.socket._pump) == ([1, 2, 3], None)
+
+
+class TestProof:
+    async def test_is_asked_for_foreign_messages_alone(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        rig.commit(told=False)
+        await rig.until(lambda: rig.positions == [1, 2, 3, 4])
+        assert rig.connection.asked == []
+        rig.commit(told=False, foreign=True)
+        await rig.until(lambda: rig.connection.asked == [b"5"])
+        assert rig.table.taken == []
+        rig.connection.pong()
+        await rig.until(lambda: rig.table.taken == [Taken(1, 5)])
+
+    async def test_one_question_at_a_time_answers_all_before_it(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        for _ in range(5):
+            rig.commit(told=False, foreign=True)
+            position = len(rig.table.events)
+            await rig.until(lambda position=position: rig.positions[-1] == position)
+        assert rig.connection.asked == [b"4"]
+        rig.connection.pong()
+        assert rig.connection.asked == [b"8"]
+
+    async def test_heartbeat_s_pong_proves_nothing(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        for payload in (b"", b"99", b"x", b"9" * 40):
+            rig.socket.on_pong(payload)
+        await asyncio.sleep(0)
+        assert rig.table.taken == []
+
+    async def test_without_pings_writing_has_to_do(self) -> None:
+        rig = Rig(Table(3), pings=False)
+        await rig.go_live()
+        rig.commit(told=False, foreign=True)
+        await rig.until(lambda: rig.table.taken == [Taken(1, 4)])

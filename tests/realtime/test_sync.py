@@ -1,0 +1,236 @@
+"""The long poll: pages, waiting, cursors that are too old, rows that can't be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from messenger.container import Container
+from messenger.errors import CursorExpired, Unauthenticated
+from messenger.services.maintenance import MaintenanceService
+from messenger.testing import Factory, Person
+from tests.realtime._wire import Realtime
+
+
+async def waiting(hosted: Container, person: Person) -> None:
+    """Until a request of this person waits."""
+    while person.id not in hosted.hub.waiting_users():
+        await asyncio.sleep(0)
+
+
+async def execute(hosted: Container, sql: str) -> None:
+    async with hosted.engine.begin() as connection:
+        await connection.exec_driver_sql(sql)
+
+
+class TestPages:
+    async def test_without_a_cursor_is_now(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        assert (await realtime.sync(ada)).json() == {"events": [], "cursor": "e1", "more": False}
+
+    async def test_are_one_after_the_other_whole_and_in_order(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob = await people.friends()
+        for number in range(7):
+            await people.message(ada, bob, str(number))
+        cursor, more, events = "e0", True, []
+        while more:
+            page = (await realtime.sync(bob, cursor=cursor, limit=3)).json()
+            assert len(page["events"]) <= 3
+            cursor, more = page["cursor"], page["more"]
+            events += page["events"]
+        assert [event["cursor"] for event in events] == [f"e{n}" for n in range(1, len(events) + 1)]
+        assert [e["data"]["body"] for e in events if e["event"] == "message.created"] == [str(n) for n in range(7)]
+
+    async def test_cursor_of_a_conversation_page_goes_on(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob, "Before")
+        cursor = (await hosted.services.conversations.list_page(bob.actor, cursor=None, limit=50)).cursor
+        await people.message(ada, bob, "After")
+        events = (await realtime.sync(bob, cursor=cursor)).json()["events"]
+        assert [event["data"]["body"] for event in events if event["event"] == "message.created"] == ["After"]
+
+    async def test_nobody_else_s_stream_is_read(self, realtime: Realtime, people: Factory) -> None:
+        ada, bob, eve = await people.people(3)
+        await people.befriend(ada, bob)
+        await people.message(ada, bob, "Secret")
+        assert [e["event"] for e in (await realtime.sync(eve, cursor="e0")).json()["events"]] == ["device.added"]
+
+    async def test_what_was_deleted_does_not_come_back(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        message = await people.message(ada, bob, "Regret")
+        await hosted.services.messages.delete(ada.actor, message.id, who="everyone")
+        for person in (ada, bob):
+            assert "Regret" not in (await realtime.sync(person, cursor="e0", limit=200)).text
+
+    async def test_what_one_hid_comes_back_to_the_other_alone(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        message = await people.message(ada, bob, "Hidden")
+        await hosted.services.messages.delete(bob.actor, message.id, who="me")
+        assert "Hidden" not in (await realtime.sync(bob, cursor="e0", limit=200)).text
+        assert "Hidden" in (await realtime.sync(ada, cursor="e0", limit=200)).text
+
+    async def test_erased_contact_comes_back_without_a_name(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        bob = await people.person()
+        carol = await people.person("carol_the_secret", name="Carol Canary")
+        await people.befriend(carol, bob)
+        await hosted.services.accounts.erase(carol.actor, carol.password)
+        text = (await realtime.sync(bob, cursor="e0", limit=200)).text
+        assert ("carol_the_secret" in text, "Canary" in text) == (False, False)
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"cursor": "garbage"},
+            {"cursor": ""},
+            {"cursor": "e1", "wait": 31},
+            {"cursor": "e1", "wait": -1},
+            {"cursor": "e1", "wait": "nan"},
+            {"cursor": "e1", "wait": "inf"},
+            {"cursor": "e1", "limit": 0},
+            {"cursor": "e1", "limit": 201},
+        ],
+    )
+    async def test_bad_query_is_400(self, realtime: Realtime, people: Factory, query: dict[str, Any]) -> None:
+        answer = await realtime.sync(await people.person(), **query)
+        assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+
+
+class TestExpiry:
+    async def test_cursor_before_the_sweep_is_410(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob)
+        await execute(
+            hosted, f"UPDATE events SET at = at - interval '31 days' WHERE user_id = {bob.id} AND position < 3"
+        )
+        # A pass takes a bounded number of rows, whoever they belong to.
+        sweep = MaintenanceService(hosted.uow, hosted.clock, hosted.store, events_kept_for=timedelta(days=30))
+        while (await sweep.sweep())["events"]:
+            pass
+        answer = await realtime.sync(bob, cursor="e1")
+        assert (answer.status_code, answer.json()["code"]) == (410, "cursor_expired")
+        assert (await realtime.sync(bob, cursor="e2")).json()["events"][0]["cursor"] == "e3"
+
+    async def test_everything_swept_is_410_but_at_the_end(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        await people.device(ada)
+        await execute(hosted, f"DELETE FROM events WHERE user_id = {ada.id}")
+        assert (await realtime.sync(ada, cursor="e1")).status_code == 410
+        assert (await realtime.sync(ada, cursor="e2")).json() == {"events": [], "cursor": "e2", "more": False}
+
+    async def test_hole_is_410_and_never_passed_over(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob)
+        await execute(hosted, f"DELETE FROM events WHERE user_id = {bob.id} AND position = 3")
+        assert (await realtime.sync(bob, cursor="e0")).status_code == 410
+
+    async def test_cursor_ahead_of_the_stream_is_410(self, realtime: Realtime, people: Factory) -> None:
+        answer = await realtime.sync(await people.person(), cursor="e999", wait=5)
+        assert answer.status_code == 410
+
+
+class TestWait:
+    async def test_ends_with_the_first_event(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada, bob = await people.friends()
+        cursor = (await realtime.sync(bob)).json()["cursor"]
+        asked = asyncio.create_task(realtime.sync(bob, cursor=cursor, wait=30))
+        await waiting(hosted, bob)
+        await people.message(ada, bob, "Hello")
+        page = (await asyncio.wait_for(asked, 5)).json()
+        assert [event["data"]["body"] for event in page["events"]] == ["Hello"]
+
+    async def test_without_one_is_empty_and_stays_where_it_was(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        answer = await realtime.sync(ada, cursor="e1", wait=0.05)
+        assert answer.json() == {"events": [], "cursor": "e1", "more": False}
+
+    async def test_of_the_same_device_ends_the_older_one(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        older = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=30))
+        await waiting(hosted, ada)
+        newer = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=0.2))
+        assert (await asyncio.wait_for(older, 5)).json()["events"] == []
+        await newer
+
+    async def test_holds_no_connection(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        asked = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=0.5))
+        await waiting(hosted, ada)
+        await asyncio.sleep(0.1)
+        pool: Any = hosted.engine.sync_engine.pool
+        assert pool.checkedout() == 0
+        await asked
+
+    async def test_of_a_device_that_is_signed_out_is_401(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        asked = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=30))
+        await waiting(hosted, ada)
+        await hosted.services.devices.logout(ada.actor)
+        assert (await asyncio.wait_for(asked, 5)).status_code == 401
+
+    async def test_ends_when_the_server_drains(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        asked = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=30))
+        await waiting(hosted, ada)
+        hosted.drain()
+        answer = await asyncio.wait_for(asked, 5)
+        assert (answer.status_code, answer.json()["events"]) == (200, [])
+        async with httpx.AsyncClient(base_url=realtime.http) as client:
+            ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["process"]) == (503, "draining")
+
+
+class TestPoison:
+    async def test_row_that_can_t_be_shown_keeps_nobody_from_the_rest(
+        self, realtime: Realtime, people: Factory, hosted: Container, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ada, bob = await people.friends()
+        await people.message(ada, bob, "Before")
+        await execute(
+            hosted, f"UPDATE events SET name = 'no.such', subject = NULL WHERE user_id = {bob.id} AND position = 2"
+        )
+        page = (await realtime.sync(bob, cursor="e0", limit=200)).json()
+        assert [event["cursor"] for event in page["events"]] == ["e1", "e3", "e4"]
+        assert "could not be shown" in caplog.text
+
+    async def test_page_of_nothing_else_does_not_end_the_stream(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        _, bob = await people.friends()
+        await execute(hosted, f"UPDATE events SET name = 'no.such' WHERE user_id = {bob.id} AND position <= 2")
+        page = (await realtime.sync(bob, cursor="e0", limit=2)).json()
+        assert page == {"events": [], "cursor": "e2", "more": True}
+        async with realtime.wire(bob, cursor="e0") as wire:
+            assert [frame["cursor"] for frame in wire.frames if frame["type"] == "event"] == ["e3"]
+
+
+class TestService:
+    async def test_stranger_is_refused(self, hosted: Container, people: Factory) -> None:
+        ada = await people.person()
+        await hosted.services.devices.logout(ada.actor)
+        with pytest.raises(Unauthenticated):
+            await hosted.services.sync.sync(ada.actor, cursor="e0", limit=1)
+
+    async def test_expired_one_says_so(self, hosted: Container, people: Factory) -> None:
+        ada = await people.person()
+        with pytest.raises(CursorExpired):
+            await hosted.services.sync.sync(ada.actor, cursor="e7", limit=1)

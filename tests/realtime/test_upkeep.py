@@ -1,0 +1,241 @@
+"""Sockets that end: signed out, connected elsewhere, silent, stalled, flooding; and what is found without a hint."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.controllers import _sockets
+from messenger.realtime import upkeep
+from messenger.realtime.frames import JSON
+from messenger.realtime.ports import Socketed
+from messenger.testing import Factory
+from messenger.testing.connections import HeldConnection
+from tests.realtime._wire import Realtime
+from tests.realtime.conftest import serve
+
+
+@pytest.fixture
+def beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick heart."""
+    monkeypatch.setattr(upkeep, "_BEAT_SECONDS", 0.01)
+
+
+class TestSignedOut:
+    async def test_logout_closes_it(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada) as wire:
+            await hosted.services.devices.logout(ada.actor)
+            assert await wire.closed() == (4401, "signed out")
+            assert [frame["event"] for frame in wire.frames if frame["type"] == "event"] == []
+
+    async def test_other_device_stays_and_is_told(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        phone = await people.device(ada)
+        async with realtime.wire(ada) as wire, realtime.wire(phone) as other:
+            await hosted.services.devices.sign_out(ada.actor, phone.actor.device_id)
+            assert (await other.closed())[0] == 4401
+            assert (await wire.event("device.removed"))["id"] == str(phone.actor.device_id)
+            assert (await wire.ask("ping"))["data"] is None
+
+    async def test_new_password_closes_all_others(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        phone = await people.device(ada)
+        async with realtime.wire(ada) as wire, realtime.wire(phone) as other:
+            await hosted.services.accounts.change_password(ada.actor, ada.password, "harbor-violet-candle-41")
+            assert (await other.closed())[0] == 4401
+            await wire.event("device.removed")
+
+    async def test_erased_account_is_closed(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada) as wire:
+            await hosted.services.accounts.erase(ada.actor, ada.password)
+            assert (await wire.closed())[0] == 4401
+
+    async def test_reused_refresh_token_closes_it(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        first = await hosted.services.devices.refresh(ada.refresh_token, address="x")
+        await hosted.services.devices.refresh(first.tokens.refresh_token, address="x")
+        ticket = await hosted.services.streams.issue_ticket(ada.actor)
+        async with realtime.wire(query=f"?ticket={ticket.ticket}") as wire:
+            with pytest.raises(Exception, match="shown again"):
+                await hosted.services.devices.refresh(ada.refresh_token, address="x")
+            assert (await wire.closed())[0] == 4401
+
+    async def test_without_a_hint_the_table_says_so(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada) as wire:
+            async with hosted.engine.begin() as connection:
+                await connection.exec_driver_sql(f"DELETE FROM devices WHERE id = '{ada.actor.device_id}'")
+            hosted.realtime.upkeep.doubt(None)
+            assert (await wire.closed())[0] == 4401
+
+
+class TestElsewhere:
+    async def test_newer_socket_closes_the_older(self, realtime: Realtime, people: Factory) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada) as older, realtime.wire(ada) as newer:
+            assert await older.closed() == (4409, "connected elsewhere")
+            assert (await newer.ask("ping"))["data"] is None
+
+    async def test_user_stays_online(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada, bob = await people.friends()
+        async with realtime.wire(bob) as his, realtime.wire(ada) as older:
+            await his.signal("presence", online=True)
+            async with realtime.wire(ada):
+                await older.closed()
+                await hosted.realtime.presence._pass()
+                statuses = await hosted.services.contacts.statuses(bob.actor)
+                assert statuses.items[0].online
+                assert [f for f in await his.settled() if f["type"] == "signal"] == []
+
+    async def test_on_another_worker_too(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+        ada = await people.person()
+        async with realtime.wire(ada) as wire:
+            await hosted.realtime.presence._pass()
+            await hosted.services.presence.write(uuid4(), [Socketed(ada.actor, uuid4())], [])
+            hosted.realtime.upkeep.doubt(ada.id)
+            assert (await wire.closed())[0] == 4409
+
+    async def test_row_that_a_crash_took_comes_back(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        async with realtime.wire(ada), realtime.wire(bob) as his:
+            await hosted.realtime.presence._pass()
+            async with hosted.engine.begin() as connection:
+                await connection.exec_driver_sql("DELETE FROM connections")
+            hosted.realtime.upkeep.doubt(None)
+            await his.signal("presence", user_id=ada.id, online=True)
+
+
+class TestLook:
+    async def test_event_that_nobody_announced_is_found(
+        self, realtime: Realtime, people: Factory, hosted: Container, engine: AsyncEngine, settings: Settings
+    ) -> None:
+        ada, bob = await people.friends()
+        deaf = Container(settings, engine=engine)
+        async with realtime.wire(bob) as wire:
+            await Factory(deaf).message(ada, bob, "Unheard")
+            hosted.realtime.upkeep.doubt(None)
+            assert (await wire.event("message.created"))["body"] == "Unheard"
+        await deaf.close()
+
+    async def test_happens_by_itself_every_few_seconds(
+        self,
+        realtime: Realtime,
+        people: Factory,
+        hosted: Container,
+        engine: AsyncEngine,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
+        ada, bob = await people.friends()
+        deaf = Container(settings, engine=engine)
+        async with realtime.wire(bob) as wire:
+            await Factory(deaf).message(ada, bob, "Unheard")
+            # The look that is under way still has its old time.
+            hosted.realtime.upkeep.doubt(ada.id)
+            assert (await wire.event("message.created"))["body"] == "Unheard"
+        await deaf.close()
+
+
+class TestPulse:
+    async def test_silent_peer_is_closed_and_a_ponging_one_is_not(
+        self, beats: None, settings: Settings, engine: AsyncEngine
+    ) -> None:
+        async with _quick(settings, engine) as (container, realtime):
+            people = Factory(container)
+            ada, bob = await people.people(2)
+            async with realtime.wire(ada) as alive, realtime.wire(bob) as silent:
+                # A peer that is there and says nothing, not even pong.
+                silent.connection.protocol.receive_data = lambda data: None  # type: ignore[method-assign]
+                async with asyncio.timeout(10):
+                    while bob.actor.device_id in container.hub.sockets:
+                        await asyncio.sleep(0.01)
+                assert ada.actor.device_id in container.hub.sockets
+                assert (await alive.ask("ping"))["data"] is None
+
+    async def test_peer_that_takes_nothing_is_cut(self, hosted: Container, people: Factory) -> None:
+        ada = await people.person()
+        connection = HeldConnection()
+        socket = hosted.realtime.socket(ada.actor, connection, JSON, after=0)
+        with hosted.realtime.connected(socket, latest=0):
+            connection.hold()
+            assert connection.stalled_since is not None
+            hosted.realtime.upkeep._examine(socket, connection.stalled_since + 29)
+            assert not connection.closed
+            hosted.realtime.upkeep._examine(socket, connection.stalled_since + 31)
+            assert connection.close_code == 1006
+
+    async def test_pings_are_spread(self, hosted: Container, people: Factory) -> None:
+        ada = await people.person()
+        connection = HeldConnection()
+        socket = hosted.realtime.socket(ada.actor, connection, JSON, after=0)
+        now = connection.heard
+        hosted.realtime.upkeep._examine(socket, now)
+        assert now < socket.ping_at <= now + 30
+        hosted.realtime.upkeep._examine(socket, socket.ping_at)
+        assert connection.asked == [b""]
+
+
+@contextlib.asynccontextmanager
+async def _quick(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple[Container, Realtime]]:
+    """A server whose sockets are silent after three seconds."""
+    container = Container(msgspec.structs.replace(settings, socket_timeout=3.0), engine=engine)
+    async with container.realtime.running():
+        server, task, port = await serve(container)
+        yield container, Realtime(port)
+        server.should_exit = True
+        await task
+    await container.close()
+
+
+class TestFlood:
+    async def test_is_closed(self, people: Factory, settings: Settings, engine: AsyncEngine, monkeypatch: Any) -> None:
+        monkeypatch.setattr(_sockets, "BURST", 20.0)
+        container = Container(msgspec.structs.replace(settings, rate_limits="on"), engine=engine)
+        ada = await people.person()
+        async with container.realtime.running():
+            server, task, port = await serve(container)
+            async with Realtime(port).wire(ada) as wire:
+                for number in range(60):
+                    await wire.send({"type": "request", "id": number, "method": "ping"})
+                assert (await wire.closed())[0] == 4429
+            server.should_exit = True
+            await task
+        await container.close()
+
+
+class TestDrain:
+    async def test_sockets_are_told_to_come_back_later(
+        self, people: Factory, settings: Settings, engine: AsyncEngine
+    ) -> None:
+        container = Container(settings, engine=engine)
+        ada, bob = await people.friends()
+        async with container.realtime.running():
+            server, task, port = await serve(container)
+            async with Realtime(port).wire(ada) as hers, Realtime(port).wire(bob) as his:
+                await hers.signal("presence", user_id=bob.id, online=True)
+                container.drain()
+                server.should_exit = True
+                closes = [await hers.closed(), await his.closed()]
+                assert [code for code, _ in closes] == [1012, 1012]
+                waits = [float(reason.removeprefix("retry_after=")) for _, reason in closes]
+                assert all(0 <= wait <= 30 for wait in waits)
+            await task
+        # They come back to another worker within seconds: nobody is told that they went.
+        assert (await container.services.contacts.statuses(bob.actor)).items[0].online
+        await container.close()
