@@ -37,12 +37,13 @@ def upgrade() -> None:
         prefixes=["UNLOGGED"],
         postgresql_with={"fillfactor": "50"},
     )
+    op.execute(sa.schema.CreateSequence(sa.Sequence("connection_numbers")))
     op.create_table(
         "connections",
         sa.Column("device_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("worker_id", sa.Uuid(), nullable=False),
-        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", name=op.f("pk_connections")),
         prefixes=["UNLOGGED"],
         postgresql_with={"fillfactor": "70"},
@@ -53,6 +54,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("connections")
+    op.execute(sa.schema.DropSequence(sa.Sequence("connection_numbers")))
     op.drop_table("workers")
     op.drop_table("tickets")
     op.drop_column("streams", "taken")

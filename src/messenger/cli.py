@@ -153,8 +153,9 @@ def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
             upgrade(url)
 
         async def run() -> T:
-            # The operator is not a guest: limits are for clients.
-            container = Container(msgspec.structs.replace(settings, database_url=url, rate_limits="off"))
+            # The operator is not a guest: limits are for clients. A server that runs is told, by its own bus.
+            bus = settings.bus_url or "postgres:"
+            container = Container(msgspec.structs.replace(settings, database_url=url, rate_limits="off", bus_url=bus))
             try:
                 return await work(container)
             finally:

@@ -71,7 +71,7 @@ class Rig:
         self.connection = HeldConnection(pings=pings)
         self.taker = Taker(table)
         self.channel = Channel(ADA.user_id)
-        self.socket = Socket(ADA, uuid4(), self.connection, JSON, table, self.taker, after=after)
+        self.socket = Socket(ADA, 1, self.connection, JSON, table, self.taker, after=after)
         self.channel.join(self.socket, latest=len(table.events) if latest is None else latest)
 
     @property
@@ -171,7 +171,7 @@ class TestLive:
         rig = Rig(Table(3))
         await rig.go_live()
         other = HeldConnection()
-        second = Socket(ADA, uuid4(), other, JSON, rig.table, rig.taker, after=3)
+        second = Socket(ADA, 1, other, JSON, rig.table, rig.taker, after=3)
         rig.channel.join(second, latest=3)
         second.start()
         await rig.until(lambda: second.live)

@@ -104,7 +104,7 @@ class TestElsewhere:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await hosted.realtime.presence._pass()
-            await hosted.services.presence.write(uuid4(), [Socketed(ada.actor, uuid4())], [])
+            await hosted.services.presence.write(uuid4(), [Socketed(ada.actor, 2**40)], [])
             hosted.realtime.upkeep.doubt(ada.id)
             assert (await wire.closed())[0] == 4409
 
@@ -171,7 +171,7 @@ class TestPulse:
     async def test_peer_that_takes_nothing_is_cut(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()
-        socket = hosted.realtime.socket(ada.actor, connection, JSON, after=0)
+        socket = hosted.realtime.socket(ada.actor, 1, connection, JSON, after=0)
         with hosted.realtime.connected(socket, latest=0):
             connection.hold()
             assert connection.stalled_since is not None
@@ -183,7 +183,7 @@ class TestPulse:
     async def test_pings_are_spread(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()
-        socket = hosted.realtime.socket(ada.actor, connection, JSON, after=0)
+        socket = hosted.realtime.socket(ada.actor, 1, connection, JSON, after=0)
         now = connection.heard
         hosted.realtime.upkeep._examine(socket, now)
         assert now < socket.ping_at <= now + 30

@@ -3,6 +3,7 @@
 from messenger.controllers.accounts import AccountController
 from messenger.controllers.calls import CallController
 from messenger.controllers.contacts import ContactController
+from messenger.controllers.demo import DemoController
 from messenger.controllers.documents import DocumentController
 from messenger.controllers.health import HealthController
 from messenger.controllers.messages import ConversationController, MessageController
@@ -16,6 +17,7 @@ CONTROLLERS = (
     CallController,
     ContactController,
     ConversationController,
+    DemoController,
     DocumentController,
     HealthController,
     MessageController,

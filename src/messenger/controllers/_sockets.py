@@ -75,7 +75,7 @@ async def serve(socket: WebSocket[Any, Any, Any]) -> None:
     connection = _connection(socket)
     realtime: Realtime = state.realtime
     actor = admission.arrival.actor
-    mine = realtime.socket(actor, connection, admission.codec, after=admission.after)
+    mine = realtime.socket(actor, admission.arrival.number, connection, admission.codec, after=admission.after)
     welcome = Welcome(stream_cursor(admission.after), str(actor.device_id), realtime.upkeep.heartbeat)
     connection.write(admission.codec.message(welcome))
     if admission.arrival.taken < admission.after <= admission.arrival.position:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Uuid
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Sequence, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Id, Instant
@@ -21,8 +21,12 @@ class Worker(Base):
     seen_at: Mapped[Instant]
 
 
+# In which order sockets arrived, whatever the hosts' clocks say and whoever writes first.
+CONNECTION_NUMBERS = Sequence("connection_numbers", metadata=Base.metadata)
+
+
 class Connection(Base):
-    """The one socket of a device. A newer socket takes the row over, and with it the older one's right to live."""
+    """The one socket of a device. A newer one (by its `number`) takes the row, and with it the older one's place."""
 
     __tablename__ = "connections"
     # No foreign keys: rows come and go with every tunnel, and what is left over goes with its worker.
@@ -31,7 +35,7 @@ class Connection(Base):
     device_id: Mapped[Id]
     user_id: Mapped[int] = mapped_column(BigInteger, index=True)
     worker_id: Mapped[UUID] = mapped_column(Uuid, index=True)
-    connection_id: Mapped[UUID] = mapped_column(Uuid)
+    number: Mapped[int] = mapped_column(BigInteger)
 
 
 class Ticket(Base):

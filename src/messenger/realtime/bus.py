@@ -45,7 +45,6 @@ class Connected(msgspec.Struct, frozen=True, tag="c", array_like=True):
 
     user_id: int
     device_id: UUID
-    connection_id: UUID
 
 
 class Revoked(msgspec.Struct, frozen=True, tag="r", array_like=True):

@@ -34,13 +34,16 @@ class Hub:
     # --- sockets and waiting requests ---
 
     def connect(self, socket: Socket, *, latest: int) -> None:
-        """Listen for this socket, and let it catch up; an older one of its device is closed."""
-        older = self.sockets.get(socket.actor.device_id)
+        """Listen for this socket, and let it catch up; of two sockets of a device the older one is closed."""
+        other = self.sockets.get(socket.actor.device_id)
+        if other is not None and other.number > socket.number:
+            socket.close(ELSEWHERE, "connected elsewhere")
+            return
         self.sockets[socket.actor.device_id] = socket
         self._channel(socket.actor.user_id).join(socket, latest=latest)
-        if older is not None:
-            self._leave(older)
-            older.close(ELSEWHERE, "connected elsewhere")
+        if other is not None:
+            self._leave(other)
+            other.close(ELSEWHERE, "connected elsewhere")
         socket.start()
 
     def disconnect(self, socket: Socket) -> None:
@@ -120,7 +123,7 @@ class Hub:
 
     def connected(self, socket: Socket) -> None:
         """Its device's row is this socket's now: others that hold one of that device close it."""
-        self._bus.say(Connected(socket.actor.user_id, socket.actor.device_id, socket.connection_id))
+        self._bus.say(Connected(socket.actor.user_id, socket.actor.device_id))
 
     def _deliver(self, users: Sequence[int], broadcast: Broadcast) -> None:
         for user_id in users:

@@ -43,10 +43,10 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Socketed(msgspec.Struct, frozen=True):
-    """A device and the socket that it has here."""
+    """A device and its socket here; of two sockets the one with the higher number is the newer."""
 
     actor: Actor
-    connection_id: UUID
+    number: int
 
 
 class Lookout(msgspec.Struct, frozen=True):
@@ -56,10 +56,10 @@ class Lookout(msgspec.Struct, frozen=True):
     """By user, where the stream ends."""
     signed_out: set[UUID]
     """Devices that are no more."""
-    elsewhere: set[UUID]
-    """Connections whose device has a newer one."""
-    unknown: set[UUID]
-    """Connections that the table has forgotten."""
+    elsewhere: set[int]
+    """Sockets whose device has a newer one."""
+    unknown: set[int]
+    """Sockets that the table has forgotten."""
 
 
 class Presence(msgspec.Struct, frozen=True):

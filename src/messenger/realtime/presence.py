@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
 from messenger.errors import MessengerError
@@ -21,6 +22,7 @@ BURST, EVERY_SECONDS = 6, 5.0
 _RETRY_SECONDS = 0.5
 _REMEMBERED = 10_000
 
+Key = TypeVar("Key")
 Tell = Callable[[Sequence[int], str, object], None]
 
 
@@ -52,7 +54,7 @@ class PresenceBoard:
         self._presences = presences
         self._tell = tell
         self._up: dict[UUID, Socketed] = {}
-        self._down: dict[UUID, Socketed] = {}
+        self._down: dict[int, Socketed] = {}
         self._changed: dict[int, set[int] | None] = {}
         self._paces: OrderedDict[int, _Pace] = OrderedDict()
         self._later: dict[int, asyncio.TimerHandle] = {}
@@ -69,7 +71,7 @@ class PresenceBoard:
         """That socket is no more."""
         if self._up.get(socket.actor.device_id) == socket:
             del self._up[socket.actor.device_id]
-        self._down[socket.connection_id] = socket
+        self._down[socket.number] = socket
         self._wake.set()
 
     def status_changed(self, user_id: int) -> None:
@@ -174,7 +176,7 @@ class PresenceBoard:
 
         self._later[user_id] = asyncio.get_running_loop().call_later(wait, tell)
 
-    def _take(self, waiting: dict[UUID, Socketed]) -> list[Socketed]:
+    def _take(self, waiting: dict[Key, Socketed]) -> list[Socketed]:
         keys = list(waiting)[:BATCH]
         return [waiting.pop(key) for key in keys]
 
@@ -182,5 +184,5 @@ class PresenceBoard:
         for socket in up:
             self._up.setdefault(socket.actor.device_id, socket)
         for socket in down:
-            self._down.setdefault(socket.connection_id, socket)
+            self._down.setdefault(socket.number, socket)
         self._wake.set()

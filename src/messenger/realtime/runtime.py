@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from messenger.actor import Actor
 from messenger.clock import Clock
@@ -47,9 +47,9 @@ class Realtime:
         self._streams = streams
         self.taker = taker
 
-    def socket(self, actor: Actor, connection: Connection, codec: Codec, *, after: int) -> Socket:
+    def socket(self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int) -> Socket:
         """A socket for this device, not yet connected."""
-        return Socket(actor, uuid4(), connection, codec, self._streams, self.taker, after=after)
+        return Socket(actor, number, connection, codec, self._streams, self.taker, after=after)
 
     def typist(self, user_id: int) -> Typist:
         """What one socket's user types."""
@@ -58,7 +58,7 @@ class Realtime:
     @contextlib.contextmanager
     def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
         """The time in which a socket is handed events, and its user is online."""
-        socketed = Socketed(socket.actor, socket.connection_id)
+        socketed = Socketed(socket.actor, socket.number)
         self.hub.connect(socket, latest=latest)
         self.presence.connected(socketed)
         try:

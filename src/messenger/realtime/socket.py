@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections import deque
 from typing import Any, NamedTuple, Protocol
-from uuid import UUID
 
 from messenger.actor import Actor
 from messenger.errors import MessengerError, Unauthenticated
@@ -56,7 +55,7 @@ class Socket:
     def __init__(
         self,
         actor: Actor,
-        connection_id: UUID,
+        number: int,
         connection: Connection,
         codec: Codec,
         streams: Streams,
@@ -65,7 +64,7 @@ class Socket:
         after: int,
     ) -> None:
         self.actor = actor
-        self.connection_id = connection_id
+        self.number = number
         self.connection = connection
         self.codec = codec
         self.live = False

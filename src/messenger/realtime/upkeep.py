@@ -53,7 +53,7 @@ class Upkeep:
 
     def _on_written(self, socketed: Socketed) -> None:
         socket = self._hub.sockets.get(socketed.actor.device_id)
-        if socket is not None and socket.connection_id == socketed.connection_id:
+        if socket is not None and socket.number == socketed.number:
             self._hub.connected(socket)
 
     # --- pings, silence, stalls ---
@@ -127,7 +127,7 @@ class Upkeep:
     async def _look_at(self, sockets: list[Socket], waiting: list[int]) -> None:
         if not (sockets or waiting):
             return
-        asked = [Socketed(socket.actor, socket.connection_id) for socket in sockets]
+        asked = [Socketed(socket.actor, socket.number) for socket in sockets]
         lookout = await self._streams.look(asked, waiting)
         for socket in sockets:
             self._judge(socket, lookout)
@@ -137,7 +137,7 @@ class Upkeep:
     def _judge(self, socket: Socket, lookout: Lookout) -> None:
         if socket.actor.device_id in lookout.signed_out:
             socket.close(SIGNED_OUT, "signed out")
-        elif socket.connection_id in lookout.elsewhere:
+        elif socket.number in lookout.elsewhere:
             socket.close(ELSEWHERE, "connected elsewhere")
-        elif socket.connection_id in lookout.unknown and socket.actor.device_id in self._hub.sockets:
-            self._presence.connected(Socketed(socket.actor, socket.connection_id))
+        elif socket.number in lookout.unknown and socket.actor.device_id in self._hub.sockets:
+            self._presence.connected(Socketed(socket.actor, socket.number))

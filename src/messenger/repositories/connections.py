@@ -45,19 +45,21 @@ _REDEEM = Statement(
 
 
 class ArrivalRow(msgspec.Struct, frozen=True):
-    """Who knocks, where their stream ends, and up to where a device has proved to have it."""
+    """Who knocks, where their stream ends, up to where a device has proved to have it, and which arrival this is."""
 
     user_id: int
     device_id: UUID
     position: int
     taken: int
+    number: int
 
 
 _ARRIVE = Statement(
     "connections.arrive",
     """
     WITH {actor}
-    SELECT {actor_columns}, actor.user_id, actor.device_id, s.position, s.taken
+    SELECT {actor_columns}, actor.user_id, actor.device_id, s.position, s.taken,
+        nextval('connection_numbers') AS number
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     """,
     ArrivalRow,
@@ -71,27 +73,28 @@ class _TurnedRow(msgspec.Struct, frozen=True):
 
 
 # Who came and who went, in one statement. A newer socket takes its device's row over; an older one that ends later
-# finds another connection in it, and leaves it. `was_connected` is what was true before: a statement doesn't see its
+# finds another number in it, and leaves it. `was_connected` is what was true before: a statement doesn't see its
 # own writes. The end of a socket is the last activity, by the same rules as every stamp.
 _WRITE = Statement(
     "connections.write",
     f"""
     WITH up AS (
-        SELECT * FROM unnest(:up_devices::uuid[], :up_users::bigint[], :up_connections::uuid[])
-            AS g (device_id, user_id, connection_id)
+        SELECT * FROM unnest(:up_devices::uuid[], :up_users::bigint[], :up_numbers::bigint[])
+            AS g (device_id, user_id, number)
     ),
     down AS (
-        SELECT * FROM unnest(:down_devices::uuid[], :down_users::bigint[], :down_connections::uuid[])
-            AS g (device_id, user_id, connection_id)
+        SELECT * FROM unnest(:down_devices::uuid[], :down_users::bigint[], :down_numbers::bigint[])
+            AS g (device_id, user_id, number)
     ),
     came AS (
-        INSERT INTO connections AS c (device_id, user_id, worker_id, connection_id)
-        SELECT device_id, user_id, :worker::uuid, connection_id FROM up ORDER BY device_id
-        ON CONFLICT (device_id) DO UPDATE SET worker_id = excluded.worker_id, connection_id = excluded.connection_id
+        INSERT INTO connections AS c (device_id, user_id, worker_id, number)
+        SELECT device_id, user_id, :worker::uuid, number FROM up ORDER BY device_id
+        ON CONFLICT (device_id) DO UPDATE SET worker_id = excluded.worker_id, number = excluded.number
+            WHERE c.number <= excluded.number
     ),
     went AS (
         DELETE FROM connections AS c USING down
-        WHERE c.device_id = down.device_id AND c.connection_id = down.connection_id
+        WHERE c.device_id = down.device_id AND c.number = down.number
     ),
     stamped AS (
         UPDATE devices SET last_activity = :now WHERE id IN (
@@ -183,21 +186,21 @@ _ORPHANS = Statement(
 
 
 class JudgedRow(msgspec.Struct, frozen=True):
-    """A socket that the tables know otherwise: its device is gone, or has this connection now (NULL: none)."""
+    """A socket that the tables know otherwise: its device is gone, or has this number now (NULL: none)."""
 
     device_id: UUID
     signed_in: bool
-    connection_id: UUID | None
+    number: int | None
 
 
 _JUDGE = Statement(
     "connections.judge",
     """
-    SELECT g.device_id, d.id IS NOT NULL AS signed_in, c.connection_id
-    FROM unnest(:devices::uuid[], :connections::uuid[]) AS g (device_id, connection_id)
+    SELECT g.device_id, d.id IS NOT NULL AS signed_in, c.number
+    FROM unnest(:devices::uuid[], :numbers::bigint[]) AS g (device_id, number)
     LEFT JOIN devices AS d ON d.id = g.device_id
     LEFT JOIN connections AS c ON c.device_id = g.device_id
-    WHERE d.id IS NULL OR c.connection_id IS DISTINCT FROM g.connection_id
+    WHERE d.id IS NULL OR c.number IS DISTINCT FROM g.number
     """,
     JudgedRow,
     writes=False,
@@ -225,21 +228,21 @@ class ConnectionRepository:
     async def write(
         self,
         worker_id: UUID,
-        up: Sequence[tuple[UUID, int, UUID]],
-        down: Sequence[tuple[UUID, int, UUID]],
+        up: Sequence[tuple[UUID, int, int]],
+        down: Sequence[tuple[UUID, int, int]],
     ) -> dict[int, bool]:
-        """Note sockets (device, user, connection) that came and went; by user, whether there was one before."""
-        up_devices, up_users, up_connections = _columns(up)
-        down_devices, down_users, down_connections = _columns(down)
+        """Note sockets (device, user, number) that came and went; by user, whether there was one before."""
+        up_devices, up_users, up_numbers = _columns(up)
+        down_devices, down_users, down_numbers = _columns(down)
         rows = await self._run.all(
             _WRITE,
             worker=worker_id,
             up_devices=up_devices,
             up_users=up_users,
-            up_connections=up_connections,
+            up_numbers=up_numbers,
             down_devices=down_devices,
             down_users=down_users,
-            down_connections=down_connections,
+            down_numbers=down_numbers,
         )
         return {row.user_id: row.was_connected for row in rows}
 
@@ -259,12 +262,10 @@ class ConnectionRepository:
         """Take away what dead workers left; whose sockets those were."""
         return [row.user_id for row in await self._run.all(_ORPHANS)]
 
-    async def judge(self, sockets: Sequence[tuple[UUID, UUID]]) -> list[JudgedRow]:
-        """Those of the sockets (device, connection) that the tables know otherwise."""
-        return await self._run.all(
-            _JUDGE, devices=[each[0] for each in sockets], connections=[each[1] for each in sockets]
-        )
+    async def judge(self, sockets: Sequence[tuple[UUID, int]]) -> list[JudgedRow]:
+        """Those of the sockets (device, number) that the tables know otherwise."""
+        return await self._run.all(_JUDGE, devices=[each[0] for each in sockets], numbers=[each[1] for each in sockets])
 
 
-def _columns(sockets: Sequence[tuple[UUID, int, UUID]]) -> tuple[list[UUID], list[int], list[UUID]]:
+def _columns(sockets: Sequence[tuple[UUID, int, int]]) -> tuple[list[UUID], list[int], list[int]]:
     return [each[0] for each in sockets], [each[1] for each in sockets], [each[2] for each in sockets]

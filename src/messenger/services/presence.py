@@ -51,5 +51,5 @@ class PresenceService:
             return await uow.connections.bury()
 
 
-def _row(socket: Socketed) -> tuple[UUID, int, UUID]:
-    return socket.actor.device_id, socket.actor.user_id, socket.connection_id
+def _row(socket: Socketed) -> tuple[UUID, int, int]:
+    return socket.actor.device_id, socket.actor.user_id, socket.number

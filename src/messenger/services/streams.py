@@ -19,11 +19,12 @@ TICKET_SECONDS = 30
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A device that may have a socket, where its user's stream ends, and up to where a device has proved to have it."""
+    """A device that may have a socket: where its user's stream ends, what of it was `taken`, which arrival this is."""
 
     actor: Actor
     position: int
     taken: int
+    number: int
 
 
 class StreamService:
@@ -48,7 +49,7 @@ class StreamService:
             row = await uow.connections.arrive(caller)
         if row is None:
             raise Unauthenticated
-        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken)
+        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken, row.number)
 
     async def _redeem(self, ticket: str | None) -> Actor:
         if not ticket or len(ticket) > 128:
@@ -76,12 +77,12 @@ class StreamService:
         users = {socket.actor.user_id for socket in sockets} | set(waiting)
         async with self._uow.read() as uow:
             positions = await uow.streams.positions(sorted(users))
-            judged = await uow.connections.judge([(socket.actor.device_id, socket.connection_id) for socket in sockets])
-        mine = {socket.actor.device_id: socket.connection_id for socket in sockets}
+            judged = await uow.connections.judge([(socket.actor.device_id, socket.number) for socket in sockets])
+        mine = {socket.actor.device_id: socket.number for socket in sockets}
         signed_in = [row for row in judged if row.signed_in]
         return Lookout(
             positions,
             signed_out={row.device_id for row in judged if not row.signed_in},
-            elsewhere={mine[row.device_id] for row in signed_in if row.connection_id is not None},
-            unknown={mine[row.device_id] for row in signed_in if row.connection_id is None},
+            elsewhere={mine[row.device_id] for row in signed_in if (row.number or 0) > mine[row.device_id]},
+            unknown={mine[row.device_id] for row in signed_in if (row.number or 0) < mine[row.device_id]},
         )

@@ -1,0 +1,80 @@
+"""The demo: a page to look at this server with, over the public API alone (`docs/demo.md`)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from litestar import Controller, Response, get
+from litestar.params import FromPath
+
+import messenger
+from messenger.controllers._wire import WireRequest
+from messenger.errors import NotFound
+
+_FOLDER = Path(messenger.__file__).parent / "demo"
+_PAGE = "index.html"
+# What is named here is served, and nothing else: no name from outside becomes a path.
+_SCRIPT = "text/javascript"
+_FILES = {
+    "api.js": _SCRIPT,
+    "bubbles.js": _SCRIPT,
+    "chat.css": "text/css",
+    "chat.js": _SCRIPT,
+    "composer.js": _SCRIPT,
+    "connection.js": _SCRIPT,
+    "dom.js": _SCRIPT,
+    "forms.js": _SCRIPT,
+    "icon.svg": "image/svg+xml",
+    "main.js": _SCRIPT,
+    "outbox.js": _SCRIPT,
+    "realtime.js": _SCRIPT,
+    "session.js": _SCRIPT,
+    "settings.js": _SCRIPT,
+    "sidebar.js": _SCRIPT,
+    "store.js": _SCRIPT,
+    "style.css": "text/css",
+    "welcome.js": _SCRIPT,
+    "words.js": _SCRIPT,
+}
+# Without trusted types there is no way to make markup of a string; without form-action none a form that no script has
+# taken would put a password into an address.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+def when_on(connection: Any, _: Any) -> None:
+    """A guard: the demo is served unless it is switched off. Raises `NotFound`."""
+    if not connection.app.state.get("demo", True):
+        raise NotFound
+
+
+class DemoController(Controller):
+    """A chat in the browser."""
+
+    include_in_schema = False
+    guards = (when_on,)
+
+    @get("/demo", media_type="text/html")
+    async def page(self, request: WireRequest) -> Response[bytes]:
+        return _answer(request, _PAGE, "text/html", {"Content-Security-Policy": PAGE_POLICY})
+
+    @get("/demo/{name:str}")
+    async def file(self, request: WireRequest, name: FromPath[str]) -> Response[bytes]:
+        if name not in _FILES:
+            raise NotFound
+        return _answer(request, name, _FILES[name], {})
+
+
+def _answer(request: WireRequest, name: str, media_type: str, headers: dict[str, str]) -> Response[bytes]:
+    """The file; or 304 where the browser has it (RFC 9110 section 13.1.2)."""
+    content = (_FOLDER / name).read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"Cache-Control": "no-cache", "ETag": tag, **headers}
+    if tag in (request.header(b"if-none-match") or ""):
+        return Response(b"", status_code=304, media_type=media_type, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
