@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 # The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types contracts walk bench docs lock clean
+.PHONY: help setup run test proof lint types contracts walk bench bench-realtime docs lock clean servers
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,13 @@ run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_D
 test: setup  ## Run the tests on a PostgreSQL of their own.
 	$(BIN)/pytest -n 2
 
+proof: setup  ## The model test and the recorder's runs in their long form (about ten minutes).
+	MESSENGER_PROOF=long $(BIN)/pytest tests/proof
+
+servers:  ## Install the servers that some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2.
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nats-server redis-server chromium iproute2 > /dev/null
+
 lint: setup  ## Style, formatting, banned calls, the Dockerfile.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,6 +67,10 @@ clean:  ## Remove the environment (never the data).
 
 bench: setup  ## CPU per request and round trips of each endpoint (about three minutes).
 	$(BIN)/python benchmarks/endpoints.py
+
+bench-realtime: setup  ## Latency, fan-out, idle sockets, resuming, presence, slow readers; then the bus.
+	$(BIN)/python benchmarks/realtime.py
+	$(BIN)/python benchmarks/bus.py
 
 walk: setup  ## The README's walk, on a server of its own.
 	$(BIN)/python tools/smoke.py

@@ -169,7 +169,16 @@ def environment(
 
 # Names of ours that are no settings: between our own processes, and for migrations and tests.
 _NOT_SETTINGS = {
-    f"{PREFIX}{name}" for name in ("PARENT_PID", "MIGRATION_LOCK_TIMEOUT", "TEST_DATABASE_URL", "TEST_POSTGRES_BIN")
+    f"{PREFIX}{name}"
+    for name in (
+        "ARTIFACTS",
+        "MIGRATION_LOCK_TIMEOUT",
+        "PARENT_PID",
+        "PROOF",
+        "TEST_DATABASE_URL",
+        "TEST_POSTGRES_BIN",
+        "TEST_REQUIRE_SERVERS",
+    )
 }
 
 

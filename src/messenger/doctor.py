@@ -17,6 +17,7 @@ from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.local_database import database_url
 from messenger.migrations import head_revision
+from messenger.realtime.bus import transport_of
 from messenger.storage.object_store import ObjectStore
 
 _CLOCK_TOLERANCE = 5.0
@@ -39,6 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
     try:
         with database_url(settings) as url:
             findings += asyncio.run(_database(url))
+            findings.append(asyncio.run(_bus(settings.bus_url or "postgres:", url)))
     except EmbeddedPostgresError as error:
         findings.append(Finding("database", False, str(error), "See MESSENGER_POSTGRES_BIN and MESSENGER_DATA_DIR."))
     findings.append(asyncio.run(_storage(settings)))
@@ -115,6 +117,18 @@ async def _clock(connection: asyncpg.Connection) -> Finding:
     off = abs((datetime.now(UTC) - theirs).total_seconds())
     ok = off <= _CLOCK_TOLERANCE
     return Finding("clock", ok, f"{off:.1f} s off the database's", None if ok else "Run a time service on both.")
+
+
+async def _bus(bus_url: str, url: str) -> Finding:
+    scheme = bus_url.partition(":")[0]
+    try:
+        transport = transport_of(bus_url, database_url=url, namespace="doctor")
+        if transport is None:
+            return Finding("bus", True, "local: one process hears itself alone")
+        async with asyncio.timeout(5), transport.connect():
+            return Finding("bus", True, f"{scheme} takes connections")
+    except (OSError, ValueError) as error:
+        return Finding("bus", False, f"{scheme} can't be reached: {error}", "Check MESSENGER_BUS_URL.")
 
 
 async def _storage(settings: Settings) -> Finding:

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -25,6 +26,7 @@ from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.local_database import embedded, published
 from messenger.logs import configure_logging
+from messenger.realtime.bus import transport_of
 from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.security.turn import check_ice_url
 from messenger.storage.object_store import ObjectStore
@@ -43,6 +45,7 @@ def serve(settings: Settings) -> None:
     for name in unknown_settings(environment()):
         logger.warning("%s is no setting of this server; see docs/configuration.md", name)
     _check_gateways(settings)
+    _raise_file_limit()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     load_secret(settings)
     with _listening(settings) as listening, _database(settings) as (settings, postgres):
@@ -70,12 +73,25 @@ def _ignore(number: int, _: FrameType | None) -> None:
     """uvicorn drains on a signal, then raises it again for whoever was there before; by then all is done."""
 
 
+def _raise_file_limit() -> None:
+    """A socket is a file; take as many as the system lets us, without being asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # macOS says "no limit" and then refuses it.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _check_gateways(settings: Settings) -> None:
     """Refuse addresses that their libraries can't read, before anything is started."""
     try:
         ObjectStore.from_url(settings.effective_storage_url)
     except (ValueError, MessengerError) as error:
         raise SettingsError(f"MESSENGER_STORAGE_URL is wrong: {error}") from None
+    try:
+        transport_of(settings.bus_url or "local:", database_url="", namespace="")
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_BUS_URL is wrong: {error}") from None
     for name, urls, schemes in (
         ("STUN", settings.stun_urls, ("stun", "stuns")),
         ("TURN", settings.turn_urls, ("turn", "turns")),

@@ -38,8 +38,12 @@ class Connection(Protocol):
     heard: float
     """When anything last came from the peer (`time.monotonic()`)."""
     stalled_since: float | None
-    """Since when the peer takes nothing; None while it does."""
+    """Since when the peer takes nothing, as of the last `measure`; None while there is room."""
     closed: bool
+
+    def measure(self, now: float) -> None:
+        """See whether the peer has taken anything since the last time: who reads slowly does read."""
+        ...
 
     @property
     def has_room(self) -> bool: ...
@@ -86,6 +90,9 @@ class AsgiConnection:
     @property
     def has_room(self) -> bool:
         return self._room.is_set()
+
+    def measure(self, now: float) -> None:
+        """Each message that was sent moves `stalled_since` already."""
 
     def attach(self, listener: Listener) -> None:
         self._listener = listener

@@ -68,6 +68,7 @@ class Upkeep:
 
     def _examine(self, socket: Socket, now: float) -> None:
         connection = socket.connection
+        connection.measure(now)
         if connection.stalled_since is not None and now - connection.stalled_since >= STALLED_SECONDS:
             # It takes nothing, so it would not take a farewell.
             connection.abort()

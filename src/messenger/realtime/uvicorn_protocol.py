@@ -35,6 +35,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
     stalled_since: float | None = None
     closed = False
     _listener: Listener | None = None
+    _buffered = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -58,6 +59,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         self.stalled_since = monotonic()
+        self._buffered = self.transport.get_write_buffer_size()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -90,28 +92,40 @@ class UvicornConnection(WebSocketsSansIOProtocol):
     def has_room(self) -> bool:
         return self.writable.is_set()
 
+    def measure(self, now: float) -> None:
+        if self.stalled_since is None:
+            return
+        size = self.transport.get_write_buffer_size()
+        if size < self._buffered:
+            self.stalled_since = now
+        self._buffered = size
+
     def attach(self, listener: Listener) -> None:
         self._listener = listener
+
+    @property
+    def _open(self) -> bool:
+        return not self.closed and self.conn.state is State.OPEN
 
     def write(self, message: Message) -> None:
         # There are no extensions (no compression), so the bytes of a frame are the same for every connection, and the
         # protocol object, which would make them anew each time, has nothing to keep count of.
-        if self.conn.state is State.OPEN:
+        if self._open:
             self.transport.write(message.framed)
 
     async def drain(self) -> None:
         await self.writable.wait()
-        if self.closed or self.conn.state is not State.OPEN:
+        if not self._open:
             raise Gone
 
     def ping(self, payload: bytes) -> bool:
-        if self.conn.state is State.OPEN:
+        if self._open:
             self.conn.send_ping(payload)
             self.transport.write(b"".join(self.conn.data_to_send()))
         return True
 
     def close(self, code: int, reason: str = "") -> None:
-        if self.conn.state is not State.OPEN or self.close_sent:
+        if not self._open or self.close_sent:
             return
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
