@@ -22,6 +22,7 @@ from messenger.realtime.hub import Hub
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.taker import Taker
+from messenger.realtime.turnstile import Turnstile
 from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.security.tokens import TokenMint
 from messenger.services import Services
@@ -84,6 +85,8 @@ class Container:
         )
         streams, presences = StreamService(self.uow), PresenceService(self.uow)
         taker = Taker(streams)
+        # Half of the pool is for requests, whatever the sockets want.
+        turnstile = Turnstile(streams, max(1, settings.pool_size // 2))
         board = PresenceBoard(self.bus.origin, presences, self.hub.signal)
         self.realtime = Realtime(
             self.bus.origin,
@@ -91,7 +94,7 @@ class Container:
             self.bus,
             self.hub,
             board,
-            streams,
+            turnstile,
             taker,
             socket_timeout=settings.socket_timeout,
             limited=settings.rate_limits == "on",

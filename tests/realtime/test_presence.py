@@ -120,8 +120,8 @@ class TestOnline:
             assert (await his.signal("presence", user_id=ada.id))["online"] is True
             await hosted.services.contacts.block(bob.actor, ada.id)
             gone = {"status": "online", "status_text": "", "online": False, "last_activity": None}
-            assert await hers.signal("presence", user_id=bob.id) == {"user_id": bob.id, **gone}
-            assert await his.signal("presence", user_id=ada.id) == {"user_id": ada.id, **gone}
+            assert await hers.signal("presence", user_id=bob.id, online=False) == {"user_id": bob.id, **gone}
+            assert await his.signal("presence", user_id=ada.id, online=False) == {"user_id": ada.id, **gone}
 
     async def test_dead_worker_s_users_are_told_gone(
         self, realtime: Realtime, people: Factory, hosted: Container

@@ -14,7 +14,7 @@ from messenger.errors import DatabaseUnavailable, Unauthenticated
 from messenger.events import WakeUp
 from messenger.realtime.channel import Channel
 from messenger.realtime.frames import JSON, Broadcast, SignalFrame
-from messenger.realtime.ports import Lookout, Socketed, StreamEvent, StreamPage, Taken
+from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamEvent, StreamPage, Taken
 from messenger.realtime.socket import MAX_QUEUED, MAX_QUEUED_BYTES, Socket
 from messenger.realtime.taker import Taker
 from messenger.schemas.realtime import EventFrame, RemovedDeviceView, stream_cursor
@@ -55,6 +55,9 @@ class Table:
         if self.on_read is not None:
             self.on_read()
         return StreamPage(page, after + len(page), head, 0)
+
+    async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
+        return Arrival(ADA, len(self.events), 0, 1)
 
     async def take(self, taken: Sequence[Taken]) -> None:
         self.taken.extend(taken)

@@ -24,10 +24,10 @@ from messenger.errors import (
 )
 from messenger.realtime.connection import EXTENSION, AsgiConnection, Connection
 from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_KIND, Codec, Request, Welcome
+from messenger.realtime.ports import Arrival
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
 from messenger.schemas.realtime import cursor_position, stream_cursor
-from messenger.services.streams import Arrival
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ class Admission(msgspec.Struct, frozen=True):
 
 class Meter:
     """A bucket of frames; where it runs dry, somebody floods."""
+
+    __slots__ = ("_at", "_left")
 
     def __init__(self) -> None:
         self._left = BURST
@@ -168,7 +170,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
     # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
-    arrival = await socket.app.state.services.streams.arrive(caller, ticket)
+    arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(arrival, arrival.position if after is None else after, codec)
 

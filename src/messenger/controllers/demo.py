@@ -28,6 +28,7 @@ _FILES = {
     "forms.js": _SCRIPT,
     "icon.svg": "image/svg+xml",
     "main.js": _SCRIPT,
+    "merge.js": _SCRIPT,
     "outbox.js": _SCRIPT,
     "realtime.js": _SCRIPT,
     "session.js": _SCRIPT,

@@ -51,11 +51,13 @@ class Bell:
 class Channel:
     """`latest`: the newest position heard of. `_head`: up to where live sockets were handed events."""
 
+    __slots__ = ("_head", "_reader", "_sockets", "bells", "latest", "user_id")
+
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.latest = 0
-        self.bells: set[Bell] = set()
-        self._sockets: set[Socket] = set()
+        self.bells: list[Bell] = []
+        self._sockets: list[Socket] = []
         self._head = 0
         self._reader: asyncio.Task[None] | None = None
 
@@ -66,12 +68,13 @@ class Channel:
     def join(self, socket: Socket, *, latest: int) -> None:
         """One more socket, which catches up first."""
         self.latest = max(self.latest, latest)
-        self._sockets.add(socket)
+        self._sockets.append(socket)
         socket.home = self
 
     def leave(self, socket: Socket) -> None:
         """One socket less."""
-        self._sockets.discard(socket)
+        if socket in self._sockets:
+            self._sockets.remove(socket)
         socket.home = None
 
     # --- news ---

@@ -68,13 +68,13 @@ class Hub:
         bell = Bell(after)
         self._bells[actor.device_id] = bell
         channel = self._channel(actor.user_id)
-        channel.bells.add(bell)
+        channel.bells.append(bell)
         if self.closing:
             bell.end()
         try:
             yield bell
         finally:
-            channel.bells.discard(bell)
+            channel.bells.remove(bell)
             self._tidy(channel)
             if self._bells.get(actor.device_id) is bell:
                 del self._bells[actor.device_id]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from messenger.actor import Actor
+from messenger.actor import Actor, Caller
 from messenger.schemas.realtime import EventFrame
 from messenger.schemas.users import StatusView
 
@@ -69,7 +69,20 @@ class Presence(msgspec.Struct, frozen=True):
     watchers: tuple[int, ...]
 
 
+class Arrival(msgspec.Struct, frozen=True):
+    """A device that may have a socket: where its user's stream ends, what of it was `taken`, which arrival this is."""
+
+    actor: Actor
+    position: int
+    taken: int
+    number: int
+
+
 class Streams(Protocol):
+    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
+        """Who knocks, by token or by ticket. Raises `Unauthenticated`, `Unavailable`."""
+        ...
+
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         """A page of the actor's stream. Raises `Unauthenticated`, `Unavailable`."""
         ...

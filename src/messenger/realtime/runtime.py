@@ -44,12 +44,12 @@ class Realtime:
         self.upkeep = Upkeep(hub, presence, bus, streams, socket_timeout=socket_timeout)
         self.limited = limited
         self._clock = clock
-        self._streams = streams
+        self.streams = streams
         self.taker = taker
 
     def socket(self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int) -> Socket:
         """A socket for this device, not yet connected."""
-        return Socket(actor, number, connection, codec, self._streams, self.taker, after=after)
+        return Socket(actor, number, connection, codec, self.streams, self.taker, after=after)
 
     def typist(self, user_id: int) -> Typist:
         """What one socket's user types."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 from messenger.actor import Actor
@@ -52,6 +51,27 @@ class Socket:
     memory, and loses no event.
     """
 
+    # There are many of these, most of them idle: no dictionary, and no deque, which is 760 bytes when it is empty.
+    __slots__ = (
+        "__weakref__",
+        "_asked",
+        "_foreign",
+        "_pump",
+        "_queue",
+        "_queued",
+        "_queued_bytes",
+        "_streams",
+        "_taker",
+        "_written",
+        "actor",
+        "codec",
+        "connection",
+        "home",
+        "live",
+        "number",
+        "ping_at",
+    )
+
     def __init__(
         self,
         actor: Actor,
@@ -73,7 +93,7 @@ class Socket:
         self._taker = taker
         self._written = after
         self._queued = after
-        self._queue: deque[_Queued] = deque()
+        self._queue: list[_Queued] = []
         self._queued_bytes = 0
         self._pump: asyncio.Task[None] | None = None
         self._foreign = 0
@@ -136,7 +156,7 @@ class Socket:
 
     def fall_back(self) -> None:
         """Forget queued events and signals, and read on from the table."""
-        self._queue = deque(entry for entry in self._queue if entry.kept)
+        self._queue = [entry for entry in self._queue if entry.kept]
         self._queued_bytes = sum(len(entry.message.payload) for entry in self._queue)
         self._queued = self._written
         self.live = False
@@ -228,7 +248,7 @@ class Socket:
             self._pump = None
 
     def _write_queued(self) -> None:
-        entry = self._queue.popleft()
+        entry = self._queue.pop(0)
         self._queued_bytes -= len(entry.message.payload)
         if entry.position:
             self._write_event(entry.position, entry.foreign, entry.message)

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 _TAKE_SECONDS = 0.1
 _TAKE_BATCH = 200
+_RETRY_SECONDS = 1.0
 
 
 class Taker:
@@ -41,8 +42,11 @@ class Taker:
                 try:
                     await self._streams.take(taken)
                 except MessengerError as error:
-                    # The next proof says it again: positions are absolute.
-                    logger.warning("delivered receipts could not be written: %s", error.code)
+                    # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone.
+                    logger.warning("delivered receipts could not be written, they wait: %s", error.code)
+                    for each in taken:
+                        self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
+                    await asyncio.sleep(_RETRY_SECONDS)
                 await asyncio.sleep(_TAKE_SECONDS)
         except Exception:
             logger.exception("delivered receipts failed")

@@ -30,6 +30,8 @@ class _Typing:
 class Typist:
     """What one socket's user types. In a 1:1 each side addresses the conversation as the other one."""
 
+    __slots__ = ("_clock", "_tell", "_told_at", "_typing", "_user_id")
+
     def __init__(self, user_id: int, clock: Clock, tell: Tell) -> None:
         self._user_id = user_id
         self._clock = clock

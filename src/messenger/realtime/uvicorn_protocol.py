@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from asyncio.transports import BaseTransport
 from time import monotonic
@@ -28,6 +29,30 @@ def retry_after(connections: int) -> float:
     return random.uniform(0, min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, connections / _RETURNS_A_SECOND)))  # noqa: S311
 
 
+class _Inbox(asyncio.Queue[Any]):
+    """What came and was not asked for yet, for one reader; an `asyncio.Queue` takes 3 KB when it is empty."""
+
+    __slots__ = ("_items", "_reader")
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, item: Any) -> None:
+        self._items.append(item)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def empty(self) -> bool:
+        return not self._items
+
+    async def get(self) -> Any:
+        while not self._items:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._items.pop(0)
+
+
 class UvicornConnection(WebSocketsSansIOProtocol):
     """A `Connection` (`messenger.realtime.connection`), which the application finds in the ASGI scope's extensions."""
 
@@ -39,6 +64,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        self.queue = _Inbox()
         self.close_timeout = _CLOSE_SECONDS
         self.heard = monotonic()
         self.transport.set_write_buffer_limits(high=_BUFFERED_BYTES)

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-import msgspec
-
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
-from messenger.realtime.ports import Lookout, Socketed, StreamPage, Taken
+from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Taken
 from messenger.schemas.realtime import TicketView
 from messenger.security.tokens import new_ticket, token_hash
 from messenger.services._events import read_page
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 TICKET_SECONDS = 30
-
-
-class Arrival(msgspec.Struct, frozen=True):
-    """A device that may have a socket: where its user's stream ends, what of it was `taken`, which arrival this is."""
-
-    actor: Actor
-    position: int
-    taken: int
-    number: int
 
 
 class StreamService:

@@ -1,0 +1,34 @@
+"""A turnstile before the database: however many sockets come at once, requests find a connection too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from messenger.actor import Actor, Caller
+from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Streams, Taken
+
+
+class Turnstile:
+    """The same streams, `width` arrivals and pages of sockets at a time; the others wait here, without a time limit.
+
+    The pool gives up on who waits there for two seconds: right for a request, wrong for 5,000 sockets that come back.
+    """
+
+    def __init__(self, streams: Streams, width: int) -> None:
+        self._streams = streams
+        self._places = asyncio.Semaphore(width)
+
+    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
+        async with self._places:
+            return await self._streams.arrive(caller, ticket)
+
+    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+        async with self._places:
+            return await self._streams.read(actor, after=after, limit=limit)
+
+    async def take(self, taken: Sequence[Taken]) -> None:
+        await self._streams.take(taken)
+
+    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+        return await self._streams.look(sockets, waiting)
