@@ -12,6 +12,7 @@ from litestar.params import FromPath
 
 from messenger.controllers._wire import MSGPACK, WireRequest
 from messenger.errors import IdempotencyKeyReused, NotFound, VersionConflict
+from messenger.schemas.realtime import EVENT_STRUCTS
 
 _ASSETS = {
     "swagger-ui.css": "text/css",
@@ -50,10 +51,20 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     document: dict[str, Any] = _portable(app.openapi_schema.to_schema())
     # The router takes either path; the contract names this one.
     document["paths"]["/avatar/"] = document["paths"].pop("/avatar")
+    _describe_events(document["components"]["schemas"])
     for path in document["paths"].values():
         for operation in path.values():
             _complete(operation)
     return document
+
+
+def _describe_events(schemas: dict[str, Any]) -> None:
+    """What `data` may be, which a union of untagged structs can't say to the framework."""
+    kinds = sorted({kind.__name__: kind for kind in EVENT_STRUCTS}.items())
+    _, described = msgspec.json.schema_components([kind for _, kind in kinds], ref_template=_REFERENCE)
+    for name, schema in described.items():
+        schemas.setdefault(name, _portable(schema))
+    schemas["EventFrame"]["properties"]["data"] |= {"anyOf": [{"$ref": _REFERENCE.format(name=n)} for n, _ in kinds]}
 
 
 def _complete(operation: dict[str, Any]) -> None:
@@ -79,6 +90,9 @@ def _portable(node: Any) -> Any:
             for key, value in node.items()
         }
     return [_portable(item) for item in node] if isinstance(node, list) else node
+
+
+_REFERENCE = "#/components/schemas/{name}"
 
 
 def _header(name: str, description: str) -> dict[str, Any]:

@@ -33,18 +33,22 @@ class Hub:
 
     # --- sockets and waiting requests ---
 
-    def connect(self, socket: Socket, *, latest: int) -> None:
-        """Listen for this socket, and let it catch up; of two sockets of a device the older one is closed."""
+    def connect(self, socket: Socket, *, latest: int) -> bool:
+        """Listen for this socket, and let it catch up; of two sockets of a device the older one is closed.
+
+        False: that is this one.
+        """
         other = self.sockets.get(socket.actor.device_id)
         if other is not None and other.number > socket.number:
             socket.close(ELSEWHERE, "connected elsewhere")
-            return
+            return False
         self.sockets[socket.actor.device_id] = socket
         self._channel(socket.actor.user_id).join(socket, latest=latest)
         if other is not None:
             self._leave(other)
             other.close(ELSEWHERE, "connected elsewhere")
         socket.start()
+        return True
 
     def disconnect(self, socket: Socket) -> None:
         """Listen for it no more."""

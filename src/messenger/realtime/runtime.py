@@ -59,8 +59,8 @@ class Realtime:
     def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
         """The time in which a socket is handed events, and its user is online."""
         socketed = Socketed(socket.actor, socket.number)
-        self.hub.connect(socket, latest=latest)
-        self.presence.connected(socketed)
+        if self.hub.connect(socket, latest=latest):
+            self.presence.connected(socketed)
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from messenger.schemas._types import PeerId, Seq, StatusName, Timestamp
+from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
 
@@ -82,7 +83,20 @@ EVENT_DATA: dict[str, Any] = {
     "contact.updated": ContactChangeView,
     "profile.updated": ProfileView | PersonView,
 }
-"""What each event's `data` is; a device's are in `messenger.schemas.accounts`."""
+"""What each event's `data` is; a device's are a `DeviceView` and a `RemovedDeviceView`."""
+
+
+EVENT_STRUCTS = (
+    MessageView,
+    ReceiptView,
+    ConversationView,
+    ContactChangeView,
+    ProfileView,
+    PersonView,
+    DeviceView,
+    RemovedDeviceView,
+)
+"""All that `data` can be."""
 
 
 class SyncView(msgspec.Struct, frozen=True):
