@@ -70,6 +70,10 @@ async def serve(socket: WebSocket[Any, Any, Any]) -> None:
     except MessengerError as error:
         await _refuse(socket, error)
         return
+    except Exception:
+        logger.exception("a handshake failed")
+        await _refuse(socket, MessengerError())
+        return
     offered = socket.scope.get("subprotocols", [])
     chosen = admission.codec.name if admission.codec.name in offered else None
     await socket.send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})

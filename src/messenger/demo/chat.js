@@ -1,0 +1,184 @@
+/** The open conversation: which one, its head, its messages, how far they are read. */
+
+import { draw, itemsOf } from "./bubbles.js";
+import { startComposer } from "./composer.js";
+import { $, avatar, el, icon, setText, showAvatar, toast } from "./dom.js";
+import { words } from "./forms.js";
+import { confirmed } from "./settings.js";
+import { presenceOf, presenceWords } from "./words.js";
+
+const NEAR = 120;
+const READ_DELAY = 150;
+
+export function startChat({ api, store, realtime, outbox }) {
+  let peer = null;
+  let newFrom = null;
+  let drawn = false;
+  let reading = 0;
+  let toldRead = 0;
+
+  const scroller = $("scroller");
+  const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: toEnd, lastOwn });
+  const actions = {
+    edit: composer.edit,
+    remove,
+    retry: (draft) => outbox.retry(draft.client_id),
+    discard: (draft) => outbox.discard(draft.client_id),
+  };
+  $("back").append(icon("back"));
+  $("to-end").append(icon("down"));
+  $("peer").append(avatar({ presence: true }), el("div", { class: "who" }, el("strong"), el("small")));
+  $("to-end").addEventListener("click", toEnd);
+  scroller.addEventListener("scroll", onScroll);
+  addEventListener("hashchange", route);
+  addEventListener("focus", read);
+  document.addEventListener("visibilitychange", read);
+  store.on(["me"], route);
+  store.on(["thread", "me"], show);
+  store.on(["conversations"], read);
+  store.on(["people", "contacts", "statuses", "typing"], showHead);
+  // "Last seen a minute ago" grows old.
+  setInterval(showHead, 30_000);
+
+  // --- which one ---
+
+  function route() {
+    const wanted = Number(location.hash.slice(1)) || null;
+    if (!store.me || wanted === peer) return;
+    if (peer !== null) store.closeThread(peer);
+    composer.move(peer, wanted);
+    peer = wanted;
+    drawn = false;
+    toldRead = 0;
+    $("messages").replaceChildren();
+    $("app").classList.toggle("chatting", peer !== null);
+    $("open-chat").hidden = peer === null;
+    $("no-chat").hidden = peer !== null;
+    if (peer !== null) open();
+  }
+
+  async function open() {
+    const conversation = store.conversations.get(peer);
+    newFrom = conversation?.unread > 0 ? conversation.read_seq : null;
+    showHead();
+    // On a phone the keyboard would cover what one came to read.
+    if (matchMedia("(min-width: 720px)").matches) composer.focus();
+    await load();
+  }
+
+  async function load() {
+    try {
+      await store.openThread(peer);
+    } catch (error) {
+      toast(words(error), "error");
+    }
+  }
+
+  function close() {
+    peer = null;
+    composer.forget();
+    composer.move(null, null);
+    $("messages").replaceChildren();
+    $("app").classList.remove("chatting");
+    $("open-chat").hidden = true;
+    $("no-chat").hidden = false;
+  }
+
+  function onConnection(state) {
+    if (state.name !== "live" || peer === null) return;
+    toldRead = 0;
+    const thread = store.threads.get(peer);
+    if (!thread?.loaded && !thread?.loading) load();
+    read();
+  }
+
+  // --- what is shown ---
+
+  function showHead() {
+    if (peer === null) return;
+    const person = store.people.get(peer);
+    const status = store.statuses.get(peer);
+    const name = store.contacts.get(peer)?.alias || person?.name || String(peer);
+    showAvatar($("peer").querySelector(".avatar"), person, presenceOf(status));
+    setText($("peer").querySelector("strong"), name);
+    const typing = store.isTyping(peer);
+    const contact = store.contacts.get(peer)?.state === "mutual";
+    setText($("peer").querySelector("small"), typing ? "typing…" : contact ? presenceWords(status) : "Not a contact");
+    $("peer").querySelector("small").classList.toggle("typing", typing);
+    $("peer").title = person?.username ? `@${person.username} · ${peer}` : String(peer);
+  }
+
+  function sorted() {
+    const thread = store.threads.get(peer);
+    return thread ? [...thread.messages.values()].sort((a, b) => a.seq - b.seq) : [];
+  }
+
+  function show() {
+    if (peer === null || !store.me) return;
+    const thread = store.threads.get(peer);
+    const atEnd = !drawn || isAtEnd();
+    const fromEnd = scroller.scrollHeight - scroller.scrollTop;
+    const marks = store.marks.get(peer) ?? { read: 0, delivered: 0 };
+    const items = itemsOf({ messages: sorted(), drafts: outbox.of(peer), marks, me: store.me, newFrom });
+    draw($("messages"), items, actions);
+    $("older").hidden = !thread || thread.older === null;
+    if (atEnd) toEnd();
+    else if (scroller.scrollTop < NEAR) scroller.scrollTop = scroller.scrollHeight - fromEnd;
+    if (thread?.loaded) drawn = true;
+    onScroll();
+    read();
+  }
+
+  function lastOwn() {
+    return sorted().findLast((message) => message.sender_id === store.me.id && message.body !== null) ?? null;
+  }
+
+  async function remove(message) {
+    if (!(await confirmed("Delete this message for everyone?", "Delete"))) return;
+    try {
+      await api.delete(`/messages/${message.id}?for=everyone`);
+    } catch (error) {
+      toast(words(error), "error");
+    }
+  }
+
+  // --- scrolling ---
+
+  function isAtEnd() {
+    return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+  }
+
+  function toEnd() {
+    scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  function onScroll() {
+    $("to-end").hidden = isAtEnd();
+    if (drawn && scroller.scrollTop < NEAR) store.loadOlder(peer).catch((error) => toast(words(error), "error"));
+    if (isAtEnd()) read();
+  }
+
+  // --- reading ---
+
+  /** What is at the end of an open conversation, before a person's eyes, is read. */
+  function read() {
+    if (peer === null || !drawn || !document.hasFocus() || document.visibilityState !== "visible") return;
+    if (!isAtEnd()) return;
+    clearTimeout(reading);
+    reading = setTimeout(tellRead, READ_DELAY);
+  }
+
+  async function tellRead() {
+    const conversation = store.conversations.get(peer);
+    if (!conversation || conversation.last_seq <= Math.max(conversation.read_seq, toldRead)) return;
+    const seq = (toldRead = conversation.last_seq);
+    try {
+      await realtime.request("receipt.set", { target_id: peer, read_seq: seq });
+    } catch {
+      // Receipts are absolute: the next one says this one, too; with the connection back it is told again.
+      if (toldRead === seq) toldRead = 0;
+    }
+  }
+
+  return { close, onConnection };
+}

@@ -1,0 +1,130 @@
+/** Writing: sending, editing, and telling that one types. */
+
+import { $, icon, iconButton, toast } from "./dom.js";
+import { words } from "./forms.js";
+
+const TELL_TYPING_EVERY = 3_100; // The server passes on one every 3 s, and forgets after 8 s.
+
+/** `peer()`: whom one writes to; `onSent()`: one's own message was added; `lastOwn()`: the message to edit with ↑. */
+export function startComposer({ api, store, realtime, outbox, peer, onSent, lastOwn }) {
+  const text = $("text");
+  const unsent = new Map();
+  let edited = null;
+  const typing = { told: false, at: 0, timer: 0 };
+
+  $("send").append(icon("send"));
+  $("editing").append(iconButton("close", "Don’t edit", stopEditing));
+  $("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  text.addEventListener("input", onInput);
+  text.addEventListener("keydown", onKey);
+
+  function onInput() {
+    fit();
+    if (edited) return;
+    if (text.value.trim() === "") stopTyping();
+    else keepTyping();
+  }
+
+  function onKey(event) {
+    // While an input method composes a word, Enter chooses it.
+    if (event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === "Escape" && edited) {
+      stopEditing();
+    } else if (event.key === "ArrowUp" && text.value === "" && lastOwn()) {
+      event.preventDefault();
+      edit(lastOwn());
+    }
+  }
+
+  function submit() {
+    const body = text.value.trim();
+    if (body === "") return;
+    if (edited) saveEdit(edited, body);
+    else {
+      outbox.send(peer(), body);
+      put("");
+      // The message itself says that the typing is over.
+      typing.told = false;
+      clearTimeout(typing.timer);
+      onSent();
+    }
+  }
+
+  async function saveEdit(message, body) {
+    stopEditing();
+    if (body === message.body) return;
+    try {
+      store.takeMessage(await api.patch(`/messages/${message.id}`, { body }));
+    } catch (error) {
+      toast(words(error), "error");
+    }
+  }
+
+  function edit(message) {
+    if (!edited) unsent.set(peer(), text.value);
+    stopTyping();
+    edited = message;
+    $("editing").hidden = false;
+    put(message.body);
+    text.focus();
+    text.setSelectionRange(text.value.length, text.value.length);
+  }
+
+  function stopEditing() {
+    edited = null;
+    $("editing").hidden = true;
+    put(unsent.get(peer()) ?? "");
+    text.focus();
+  }
+
+  /** Another conversation: keep what is written in the one left. */
+  function move(from, to) {
+    if (from !== null && !edited) unsent.set(from, text.value);
+    if (from !== null) stopTyping(from);
+    edited = null;
+    $("editing").hidden = true;
+    put(unsent.get(to) ?? "");
+  }
+
+  // --- typing ---
+
+  /** Tell at the next moment at which it is passed on; sooner would be for nothing, and the moment would be missed. */
+  function keepTyping() {
+    clearTimeout(typing.timer);
+    typing.timer = setTimeout(() => {
+      typing.told = true;
+      typing.at = Date.now();
+      tellTyping(true, peer());
+    }, Math.max(0, typing.at + TELL_TYPING_EVERY - Date.now()));
+  }
+
+  function stopTyping(target = peer()) {
+    clearTimeout(typing.timer);
+    if (typing.told) tellTyping(false, target);
+    typing.told = false;
+  }
+
+  function tellTyping(is, target) {
+    // Fleeting: where the connection is away, or the other one doesn't take messages, nobody misses it.
+    realtime.request("typing", { target_id: target, typing: is }).catch(() => {});
+  }
+
+  function put(value) {
+    text.value = value;
+    fit();
+  }
+
+  function fit() {
+    text.style.height = "auto";
+    text.style.height = `${Math.min(text.scrollHeight, 160)}px`;
+    $("send").disabled = text.value.trim() === "";
+  }
+
+  return { edit, move, forget: () => unsent.clear(), focus: () => text.focus() };
+}

@@ -1,0 +1,58 @@
+/** Forms: one submission at a time, and the server's own words beside the fields that they are about. */
+
+import { Problem } from "./api.js";
+
+/** Codes of refusals that are about one field, and name none. */
+const FIELD_OF = { username_taken: ["username"], peer_not_found: ["who"], cannot_target_self: ["who"] };
+
+/** Call `submit(values)` with what the form holds; what it throws is shown in the form. */
+export function handle(form, submit) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (form.getAttribute("aria-busy") === "true") return;
+    clearErrors(form);
+    busy(form, true);
+    try {
+      await submit(Object.fromEntries(new FormData(form)));
+    } catch (error) {
+      showError(form, error);
+      if (!(error instanceof Problem) && error.constructor === TypeError) throw error;
+    } finally {
+      busy(form, false);
+    }
+  });
+  form.addEventListener("input", ({ target }) => mark(target, ""));
+}
+
+/** Show a refusal: at its fields, or above the button where it is about none of them. */
+export function showError(form, error) {
+  const named = (error.errors ?? []).map(({ field, message }) => [field, message]);
+  for (const field of FIELD_OF[error.code] ?? []) named.push([field, error.message]);
+  const placed = named.filter(([field, message]) => mark(form.elements[field], message));
+  if (placed.length > 0) form.elements[placed[0][0]].focus();
+  else form.querySelector(".form-error").textContent = words(error);
+}
+
+export function clearErrors(form) {
+  for (const element of form.elements) mark(element, "");
+  form.querySelector(".form-error").textContent = "";
+}
+
+/** A refusal in words, with the wait that the server asks for. */
+export function words(error) {
+  return error.retryAfter > 1 ? `${error.message} (${Math.ceil(error.retryAfter)} s)` : error.message;
+}
+
+function mark(element, message) {
+  const place = element?.closest?.(".field")?.querySelector(".field-error");
+  if (!place) return false;
+  place.textContent = message && message[0].toUpperCase() + message.slice(1);
+  if (message) element.setAttribute("aria-invalid", "true");
+  else element.removeAttribute("aria-invalid");
+  return true;
+}
+
+function busy(form, is) {
+  form.setAttribute("aria-busy", String(is));
+  for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = is;
+}

@@ -1,0 +1,94 @@
+/** Puts the parts together: who is signed in here, the connection, the store, the views. */
+
+import { Api } from "./api.js";
+import { startChat } from "./chat.js";
+import { showConnection } from "./connection.js";
+import { $ } from "./dom.js";
+import { Outbox } from "./outbox.js";
+import { Realtime } from "./realtime.js";
+import { session } from "./session.js";
+import { startSettings } from "./settings.js";
+import { startSidebar } from "./sidebar.js";
+import { Store } from "./store.js";
+import { showWelcome, startWelcome } from "./welcome.js";
+
+const api = new Api(session);
+const store = new Store(api, session);
+
+const realtime = new Realtime({
+  load: () => store.load(),
+  ticket: async () => (await api.post("/ws/ticket")).ticket,
+  onEvent: (frame) => {
+    store.apply(frame);
+    if (frame.event === "message.created" && frame.data.sender_id === store.me.id) outbox.settle(frame.data.client_id);
+  },
+  onSignal: (frame) => store.signal(frame),
+  onCaughtUp: () => {
+    outbox.wake();
+    store.loadStatuses().catch(() => realtime.nudge());
+  },
+  onState: (state) => {
+    if (state.name !== "live") store.forgetTyping();
+    if (state.reason === "signed_out") leave("This device was signed out.");
+    else showConnection(state, realtime);
+    chat?.onConnection(state);
+  },
+});
+
+const outbox = new Outbox({
+  realtime,
+  api,
+  session,
+  onChange: () => store.changed("thread"),
+  onSent: (message) => {
+    store.takeMessage(message);
+    // Sent over HTTP: the server is there again, and nobody needs to wait for a socket any longer.
+    if (!realtime.ready) realtime.nudge();
+  },
+});
+
+const context = { api, store, realtime, outbox, session, signOut };
+api.onSignedOut = () => leave("This device was signed out.");
+
+const chat = startChat(context);
+startSidebar(context);
+startSettings(context);
+startWelcome(api, (answer) => {
+  session.begin(answer);
+  enter();
+});
+
+function enter() {
+  $("welcome").hidden = true;
+  $("app").hidden = false;
+  realtime.start();
+  outbox.resume();
+}
+
+/** The session is over: nothing of it stays in this tab. */
+function leave(notice = "") {
+  if (!session.signedIn) return;
+  session.end();
+  realtime.stop();
+  outbox.clear();
+  store.clear();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  history.replaceState(null, "", location.pathname);
+  chat.close();
+  $("app").hidden = true;
+  showWelcome(notice);
+}
+
+async function signOut() {
+  // Where the server can't be reached the tokens are forgotten all the same; the device can be removed from another.
+  await api.post("/logout").catch(() => {});
+  leave();
+}
+
+// A page that was hidden, or a computer that slept, has timers that stood still and a socket that may be dead.
+addEventListener("online", () => realtime.nudge());
+addEventListener("offline", () => realtime.nudge());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && realtime.nudge());
+
+if (session.signedIn) enter();
+else showWelcome();

@@ -1,0 +1,65 @@
+"""The line between a page and the server, in a test's hands."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from playwright.async_api import WebSocketRoute
+
+from tests.browser._tab import Tab
+
+Frame = dict[str, Any]
+
+
+class Line:
+    """Passes frames on, or keeps them, or makes some up. `to_page` and `to_server` say what passes."""
+
+    def __init__(self) -> None:
+        self.sockets: list[WebSocketRoute] = []
+        self.sent: list[Frame] = []
+        self.received: list[Frame] = []
+        self.to_page: Callable[[Frame], bool] = lambda _: True
+        self.to_server: Callable[[Frame], bool] = lambda _: True
+
+    @classmethod
+    async def under(cls, tab: Tab) -> Line:
+        """Under this tab, from its next socket on."""
+        line = cls()
+        await tab.page.route_web_socket(re.compile(r"/ws\?"), line._on_socket)
+        return line
+
+    def _on_socket(self, socket: WebSocketRoute) -> None:
+        self.sockets.append(socket)
+        server = socket.connect_to_server()
+
+        def from_page(text: str | bytes) -> None:
+            self.sent.append(json.loads(text))
+            if self.to_server(self.sent[-1]):
+                server.send(text)
+
+        def from_server(text: str | bytes) -> None:
+            self.received.append(json.loads(text))
+            if self.to_page(self.received[-1]):
+                socket.send(text)
+
+        socket.on_message(from_page)
+        server.on_message(from_server)
+
+    def say(self, frame: Frame) -> None:
+        """To the page, as if from the server."""
+        self.sockets[-1].send(json.dumps(frame))
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """As if the server did."""
+        await self.sockets[-1].close(code=code, reason=reason)
+
+    def events(self, name: str) -> list[Frame]:
+        """What the server has said so far."""
+        return [frame for frame in self.received if frame.get("event") == name]
+
+    def requests(self, method: str) -> list[Frame]:
+        """What the page has asked so far."""
+        return [frame for frame in self.sent if frame.get("method") == method]

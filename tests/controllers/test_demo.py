@@ -1,0 +1,120 @@
+"""The demo's files: served as what they are, these and no others, and none where it is switched off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import messenger
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.controllers.demo import PAGE_POLICY
+from tests.controllers._wire import SECURITY_HEADERS, assert_problem
+from tests.controllers.conftest import client_of
+
+FOLDER = Path(messenger.__file__).parent / "demo"
+NAMES = sorted(path.name for path in FOLDER.iterdir() if path.name != "index.html")
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TRAVERSALS = [
+    "/demo/../config.py",
+    "/demo/..%2fconfig.py",
+    "/demo/..%2Fconfig.py",
+    "/demo/%2e%2e/config.py",
+    "/demo/%2e%2e%2fconfig.py",
+    "/demo/..%5cconfig.py",
+    "/demo/%2fetc%2fpasswd",
+    "/demo//etc/passwd",
+    "/demo/main.js%00.css",
+    "/demo/index.html",
+    "/demo/MAIN.JS",
+    "/demo/nothing.js",
+    "/demo/__init__.py",
+]
+
+
+class TestPage:
+    @pytest.mark.parametrize("path", ["/demo", "/demo/"])
+    async def test_is_html_under_its_own_policy(self, client: httpx.AsyncClient, path: str) -> None:
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers.get_list("content-security-policy") == [PAGE_POLICY]
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+    async def test_policy_allows_nothing_inline_and_nothing_from_elsewhere(self) -> None:
+        assert "unsafe" not in PAGE_POLICY
+        assert not re.search(r"https?:|\*", PAGE_POLICY)
+
+    async def test_names_absolute_paths_that_are_served(self, client: httpx.AsyncClient) -> None:
+        page = (await client.get("/demo")).text
+        named = re.findall(r'(?:src|href)="([^"#]+)"', page)
+        assert named
+        assert all(path.startswith("/demo/") for path in named)
+        assert [(await client.get(path)).status_code for path in named] == [200] * len(named)
+
+    async def test_has_nothing_inline(self, client: httpx.AsyncClient) -> None:
+        page = (await client.get("/demo")).text
+        assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", page)
+        assert re.findall(r"<script[^>]*>([^<]*)</script>", page) == [""]
+
+
+class TestFile:
+    @pytest.mark.parametrize("name", NAMES)
+    async def test_is_served_as_what_it_is(self, client: httpx.AsyncClient, name: str) -> None:
+        answer = await client.get(f"/demo/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(TYPES[Path(name).suffix])
+        assert answer.content == (FOLDER / name).read_bytes()
+        assert {header: answer.headers[header] for header in SECURITY_HEADERS} == SECURITY_HEADERS
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
+    async def test_imports_what_is_served(self, client: httpx.AsyncClient, name: str) -> None:
+        for imported in re.findall(r'from "\./([^"]+)"', (FOLDER / name).read_text()):
+            assert (await client.get(f"/demo/{imported}")).status_code == 200
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_makes_no_markup_of_strings_and_asks_nobody_else(self, name: str) -> None:
+        text = (FOLDER / name).read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text)
+        assert set(re.findall(r"https?://[^\s\"'`/]+", text)) <= {"http://www.w3.org"}
+
+    @pytest.mark.parametrize("path", TRAVERSALS)
+    async def test_any_other_name_is_unknown(self, client: httpx.AsyncClient, path: str) -> None:
+        assert_problem(await client.get(path), 404, "not_found")
+
+
+class TestCache:
+    @pytest.mark.parametrize("path", ["/demo", "/demo/main.js"])
+    async def test_is_asked_for_anew_and_answered_without_a_body(self, client: httpx.AsyncClient, path: str) -> None:
+        first = await client.get(path)
+        assert first.headers.get_list("cache-control") == ["no-cache"]
+        again = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+
+    async def test_another_tag_gets_the_file(self, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/demo/main.js", headers={"If-None-Match": '"0123"'})
+        assert answer.status_code == 200
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def without(settings: Settings, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application where the demo is off."""
+    container = Container(msgspec.structs.replace(settings, demo="off"), engine=engine)
+    async with client_of(create_app(container)) as client:
+        yield client
+    await container.close()
+
+
+class TestOff:
+    @pytest.mark.parametrize("path", ["/demo", "/demo/", "/demo/main.js", "/demo/nothing.js"])
+    async def test_there_is_nothing(self, without: httpx.AsyncClient, path: str) -> None:
+        assert_problem(await without.get(path), 404, "not_found")
