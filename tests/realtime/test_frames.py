@@ -375,3 +375,20 @@ async def test_read_receipt_over_http_is_told(realtime: Realtime, people: Factor
         await hosted.services.conversations.receipt(bob.actor, ReceiptDraft(target_id=ada.id, read_seq=1))
         told = await hers.event("receipt.updated", read_seq=1)
     assert (told["user_id"], told["unread"]) == (bob.id, None)
+
+
+async def test_fresh_load_shows_how_far_the_other_side_is(
+    realtime: Realtime, people: Factory, hosted: Container
+) -> None:
+    ada, bob = await people.friends()
+    await people.message(ada, bob)
+
+    async def shown() -> Any:
+        page = await hosted.services.conversations.list_page(ada.actor, cursor=None, limit=1)
+        return msgspec.to_builtins(page.items[0].target_receipt)
+
+    assert await shown() == {"read_seq": 0, "delivered_seq": 0}
+    await hosted.services.conversations.receipt(bob.actor, ReceiptDraft(target_id=ada.id, read_seq=1))
+    assert await shown() == {"read_seq": 1, "delivered_seq": 1}
+    await hosted.services.contacts.unsubscribe(bob.actor, ada.id)
+    assert await shown() is None

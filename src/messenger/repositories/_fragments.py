@@ -65,6 +65,18 @@ TARGET = f"""target AS (
         LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
     )"""
 
+# How far the other side of a 1:1, the user `u`, has got in a conversation; as receipts go, to a mutual contact alone.
+OTHER_SIDE_COLUMNS = "other.read_seq AS other_read_seq, other.delivered_seq AS other_delivered_seq"
+
+
+def other_side(conversation: str, state: str) -> str:
+    """The join for OTHER_SIDE_COLUMNS, by the SQL of the conversation's id and of the reader's edge to `u`."""
+    return (
+        f"LEFT JOIN members AS other ON other.conversation_id = {conversation}"
+        f" AND other.user_id = u.id AND {state} = 'mutual'"
+    )
+
+
 # Whether a socket of `u` lives on a worker that lives. The database's clock: hosts' clocks differ, and their own
 # would make each other's workers dead.
 CONNECTED = """EXISTS (

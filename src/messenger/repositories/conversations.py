@@ -9,7 +9,15 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN_JOIN, MESSAGE_COLUMNS, TARGET
+from messenger.repositories._fragments import (
+    AVATAR_COLUMNS,
+    AVATAR_OF_CONTACT,
+    HIDDEN_JOIN,
+    MESSAGE_COLUMNS,
+    OTHER_SIDE_COLUMNS,
+    TARGET,
+    other_side,
+)
 from messenger.statements import Runner, Statement
 
 
@@ -25,6 +33,8 @@ class ConversationRow(msgspec.Struct, frozen=True):
     pinned: bool
     archived: bool
     expire_after: int | None
+    other_read_seq: int | None
+    other_delivered_seq: int | None
     peer_id: int
     username: str | None
     name: str
@@ -63,12 +73,13 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         )
         SELECT {{actor_columns}}, (SELECT s.position FROM streams AS s WHERE s.user_id = actor.user_id) AS position,
             me.conversation_id, me.last_at, me.last_seq, me.read_seq, me.muted_until, me.pinned, me.archived,
-            me.expire_after, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS},
+            me.expire_after, {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS},
             {MESSAGE_COLUMNS}
         FROM actor LEFT JOIN me ON true
         LEFT JOIN users AS u ON u.id = me.target_id
         LEFT JOIN contacts AS c ON c.owner_id = actor.user_id AND c.target_id = u.id
         {AVATAR_OF_CONTACT}
+        {other_side("me.conversation_id", "c.state")}
         LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
         {HIDDEN_JOIN}
         ORDER BY me.last_at DESC, me.conversation_id DESC

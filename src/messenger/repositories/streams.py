@@ -10,7 +10,14 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.events import WakeUp
-from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN_JOIN, MESSAGE_COLUMNS
+from messenger.repositories._fragments import (
+    AVATAR_COLUMNS,
+    CONNECTED,
+    HIDDEN_JOIN,
+    MESSAGE_COLUMNS,
+    OTHER_SIDE_COLUMNS,
+    other_side,
+)
 from messenger.repositories.events import APPEND, PlacedRow, wake_ups
 from messenger.statements import Runner, Statement
 
@@ -52,6 +59,8 @@ class StreamRow(msgspec.Struct, frozen=True):
     pinned: bool
     archived: bool
     expire_after: int | None
+    other_read_seq: int | None
+    other_delivered_seq: int | None
     username: str | None
     name: str
     about: str
@@ -87,7 +96,7 @@ _READ = Statement(
     SELECT {{actor_columns}}, s.position AS head, s.taken, page.position, page.name AS event, page.at,
         page.payload::text AS payload, page.peer_id, {MESSAGE_COLUMNS},
         c.id AS conversation_id, c.last_seq, own.read_seq, own.muted_until, own.pinned, own.archived, c.expire_after,
-        u.username, u.name, u.about, u.status, u.status_text, u.invisible_since, u.last_activity,
+        {OTHER_SIDE_COLUMNS}, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since, u.last_activity,
         u.created_at AS since, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
         u.privacy_groups_from, CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
         mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
@@ -103,6 +112,7 @@ _READ = Statement(
     LEFT JOIN users AS u ON u.id = page.peer_id
     LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
     LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
+    {other_side("c.id", "mine.state")}
     LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (u.id = actor.user_id OR u.privacy_avatar = 'everyone'
         OR (u.privacy_avatar = 'contacts' AND mine.state = 'mutual'))
     ORDER BY page.position

@@ -64,6 +64,13 @@ class HistoryView(msgspec.Struct, frozen=True):
     last_seq: Seq
 
 
+class TargetReceiptView(msgspec.Struct, frozen=True):
+    """How far the other side of a 1:1 has read and received."""
+
+    read_seq: Seq
+    delivered_seq: Seq
+
+
 class ConversationView(msgspec.Struct, frozen=True):
     target: UserView
     last_message: MessageView | None
@@ -75,6 +82,9 @@ class ConversationView(msgspec.Struct, frozen=True):
     pinned: bool
     archived: bool
     expire_after: Annotated[int | None, Meta(description="Seconds that a new message lives")]
+    target_receipt: Annotated[
+        TargetReceiptView | None, Meta(description="null: a group, or one who doesn't show it to you")
+    ]
 
 
 class ConversationPage(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 from messenger.policies import is_online, shown_activity, shown_status, shows
 from messenger.schemas._types import AnyContactState, AudienceName, StatusName, timestamp, timestamp_or_none
 from messenger.schemas._views import AvatarColumns, MessageColumns, avatar_view, message_view
-from messenger.schemas.messages import ConversationView
+from messenger.schemas.messages import ConversationView, TargetReceiptView
 from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
 
 
@@ -82,6 +82,10 @@ class ConversationColumns(NameColumns, MessageColumns, Protocol):
     def archived(self) -> bool: ...
     @property
     def expire_after(self) -> int | None: ...
+    @property
+    def other_read_seq(self) -> int | None: ...
+    @property
+    def other_delivered_seq(self) -> int | None: ...
 
 
 def user_view(user_id: int, row: NameColumns) -> UserView:
@@ -154,7 +158,14 @@ def conversation_view(peer_id: int, row: ConversationColumns) -> ConversationVie
         row.pinned,
         row.archived,
         row.expire_after,
+        _target_receipt(row),
     )
+
+
+def _target_receipt(row: ConversationColumns) -> TargetReceiptView | None:
+    if row.other_read_seq is None or row.other_delivered_seq is None:
+        return None
+    return TargetReceiptView(row.other_read_seq, row.other_delivered_seq)
 
 
 def unread_version(last_seq: int, read_seq: int) -> int:
