@@ -16,6 +16,7 @@ import sqlalchemy.exc
 from alembic.util import CommandError
 
 from messenger import __version__
+from messenger.chat.command import chat
 from messenger.config import Settings, SettingsError
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
@@ -72,6 +73,9 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     given = {"host": host, "port": port, "workers": workers}
     settings = Settings.from_env()
     run(msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None}))
+
+
+main.add_command(chat)
 
 
 # --- the schema -----------------------------------------------------------------------------------

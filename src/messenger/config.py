@@ -178,6 +178,7 @@ _NOT_SETTINGS = {
         "TEST_DATABASE_URL",
         "TEST_POSTGRES_BIN",
         "TEST_REQUIRE_SERVERS",
+        "URL",
     )
 }
 

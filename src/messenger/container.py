@@ -182,6 +182,7 @@ class Container:
     async def close(self) -> None:
         """Give back connections, threads and processes; what other processes must hear is said first."""
         await self.bus.flush()
+        await self.realtime.taker.finish()
         await self.images.close()
         self.hasher.close()
         if self._owns_engine:

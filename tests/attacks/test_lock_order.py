@@ -26,7 +26,7 @@ async def waiting(container: Container, statement: str) -> None:
     """
     async with asyncio.timeout(5):
         # No event says that a session of the server began to wait.
-        while not await rows(container, sql, statement):  # noqa: ASYNC110
+        while not await rows(container, sql, statement):
             await asyncio.sleep(0.005)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -19,10 +21,13 @@ from messenger.app import create_app
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.controllers._methods import METHODS
 from messenger.database import create_engine
 from messenger.documents import openapi_json
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
+from tests.realtime._wire import Realtime
+from tests.realtime.conftest import serve
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
 BUDGETS = {
@@ -48,6 +53,15 @@ BUDGETS = {
     "GET /conversations": 1,
     "PUT /conversations": 6,
     "POST /receipts": 4,
+    # Realtime.
+    "GET /sync": 1,
+    "GET /sync, with a cursor that proves something": 2,
+    "GET /sync, waiting in vain": 2,
+    "GET /sync, waiting for an event": 3,
+    "POST /ws/ticket": 1,
+    "GET /ws": 1,
+    "a socket": 2,
+    "a socket by ticket": 3,
     # The rest.
     "GET /users": 1,
     "GET /users?username=": 1,
@@ -71,6 +85,16 @@ BUDGETS = {
     "GET /metrics": 0,
     "unauthenticated": 1,
     "no token": 0,
+}
+
+# Over a socket whose device is told of what it did; that is read where it is no message.
+METHODS_BUDGETS = {
+    "message.send": BUDGETS["POST /messages"],
+    "receipt.set": BUDGETS["POST /receipts"] + 1,
+    "presence.set": 4 + 1,
+    "typing": 1,
+    "call.signal": 1,
+    "ping": 0,
 }
 
 
@@ -103,6 +127,15 @@ async def http(settled: Container) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(cast(Any, create_app(settled)))
     async with httpx.AsyncClient(transport=transport, base_url="http://messenger.test") as client:
         yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def realtime(settled: Container) -> AsyncIterator[Realtime]:
+    """A server program over the same services, without the loops that write for all sockets together."""
+    server, task, port = await serve(settled)
+    yield Realtime(port)
+    server.should_exit = True
+    await task
 
 
 def _image() -> bytes:
@@ -154,6 +187,8 @@ OF_FRIENDS: dict[str, Send] = {
     "GET /conversations": _get("/conversations"),
     "PUT /conversations": _send("PUT", "/conversations/{bob}", pinned=True),
     "POST /receipts": _send("POST", "/receipts", target_id=0, read_seq=2),
+    "GET /sync": _get("/sync?cursor=e0"),
+    "POST /ws/ticket": _send("POST", "/ws/ticket"),
     "GET /users": _get("/users/{bob}"),
     "GET /devices": _get("/devices"),
     "GET /e2e/secret_key": _get("/e2e/secret_key"),
@@ -261,6 +296,128 @@ async def test_refresh(http: httpx.AsyncClient, settled: Container, log: Stateme
     async with log.recording() as sent:
         await http.post("/token/refresh", json={"refresh_token": ada.refresh_token})
     assert len(sent) == BUDGETS["POST /token/refresh"], sent
+
+
+# --- realtime ---------------------------------------------------------------------------------------
+
+
+async def _proved(settled: Container, person: Person) -> str:
+    """The end of the person's stream, after a device has proved to have all up to there."""
+    # What a proof moves is told in an event itself; the second proof moves nothing.
+    for _ in range(2):
+        cursor = (await settled.services.sync.sync(person.actor, cursor=None, limit=1)).cursor
+        await settled.services.sync.sync(person.actor, cursor=cursor, limit=1)
+        await settled.realtime.taker.finish()
+    return cursor
+
+
+async def test_a_socket_asked_for_without_an_upgrade(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
+    ada = await Factory(settled).person()
+    async with log.recording() as sent:
+        assert (await http.get("/ws", headers=ada.headers)).status_code == 426
+    assert len(sent) == BUDGETS["GET /ws"], sent
+
+
+async def test_sync_with_a_cursor_that_proves_something(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
+    for _ in range(2):
+        ada, bob = await Factory(settled).friends()
+        await Factory(settled).message(bob, ada)
+        cursor = (await settled.services.sync.sync(ada.actor, cursor=None, limit=1)).cursor
+        async with log.recording() as sent:
+            await http.get("/sync", params={"cursor": cursor}, headers=ada.headers)
+            await settled.realtime.taker.finish()
+    assert len(sent) == BUDGETS["GET /sync, with a cursor that proves something"], sent
+
+
+async def test_sync_that_waits_in_vain(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada = await Factory(settled).person()
+    cursor = await _proved(settled, ada)
+    async with log.recording() as sent:
+        answer = await http.get("/sync", params={"cursor": cursor, "wait": 0.1}, headers=ada.headers)
+    assert answer.json() == {"events": [], "cursor": cursor, "more": False}
+    assert len(sent) == BUDGETS["GET /sync, waiting in vain"], sent
+
+
+async def test_sync_that_waits_for_an_event(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+    ada, bob = await Factory(settled).friends()
+    await Factory(settled).message(bob, ada)
+    cursor = await _proved(settled, ada)
+    async with log.recording() as sent:
+        asked = asyncio.create_task(http.get("/sync", params={"cursor": cursor, "wait": 30}, headers=ada.headers))
+        while len(sent) < BUDGETS["GET /sync, waiting in vain"]:
+            await asyncio.sleep(0)
+        await Factory(settled).message(bob, ada)
+        assert [event["event"] for event in (await asked).json()["events"]] == ["message.created"]
+    assert len(sent) - BUDGETS["POST /messages"] == BUDGETS["GET /sync, waiting for an event"], sent
+
+
+async def test_a_socket(realtime: Realtime, settled: Container, log: StatementLog) -> None:
+    ada = await Factory(settled).person()
+    cursor = await _proved(settled, ada)
+    async with log.recording() as sent, realtime.wire(ada, cursor=cursor):
+        pass
+    assert len(sent) == BUDGETS["a socket"], sent
+
+
+async def test_a_socket_by_ticket(realtime: Realtime, settled: Container, log: StatementLog) -> None:
+    ada = await Factory(settled).person()
+    cursor = await _proved(settled, ada)
+    ticket = (await settled.services.streams.issue_ticket(ada.actor)).ticket
+    async with log.recording() as sent, realtime.wire(query=f"?ticket={ticket}&cursor={cursor}"):
+        pass
+    assert len(sent) == BUDGETS["a socket by ticket"], sent
+
+
+def test_every_method_has_its_price() -> None:
+    assert set(METHODS_BUDGETS) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS_BUDGETS)
+async def test_over_a_socket(method: str, realtime: Realtime, settled: Container, log: StatementLog) -> None:
+    for _ in range(2):
+        ada, bob = await Factory(settled).friends()
+        await Factory(settled).message(ada, bob)
+        await Factory(settled).message(bob, ada)
+        asked: dict[str, tuple[dict[str, Any], str | None]] = {
+            "message.send": ({"target_id": bob.id, "client_id": "new", "body": "Hello"}, "message.created"),
+            "receipt.set": ({"target_id": bob.id, "read_seq": 2}, "receipt.updated"),
+            "presence.set": ({"status": "busy"}, "profile.updated"),
+            "typing": ({"target_id": bob.id}, None),
+            "call.signal": ({"target_id": bob.id, "call_id": str(UUID(int=1)), "payload": {}}, None),
+            "ping": ({}, None),
+        }
+        data, event = asked[method]
+        async with realtime.wire(ada, cursor=await _proved(settled, ada)) as wire, log.recording() as sent:
+            assert "error" not in await wire.ask(method, **data)
+            if event is not None:
+                await wire.event(event)
+    assert len(sent) == METHODS_BUDGETS[method], sent
+
+
+async def test_a_message_costs_no_more_where_both_sides_are_connected(
+    realtime: Realtime, settled: Container, log: StatementLog
+) -> None:
+    ada, bob = await Factory(settled).friends()
+    await Factory(settled).message(ada, bob)
+    cursors = [await _proved(settled, person) for person in (ada, bob)]
+    async with (
+        realtime.wire(ada, cursor=cursors[0]) as hers,
+        realtime.wire(bob, cursor=cursors[1]) as his,
+        log.recording() as sent,
+    ):
+        await hers.ask("message.send", target_id=bob.id, client_id="new", body="Hello")
+        await his.event("message.created", body="Hello")
+        # His pong is the proof that he has it: both sides are told, each stream is read once.
+        await his.event("receipt.updated", delivered_seq=2)
+        await hers.event("receipt.updated", delivered_seq=2)
+    assert len(sent) == METHODS_BUDGETS["message.send"] + 1 + 2, sent
+
+
+# --- who asks -----------------------------------------------------------------------------------------
 
 
 async def test_a_forged_token(http: httpx.AsyncClient, log: StatementLog) -> None:

@@ -51,11 +51,16 @@ CONVERSATION = {
     "last_seq",
     "read_seq",
     "unread",
+    "version",
+    "target_receipt",
     "muted_until",
     "pinned",
     "archived",
     "expire_after",
 }
+EVENT = {"type", "cursor", "event", "at", "data"}
+SYNC = {"events", "cursor", "more"}
+TICKET = {"ticket", "expires_in"}
 SECRET = {"version", "created_at", "algorithm", "kdf", "nonce", "ciphertext", "mac", "key_id"}
 ICE_SERVERS = {"ice_servers", "ttl", "refresh_after", "expires_at"}
 ICE_SERVER = {"urls", "username", "credential"}

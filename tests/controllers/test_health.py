@@ -62,8 +62,26 @@ class TestReady:
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "process": "ok"}},
+            {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "bus": "ok", "process": "ok"}},
         )
+
+    async def test_without_a_bus_is_200_and_says_so(
+        self, client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(container.bus, "connected", False)
+        answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "bus": "away", "process": "ok"}},
+        )
+
+    async def test_without_a_bus_the_rest_counts_all_the_same(
+        self, client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(container.bus, "connected", False)
+        monkeypatch.setattr(container.services.health, "draining", True)
+        answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
     async def test_without_a_database_is_503_with_retry_after(self, cut_off: httpx.AsyncClient) -> None:
         answer = await cut_off.get("/health/ready")
@@ -91,6 +109,9 @@ class TestDatabaseAway:
             ("POST", "/messages", {"target_id": 12345678, "client_id": "1", "body": "x"}),
             ("POST", "/login", {"login": "ada", "password": "x"}),
             ("POST", "/logout", None),
+            ("GET", "/sync?cursor=e0&wait=30", None),
+            ("POST", "/ws/ticket", None),
+            ("GET", "/ws", None),
         ],
     )
     async def test_is_503_with_retry_after(self, cut_off: httpx.AsyncClient, method: str, path: str, body: Any) -> None:

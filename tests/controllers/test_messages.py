@@ -194,7 +194,8 @@ class TestConversations:
             USER,
             MESSAGE,
         )
-        assert (conversation["unread"], conversation["read_seq"], conversation["last_seq"]) == (1, 0, 1)
+        counts = [conversation[name] for name in ("unread", "version", "read_seq", "last_seq")]
+        assert counts == [1, 1, 0, 1]
 
     async def test_pages_meet_latest_first(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         friends = await make.people(3)
@@ -241,7 +242,7 @@ class TestReceipts:
         answer = await client.post("/receipts", headers=bob.headers, json={"target_id": ada.id, "read_seq": 1})
         assert (answer.status_code, answer.content) == (204, b"")
         (conversation,) = (await client.get("/conversations", headers=bob.headers)).json()["items"]
-        assert (conversation["unread"], conversation["read_seq"]) == (0, 1)
+        assert (conversation["unread"], conversation["version"], conversation["read_seq"]) == (0, 2, 1)
 
     async def test_never_goes_back(self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person) -> None:
         await make.message(ada, bob)

@@ -8,8 +8,8 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.testing import Person
-from tests.controllers._shapes import CONVERSATION, MESSAGE, PROFILE
+from messenger.testing import Factory, Person
+from tests.controllers._shapes import CONVERSATION, EVENT, MESSAGE, PROFILE, SYNC, TICKET
 from tests.controllers._wire import MSGPACK, WITH_JSON, Operation, assert_problem, decoded
 from tests.controllers.test_accounts import registration
 
@@ -37,7 +37,17 @@ class TestInAndOut:
         assert (plain.status_code, plain.json()) == (200, decoded(packed))
 
     @pytest.mark.parametrize(
-        "path", ["/profile", "/contacts", "/statuses", "/devices", "/conversations", "/ice_servers"]
+        "path",
+        [
+            "/profile",
+            "/contacts",
+            "/statuses",
+            "/devices",
+            "/conversations",
+            "/ice_servers",
+            "/sync",
+            "/sync?cursor=e0",
+        ],
     )
     async def test_reads_are_the_same_in_json(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, path: str
@@ -56,6 +66,19 @@ class TestInAndOut:
     async def test_otherwise_it_is_json(self, client: httpx.AsyncClient, ada: Person, accept: str) -> None:
         answer = await client.get("/profile", headers={**ada.headers, "Accept": accept})
         assert answer.headers["content-type"] == "application/json"
+
+    async def test_events_have_the_keys_of_the_contract(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
+    ) -> None:
+        await make.message(bob, ada, "Ж ☂")
+        page = decoded(await client.get("/sync?cursor=e0", headers={**ada.headers, "Accept": MSGPACK}))
+        assert set(page) == SYNC
+        assert [set(event) for event in page["events"]] == [EVENT] * len(page["events"])
+        assert (set(page["events"][-1]["data"]), page["events"][-1]["data"]["body"]) == (MESSAGE, "Ж ☂")
+
+    async def test_ticket_may_be_packed(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.post("/ws/ticket", headers={**ada.headers, "Accept": MSGPACK})
+        assert (answer.status_code, set(decoded(answer)), decoded(answer)["expires_in"]) == (201, TICKET, 30)
 
     async def test_put_takes_it(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.put(

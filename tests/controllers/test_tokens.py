@@ -95,9 +95,22 @@ class TestTokens:
         headers = {"Authorization": f"{scheme} {ada.access_token}"}
         assert (await client.get("/profile", headers=headers)).status_code == 200
 
-    async def test_token_in_the_address_is_none(self, client: httpx.AsyncClient, ada: Person) -> None:
-        answer = await client.get("/profile", params={"access_token": ada.access_token})
+    @pytest.mark.parametrize(
+        ("path", "name"),
+        [("/profile", "access_token"), ("/sync", "access_token"), ("/sync", "ticket"), ("/ws", "ticket")],
+    )
+    async def test_token_in_the_address_is_none(
+        self, client: httpx.AsyncClient, ada: Person, path: str, name: str
+    ) -> None:
+        answer = await client.get(path, params={name: ada.access_token})
         assert_problem(answer, 401, "unauthenticated")
+
+    async def test_ticket_opens_a_socket_and_nothing_else(self, client: httpx.AsyncClient, ada: Person) -> None:
+        ticket = (await client.post("/ws/ticket", headers=ada.headers)).json()["ticket"]
+        answers = [await client.get(path, params={"ticket": ticket}) for path in ("/sync", "/ws", "/profile")]
+        answers += [await client.get(path, headers={"Authorization": f"Bearer {ticket}"}) for path in ("/sync", "/ws")]
+        for answer in answers:
+            assert_problem(answer, 401, "unauthenticated")
 
 
 # --- other people's ids -----------------------------------------------------------------------------

@@ -392,3 +392,16 @@ async def test_fresh_load_shows_how_far_the_other_side_is(
     assert await shown() == {"read_seq": 1, "delivered_seq": 1}
     await hosted.services.contacts.unsubscribe(bob.actor, ada.id)
     assert await shown() is None
+
+
+async def test_socket_without_a_cursor_proves_nothing(realtime: Realtime, people: Factory, hosted: Container) -> None:
+    ada, bob = await people.friends()
+    await people.message(ada, bob)
+    async with realtime.wire(bob):
+        await hosted.realtime.taker.finish()
+    assert [e["event"] for e in await stream(realtime, ada)] == [
+        "device.added",
+        "contact.updated",
+        "contact.updated",
+        "message.created",
+    ]

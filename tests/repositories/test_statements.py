@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import BigInteger, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.actor import Actor, Bearer
+from messenger.actor import Actor, Bearer, Caller
 from messenger.clock import FixedClock, new_id
 from messenger.errors import Overloaded
 from messenger.models import RateBucket, User
@@ -85,6 +85,19 @@ class TestCompile:
             for caller in (Bearer(b""), NOBODY):
                 text = statement.compiled_for(caller).sql.replace("::", "")
                 assert ":" not in text, statement.name
+
+    @pytest.mark.parametrize("caller", [Bearer(b""), NOBODY], ids=["token", "device"])
+    async def test_every_statement_is_understood_and_gives_what_its_struct_takes(
+        self, engine: AsyncEngine, caller: Caller
+    ) -> None:
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            for statement in STATEMENTS.values():
+                prepared = await driver.prepare(statement.compiled_for(caller).sql)
+                columns = [attribute.name for attribute in prepared.get_attributes()]
+                # An authenticating statement shows its caller first, in three columns.
+                shown = columns[3:] if statement.authenticates else columns
+                assert shown == list(statement.row.__struct_fields__ if statement.row else []), statement.name
 
 
 class TestCore:

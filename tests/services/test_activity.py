@@ -18,8 +18,10 @@ from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import MessengerError, NoPendingRequest, PeerNotFound
+from messenger.realtime.ports import Taken
 from messenger.schemas._types import timestamp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
+from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import AliasDraft, ConfirmDraft, ProfilePatch, SubscribeDraft
 from messenger.services import Services
 from messenger.testing import Factory, Person, StatementLog
@@ -58,12 +60,15 @@ async def worker(container: Container, at: datetime) -> AsyncIterator[Container]
 
 
 ALLOWED: dict[str, Call] = {
+    "arrival of a socket": lambda to, me, other: to.streams.arrive(me),
     "avatar removed": lambda to, me, other: to.avatars.remove(me),
+    "call over a socket": lambda to, me, other: to.signals.call_audience(me, other),
     "contact named": lambda to, me, other: to.contacts.set_alias(me, other, AliasDraft(alias="Bobby")),
     "contacts": lambda to, me, other: to.contacts.list_page(me, state=None, after=0, limit=10),
     "conversation set": lambda to, me, other: to.conversations.update(me, other, ConversationPatch(pinned=True)),
     "conversations": lambda to, me, other: to.conversations.list_page(me, cursor=None, limit=10),
     "devices": lambda to, me, other: to.devices.list_devices(me, after=None, limit=10),
+    "events": lambda to, me, other: to.sync.sync(me, cursor="e0", limit=10),
     "history": lambda to, me, other: to.messages.history(me, other, before=None, after=None, limit=10),
     "ice servers": lambda to, me, other: to.calls.ice_servers(me),
     "message": lambda to, me, other: to.messages.send(me, MessageDraft(target_id=other, client_id="c1", body="Hi")),
@@ -71,8 +76,11 @@ ALLOWED: dict[str, Call] = {
     "own profile": lambda to, me, other: to.profiles.get(me),
     "profile changed": lambda to, me, other: to.profiles.update(me, ProfilePatch(about="Here")),
     "receipt": lambda to, me, other: to.conversations.receipt(me, ReceiptDraft(target_id=other, read_seq=1)),
+    "status over a socket": lambda to, me, other: to.profiles.set_presence(me, PresencePatch(status="busy")),
     "statuses": lambda to, me, other: to.contacts.statuses(me),
     "subscribe, repeated": lambda to, me, other: to.contacts.subscribe(me, SubscribeDraft(target_id=other)),
+    "ticket": lambda to, me, other: to.streams.issue_ticket(me),
+    "typing over a socket": lambda to, me, other: to.signals.typing_audience(me, other),
     "unblocked": lambda to, me, other: to.contacts.unblock(me, other),
 }
 
@@ -80,6 +88,8 @@ REFUSED: dict[str, Call] = {
     "alias of a stranger": lambda to, me, other: to.contacts.set_alias(me, 1, AliasDraft(alias="Who")),
     "confirmation of nothing": lambda to, me, other: to.contacts.confirm(me, ConfirmDraft(target_id=other)),
     "device of another": lambda to, me, other: to.devices.sign_out(me, new_id()),
+    "call to a stranger": lambda to, me, other: to.signals.call_audience(me, other),
+    "cursor of another stream": lambda to, me, other: to.sync.sync(me, cursor="e999", limit=10),
     "empty safe": lambda to, me, other: to.safe.get(me),
     "message that is not": lambda to, me, other: to.messages.get(me, UUID(int=1)),
     "request to oneself": lambda to, me, other: to.contacts.subscribe(me, SubscribeDraft(target_id=me.user_id)),
@@ -87,7 +97,20 @@ REFUSED: dict[str, Call] = {
     "version of long ago": lambda to, me, other: to.profiles.update(me, ProfilePatch(about="Here"), expected=[0]),
 }
 
-READS = ("contacts", "conversations", "devices", "history", "ice servers", "other profile", "own profile", "statuses")
+READS = (
+    "arrival of a socket",
+    "call over a socket",
+    "contacts",
+    "conversations",
+    "devices",
+    "events",
+    "history",
+    "ice servers",
+    "other profile",
+    "own profile",
+    "statuses",
+    "typing over a socket",
+)
 
 
 class TestEveryRequest:
@@ -115,6 +138,15 @@ class TestEveryRequest:
         clock.advance(seconds=1)
         await container.services.profiles.find(ada.actor, target_id=bob.id)
         assert await stamps(container, bob) == (before, before)
+
+    async def test_to_be_told_over_a_socket_is_none(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, before = await make.person(), clock.now()
+        clock.advance(seconds=1)
+        page = await container.services.streams.read(ada.actor, after=0, limit=10)
+        await container.services.streams.take([Taken(ada.id, page.end)])
+        assert await stamps(container, ada) == (before, before)
 
     async def test_stamps_the_device_that_asks_and_no_sibling(
         self, container: Container, make: Factory, clock: FixedClock

@@ -24,7 +24,7 @@ from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.services.administration import AdministrationService
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows, told
+from tests.services._tables import payloads, rows
 
 OTHER = "harbour-violet-seven-41"
 
@@ -125,7 +125,7 @@ class TestDisable:
         for device in devices:
             with pytest.raises(Unauthenticated):
                 await container.services.devices.authenticate(device.actor)
-        gone = [event["id"] for event in await told(container, ada, "device.removed")]
+        gone = [event["id"] for event in await payloads(container, ada, "device.removed")]
         assert sorted(gone) == sorted(str(device.actor.device_id) for device in devices)
 
     async def test_refresh_token_is_dead(

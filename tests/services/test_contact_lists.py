@@ -19,6 +19,7 @@ from messenger.schemas.users import (
     SubscribeDraft,
 )
 from messenger.testing import Factory, Person
+from tests.services._tables import rows
 
 
 async def ask(container: Container, asker: Person, target: Person) -> None:
@@ -103,23 +104,50 @@ class TestStatuses:
         ada, asked, friend = await make.people(3)
         await ask(container, ada, asked)
         await make.befriend(ada, friend)
+        for person in (asked, friend):
+            await make.connected(person)
         await change(container, friend, ProfilePatch(status="busy", status_text="Reading"))
         view = await container.services.contacts.statuses(ada.actor)
         assert view.items == [StatusView(friend.id, "busy", "Reading", True, timestamp(clock.now()))]
 
-    async def test_after_a_while_a_contact_is_offline(
+    async def test_contact_without_a_socket_is_offline_however_lately_it_asked(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
+        await make.connected(ada)
         seen = clock.now()
-        clock.advance(seconds=90)
         (status,) = (await container.services.contacts.statuses(ada.actor)).items
         assert (status.user_id, status.online, status.last_activity) == (bob.id, False, timestamp(seen))
+
+    async def test_contact_with_a_socket_is_online_however_long_it_asked_nothing(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.connected(await make.device(bob))
+        seen = clock.now()
+        clock.advance(days=1)
+        (status,) = (await container.services.contacts.statuses(ada.actor)).items
+        assert (status.user_id, status.online, status.last_activity) == (bob.id, True, timestamp(seen))
+
+    async def test_socket_of_a_worker_that_nobody_has_seen_for_a_while_is_none(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.connected(bob)
+        for seconds, online in ((25, True), (31, False)):
+            aged = f"""
+                UPDATE workers AS w SET seen_at = clock_timestamp() - interval '{seconds} seconds'
+                FROM connections AS c WHERE c.worker_id = w.id AND c.user_id = $1
+            """
+            await rows(container, aged, bob.id)
+            (status,) = (await container.services.contacts.statuses(ada.actor)).items
+            assert status.online == online
 
     async def test_one_who_shows_nobody_when_they_were_here_is_not_online(
         self, container: Container, make: Factory
     ) -> None:
         ada, bob = await make.friends()
+        await make.connected(bob)
         await change(container, bob, ProfilePatch(privacy=PrivacyPatch(last_seen="nobody")))
         (status,) = (await container.services.contacts.statuses(ada.actor)).items
         assert (status.online, status.last_activity) == (False, None)
@@ -128,6 +156,7 @@ class TestStatuses:
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
+        await make.connected(bob)
         hidden_at = clock.now()
         await change(container, bob, ProfilePatch(status="invisible"))
         clock.advance(seconds=10)

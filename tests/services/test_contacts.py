@@ -24,6 +24,7 @@ from messenger.schemas.users import (
     AliasDraft,
     ConfirmDraft,
     ContactView,
+    ProfilePatch,
     RelationView,
     SubscribeDraft,
 )
@@ -172,13 +173,33 @@ class TestEvents:
         ada, bob = await make.people(2)
         await ask(container, ada, bob, "It's Ada")
         for one, other in ((ada, bob), (bob, ada)):
-            shown = await contact(container, one, other)
-            assert await told(container, one, "contact.updated") == [msgspec.to_builtins(shown)]
+            shown = msgspec.to_builtins(await contact(container, one, other))
+            assert await told(container, one, "contact.updated") == [{"target_id": other.id, **shown}]
 
     async def test_what_is_gone_is_told_as_none(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.contacts.unsubscribe(ada.actor, bob.id)
-        assert (await told(container, bob, "contact.updated"))[-1] == {"target_id": ada.id, "state": "none"}
+        assert (await told(container, bob, "contact.updated"))[-1] == {
+            "target_id": ada.id,
+            "user": {"id": ada.id, "username": ada.username, "name": "Ada", "avatar": None},
+            "state": "none",
+            "alias": None,
+            "message": None,
+            "since": None,
+        }
+
+    async def test_own_words_are_those_of_then_and_the_name_is_the_one_of_now(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.people(2)
+        await ask(container, ada, bob, "It's Ada")
+        await answer(container, bob, ada)
+        await container.services.profiles.update(ada.actor, ProfilePatch(name="Countess"))
+        events = await told(container, bob, "contact.updated")
+        assert [(event["user"]["name"], event["state"], event["message"]) for event in events] == [
+            ("Countess", "pending_in", "It's Ada"),
+            ("Countess", "mutual", None),
+        ]
 
     async def test_a_block_of_a_stranger_is_told_to_nobody_but_the_one_who_blocks(
         self, container: Container, make: Factory, published: list[WakeUp]

@@ -6,6 +6,7 @@ import base64
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from messenger.clock import FixedClock
@@ -26,6 +27,12 @@ async def only(container: Container, person: Person) -> ConversationView:
     """The one conversation of this person."""
     (item,) = (await page(container, person)).items
     return item
+
+
+def shown(view: ConversationView) -> dict[str, Any]:
+    """As it goes over the wire."""
+    found: dict[str, Any] = msgspec.to_builtins(view)
+    return found
 
 
 def targets(view: ConversationPage) -> list[int]:
@@ -231,16 +238,31 @@ class TestSettings:
 
     async def test_own_devices_are_told_of_all(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
-        await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
-        (event,) = await told(container, ada, "conversation.updated")
-        assert (event["target_id"], event["pinned"]) == (bob.id, True)
+        view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
+        assert await told(container, ada, "conversation.updated") == [shown(view)]
         assert await told(container, bob, "conversation.updated") == []
 
-    async def test_other_side_is_told_of_the_expiry_alone(self, container: Container, make: Factory) -> None:
+    async def test_other_side_is_told_of_the_expiry_as_it_sees_the_conversation(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.friends()
+        await make.message(ada, bob, "Hello")
         patch = ConversationPatch(pinned=True, expire_after=60)
         await container.services.conversations.update(ada.actor, bob.id, patch)
-        assert await told(container, bob, "conversation.updated") == [{"target_id": ada.id, "expire_after": 60}]
+        mine, theirs = await only(container, ada), await only(container, bob)
+        assert (mine.unread, theirs.unread, theirs.pinned, theirs.expire_after) == (0, 1, False, 60)
+        assert await told(container, ada, "conversation.updated") == [shown(mine)]
+        assert await told(container, bob, "conversation.updated") == [shown(theirs)]
+
+    async def test_what_is_told_is_what_is_true_when_it_is_read(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
+        await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=False))
+        message = await make.message(bob, ada, "Regret")
+        await container.services.messages.delete(bob.actor, message.id, who="everyone")
+        now = await only(container, ada)
+        assert (now.pinned, now.last_message and now.last_message.body) == (False, None)
+        assert await told(container, ada, "conversation.updated") == [shown(now)] * 2
 
     @pytest.mark.parametrize(
         ("given", "kept"),

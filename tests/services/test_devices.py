@@ -134,7 +134,7 @@ class TestRefresh:
         clock.advance(seconds=61)
         with pytest.raises(RefreshTokenReused):
             await refresh(container, ada.refresh_token)
-        assert await told(container, ada, "device.removed") == [{"id": str(ada.actor.device_id)}]
+        assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
         assert await devices_of(container, ada) == {other.actor.device_id}
 
     async def test_several_at_once_get_the_same_pair(self, container: Container, make: Factory) -> None:
@@ -195,7 +195,7 @@ class TestLogout:
         other = await make.device(ada)
         await container.services.devices.logout(ada.actor)
         assert await devices_of(container, ada) == {other.actor.device_id}
-        assert await told(container, ada, "device.removed") == [{"id": str(ada.actor.device_id)}]
+        assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
 
     async def test_twice_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()

@@ -102,7 +102,11 @@ class TestErase:
         (eve,) = await make.people(1)
         await container.services.contacts.block(ada.actor, eve.id)
         await erase(container, ada)
-        assert (await told(container, bob, "contact.updated"))[-1] == {"target_id": ada.id, "state": "none"}
+        events = await told(container, bob, "contact.updated")
+        # Nor do those of before tell a name any more.
+        nobody = {"id": ada.id, "username": None, "name": "Deleted account", "avatar": None}
+        assert [event["user"] for event in events] == [nobody] * len(events)
+        assert [event["state"] for event in events] == ["pending_in", "mutual", "none"]
         assert await told(container, eve, "contact.updated") == []
 
     async def test_every_token_of_every_device_is_dead(self, container: Container, make: Factory) -> None:
@@ -150,7 +154,7 @@ class TestErase:
         assert texts == [None, None, "Deleted account", "", "online", ""]
         assert (row["password_hash"], row["avatar_key"], row["invisible_since"]) == (None, None, None)
         for table in ("secrets", "events"):
-            assert await rows(container, f"SELECT * FROM {table} WHERE user_id = $1", ada.id) == []  # noqa: S608
+            assert await rows(container, f"SELECT * FROM {table} WHERE user_id = $1", ada.id) == []
 
     @pytest.mark.usefixtures("pictures")
     async def test_its_avatar_is_gone_from_the_store(self, container: Container, make: Factory) -> None:

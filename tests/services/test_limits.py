@@ -22,6 +22,7 @@ from messenger.errors import (
 from messenger.limits import LIMITS
 from messenger.repositories.guards import LimitRepository
 from messenger.schemas.accounts import LoginDraft, RegisterDraft
+from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import SubscribeDraft
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
@@ -190,6 +191,17 @@ class TestOtherDoors:
         clock.advance(days=1)
         with pytest.raises(SecretNotFound):
             await limited.services.safe.get(ada.actor)
+
+    async def test_changes_of_status_over_sockets_of_one_account(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, patch = await make.person(), PresencePatch(status="busy")
+        await Gate(limited.uow, enabled=True).take("presence", ada.id, cost=LIMITS["presence"].burst)
+        with pytest.raises(RateLimited):
+            await limited.services.profiles.set_presence(ada.actor, patch)
+        assert (await limited.services.profiles.get(ada.actor)).profile.status == "online"
+        clock.advance(seconds=2)
+        assert (await limited.services.profiles.set_presence(ada.actor, patch)).status == "busy"
 
     async def test_exports_of_one_account(self, limited: Container, make: Factory) -> None:
         ada = await make.person()

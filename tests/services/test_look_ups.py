@@ -51,9 +51,27 @@ class TestFind:
     ) -> None:
         (ada, friend), stranger = await make.friends(), await make.person()
         await change(container, ada, ProfilePatch(privacy=PrivacyPatch(last_seen=audience)))
+        await make.connected(ada)
         for person, shown in ((stranger, to_stranger), (friend, to_friend)):
             view = await look_up(container, person, ada)
             assert (view.last_activity is not None, view.online) == (shown, shown)
+
+    async def test_one_without_a_socket_is_not_online_however_lately_it_asked(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        await container.services.profiles.get(ada.actor)
+        view = await look_up(container, bob, ada)
+        assert (view.online, view.last_activity is not None) == (False, True)
+
+    async def test_one_that_hides_is_not_online_though_its_socket_lives(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.connected(ada)
+        assert (await look_up(container, bob, ada)).online
+        await change(container, ada, ProfilePatch(status="invisible"))
+        assert not (await look_up(container, bob, ada)).online
 
     @pytest.mark.usefixtures("pictures")
     @pytest.mark.parametrize(
@@ -77,6 +95,7 @@ class TestFind:
 
     async def test_of_oneself_shows_all(self, container: Container, make: Factory) -> None:
         ada = await make.person()
+        await make.connected(ada)
         view = await look_up(container, ada, ada)
         assert (view.status, view.online, view.contact) == ("online", True, "none")
 
@@ -89,7 +108,9 @@ class TestFind:
         self, container: Container, make: Factory
     ) -> None:
         ada, blocked = await make.people(2)
+        await make.connected(ada)
         await change(container, ada, ProfilePatch(privacy=PrivacyPatch(last_seen="everyone")))
+        assert (await look_up(container, blocked, ada)).online
         await container.services.contacts.block(ada.actor, blocked.id)
         view = await look_up(container, blocked, ada)
         assert (view.online, view.last_activity) == (False, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.errors import DatabaseUnavailable, StorageUnavailable, Unauthenticated
+from messenger.errors import CursorExpired, DatabaseUnavailable, StorageUnavailable, Unauthenticated
 from messenger.media.processor import ImageProcessor
 from messenger.repositories.sweeps import BATCH, SWEEPS
 from messenger.schemas.messages import ConversationPatch
@@ -23,6 +24,7 @@ from messenger.services.maintenance import MaintenanceService
 from messenger.testing import Factory
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.services._tables import rows
+from tests.unit_of_work import Recorder
 
 
 @pytest.fixture
@@ -51,13 +53,13 @@ async def swept(container: Container) -> dict[str, int]:
 
 
 async def count(container: Container, table: str) -> int:
-    (row,) = await rows(container, f"SELECT count(*) AS n FROM {table}")  # noqa: S608
+    (row,) = await rows(container, f"SELECT count(*) AS n FROM {table}")
     return int(row["n"])
 
 
 class TestSweep:
     async def test_empty_database_has_nothing_to_remove(self, fresh: Container) -> None:
-        assert await fresh.services.maintenance.sweep() == dict.fromkeys([*SWEEPS, "avatars"], 0)
+        assert await fresh.services.maintenance.sweep() == dict.fromkeys([*SWEEPS, "idle_devices", "avatars"], 0)
 
     async def test_what_is_young_stays(self, fresh: Container, people: Factory) -> None:
         ada, bob = await people.friends()
@@ -94,6 +96,29 @@ class TestSweep:
         with pytest.raises(Unauthenticated):
             await fresh.services.devices.authenticate(ada.actor)
 
+    async def test_device_that_goes_is_told_to_the_others_of_its_owner_alone(
+        self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
+    ) -> None:
+        ada, bob = await people.people(2)
+        for _ in range(2):
+            await people.device(ada, "Old tablet")
+        clock.advance(seconds=settings.refresh_token_ttl + 1)
+        phones = [await people.device(ada, "Phone"), await people.device(bob, "Phone")]
+        sync = fresh.services.sync.sync
+        cursors = [(await sync(phone.actor, cursor=None, limit=1)).cursor for phone in phones]
+        recorder = Recorder()
+        fresh.uow.announcer = recorder
+        ended = await rows(fresh, "SELECT id, user_id FROM devices WHERE access_expires_at < $1", clock.now())
+        assert (await swept(fresh))["idle_devices"] == len(ended) == 4
+        for phone, cursor in zip(phones, cursors, strict=True):
+            events = (await sync(phone.actor, cursor=cursor, limit=10)).events
+            gone = {("device.removed", row["id"]) for row in ended if row["user_id"] == phone.id}
+            assert {(frame.event, frame.data.id) for frame in events} == gone
+        await fresh.realtime.taker.finish()
+        assert sorted((news.user_id, news.name) for news in recorder.news) == sorted(
+            (row["user_id"], "device.removed") for row in ended
+        )
+
     async def test_device_with_a_good_refresh_token_stays(
         self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
     ) -> None:
@@ -116,6 +141,22 @@ class TestSweep:
         clock.advance(milliseconds=1)
         assert (await swept(fresh))["events"] == old
         assert await count(fresh, "events") == 2
+
+    @pytest.mark.parametrize("days", [1, 90])
+    async def test_events_stay_as_long_as_the_settings_say(
+        self, fresh_database_url: str, settings: Settings, clock: FixedClock, days: int
+    ) -> None:
+        changed = msgspec.structs.replace(settings, database_url=fresh_database_url, event_retention=days)
+        container = Container(changed, clock=clock)
+        ada = await Factory(container).person()
+        clock.advance(days=days)
+        assert "events" not in await swept(container)
+        clock.advance(milliseconds=1)
+        assert (await swept(container))["events"] == 1
+        phone = await Factory(container).device(ada)
+        with pytest.raises(CursorExpired):
+            await container.services.sync.sync(phone.actor, cursor="e0", limit=1)
+        await container.close()
 
     async def test_positions_go_on_where_they_were(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
         ada, bob = await people.friends()
@@ -191,7 +232,8 @@ class TestRun:
                     twice.set()
                 raise DatabaseUnavailable
 
-        running = asyncio.create_task(Failing(fresh.uow, clock, fresh.store).run(every=0.001))
+        failing = Failing(fresh.uow, clock, fresh.store, events_kept_for=timedelta(days=30))
+        running = asyncio.create_task(failing.run(every=0.001))
         await asyncio.wait_for(twice.wait(), 10)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -220,7 +262,7 @@ class TestAvatars:
 
     @pytest.fixture
     def sweeper(self, fresh: Container, clock: FixedClock, store: Store) -> MaintenanceService:
-        return MaintenanceService(fresh.uow, clock, store)
+        return MaintenanceService(fresh.uow, clock, store, events_kept_for=timedelta(days=30))
 
     @pytest.fixture
     def uploads(self, fresh: Container, processor: ImageProcessor, store: Store) -> AvatarService:

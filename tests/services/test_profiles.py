@@ -95,9 +95,20 @@ class TestUpdate:
         eve = await make.person()
         await container.services.contacts.block(eve.actor, ada.id)
         published.clear()
-        version = (await change(container, ada, ProfilePatch(about="Numbers"))).version
+        await change(container, ada, ProfilePatch(about="Numbers"))
         assert sorted(news.user_id for news in published) == sorted([ada.id, bob.id])
-        assert await told(container, bob, "profile.updated") == [{"user_id": ada.id, "version": version}]
+        mine, theirs = (await own(container, ada)).profile, await look_up(container, bob, ada)
+        assert await told(container, ada, "profile.updated") == [msgspec.to_builtins(mine)]
+        assert await told(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
+
+    async def test_event_shows_what_its_reader_may_see_now(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await change(container, ada, ProfilePatch(status="busy", status_text="Reading"))
+        assert [event["status"] for event in await told(container, bob, "profile.updated")] == ["busy"]
+        await container.services.contacts.unsubscribe(ada.actor, bob.id)
+        theirs = await look_up(container, bob, ada)
+        assert (theirs.status, theirs.status_text, theirs.last_activity) == (None, None, None)
+        assert await told(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
 
 
 class TestVersion:
@@ -197,6 +208,7 @@ class TestInvisible:
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
+        await make.connected(ada)
         seen = clock.now()
         clock.advance(seconds=5)
         await change(container, ada, ProfilePatch(status="invisible"))
@@ -222,6 +234,7 @@ class TestInvisible:
 
     async def test_coming_back_shows_again(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
+        await make.connected(ada)
         await change(container, ada, ProfilePatch(status="invisible"))
         now = clock.advance(seconds=5)
         await change(container, ada, ProfilePatch(status="away"))

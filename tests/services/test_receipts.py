@@ -100,8 +100,29 @@ class TestTold:
         ada, bob = ada_and_bob
         await receipt(container, bob, ada.id, read_seq=3, delivered_seq=4)
         moved = {"user_id": bob.id, "read_seq": 3, "delivered_seq": 4}
-        assert await told(container, bob, "receipt.updated") == [{"target_id": ada.id, **moved}]
-        assert await told(container, ada, "receipt.updated") == [{"target_id": bob.id, **moved}]
+        mine = {"target_id": ada.id, **moved, "unread": 2, "version": 8}
+        assert await told(container, bob, "receipt.updated") == [mine]
+        # How much is unread is nobody else's business.
+        theirs = {"target_id": bob.id, **moved, "unread": None, "version": None}
+        assert await told(container, ada, "receipt.updated") == [theirs]
+
+    async def test_count_is_the_one_of_the_conversation(self, container: Container, ada_and_bob: Any) -> None:
+        ada, bob = ada_and_bob
+        await receipt(container, bob, ada.id, read_seq=3)
+        (event,) = await told(container, bob, "receipt.updated")
+        (item,) = (await container.services.conversations.list_page(bob.actor, cursor=None, limit=10)).items
+        assert (event["unread"], event["version"]) == (item.unread, item.version) == (2, 8)
+
+    async def test_version_of_the_count_grows_with_each_change(
+        self, container: Container, make: Factory, ada_and_bob: Any
+    ) -> None:
+        ada, bob = ada_and_bob
+        for seq in (1, 5):
+            await receipt(container, bob, ada.id, read_seq=seq)
+        await make.message(ada, bob)
+        await receipt(container, bob, ada.id, read_seq=6)
+        counts = [(event["unread"], event["version"]) for event in await told(container, bob, "receipt.updated")]
+        assert counts == [(4, 6), (0, 10), (0, 12)]
 
     async def test_what_moves_nothing_tells_nobody(
         self, container: Container, ada_and_bob: Any, published: list[WakeUp]

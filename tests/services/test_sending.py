@@ -19,7 +19,7 @@ from messenger.errors import (
 )
 from messenger.events import WakeUp
 from messenger.schemas._types import timestamp
-from messenger.schemas.messages import MessageDraft, MessagePatch, MessageView
+from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch, MessageView
 from messenger.testing import Factory, Person
 from tests.services._tables import held, rows
 
@@ -284,9 +284,26 @@ class TestEvents:
         published.clear()
         await make.message(ada, bob)
         positions = {each["user_id"]: each["position"] for each in await state_of(container, ada, bob)}
-        assert sorted(published, key=lambda news: news.user_id) == [
-            WakeUp(user, position, "message.created") for user, position in sorted(positions.items())
+        assert sorted((news.user_id, news.position, news.name) for news in published) == [
+            (user, position, "message.created") for user, position in sorted(positions.items())
         ]
+
+    async def test_what_comes_along_is_what_the_stream_tells(
+        self, container: Container, make: Factory, published: list[WakeUp], clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=60))
+        first = await make.message(bob, ada)
+        clock.advance(seconds=1)
+        published.clear()
+        more = {"reply_to": first.id, "forwarded_from": first.id, "mentions": [bob.id]}
+        await make.message(ada, bob, "Ж ☂", **more)
+        news = {each.user_id: each for each in published}
+        for person in (ada, bob):
+            page = await container.services.sync.sync(person.actor, cursor="e0", limit=200)
+            said, frame = news[person.id], page.events[-1]
+            assert (frame.event, frame.cursor) == (said.name, f"e{said.position}")
+            assert (frame.at, frame.data) == (said.at, said.data)
 
     @pytest.mark.parametrize("why", ["stranger", "misplaced", "too large", "unknown", "self"])
     async def test_refused_one_tells_nobody(

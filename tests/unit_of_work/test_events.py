@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.clock import new_id
 from messenger.config import Settings
-from messenger.events import ContactUpdated, MessageCreated, ProfileUpdated, WakeUp
+from messenger.events import ContactUpdated, ConversationUpdated, MessageCreated, ProfileUpdated, ReceiptUpdated, WakeUp
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.unit_of_work import Recorder, checked_out, factory_over, until
@@ -56,15 +56,15 @@ class TestRecord:
         ada = await make.person()
         base = await position(outside, ada.id)
         async with factory() as uow:
-            uow.record(ContactUpdated({"target_id": 1}), [ada.id])
-        assert await stream(outside, ada.id) == [(base + 1, "contact.updated")]
+            uow.record(ReceiptUpdated({"target_id": 1}), [ada.id])
+        assert await stream(outside, ada.id) == [(base + 1, "receipt.updated")]
 
     async def test_payload_is_what_was_told(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
         ada = await make.person()
         async with factory() as uow:
-            uow.record(ContactUpdated({"target_id": 1, "alias": "Ж ☂"}), [ada.id])
+            uow.record(ReceiptUpdated({"target_id": 1, "alias": "Ж ☂"}), [ada.id])
         payload = await outside.fetchval(
-            "SELECT payload::text FROM events WHERE user_id = $1 AND name = 'contact.updated'", ada.id
+            "SELECT payload::text FROM events WHERE user_id = $1 AND name = 'receipt.updated'", ada.id
         )
         assert payload == '{"alias": "Ж ☂", "target_id": 1}'
 
@@ -73,9 +73,32 @@ class TestRecord:
         async with factory() as uow:
             uow.record(MessageCreated(message_id), [ada.id])
         row = await outside.fetchrow(
-            "SELECT subject, payload FROM events WHERE user_id = $1 AND name = 'message.created'", ada.id
+            "SELECT subject, peer_id, payload FROM events WHERE user_id = $1 AND name = 'message.created'", ada.id
         )
-        assert tuple(row) == (message_id, None)
+        assert tuple(row) == (message_id, None, None)
+
+    @pytest.mark.parametrize("kind", [ConversationUpdated, ProfileUpdated])
+    async def test_peer_is_pointed_at(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any, kind: type[ConversationUpdated | ProfileUpdated]
+    ) -> None:
+        ada, bob = await make.people(2)
+        async with factory() as uow:
+            uow.record(kind(bob.id), [ada.id])
+        row = await outside.fetchrow(
+            "SELECT subject, peer_id, payload FROM events WHERE user_id = $1 AND name = $2", ada.id, kind.name
+        )
+        assert tuple(row) == (None, bob.id, None)
+
+    async def test_contact_is_pointed_at_and_its_edge_is_kept(
+        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
+    ) -> None:
+        ada, bob = await make.people(2)
+        async with factory() as uow:
+            uow.record(ContactUpdated(bob.id, {"state": "none"}), [ada.id])
+        row = await outside.fetchrow(
+            "SELECT subject, peer_id, payload::text FROM events WHERE user_id = $1 AND name = 'contact.updated'", ada.id
+        )
+        assert tuple(row) == (None, bob.id, '{"state": "none"}')
 
     async def test_order_recorded_is_order_in_the_stream(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any
@@ -83,23 +106,23 @@ class TestRecord:
         ada, bob = await make.people(2)
         base = await position(outside, ada.id)
         async with factory() as uow:
-            uow.record(ContactUpdated({}), [ada.id])
-            uow.record(ProfileUpdated({}), [bob.id, ada.id])
-            uow.record(ContactUpdated({}), [ada.id])
-        names = ["contact.updated", "profile.updated", "contact.updated"]
+            uow.record(ReceiptUpdated({}), [ada.id])
+            uow.record(ProfileUpdated(ada.id), [bob.id, ada.id])
+            uow.record(ReceiptUpdated({}), [ada.id])
+        names = ["receipt.updated", "profile.updated", "receipt.updated"]
         assert await stream(outside, ada.id) == list(enumerate(names, start=base + 1))
         assert [name for _, name in await stream(outside, bob.id)] == ["profile.updated"]
 
     async def test_nobody_to_tell_is_no_fault(self, factory: UnitOfWorkFactory, recorder: Recorder) -> None:
         async with factory() as uow:
-            uow.record(ContactUpdated({}), [])
+            uow.record(ReceiptUpdated({}), [])
         assert recorder.news == []
 
     @pytest.mark.parametrize("mode", ["command", "read"])
     async def test_outside_of_a_transaction_it_is_refused(self, factory: UnitOfWorkFactory, mode: str) -> None:
         async with getattr(factory, mode)() as uow:
             with pytest.raises(RuntimeError, match="in a transaction"):
-                uow.record(ContactUpdated({}), [1])
+                uow.record(ReceiptUpdated({}), [1])
 
     async def test_rollback_drops_it(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any, recorder: Recorder
@@ -121,7 +144,7 @@ class TestOrder:
 
         async def record() -> None:
             async with factory() as uow:
-                uow.record(ProfileUpdated({}), [ada.id])
+                uow.record(ProfileUpdated(ada.id), [ada.id])
 
         # Somebody who holds the stream has its next position; who comes later waits, and gets a later one.
         async with outside.transaction():
@@ -148,7 +171,7 @@ class TestOrder:
 
         async def record(audience: list[int]) -> None:
             async with factory() as uow:
-                uow.record(ProfileUpdated({}), audience)
+                uow.record(ProfileUpdated(ada.id), audience)
 
         audiences = [[ada.id, bob.id], [bob.id, ada.id]]
         await asyncio.gather(*(record(audiences[n % 2]) for n in range(40)))
@@ -161,7 +184,7 @@ class TestWakeUp:
     ) -> None:
         ada, bob = await make.people(2)
         async with factory() as uow:
-            uow.record(ProfileUpdated({}), [ada.id, bob.id])
+            uow.record(ProfileUpdated(ada.id), [ada.id, bob.id])
         told = [WakeUp(each.id, await position(outside, each.id), "profile.updated") for each in (ada, bob)]
         assert sorted(recorder.news, key=lambda news: news.user_id) == sorted(told, key=lambda news: news.user_id)
 
@@ -176,7 +199,7 @@ class TestWakeUp:
                 found.append((await stream(outside, ada.id), checked_out(engine)))
 
         async with factory_over(engine, Looking())() as uow:
-            uow.record(ProfileUpdated({}), [ada.id])
+            uow.record(ProfileUpdated(ada.id), [ada.id])
         (events, connections) = found[0]
         assert [name for _, name in events] == ["profile.updated"]
         assert connections == 0
@@ -191,7 +214,7 @@ class TestWakeUp:
                 raise ConnectionError("the bus is away")
 
         async with factory_over(engine, Broken())() as uow:
-            uow.record(ProfileUpdated({}), [ada.id])
+            uow.record(ProfileUpdated(ada.id), [ada.id])
         assert [name for _, name in await stream(outside, ada.id)] == ["profile.updated"]
         assert "a wake-up failed" in caplog.text
 
@@ -219,7 +242,7 @@ class TestWakeUp:
 
 async def _record_and_raise(factory: UnitOfWorkFactory, user_id: int) -> None:
     async with factory() as uow:
-        uow.record(ProfileUpdated({}), [user_id])
+        uow.record(ProfileUpdated(user_id), [user_id])
         _raise()
 
 

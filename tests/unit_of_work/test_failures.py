@@ -22,10 +22,9 @@ from messenger.container import Container
 from messenger.database import TransientConflict, create_engine
 from messenger.embedded import EmbeddedPostgres
 from messenger.errors import DatabaseUnavailable, Overloaded, UsernameTaken
-from messenger.events import WakeUp
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
-from tests.unit_of_work import PID, PUT, SLEEP, Options, checked_out, count_of, factory_over, until_asleep
+from tests.unit_of_work import PID, PUT, SLEEP, Options, Recorder, checked_out, count_of, factory_over, until_asleep
 
 
 @pytest.fixture
@@ -64,8 +63,8 @@ class TestCommitThatFails:
         await container.close()
 
     async def test_known_constraint_is_its_refusal(self, fresh: Container, fresh_database_url: str) -> None:
-        news: list[WakeUp] = []
-        fresh.bus.subscribe(news.extend)
+        recorder = Recorder()
+        fresh.uow.announcer = recorder
         await _execute(
             fresh_database_url,
             """
@@ -74,11 +73,11 @@ class TestCommitThatFails:
             """,
         )
         await Factory(fresh).person("ada")
-        told = len(news)
+        told = len(recorder.news)
         with pytest.raises(UsernameTaken):
             await Factory(fresh).person("ada")
         assert len(await fresh.administration.list_accounts()) == 1
-        assert len(news) == told
+        assert len(recorder.news) == told > 0
         assert checked_out(fresh.engine) == 0
 
     async def test_unknown_constraint_is_a_fault(self, fresh: Container, fresh_database_url: str) -> None:

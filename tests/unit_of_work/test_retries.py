@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.database import TransientConflict
 from messenger.errors import Overloaded, PeerNotFound
-from messenger.events import ProfileUpdated
+from messenger.events import ReceiptUpdated
 from messenger.testing import Factory
 from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, repeated
 from tests.unit_of_work import BUMP, PUT, Recorder, checked_out, count_of, factory_over
@@ -32,7 +32,7 @@ class TestRepeated:
         async def bump(first: str, second: str) -> None:
             runs.append(first)
             async with factory() as uow:
-                uow.record(ProfileUpdated({"key": first}), [ada.id])
+                uow.record(ReceiptUpdated({"key": first}), [ada.id])
                 await uow.run.execute(BUMP, key=first)
                 if runs.count(first) == 1:
                     await both_hold_one.wait()
@@ -41,7 +41,7 @@ class TestRepeated:
         await asyncio.gather(bump(one, other), bump(other, one))
         assert len(runs) == 3
         assert [await count_of(factory, key) for key in (one, other)] == [3, 3]
-        assert [news.name for news in recorder.news] == ["profile.updated"] * 2
+        assert [news.name for news in recorder.news] == ["receipt.updated"] * 2
         assert checked_out(engine) == 0
 
     async def test_endless_conflict_is_overload(self) -> None:

@@ -112,7 +112,7 @@ class TestSession:
 
     async def test_events_commit_with_it(self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
-            uow.record(ProfileUpdated({}), [ada.id])
+            uow.record(ProfileUpdated(ada.id), [ada.id])
             (await _user(uow, ada)).name = "Cold"
         assert factory.announcer.news[0].name == "profile.updated"  # type: ignore[attr-defined]
 

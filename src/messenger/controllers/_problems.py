@@ -107,7 +107,10 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     code, title = _HTTP_CODES.get(error.status_code, ("http_error", "The request can't be answered"))
     if error.status_code == 413:
         code, title = _too_large(request.scope["path"])
-    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    # The framework lists the WebSocket of a path among its methods.
+    told = {name.lower(): value for name, value in (error.headers or {}).items()}
+    allowed = [each for each in told.get("allow", "").split(", ") if each.isupper()]
+    headers = {"Allow": ", ".join(allowed)} if allowed else {}
     return problem_response(error.status_code, code, title, title, headers=headers)
 
 

@@ -38,10 +38,14 @@ _NO_DATA = (b"", b"null", b"\xc0")
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A device that may have its socket, from which place on, and how it wants its frames."""
+    """A device that may have its socket, from which place on, and how it wants its frames.
+
+    `returns`: it said from where on, and so has what came before.
+    """
 
     arrival: Arrival
     after: int
+    returns: bool
     codec: Codec
 
 
@@ -84,7 +88,7 @@ async def serve(socket: WebSocket[Any, Any, Any]) -> None:
     mine = realtime.socket(actor, admission.arrival.number, connection, admission.codec, after=admission.after)
     welcome = Welcome(stream_cursor(admission.after), str(actor.device_id), realtime.upkeep.heartbeat)
     connection.write(admission.codec.message(welcome))
-    if admission.arrival.taken < admission.after <= admission.arrival.position:
+    if admission.returns and admission.arrival.taken < admission.after <= admission.arrival.position:
         # A cursor that comes back is the proof that what came before it has arrived.
         realtime.taker.took(actor.user_id, admission.after)
     typist = realtime.typist(actor.user_id)
@@ -176,7 +180,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
     arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
-    return Admission(arrival, arrival.position if after is None else after, codec)
+    return Admission(arrival, arrival.position if after is None else after, after is not None, codec)
 
 
 def _ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:

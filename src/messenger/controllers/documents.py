@@ -52,6 +52,9 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     # The router takes either path; the contract names this one.
     document["paths"]["/avatar/"] = document["paths"].pop("/avatar")
     _describe_events(document["components"]["schemas"])
+    # The framework knows of HTTP alone, and promises a 200.
+    socket = document["paths"]["/ws"]["get"]["responses"]
+    socket["101"] = {**socket.pop("200"), "description": "Switching to WebSocket"}
     for path in document["paths"].values():
         for operation in path.values():
             _complete(operation)

@@ -30,9 +30,12 @@ class Taker:
             self._task = asyncio.create_task(self._run())
 
     async def finish(self) -> None:
-        """Write what waits; for the end of the process."""
+        """Write what waits, as far as that takes no time; for the end of the process."""
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=2)
+            task = self._task
+            await asyncio.wait([task], timeout=2)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
         try:

@@ -51,12 +51,12 @@ class SyncService:
         actor, page = await read_page(self._uow, caller, after, limit, stamp=True)
         if cursor is None:
             return SyncView([], stream_cursor(page.head), False)
-        if after > page.taken:
-            self._taker.took(actor.user_id, after)
         if wait > 0 and not (page.events or page.lost):
             page = await self._await_page(actor, after, limit, wait)
         if page.lost:
             raise CursorExpired
+        if after > page.taken:
+            self._taker.took(actor.user_id, after)
         return SyncView([event.frame for event in page.events], stream_cursor(page.end), page.end < page.head)
 
     async def _await_page(self, actor: Actor, after: int, limit: int, wait: float) -> StreamPage:
@@ -68,7 +68,8 @@ class SyncService:
                 left = until - monotonic()
                 if page.end > after or page.lost or bell.ended or left <= 0:
                     return page
-                await bell.wait(left)
+                if not await bell.wait(left):
+                    return page
 
 
 def require_position(cursor: str) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
 from messenger.actor import Actor
 from messenger.container import Container
+from messenger.realtime.ports import Socketed
 from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.users import ConfirmDraft, SubscribeDraft
@@ -63,6 +65,12 @@ class Factory:
         """The same account on another device."""
         draft = LoginDraft(login=str(person.id), password=person.password, device_name=name)
         return Person.of(await self._services.accounts.login(draft, address="192.0.2.1"), person.password)
+
+    async def connected(self, person: Person) -> None:
+        """Let a socket of this device live, on a worker that was seen just now."""
+        worker, arrival = uuid4(), await self._services.streams.arrive(person.actor)
+        await self._services.presence.renew(worker)
+        await self._services.presence.write(worker, [Socketed(arrival.actor, arrival.number)], [])
 
     async def befriend(self, one: Person, other: Person) -> None:
         """Make the contact mutual."""
