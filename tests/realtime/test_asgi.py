@@ -88,12 +88,15 @@ async def test_refusal_is_a_close(hosted: Container) -> None:
 
 async def test_newer_socket_closes_the_older(hosted: Container, people: Factory) -> None:
     ada = await people.person()
-    async with serving(hosted, ada) as older, serving(hosted, ada) as newer:
-        await newer.next()
-        await newer.frame("caught_up")
-        while (message := await older.next())["type"] != "websocket.close":
-            pass
-        assert message["code"] == 4409
+    async with serving(hosted, ada) as older:
+        await older.next()
+        await older.frame("caught_up")
+        async with serving(hosted, ada) as newer:
+            await newer.next()
+            await newer.frame("caught_up")
+            while (message := await older.next())["type"] != "websocket.close":
+                pass
+            assert message["code"] == 4409
 
 
 class TestConnection:

@@ -1,0 +1,57 @@
+"""A process with a bus, for `test_bus_hosts.py`: `bus_peer.py URL PATIENCE`.
+
+`say N` on its input says `Revoked(N)`; on its output it tells `up`, `down`, `back` (on_reconnect) and `heard N`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from uuid import uuid4
+
+from messenger.realtime.bus import Bus, BusMessage, Revoked
+from messenger.realtime.nats_bus import NatsTransport
+from messenger.realtime.redis_bus import RedisTransport
+
+
+class Receiver:
+    """Tells what it hears."""
+
+    def on_message(self, message: BusMessage) -> None:
+        if isinstance(message, Revoked):
+            tell(f"heard {message.user_id}")
+
+    def on_reconnect(self) -> None:
+        tell("back")
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def watch(bus: Bus) -> None:
+    """Tell of each change; the bus itself announces only that it is back."""
+    before = False
+    while True:
+        if bus.connected is not before:
+            before = bus.connected
+            tell("up" if before else "down")
+        await asyncio.sleep(0.005)
+
+
+async def main(url: str, patience: float) -> None:
+    kind = NatsTransport if url.startswith("nats:") else RedisTransport
+    bus = Bus(uuid4(), kind(url, "hosts", patience=patience))
+    bus.listen(Receiver())
+    tasks = [asyncio.create_task(bus.run()), asyncio.create_task(watch(bus))]
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        bus.say(Revoked(int(line.split()[1])))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2])))

@@ -1,0 +1,296 @@
+"""The bus over a transport in memory: what it sends, what it hands on, and how it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from messenger.realtime import bus as bus_module
+from messenger.realtime.bus import Bus, BusMessage, Connected, News, Revoked, Signal
+from messenger.testing.buses import Listener, MemoryBroker, running
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+def bus_of(broker: MemoryBroker, *, max_payload: int = 100_000) -> Bus:
+    return Bus(uuid4(), broker.transport(max_payload=max_payload))
+
+
+def signal(*users: int, data: object = None) -> Signal:
+    return Signal(users, "typing", msgspec.Raw(msgspec.json.encode(data)))
+
+
+class TestSay:
+    async def test_each_kind_of_message_arrives_whole(self, broker: MemoryBroker) -> None:
+        said: list[BusMessage] = [
+            News(7, 3),
+            signal(1, 2, data={"käse": "✓"}),
+            Connected(5, uuid4()),
+            Revoked(9),
+        ]
+        speaker = bus_of(broker)
+        async with running(speaker, bus_of(broker)) as (_, other):
+            speaker.say(*said)
+            await other.until_heard(*said)
+        assert other.heard == said
+
+    async def test_own_messages_are_ignored(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker)
+        async with running(speaker, bus_of(broker)) as (own, other):
+            speaker.say(Revoked(1))
+            await other.until_heard(Revoked(1))
+        assert broker.payloads
+        assert own.heard == []
+
+    async def test_what_is_said_at_once_goes_in_one_payload(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker)
+        async with running(speaker, bus_of(broker)) as (_, other):
+            for user in range(100):
+                speaker.say(News(user, 1))
+            await other.until(lambda: len(other.heard) == 100)
+        assert len(broker.payloads) == 1
+
+    async def test_of_several_news_of_a_user_the_newest_is_sent(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker)
+        async with running(speaker, bus_of(broker)) as (_, other):
+            speaker.say(News(1, 5), News(2, 1), News(1, 7), Revoked(3), News(1, 6))
+            await other.until_heard(Revoked(3))
+        assert other.heard == [News(1, 7), News(2, 1), Revoked(3)]
+
+    async def test_what_is_too_much_for_a_payload_is_split(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker, max_payload=1_000)
+        said: list[BusMessage] = [*(News(user, user) for user in range(400)), signal(*range(10_000, 12_000))]
+        async with running(speaker, bus_of(broker)) as (_, other):
+            speaker.say(*said)
+            await other.until(lambda: sum(isinstance(m, News) for m in other.heard) == 400)
+            await other.until(lambda: len(_users(other)) == 2_000)
+        assert {m for m in other.heard if isinstance(m, News)} == set(said[:400])
+        assert sorted(_users(other)) == list(range(10_000, 12_000))
+        assert max(map(len, broker.payloads)) <= 1_000
+        assert speaker.lost == 0
+
+    async def test_what_can_not_be_split_is_dropped_and_the_rest_arrives(
+        self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        speaker = bus_of(broker, max_payload=500)
+        async with running(speaker, bus_of(broker)) as (_, other):
+            speaker.say(News(1, 1), signal(1, data="x" * 600), Revoked(2))
+            await other.until_heard(News(1, 1), Revoked(2))
+        assert len(other.heard) == 2
+        assert speaker.lost == 1
+        assert "too large for this bus" in caplog.text
+
+    async def test_past_the_bound_the_oldest_are_dropped(
+        self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bus_module, "MAX_WAITING", 10)
+        speaker, other = bus_of(broker), bus_of(broker)
+        for user in range(25):
+            speaker.say(Revoked(user))
+        async with running(speaker, other) as (_, listener):
+            await listener.until_heard(Revoked(24))
+        assert speaker.lost == 15
+
+    async def test_a_bus_that_does_not_talk_still_hears(self, broker: MemoryBroker) -> None:
+        silent, other = Bus(uuid4(), broker.transport(), talks=False), bus_of(broker)
+        async with running(silent, other) as (listener, _):
+            silent.say(Revoked(1))
+            other.say(Revoked(2))
+            await listener.until_heard(Revoked(2))
+        assert len(broker.payloads) == 1
+
+    async def test_without_a_transport_it_is_connected_and_says_nothing(self) -> None:
+        bus = Bus(uuid4())
+        bus.say(Revoked(1))
+        await bus.run()
+        await bus.flush()
+        assert bus.connected
+
+
+class TestRun:
+    async def test_coming_back_calls_on_reconnect_once_and_not_at_first(self, broker: MemoryBroker) -> None:
+        one, two = bus_of(broker), bus_of(broker)
+        async with running(one, two) as (first, second):
+            assert first.reconnects == 0
+            broker.stop()
+            await first.until_connected(False)
+            await second.until_connected(False)
+            broker.start()
+            await first.until_connected()
+            await second.until_connected()
+            one.say(Revoked(1))
+            await second.until_heard(Revoked(1))
+        assert (first.reconnects, second.reconnects) == (1, 1)
+
+    async def test_a_first_connection_that_had_to_wait_counts_as_one_that_is_back(
+        self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        broker.stop()
+        bus = bus_of(broker)
+        listener = Listener(bus)
+        task = asyncio.create_task(bus.run())
+        await listener.until(lambda: "the broker is away" in caplog.text)
+        broker.start()
+        await listener.until_connected()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert listener.reconnects == 1
+        assert not bus.connected
+
+    async def test_what_is_said_while_away_is_sent_once_back(self, broker: MemoryBroker) -> None:
+        transport = broker.transport()
+        speaker = Bus(uuid4(), transport)
+        async with running(speaker, bus_of(broker)) as (own, other):
+            transport.stop()
+            await own.until_connected(False)
+            speaker.say(Revoked(1))
+            transport.start()
+            await other.until_heard(Revoked(1))
+
+    async def test_what_a_lost_connection_did_not_take_is_sent_over_the_next(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker, max_payload=200)
+        sent: list[str] = []
+
+        def refuse_the_third(payload: str) -> bool:
+            sent.append(payload)
+            return len(sent) == 3
+
+        broker.refuses = refuse_the_third
+        said = [Connected(user, uuid4()) for user in range(10)]
+        async with running(speaker, bus_of(broker)) as (own, other):
+            speaker.say(*said)
+            await other.until_heard(*said)
+        assert own.reconnects == 1
+        assert len(other.heard) == 10
+        assert speaker.lost == 0
+
+    async def test_one_payload_that_is_never_taken_does_not_hold_up_the_others(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker, max_payload=100)
+        broker.refuses = lambda payload: '"r",13' in payload
+        async with running(speaker, bus_of(broker)) as (_, other):
+            speaker.say(*map(Revoked, range(10, 30)))
+            await other.until_heard(Revoked(29))
+        assert Revoked(13) not in other.heard
+        assert len(other.heard) == 20 - speaker.lost
+        assert speaker.lost < 10
+
+    async def test_connections_that_do_not_last_are_made_ever_more_rarely(
+        self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda low, high: high)
+        waits: list[float] = []
+        sleep = asyncio.sleep
+
+        async def slept(seconds: float) -> None:
+            waits.append(seconds)
+            await sleep(0)
+
+        bus = bus_of(broker)
+        async with running(bus) as (own,):
+            monkeypatch.setattr("asyncio.sleep", slept)
+            for _ in range(7):
+                before = own.reconnects
+                broker.drop()
+                await own.until(lambda: own.reconnects > before)  # noqa: B023
+        assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+
+    @pytest.mark.parametrize(
+        "junk",
+        ["", "nonsense", "[]", "{}", '["x",[]]', f'["{UUID(int=1)}",[["z",1]]]', f'["{UUID(int=1)}",[["n","x",1]]]'],
+    )
+    async def test_a_payload_that_is_no_parcel_is_passed_over(
+        self, broker: MemoryBroker, junk: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        speaker = bus_of(broker)
+        async with running(speaker, bus_of(broker)) as (_, other):
+            broker.deliver(junk)
+            speaker.say(Revoked(1))
+            await other.until_heard(Revoked(1))
+        assert other.reconnects == 0
+        assert "no parcel of ours" in caplog.text
+
+    async def test_a_receiver_that_raises_hears_the_next_message(
+        self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Raising(Listener):
+            def on_message(self, message: BusMessage) -> None:
+                super().on_message(message)
+                raise LookupError("a fault of the receiver's")
+
+            def on_reconnect(self) -> None:
+                super().on_reconnect()
+                raise LookupError("another fault of the receiver's")
+
+        speaker, bus = bus_of(broker), bus_of(broker)
+        async with running(speaker, bus):
+            raising = Raising(bus)
+            speaker.say(Revoked(1), Revoked(2))
+            await raising.until_heard(Revoked(1), Revoked(2))
+            broker.drop()
+            await raising.until(lambda: raising.reconnects == 1)
+            await raising.until_connected()
+            speaker.say(Revoked(3))
+            await raising.until_heard(Revoked(3))
+        assert "a fault of the receiver's" in caplog.text
+        assert "another fault of the receiver's" in caplog.text
+
+    async def test_a_fault_of_the_transport_is_logged_and_tried_again(
+        self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fault(_: str) -> bool:
+            broker.refuses = lambda _: False
+            raise LookupError("a fault of the transport's")
+
+        speaker = bus_of(broker)
+        broker.refuses = fault
+        async with running(speaker, bus_of(broker)) as (own, other):
+            speaker.say(Revoked(1))
+            await other.until_heard(Revoked(1))
+            assert own.reconnects == 1
+        assert [record.exc_info is not None for record in caplog.records if "away" in record.message] == [True]
+
+    async def test_that_it_is_away_is_logged_once_with_the_reason(
+        self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        bus = bus_of(broker)
+        async with running(bus) as (own,):
+            broker.stop()
+            await own.until_connected(False)
+            await own.until(lambda: broker.refused == 3)
+            broker.start()
+            await own.until_connected()
+        said = [record.message for record in caplog.records if record.name == bus_module.__name__]
+        assert said == [
+            "the bus is away: the broker went away; streams are looked at every second",
+            "the bus is back",
+        ]
+
+
+class TestFlush:
+    async def test_what_waits_is_sent_without_a_running_bus(self, broker: MemoryBroker) -> None:
+        speaker = bus_of(broker)
+        async with running(bus_of(broker)) as (other,):
+            speaker.say(Revoked(1), News(2, 3))
+            await speaker.flush()
+            await other.until_heard(Revoked(1), News(2, 3))
+            await speaker.flush()
+        assert len(broker.payloads) == 1
+
+    async def test_a_bus_that_is_away_is_logged(self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
+        broker.stop()
+        speaker = bus_of(broker)
+        speaker.say(Revoked(1))
+        await speaker.flush()
+        assert "nobody was told: the broker is away" in caplog.text
+
+
+def _users(listener: Listener) -> list[int]:
+    return [user for message in listener.heard if isinstance(message, Signal) for user in message.users]

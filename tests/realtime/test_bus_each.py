@@ -1,0 +1,107 @@
+"""What is particular to one transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from messenger.realtime.bus import Revoked
+from messenger.realtime.nats_bus import NatsTransport
+from messenger.realtime.postgres_bus import APPLICATION_NAME
+from messenger.realtime.redis_bus import RedisTransport
+from messenger.testing.buses import running
+from messenger.testing.servers import NatsServer, Proxy, RedisServer, free_port
+from tests.realtime.bus_servers import Postgres, bus_database, bus_over, quiet, signal_to, users_of
+
+# Named, so that pytest finds them here.
+FIXTURES = (bus_database, quiet)
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+class TestNats:
+    async def test_of_several_servers_one_that_lives_is_used(self) -> None:
+        with NatsServer() as server:
+            url = f"nats://127.0.0.1:{free_port()},{server.url}"
+            for _ in range(4):
+                async with NatsTransport(url, "tests").connect() as link:
+                    await link.publish("something")
+
+    async def test_a_server_that_takes_less_is_given_less(self, tmp_path: Path) -> None:
+        config = tmp_path / "nats.conf"
+        config.write_text("max_payload: 2000\n")
+        with NatsServer(extra=["--config", str(config)]) as server:
+            one, two = (bus_over(NatsTransport(server.url, "tests")) for _ in range(2))
+            async with running(one, two) as (first, second):
+                one.say(signal_to(2_000))
+                await second.until(lambda: len(users_of(second)) == 2_000)
+            assert first.reconnects == 0
+
+    async def test_tls_is_not_done_without(self) -> None:
+        with NatsServer() as server:
+            url = server.url.replace("nats:", "tls:")
+            with pytest.raises(OSError, match="does not encrypt"):
+                async with NatsTransport(url, "tests").connect():
+                    pass
+
+    async def test_the_right_to_speak_that_is_missing_is_noticed(self, tmp_path: Path) -> None:
+        config = tmp_path / "nats.conf"
+        rights = "publish: {deny: messenger_tests}"
+        config.write_text(f"authorization {{users: [{{user: u, password: hidden, permissions: {{{rights}}}}}]}}\n")
+        with NatsServer(extra=["--config", str(config)]) as server:
+            url = server.url.replace("//", "//u:hidden@")
+            async with NatsTransport(url, "tests").connect() as link:
+                with contextlib.suppress(OSError):
+                    await link.publish("something")
+                with pytest.raises(OSError, match=r"(?i)permissions violation"):
+                    await anext(aiter(link.payloads()))
+
+
+class TestRedis:
+    async def test_a_connection_that_only_listens_is_kept_alive(self) -> None:
+        with RedisServer(extra=["--timeout", "1"]) as server:
+            one, two = (bus_over(RedisTransport(server.url, "tests", patience=0.3)) for _ in range(2))
+            async with running(one, two) as (first, second):
+                # Redis looks at idle connections once a second, and ends them past the timeout.
+                await asyncio.sleep(2.5)
+                one.say(Revoked(1))
+                await second.until_heard(Revoked(1))
+            assert (first.reconnects, second.reconnects) == (0, 0)
+
+    async def test_a_database_with_a_number_hears_all_others(self) -> None:
+        with RedisServer() as server:
+            one, two = (bus_over(RedisTransport(f"{server.url}/{number}", "tests")) for number in (0, 3))
+            async with running(one, two) as (_, second):
+                one.say(Revoked(1))
+                await second.until_heard(Revoked(1))
+
+    async def test_a_connection_that_hears_nothing_more_is_noticed_though_the_other_works(self) -> None:
+        with RedisServer() as server:
+
+            async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+                return await asyncio.open_connection(server.host, server.port)
+
+            async with Proxy(dial) as proxy:
+                bus = bus_over(RedisTransport(f"redis://127.0.0.1:{proxy.port}", "tests", patience=0.5))
+                async with running(bus) as (listener,):
+                    proxy.hold(1)
+                    await listener.until(lambda: listener.reconnects == 1, seconds=5)
+
+
+class TestPostgres:
+    async def test_one_connection_a_bus_with_its_name(self, bus_database: Postgres) -> None:
+        async with running(bus_over(bus_database.transport()), bus_over(bus_database.transport())):
+            rows = await bus_database.sql(
+                f"SELECT application_name FROM pg_stat_activity WHERE datname = '{bus_database.name}'"
+            )
+        assert [row["application_name"] for row in rows] == [APPLICATION_NAME] * 2
+
+    async def test_equal_and_odd_parts_arrive(self, bus_database: Postgres) -> None:
+        payloads = ["x" * 50_000, "ä" * 5_000, "x" * 7_900, "x" * 7_901, "1/2:", "'); --", "\\", "😀" * 30_000]
+        async with bus_database.transport().connect() as link:
+            for payload in payloads:
+                await link.publish(payload)
+            heard = aiter(link.payloads())
+            assert [await anext(heard) for _ in payloads] == payloads
