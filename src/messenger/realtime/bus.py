@@ -276,10 +276,10 @@ def transport_of(url: str, *, database_url: str, namespace: str) -> Transport | 
     scheme = url.partition(":")[0].lower()
     if scheme == "local":
         return None
-    if scheme == "postgres":
+    if scheme in {"postgres", "postgresql"}:
         from messenger.realtime.postgres_bus import PostgresTransport
 
-        return PostgresTransport(database_url, namespace)
+        return PostgresTransport(url if "://" in url else database_url, namespace)
     if scheme in {"nats", "tls"}:
         from messenger.realtime.nats_bus import NatsTransport
 
