@@ -1,0 +1,1 @@
+"""`messenger chat`: talking in the terminal. Needs the extra `chat`."""

@@ -1,0 +1,151 @@
+"""The application: which account, signed in or not, connected or not."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, ClassVar
+
+import httpx
+from textual import on, work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from messenger.chat import words
+from messenger.chat.chat_screen import ChatScreen
+from messenger.chat.sign_in import SignInScreen
+from messenger.chat.talk import Talk
+from messenger.chat.vault import Vault
+from messenger.client import Client, ClientError, SignedOut, Timing, Tokens
+
+# Somebody waits in front of the screen: a call gives up soon, a message never.
+TIMING = Timing(connect=5.0, answer=15.0, patience=4.0, longest_wait=10.0)
+
+
+class ChatApp(App[None]):
+    """Signs in, talks, signs out. `forget`: leaving signs this device out."""
+
+    TITLE = "messenger chat"
+    CSS_PATH = "chat.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", "Quit", show=False, priority=True)]
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str | None,
+        vault: Vault,
+        forget: bool = False,
+        timing: Timing = TIMING,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__()
+        self.url = url
+        self.username = username or ""
+        self.vault = vault
+        self.talk: Talk | None = None
+        self._forget = forget
+        self._timing = timing
+        self._transport = transport
+        self._has_account = False
+        self._warned = False
+        self._is_leaving = False
+
+    async def on_mount(self) -> None:
+        username, tokens = self._kept()
+        if tokens is None:
+            await self._ask(username)
+        else:
+            self.username, self._has_account = username, True
+            self.begin(self.connect(tokens))
+
+    def _kept(self) -> tuple[str, Tokens | None]:
+        """An account to go on with: the one asked for, or the latest that no other window has."""
+        for username in [self.username] if self.username else self.vault.usernames(self.url):
+            tokens = self.vault.open(self.url, username)
+            if tokens is not None:
+                return username, tokens
+        return self.username, None
+
+    def connect(self, tokens: Tokens | None = None) -> Client:
+        """A client whose tokens are kept."""
+        return Client(self.url, tokens=tokens, on_tokens=self._keep, timing=self._timing, transport=self._transport)
+
+    def _keep(self, tokens: Tokens | None) -> None:
+        # While signing in nobody knows yet whose they are.
+        if self._has_account:
+            self.vault.keep(self.url, self.username, tokens)
+
+    async def _ask(self, username: str = "", *, notice: str = "") -> None:
+        self._has_account = False
+        await self._turn_to(SignInScreen(self.url, username, self.connect, notice=notice))
+
+    @on(SignInScreen.SignedIn)
+    def _on_signed_in(self, event: SignInScreen.SignedIn) -> None:
+        self.username, self._has_account = event.username, True
+        self._keep(event.client.tokens)
+        self.begin(event.client)
+
+    @work(exclusive=True, group="talk")
+    async def begin(self, client: Client) -> None:
+        """Follow the talk to its end, then ask who is next."""
+        screen: ChatScreen | None = None
+        talk = self.talk = Talk(client, lambda: screen.changed() if screen is not None else None)
+        screen = ChatScreen(talk)
+        await self._turn_to(screen)
+        notice = ""
+        try:
+            await talk.run()
+        except SignedOut:
+            notice = "This device was signed out."
+        except ClientError as error:
+            notice = words.reason(error)
+        await self._end()
+        if not self._is_leaving:
+            await self._ask(self.username, notice=notice)
+
+    async def _turn_to(self, screen: Screen[Any]) -> None:
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        await self.push_screen(screen)
+
+    async def _end(self) -> None:
+        talk, self.talk = self.talk, None
+        if talk is not None:
+            await talk.aclose()
+
+    # --- keys ---
+
+    async def action_sign_out(self) -> None:
+        """Sign this device out, and forget its tokens."""
+        if self.talk is None:
+            return
+        try:
+            await self.talk.client.logout()
+        except ClientError as error:
+            self.notify(words.reason(error), severity="warning", markup=False)
+            return
+        # That ends the talk, and its task asks who is next.
+        await self._end()
+
+    async def action_leave(self) -> None:
+        """End the chat; warns once where something would be lost."""
+        talk = self.talk
+        if talk is not None and talk.outbox.outgoing() and not self._warned:
+            self._warned = True
+            count = len(talk.outbox.outgoing())
+            self.notify(f"{count} not sent yet. ctrl+q again leaves them unsent.", severity="warning", markup=False)
+            return
+        self._is_leaving = True
+        if talk is not None and self._forget:
+            with contextlib.suppress(ClientError):
+                await talk.client.logout()
+        await self._end()
+        self.vault.close()
+        self.exit()
+
+
+def run(url: str, *, username: str | None, save: bool) -> None:
+    """Run it on this terminal."""
+    ChatApp(url, username=username, vault=Vault(save=save), forget=not save).run()

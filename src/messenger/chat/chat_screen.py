@@ -1,0 +1,251 @@
+"""The screen on which one talks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import ClassVar
+from uuid import UUID
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Input, OptionList, Static
+
+from messenger.chat import rows, words
+from messenger.chat.ask import AskScreen
+from messenger.chat.panes import Composer, PeopleList, Transcript
+from messenger.chat.talk import Talk
+from messenger.client import ClientError
+from messenger.schemas._types import StatusName
+
+NEXT_STATUS: dict[str, StatusName] = {"online": "away", "away": "busy", "busy": "invisible", "invisible": "online"}
+MAX_BYTES = 65536
+
+
+class ChatScreen(Screen[None]):
+    """People on the left, the conversation on the right, the connection below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "People"),
+        Binding("ctrl+n", "ask", "Add contact", priority=True),
+        Binding("ctrl+y", "answer(True)", "Accept", priority=True),
+        Binding("ctrl+b", "answer(False)", "Decline", priority=True),
+        Binding("ctrl+g", "again", "Send again", priority=True),
+        Binding("ctrl+t", "status", "My status", priority=True),
+        Binding("ctrl+r", "reconnect", "Reconnect", priority=True),
+        Binding("ctrl+o", "app.sign_out", "Sign out", priority=True),
+        Binding("ctrl+q", "app.leave", "Quit", priority=True),
+    ]
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__()
+        self.talk = talk
+        self.peer: int | None = None
+        self._editing: UUID | None = None
+        self._is_stale = False
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            yield PeopleList(id="people", markup=False)
+            with Vertical(id="talk"):
+                yield Static(id="headline", markup=False)
+                yield Transcript(id="transcript")
+                yield Composer(id="composer", placeholder="Write, and press enter", disabled=True)
+        yield Static(id="connection", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one(PeopleList).focus()
+        self.set_interval(30, self._grow_old)
+        self.show()
+
+    # --- showing ---
+
+    def changed(self) -> None:
+        """Something is different: shown once for all that comes in one turn."""
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_later(self.show)
+
+    def _grow_old(self) -> None:
+        """What says "5 min ago" does so by itself."""
+        self.talk.look_again()
+        self.changed()
+
+    def show(self, *, from_the_end: bool = False) -> None:
+        """Bring every part up to date."""
+        self._is_stale = False
+        if not self.is_mounted:
+            return
+        talk = self.talk
+        self.query_one(PeopleList).show(rows.people(talk))
+        self.query_one("#connection", Static).update(rows.connection(talk))
+        if self.peer is None:
+            hint = "Choose somebody with the arrows and enter, or add a contact with ctrl+n."
+            self.query_one("#headline", Static).update(hint)
+        else:
+            self.query_one("#headline", Static).update(rows.headline(talk, self.peer))
+            self.query_one(Transcript).show(rows.transcript(talk, self.peer), from_the_end=from_the_end)
+            self.call_after_refresh(self._read)
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "answer":
+            peer = self._asking()
+            return peer is not None
+        if action == "again":
+            return self.peer is not None and bool(self.talk.refused(self.peer))
+        if action == "reconnect":
+            return self.talk.is_elsewhere or self.talk.status == "waiting"
+        return True
+
+    def _read(self) -> None:
+        """What is in sight of somebody who looks was read."""
+        if self.peer is not None and self.app.app_focus and self.is_current and self.query_one(Transcript).is_at_end:
+            self.talk.read(self.peer)
+
+    # --- choosing and writing ---
+
+    @on(OptionList.OptionHighlighted, "#people")
+    def _on_highlighted(self) -> None:
+        # What can be done with a row depends on the row.
+        self.refresh_bindings()
+
+    @on(OptionList.OptionSelected, "#people")
+    def _on_chosen(self, event: OptionList.OptionSelected) -> None:
+        if event.option_id is not None:
+            self.open(int(event.option_id))
+
+    def open(self, peer: int) -> None:
+        """Show a conversation, and write there from now on."""
+        if self.peer is not None and self.peer != peer:
+            self.talk.write(self.peer, writing=False)
+        self.peer = peer
+        self._editing = None
+        composer = self.query_one(Composer)
+        composer.disabled = False
+        composer.value = ""
+        composer.focus()
+        self.show(from_the_end=True)
+        self._load(peer)
+
+    @work(exclusive=True, group="load")
+    async def _load(self, peer: int) -> None:
+        if await self._try(self.talk.open(peer)):
+            self.show(from_the_end=True)
+
+    @on(Input.Changed, "#composer")
+    def _on_writing(self, event: Input.Changed) -> None:
+        if self.peer is not None and self._editing is None:
+            self.talk.write(self.peer, writing=bool(event.value))
+
+    @on(Input.Submitted, "#composer")
+    def _submitted(self, event: Input.Submitted) -> None:
+        text = event.value.strip()
+        if self.peer is None:
+            return
+        if self._editing is not None:
+            self._change(self._editing, text)
+        elif text:
+            if len(text.encode()) > MAX_BYTES:
+                self.app.notify("A message has 64 KiB at most.", severity="warning", markup=False)
+                return
+            self.talk.send(self.peer, text)
+        self._editing = None
+        event.input.value = ""
+        self.show(from_the_end=True)
+
+    @on(Composer.EditWanted)
+    def _on_edit(self) -> None:
+        last = self.talk.own_last(self.peer) if self.peer is not None else None
+        if last is not None and last.body is not None:
+            self._editing = last.id
+            composer = self.query_one(Composer)
+            composer.value = last.body
+            composer.cursor_position = len(last.body)
+            self.app.notify("Enter saves; emptied, it is deleted; escape leaves it.", markup=False)
+
+    @work(group="change")
+    async def _change(self, message_id: UUID, text: str) -> None:
+        client = self.talk.client
+        await self._try(client.edit(message_id, text) if text else client.delete(message_id))
+
+    @on(Composer.ScrollWanted)
+    def _on_scroll(self, event: Composer.ScrollWanted) -> None:
+        transcript = self.query_one(Transcript)
+        if event.direction < 0:
+            transcript.action_page_up()
+        else:
+            transcript.action_page_down()
+            self.call_after_refresh(self._read)
+
+    @on(Transcript.OlderWanted)
+    def _on_older(self) -> None:
+        if self.peer is not None:
+            self._load_older(self.peer)
+
+    @work(exclusive=True, group="older")
+    async def _load_older(self, peer: int) -> None:
+        await self._try(self.talk.load_older(peer))
+
+    # --- keys ---
+
+    def action_back(self) -> None:
+        composer = self.query_one(Composer)
+        if self._editing is not None:
+            self._editing = None
+            composer.value = ""
+            return
+        self.query_one(PeopleList).focus()
+
+    def action_ask(self) -> None:
+        def opened(peer: int | None) -> None:
+            if peer is not None:
+                self.open(peer)
+
+        self.app.push_screen(AskScreen(self.talk), opened)
+
+    def action_answer(self, accept: bool) -> None:
+        peer = self._asking()
+        if peer is not None:
+            self._answer(peer, accept)
+
+    @work(group="answer")
+    async def _answer(self, peer: int, accept: bool) -> None:
+        if await self._try(self.talk.client.confirm(peer, accept=accept)) and accept:
+            self.open(peer)
+
+    def _asking(self) -> int | None:
+        """Whose request the user looks at: that of the open conversation, or of the chosen row."""
+        for peer in (self.query_one(PeopleList).chosen if self.is_mounted else None, self.peer):
+            contact = self.talk.state.contacts.get(peer) if peer is not None else None
+            if contact is not None and contact.state == "pending_in":
+                return peer
+        return None
+
+    def action_again(self) -> None:
+        if self.peer is not None:
+            for message in self.talk.refused(self.peer):
+                self.talk.outbox.retry(message)
+
+    def action_status(self) -> None:
+        profile = self.talk.state.profile
+        self._set_status(NEXT_STATUS[profile.status if profile else "invisible"])
+
+    @work(exclusive=True, group="status")
+    async def _set_status(self, status: StatusName) -> None:
+        await self._try(self.talk.client.set_presence(status=status))
+
+    def action_reconnect(self) -> None:
+        self.talk.reconnect()
+
+    async def _try(self, work: Awaitable[object]) -> bool:
+        """Whether it worked; the user hears why not."""
+        try:
+            await work
+        except ClientError as error:
+            self.app.notify(words.reason(error), severity="warning", markup=False)
+            return False
+        return True

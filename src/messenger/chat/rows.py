@@ -1,0 +1,177 @@
+"""What the list and the transcript show, as styled text; nothing here knows the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from textual.content import Content
+
+from messenger.chat import words
+from messenger.chat.talk import Talk
+from messenger.client import Outgoing
+from messenger.schemas.messages import MessageView
+
+Row = tuple[int, Content]
+
+
+def people(talk: Talk) -> list[Row]:
+    """Whom one can talk to: requests first, then conversations by their newest message, then the others by name."""
+    state = talk.state
+    ranked = sorted({*state.contacts, *state.conversations}, key=lambda peer: _rank(talk, peer))
+    return [(peer, _person(talk, peer)) for peer in ranked if _is_shown(talk, peer)]
+
+
+def _is_shown(talk: Talk, peer: int) -> bool:
+    contact = talk.state.contacts.get(peer)
+    talked = peer in talk.state.conversations or bool(talk.outbox.outgoing(peer))
+    return talked if contact is None or contact.state == "blocked" else True
+
+
+def _rank(talk: Talk, peer: int) -> tuple[int, float, str]:
+    contact = talk.state.contacts.get(peer)
+    conversation = talk.state.conversations.get(peer)
+    if contact is not None and contact.state == "pending_in":
+        return 0, 0.0, ""
+    last = talk.state.last_message(peer)
+    newest = -words.local(last.created_at).timestamp() if last is not None else 0.0
+    if conversation is not None:
+        return 3 if conversation.archived else 1 if conversation.pinned else 2, newest, ""
+    return 4 if contact is not None and contact.state == "mutual" else 5, 0.0, talk.state.name_of(peer).lower()
+
+
+def _person(talk: Talk, peer: int) -> Content:
+    state = talk.state
+    sign, colour = words.dot(talk.presence(peer))
+    count = words.unread(state.conversations.get(peer))
+    head = Content.assemble(
+        (sign, colour),
+        " ",
+        (words.shown_line(state.name_of(peer)), "bold" if count else ""),
+        (f" {count}", "bold cyan"),
+    )
+    return Content("\n").join([head, Content.styled("  " + _below(talk, peer), "dim")])
+
+
+def _below(talk: Talk, peer: int) -> str:
+    """The second line: what happens there, or what was said last."""
+    contact = talk.state.contacts.get(peer)
+    if peer in talk.typing:
+        return "writes …"
+    if contact is not None and contact.state == "pending_in":
+        return f"asks: {words.shown_line(contact.message)}" if contact.message else "asks to be your contact"
+    last = talk.state.last_message(peer)
+    if last is not None:
+        said = " ".join(words.body(last).split())
+        return f"You: {said}" if last.sender_id == talk.state.me else said
+    if contact is not None and contact.state == "pending_out":
+        return "asked, no answer yet"
+    return ""
+
+
+def headline(talk: Talk, peer: int) -> Content:
+    """Who this is, and how they are now."""
+    state = talk.state
+    sign, colour = words.dot(talk.presence(peer))
+    contact = state.contacts.get(peer)
+    target = contact.user if contact is not None else getattr(state.conversations.get(peer), "target", None)
+    name = f"@{target.username}" if target is not None and target.username else "account erased"
+    here = "writes …" if peer in talk.typing else words.presence(talk.presence(peer))
+    return Content.assemble(
+        (sign, colour), " ", (words.shown_line(state.name_of(peer)), "bold"), (f"  {name}", "dim"), f"  {here}"
+    )
+
+
+def transcript(talk: Talk, peer: int) -> Content:
+    """All messages that are loaded without a gap, then those on their way."""
+    lines = list(_messages(talk, peer))
+    lines += [_outgoing(message) for message in talk.outbox.outgoing(peer) if not _has_come(talk, message)]
+    contact = talk.state.contacts.get(peer)
+    if contact is not None and contact.state == "pending_in":
+        words_of = f"“{words.shown(contact.message)}” " if contact.message else ""
+        lines.append(
+            Content.styled(f"{words_of}They ask to be your contact: ctrl+y accepts, ctrl+b declines.", "yellow")
+        )
+    elif contact is not None and contact.state == "pending_out":
+        lines.append(Content.styled("You have asked to be their contact.", "dim"))
+    return Content("\n").join(lines)
+
+
+def _messages(talk: Talk, peer: int) -> Iterator[Content]:
+    now = datetime.now(UTC)
+    today = None
+    messages = talk.state.tail(peer)
+    if peer in talk.complete and messages:
+        yield Content.styled("The beginning", "dim italic")
+    newest_read = _newest_read(talk, peer, messages)
+    for message in messages:
+        if (date := words.day(message.created_at, now)) != today:
+            today = date
+            yield Content.styled(f"── {date} ──", "dim")
+        yield _message(talk, message, is_newest_read=message.seq == newest_read)
+
+
+def _newest_read(talk: Talk, peer: int, messages: list[MessageView]) -> int:
+    receipt = talk.state.receipts.get((peer, peer))
+    mine = [message.seq for message in messages if message.sender_id == talk.state.me]
+    return max((seq for seq in mine if receipt is not None and seq <= receipt.read_seq), default=0)
+
+
+def _message(talk: Talk, message: MessageView, *, is_newest_read: bool) -> Content:
+    state = talk.state
+    mine = message.sender_id == state.me
+    name = "You" if mine else words.shown_line(state.name_of(message.sender_id))
+    quiet = message.deleted_at is not None
+    tail = ""
+    if mine and not quiet:
+        tail = words.mark(message, state.receipts.get((message.target_id, message.target_id)))
+        # One word is enough: all before it was read too.
+        tail = tail if tail != words.READ or is_newest_read else words.DELIVERED
+    return Content.assemble(
+        (words.clock(message.created_at), "dim"),
+        " ",
+        (name, "bold cyan" if mine else "bold green"),
+        " ",
+        (words.body(message), "dim italic" if quiet else ""),
+        (f" {tail}" if tail else "", "cyan" if tail == words.READ else "dim"),
+    )
+
+
+def _outgoing(message: Outgoing) -> Content:
+    parts: list[str | tuple[str, str]] = [
+        (words.clock(message.created_at), "dim"),
+        " ",
+        ("You", "bold cyan"),
+        " ",
+        words.shown(message.body),
+    ]
+    if message.state == "refused" and message.error is not None:
+        parts.append((f" ✗ not sent: {words.reason(message.error)} ctrl+g: again", "red"))
+    else:
+        parts.append((f" {words.WAITING}", "dim"))
+    return Content.assemble(*parts)
+
+
+def _has_come(talk: Talk, message: Outgoing) -> bool:
+    """Whether its event was faster than its reply."""
+    return any(
+        each.client_id == message.client_id and each.sender_id == talk.state.me
+        for each in talk.state.messages.get(message.target_id, {}).values()
+    )
+
+
+def connection(talk: Talk) -> Content:
+    """The last line: the connection, who one is, what waits."""
+    profile = talk.state.profile
+    colour = {"live": "green", "polling": "green", "waiting": "red", "closed": "red"}.get(talk.status, "yellow")
+    outgoing = talk.outbox.outgoing()
+    waiting = sum(message.state != "refused" for message in outgoing)
+    refused = len(outgoing) - waiting
+    mine = f"{words.shown_line(profile.name)} @{profile.username} {profile.id} ({profile.status})" if profile else ""
+    return Content.assemble(
+        ("■ ", colour),
+        ("connected in another window" if talk.is_elsewhere else words.STATUS_WORDS[talk.status], colour),
+        ("  " + mine, ""),
+        (f"  {waiting} to be sent" if waiting else "", "yellow"),
+        (f"  {refused} not sent" if refused else "", "red"),
+    )

@@ -1,0 +1,132 @@
+"""What the chat says, and how it shows what others have said: as text, whatever is in it."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+from messenger.client import ApiError, ClientError, OutcomeUnknown, SignedOut, Unreachable
+from messenger.client.state import Conversation, Receipt
+from messenger.client.stream import Status
+from messenger.schemas.messages import MessageView
+from messenger.schemas.users import StatusView
+
+_KEPT = frozenset("\n\t\u200c\u200d")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+WAITING, SENT, DELIVERED = "…", "✓", "✓✓"
+READ = "✓✓ read"
+
+STATUS_WORDS: dict[Status, str] = {
+    "connecting": "connecting …",
+    "catching_up": "catching up …",
+    "live": "live",
+    "polling": "live, by long poll",
+    "waiting": "offline",
+    "closed": "disconnected",
+}
+_REASONS = {
+    "invalid_credentials": "Username or password is wrong.",
+    "username_taken": "This username is taken.",
+    "password_weak": "This password is too easy to guess; take a longer one.",
+    "peer_not_found": "There is no such user.",
+    "not_a_contact": "They take messages from contacts alone.",
+    "cannot_target_self": "That is you.",
+    "contact_blocked": "You blocked them.",
+    "rate_limited": "Too many requests; wait a moment.",
+}
+
+
+def shown(text: str) -> str:
+    """Text that moves no cursor and turns no line around: control and direction characters become `�`.
+
+    A terminal obeys escape sequences, and a message may hold any.
+    """
+    return "".join(
+        character if character in _KEPT or unicodedata.category(character) not in _HIDDEN else "�" for character in text
+    )
+
+
+def shown_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(shown(text).split())
+
+
+def local(at: str) -> datetime:
+    """A time of the wire in the user's own zone."""
+    return datetime.fromisoformat(at).astimezone()
+
+
+def clock(at: str) -> str:
+    """Hours and minutes."""
+    return f"{local(at):%H:%M}"
+
+
+def day(at: str, now: datetime) -> str:
+    """Which day that was."""
+    date, today = local(at).date(), now.astimezone().date()
+    distance = (today - date).days
+    return {0: "Today", 1: "Yesterday"}.get(distance, f"{date:%A, %d %B %Y}")
+
+
+def body(message: MessageView) -> str:
+    """What a message says."""
+    if message.deleted_at is not None:
+        return "(deleted)"
+    if message.body is None:
+        return f"({message.kind}: this chat can't show it)"
+    return shown(message.body) + (" (edited)" if message.edited_at else "")
+
+
+def mark(message: MessageView, receipt: Receipt | None) -> str:
+    """How far one's own message has come."""
+    if receipt is not None and receipt.read_seq >= message.seq:
+        return READ
+    return DELIVERED if receipt is not None and receipt.delivered_seq >= message.seq else SENT
+
+
+def presence(status: StatusView | None) -> str:
+    """How somebody is, in a few words."""
+    if status is None:
+        return ""
+    words = [{"online": "online", "away": "away", "busy": "busy"}.get(status.status, "online")] if status.online else []
+    if not status.online and status.last_activity is not None:
+        words.append(f"last seen {ago(status.last_activity, datetime.now(UTC))}")
+    if status.status_text:
+        words.append(f"“{shown_line(status.status_text)}”")
+    return ", ".join(words)
+
+
+def dot(status: StatusView | None) -> tuple[str, str]:
+    """A sign and its colour; the sign tells it without the colour."""
+    if status is None or not status.online:
+        return "○", "dim"
+    return {"away": ("◐", "yellow"), "busy": ("◆", "red")}.get(status.status, ("●", "green"))
+
+
+def ago(at: str, now: datetime) -> str:
+    """How long since."""
+    seconds = max(0.0, (now - datetime.fromisoformat(at)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return "just now"
+
+
+def unread(conversation: Conversation | None) -> str:
+    """A count that fits."""
+    count = conversation.unread if conversation is not None else 0
+    return "" if count <= 0 else f"({count})" if count < 100 else "(99+)"
+
+
+def reason(error: ClientError) -> str:
+    """Why something failed, for people."""
+    if isinstance(error, SignedOut):
+        return "This device is signed out."
+    if isinstance(error, ApiError):
+        return _REASONS.get(error.code) or shown_line(error.detail)
+    if isinstance(error, OutcomeUnknown):
+        return "It is not known whether it was sent."
+    if isinstance(error, Unreachable):
+        return "The server can't be reached."
+    return shown_line(str(error))

@@ -1,0 +1,111 @@
+"""Accounts, devices, one's profile and avatar (`API.md` sections 2 and 3)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from messenger.client.calls import Calls
+from messenger.client.errors import SignedOut
+from messenger.client.http import Request
+from messenger.schemas.accounts import (
+    DevicePage,
+    DeviceView,
+    EraseDraft,
+    LoginDraft,
+    PasswordDraft,
+    RegisterDraft,
+    SignedInView,
+)
+from messenger.schemas.calls import IceServersView
+from messenger.schemas.users import AvatarView, ProfilePatch, ProfileView, UploadedAvatarView
+
+
+class AccountCalls(Calls):
+    """Signing up, in and out; oneself."""
+
+    async def register(
+        self, username: str, password: str, *, name: str | None = None, device_name: str | None = None
+    ) -> SignedInView:
+        """Make an account and sign this device in. Raises `ApiError`: `username_taken`, `password_weak`."""
+        draft = RegisterDraft(username=username, password=password, name=name or username, device_name=device_name)
+        return await self._sign_in("/register", draft)
+
+    async def login(self, login: str, password: str, *, device_name: str | None = None) -> SignedInView:
+        """Sign this device in, by username or number. Raises `ApiError`: `invalid_credentials`."""
+        return await self._sign_in("/login", LoginDraft(login=login, password=password, device_name=device_name))
+
+    async def _sign_in(self, path: str, draft: RegisterDraft | LoginDraft) -> SignedInView:
+        request = Request(method="POST", path=path, body=draft, public=True, keyed=True)
+        view = await self._http.call(request, SignedInView)
+        await self._http.keeper.take(view.tokens)
+        return view
+
+    async def refresh(self) -> None:
+        """Renew the tokens now. Raises `SignedOut`."""
+        tokens = self._http.keeper.tokens
+        await self._http.keeper.renew(tokens.access_token if tokens else "")
+
+    async def logout(self) -> None:
+        """Sign this device out, and forget its tokens; they are kept where the server can't be told."""
+        # Signed out already is what was wanted.
+        with contextlib.suppress(SignedOut):
+            await self._http.answer(Request(method="POST", path="/logout"))
+        await self._http.keeper.drop()
+
+    async def change_password(self, old_password: str, new_password: str) -> None:
+        """Change the password; every other device is signed out."""
+        draft = PasswordDraft(old_password=old_password, new_password=new_password)
+        await self._http.answer(Request(method="POST", path="/password", body=draft, repeatable=False))
+
+    async def erase_account(self, password: str) -> None:
+        """Erase the account, for good."""
+        draft = EraseDraft(password=password)
+        await self._http.answer(Request(method="DELETE", path="/account", body=draft, repeatable=False))
+        await self._http.keeper.drop()
+
+    async def export_account(self) -> bytes:
+        """All that the server holds of this account, as a ZIP archive."""
+        return (await self._http.answer(Request(method="GET", path="/account/export", repeatable=False))).content
+
+    async def devices(self) -> AsyncIterator[DeviceView]:
+        """The account's signed-in devices, oldest first."""
+        cursor: str | None = None
+        while True:
+            params = {"limit": 200, **({"cursor": cursor} if cursor else {})}
+            page = await self._http.call(Request(method="GET", path="/devices", params=params), DevicePage)
+            for device in page.items:
+                yield device
+            cursor = page.next
+            if cursor is None:
+                return
+
+    async def sign_out_device(self, device_id: UUID) -> None:
+        """Sign another device of one's own out."""
+        await self._http.answer(Request(method="DELETE", path=f"/devices/{device_id}"))
+
+    async def profile(self) -> ProfileView:
+        """One's own profile."""
+        return await self._http.call(Request(method="GET", path="/profile"), ProfileView)
+
+    async def update_profile(self, patch: ProfilePatch) -> ProfileView:
+        """Change what the patch gives."""
+        return await self._http.call(Request(method="PUT", path="/profile", body=patch), ProfileView)
+
+    async def upload_avatar(self, image: bytes) -> AvatarView:
+        """Replace one's avatar: JPEG, PNG, WebP or GIF."""
+        request = Request(method="POST", path="/avatar/upload", file=image, keyed=True)
+        return (await self._http.call(request, UploadedAvatarView)).avatar
+
+    async def remove_avatar(self) -> None:
+        """Have no avatar."""
+        await self._http.answer(Request(method="DELETE", path="/avatar/"))
+
+    async def avatar(self, url: str) -> bytes:
+        """An avatar's image, by its `url` or `thumb_url`."""
+        return (await self._http.answer(Request(method="GET", path=url, public=True))).content
+
+    async def ice_servers(self) -> IceServersView:
+        """STUN and TURN servers for a call."""
+        return await self._http.call(Request(method="GET", path="/ice_servers"), IceServersView)

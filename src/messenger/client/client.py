@@ -1,0 +1,186 @@
+"""The client: one device of one account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import UUID
+
+import httpx
+from msgspec import UNSET, UnsetType
+
+from messenger.client.accounts import AccountCalls
+from messenger.client.codec import CODECS
+from messenger.client.errors import Unreachable
+from messenger.client.http import Http
+from messenger.client.loading import Loaded, load
+from messenger.client.messages import MessageCalls
+from messenger.client.pace import Pauses, Timing
+from messenger.client.people import PeopleCalls
+from messenger.client.sending import Sender, draft_of
+from messenger.client.stream import EventStream, OnCursor, OnStatus
+from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
+from messenger.schemas._types import StatusName
+from messenger.schemas.messages import MessageView, ReceiptDraft
+from messenger.schemas.realtime import CallSignalDraft, PresencePatch, TypingDraft
+from messenger.schemas.users import ProfilePatch
+
+
+class Client(AccountCalls, PeopleCalls, MessageCalls):
+    """Calls, sending and the stream; `async with Client(url) as client`.
+
+    `on_tokens` is told of each new pair of tokens, for a program that wants to stay signed in. Calls that may be
+    repeated are, for `timing.patience` seconds, while the server can't be had or asks to wait. Every method raises
+    `ClientError`: `ApiError` for a refusal, `SignedOut` once no token is valid, `Unreachable` for want of an answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        tokens: Tokens | None = None,
+        on_tokens: OnTokens | None = None,
+        encoding: Literal["json", "msgpack"] = "json",
+        timing: Timing | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.timing = timing or Timing()
+        self._codec = CODECS[encoding]
+        self._pauses = Pauses(sleep)
+        self._http = Http(
+            base_url,
+            codec=self._codec,
+            timing=self.timing,
+            pauses=self._pauses,
+            tokens=tokens,
+            on_tokens=on_tokens,
+            transport=transport,
+        )
+        self._streams: list[EventStream] = []
+        self._sender = Sender(self._http, timing=self.timing, pauses=self._pauses, socket=self._live)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close streams and connections; the device stays signed in."""
+        for stream in self._streams:
+            await stream.aclose()
+        await self._http.aclose()
+
+    @property
+    def base_url(self) -> str:
+        """Where the server is."""
+        return self._http.base_url
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """The tokens of now; None: not signed in."""
+        return self._http.keeper.tokens
+
+    @property
+    def keeper(self) -> TokenKeeper:
+        """Who keeps the tokens."""
+        return self._http.keeper
+
+    # --- the stream ---
+
+    def stream(
+        self,
+        cursor: str | None = None,
+        *,
+        on_cursor: OnCursor | None = None,
+        on_status: OnStatus | None = None,
+        with_ticket: bool = False,
+        polling_only: bool = False,
+    ) -> EventStream:
+        """The event stream after `cursor`, or from now on. One at a time: a device has one socket."""
+        stream = EventStream(
+            self,
+            self.base_url,
+            codec=self._codec,
+            timing=self.timing,
+            pauses=self._pauses,
+            cursor=cursor,
+            on_cursor=on_cursor,
+            on_status=on_status,
+            with_ticket=with_ticket,
+            polling_only=polling_only,
+        )
+        self._streams = [each for each in self._streams if each.status != "closed"] + [stream]
+        return stream
+
+    async def load_state(self, *, messages: int | None = 0) -> Loaded:
+        """What a device must know, and the cursor to go on from; see `load`."""
+        return await load(self, messages=messages)
+
+    def _live(self) -> EventStream | None:
+        return next((stream for stream in reversed(self._streams) if stream.has_socket), None)
+
+    # --- what goes over the socket where there is one ---
+
+    async def send(
+        self,
+        target_id: int,
+        body: str,
+        *,
+        client_id: str | None = None,
+        within: float | None = 60.0,
+        **options: Any,
+    ) -> MessageView:
+        """Send a message exactly once: repeated under one `client_id` for `within` seconds (None: until it is known).
+
+        `options` are those of `MessageDraft`: `reply_to`, `forwarded_from`, `mentions`. Raises `ApiError` and
+        `Unreachable` where it was certainly not sent, `OutcomeUnknown` where it may have been: calling again with its
+        `client_id` settles that. Of several at once, none is known to come first: `Outbox` keeps order.
+        """
+        return await self._sender.send(draft_of(target_id, body, client_id, options), within=within)
+
+    async def mark(self, target_id: int, *, read_seq: int) -> None:
+        """Say how far one has read, over the socket where there is one."""
+        stream = self._live()
+        if stream is not None:
+            try:
+                await stream.request("receipt.set", ReceiptDraft(target_id=target_id, read_seq=read_seq))
+                return
+            except Unreachable:
+                # Saying it twice is saying it once.
+                pass
+        await self.set_receipt(target_id, read_seq=read_seq)
+
+    async def set_presence(
+        self, *, status: StatusName | UnsetType = UNSET, status_text: str | UnsetType = UNSET
+    ) -> None:
+        """Change one's status."""
+        stream = self._live()
+        if stream is not None:
+            try:
+                await stream.request("presence.set", PresencePatch(status=status, status_text=status_text))
+                return
+            except Unreachable:
+                pass
+        await self.update_profile(ProfilePatch(status=status, status_text=status_text))
+
+    async def typing(self, target_id: int, *, typing: bool = True) -> None:
+        """Tell that one writes, or has stopped. Without a socket it is not told: it would be late."""
+        await self._signal("typing", TypingDraft(target_id=target_id, typing=typing))
+
+    async def signal_call(self, target_id: int, call_id: UUID, payload: dict[str, Any]) -> None:
+        """Pass on a call's words. Raises `Unreachable` where there is no socket."""
+        stream = self._live()
+        if stream is None:
+            raise Unreachable("call.signal: there is no socket now")
+        await stream.request("call.signal", CallSignalDraft(target_id=target_id, call_id=call_id, payload=payload))
+
+    async def _signal(self, method: str, data: Any) -> None:
+        stream = self._live()
+        if stream is not None:
+            await stream.request(method, data)

@@ -1,0 +1,88 @@
+"""Loading what a device must know, so that the stream can go on from there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from messenger.client.state import State
+from messenger.schemas.accounts import DeviceView
+from messenger.schemas.messages import ConversationPage, ConversationView, HistoryView, MessageView
+from messenger.schemas.users import ContactView, ProfileView, StatusView
+
+T = TypeVar("T")
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A state, and a cursor at or before which it is complete: events after it may be in it already, which does no
+    harm.
+    """
+
+    state: State
+    cursor: str
+
+
+class Loading(Protocol):
+    """The calls that a load is made of."""
+
+    async def profile(self) -> ProfileView: ...
+    def contacts(self) -> AsyncIterator[ContactView]: ...
+    def devices(self) -> AsyncIterator[DeviceView]: ...
+    async def statuses(self) -> list[StatusView]: ...
+    async def conversation_page(self, *, cursor: str | None = None, limit: int = 200) -> ConversationPage: ...
+    async def history(self, target_id: int, *, limit: int = 50) -> HistoryView: ...
+    async def whole_history(self, target_id: int) -> list[MessageView]: ...
+
+
+async def load(server: Loading, *, messages: int | None = 0) -> Loaded:
+    """Everything but messages, of which the newest `messages` of each conversation (None: all of them)."""
+    # The cursor comes first: all that is read after it is newer, so nothing falls in between.
+    first = await server.conversation_page()
+    conversations = await _conversations(server, first)
+    profile, statuses, contacts, devices = await asyncio.gather(
+        server.profile(), server.statuses(), _all(server.contacts()), _all(server.devices())
+    )
+    state = State.load(profile, contacts=contacts, conversations=conversations, devices=devices, statuses=statuses)
+    if messages != 0:
+        for target_id in list(state.conversations):
+            if messages is None:
+                state.add_history(target_id, await server.whole_history(target_id))
+            else:
+                state.add_history(target_id, await server.history(target_id, limit=min(200, messages)))
+    return Loaded(state, first.cursor)
+
+
+async def _conversations(server: Loading, page: ConversationPage) -> list[ConversationView]:
+    """All of them. One that gets a message while pages are read moves up, past the place that is read next: what stands
+    above the first that didn't move is read again, until nothing did.
+    """
+    found = {view.target.id: view for view in page.items}
+    if page.next is None:
+        return list(found.values())
+    while page.next is not None:
+        page = await server.conversation_page(cursor=page.next)
+        found.update((view.target.id, view) for view in page.items)
+    moved = True
+    while moved:
+        moved = False
+        cursor: str | None = None
+        while True:
+            page = await server.conversation_page(cursor=cursor)
+            still = [view for view in page.items if _is_same(found.get(view.target.id), view)]
+            moved = moved or len(still) < len(page.items)
+            found.update((view.target.id, view) for view in page.items)
+            cursor = page.next
+            if still or cursor is None:
+                break
+    return list(found.values())
+
+
+def _is_same(known: ConversationView | None, view: ConversationView) -> bool:
+    return known is not None and known.last_seq == view.last_seq
+
+
+async def _all(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]

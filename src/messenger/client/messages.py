@@ -1,0 +1,109 @@
+"""Messages, history, conversations, receipts, the stream by request (`API.md` sections 4 and 5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from messenger.client.calls import Calls
+from messenger.client.codec import Event, SyncAnswer, event_of
+from messenger.client.http import Request
+from messenger.schemas.messages import (
+    ConversationPage,
+    ConversationPatch,
+    ConversationView,
+    HistoryView,
+    MessagePatch,
+    MessageView,
+    ReceiptDraft,
+)
+from messenger.schemas.realtime import TicketView
+
+
+class MessageCalls(Calls):
+    """Conversations and what is in them. Sending is in `Client.send`."""
+
+    async def message(self, message_id: UUID) -> MessageView:
+        """One message. Raises `ApiError`: `message_not_found`."""
+        return await self._http.call(Request(method="GET", path=f"/messages/{message_id}"), MessageView)
+
+    async def edit(self, message_id: UUID, body: str) -> MessageView:
+        """Replace the text of one's own message."""
+        request = Request(method="PATCH", path=f"/messages/{message_id}", body=MessagePatch(body=body))
+        return await self._http.call(request, MessageView)
+
+    async def delete(self, message_id: UUID, *, who: Literal["everyone", "me"] = "everyone") -> None:
+        """Delete a message, for everyone (one's own) or for oneself."""
+        await self._http.answer(Request(method="DELETE", path=f"/messages/{message_id}", params={"for": who}))
+
+    async def history(
+        self, target_id: int, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> HistoryView:
+        """A page of a conversation in ascending `seq`; the latest without `before` and `after`."""
+        bounds = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
+        request = Request(method="GET", path=f"/history/{target_id}", params={"limit": limit, **bounds})
+        return await self._http.call(request, HistoryView)
+
+    async def whole_history(self, target_id: int) -> list[MessageView]:
+        """Every message of a conversation in ascending `seq`."""
+        items: list[MessageView] = []
+        after: int | None = 0
+        while after is not None:
+            page = await self.history(target_id, after=after, limit=200)
+            items += page.items
+            after = page.next
+        return items
+
+    async def conversation_page(self, *, cursor: str | None = None, limit: int = 200) -> ConversationPage:
+        """One page of conversations, latest first."""
+        params = {"limit": limit, **({"cursor": cursor} if cursor else {})}
+        return await self._http.call(Request(method="GET", path="/conversations", params=params), ConversationPage)
+
+    async def conversations(self) -> list[ConversationView]:
+        """All conversations, latest first; one that moves up meanwhile is told by the stream."""
+        page = await self.conversation_page()
+        found = {view.target.id: view for view in page.items}
+        while page.next is not None:
+            page = await self.conversation_page(cursor=page.next)
+            found.update((view.target.id, view) for view in page.items)
+        return list(found.values())
+
+    async def update_conversation(
+        self,
+        target_id: int,
+        *,
+        muted_until: datetime | UnsetType | None = UNSET,
+        pinned: bool | UnsetType = UNSET,
+        archived: bool | UnsetType = UNSET,
+        expire_after: int | UnsetType | None = UNSET,
+    ) -> ConversationView:
+        """Change what is given; `expire_after` is in seconds and holds for both sides."""
+        patch = ConversationPatch(muted_until=muted_until, pinned=pinned, archived=archived, expire_after=expire_after)
+        request = Request(method="PUT", path=f"/conversations/{target_id}", body=patch)
+        return await self._http.call(request, ConversationView)
+
+    async def set_receipt(
+        self, target_id: int, *, read_seq: int | None = None, delivered_seq: int | None = None
+    ) -> None:
+        """Say how far one has read or received; going back is ignored."""
+        draft = ReceiptDraft(target_id=target_id, read_seq=read_seq, delivered_seq=delivered_seq)
+        await self._http.answer(Request(method="POST", path="/receipts", body=draft))
+
+    async def sync(
+        self, cursor: str | None = None, *, limit: int = 50, wait: float = 0.0, patient: bool = True
+    ) -> tuple[list[Event], str, bool]:
+        """Events after the cursor, the next cursor, and whether there is more already.
+
+        Waits up to `wait` seconds for the first; not `patient`: tries once. Raises `ApiError`: `cursor_expired`.
+        """
+        params = {"limit": limit, "wait": wait, **({"cursor": cursor} if cursor is not None else {})}
+        request = Request(method="GET", path="/sync", params=params, wait=wait, repeatable=patient)
+        answer = await self._http.call(request, SyncAnswer)
+        return [event_of(frame) for frame in answer.events], answer.cursor, answer.more
+
+    async def ticket(self) -> TicketView:
+        """A ticket that opens one socket of this device, where headers can't be set."""
+        return await self._http.call(Request(method="POST", path="/ws/ticket"), TicketView)

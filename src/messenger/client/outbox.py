@@ -1,0 +1,128 @@
+"""Messages on their way: in order for each conversation, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from messenger.client.errors import ApiError, ClientError
+from messenger.schemas._types import timestamp
+from messenger.schemas.messages import MessageView
+
+State = Literal["waiting", "sending", "refused"]
+
+
+class Sending(Protocol):
+    """`Client.send`."""
+
+    def __call__(
+        self, target_id: int, body: str, *, client_id: str, within: float | None, **options: Any
+    ) -> Awaitable[MessageView]: ...
+
+
+class Outgoing(msgspec.Struct):
+    """A message that is not known to be sent. `refused`: it was not sent, and why says `error`."""
+
+    client_id: str
+    target_id: int
+    body: str
+    created_at: str
+    options: dict[str, Any] = {}
+    state: State = "waiting"
+    error: ClientError | None = None
+
+
+class Outbox:
+    """One message at a time in each conversation, so that they arrive in the order written.
+
+    Kept in memory: who wants them back after a crash keeps `outgoing()` and `put`s it again under the same
+    `client_id`, which sends nothing twice.
+    """
+
+    def __init__(
+        self, send: Sending, *, on_sent: Callable[[MessageView], None], on_change: Callable[[Outgoing], None]
+    ) -> None:
+        self._send = send
+        self._on_sent = on_sent
+        self._on_change = on_change
+        self._queues: dict[int, list[Outgoing]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def put(self, target_id: int, body: str, *, client_id: str | None = None, **options: Any) -> Outgoing:
+        """Send it when its turn comes."""
+        at = timestamp(datetime.now(UTC))
+        message = Outgoing(client_id or str(uuid.uuid4()), target_id, body, at, options)
+        self._queues.setdefault(target_id, []).append(message)
+        self._start(target_id)
+        return message
+
+    def outgoing(self, target_id: int | None = None) -> list[Outgoing]:
+        """What is not known to be sent, in order; of one conversation, or of all."""
+        if target_id is not None:
+            return list(self._queues.get(target_id, ()))
+        return [message for queue in self._queues.values() for message in queue]
+
+    def retry(self, message: Outgoing) -> None:
+        """Try one again that was refused; it goes to the end of its queue."""
+        queue = self._queues.get(message.target_id, [])
+        if message in queue and message.state == "refused":
+            queue.remove(message)
+            queue.append(message)
+            message.state, message.error = "waiting", None
+            self._start(message.target_id)
+
+    def drop(self, message: Outgoing) -> None:
+        """Forget one that was refused."""
+        queue = self._queues.get(message.target_id, [])
+        if message in queue and message.state == "refused":
+            queue.remove(message)
+            self._on_change(message)
+
+    async def aclose(self) -> None:
+        """Stop; what is on its way may arrive all the same."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, target_id: int) -> None:
+        if target_id not in self._tasks:
+            self._tasks[target_id] = asyncio.create_task(self._work(target_id))
+
+    async def _work(self, target_id: int) -> None:
+        queue = self._queues[target_id]
+        try:
+            while (message := next((each for each in queue if each.state == "waiting"), None)) is not None:
+                await self._deliver(queue, message)
+        finally:
+            # In the same turn in which nothing was left: what is put later starts a task of its own.
+            self._tasks.pop(target_id, None)
+
+    async def _deliver(self, queue: list[Outgoing], message: Outgoing) -> None:
+        message.state = "sending"
+        self._on_change(message)
+        try:
+            view = await self._send(
+                message.target_id, message.body, client_id=message.client_id, within=None, **message.options
+            )
+        except asyncio.CancelledError:
+            message.state = "waiting"
+            raise
+        except ClientError as error:
+            message.state, message.error = "refused", error
+            self._on_change(message)
+        else:
+            queue.remove(message)
+            self._on_sent(view)
+
+
+def refusal(message: Outgoing) -> str:
+    """Why it was refused, in a word."""
+    error = message.error
+    return error.code if isinstance(error, ApiError) else str(error or "")

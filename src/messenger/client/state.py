@@ -1,0 +1,277 @@
+"""What a device knows: made of GET answers, kept true by events. Pure: no clock, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from messenger.client.codec import Event, Signal
+from messenger.client.snapshot import snapshot_of
+from messenger.schemas._types import ContactState
+from messenger.schemas.accounts import DeviceView
+from messenger.schemas.messages import ConversationView, HistoryView, MessageView
+from messenger.schemas.realtime import ContactChangeView, ReceiptView, RemovedDeviceView
+from messenger.schemas.users import ContactView, PersonView, ProfileView, StatusView, UserView
+
+
+class Receipt(msgspec.Struct):
+    """How far somebody else has read and received; only ever forward."""
+
+    read_seq: int = 0
+    delivered_seq: int = 0
+
+    def forward(self, *, read: int, delivered: int) -> None:
+        """Move to where they say they are; who has read something has received it."""
+        self.read_seq = max(self.read_seq, read)
+        self.delivered_seq = max(self.delivered_seq, delivered, self.read_seq)
+
+
+class Conversation(msgspec.Struct):
+    """One's own side of a conversation. `target` is None until somebody told who it is.
+
+    `last_seq` and `read_seq` only ever grow, on the server and here, so each keeps its greatest value; `version` is
+    their sum. Of two counts of unread messages the one with the higher version holds.
+    """
+
+    target_id: int
+    target: UserView | None = None
+    last_seq: int = 0
+    read_seq: int = 0
+    unread: int = 0
+    version: int = -1
+    muted_until: str | None = None
+    pinned: bool = False
+    archived: bool = False
+    expire_after: int | None = None
+
+    def reach(self, *, last_seq: int = 0, read_seq: int = 0) -> None:
+        """There is a message of this number; one has read up to there."""
+        self.last_seq = max(self.last_seq, last_seq)
+        self.read_seq = max(self.read_seq, read_seq)
+        # No event tells a count with each message: it follows from the numbers, which have no gaps.
+        self.count(max(0, self.last_seq - self.read_seq), self.last_seq + self.read_seq)
+
+    def count(self, unread: int, version: int) -> None:
+        """Take a count, unless one is known that is newer."""
+        if version >= self.version:
+            self.unread, self.version = unread, version
+
+
+class State:
+    """Contacts, conversations, messages, receipts, devices and the profile of one user, `me`.
+
+    Applying an event again, or one that the loaded answers held already, does no harm: after all events up to some
+    cursor the state is what the server had there, whatever older state it began with. `snapshot` says what exactly can
+    be compared.
+    """
+
+    def __init__(self, me: int) -> None:
+        self.me = me
+        self.profile: ProfileView | None = None
+        self.devices: dict[UUID, DeviceView] = {}
+        self.contacts: dict[int, ContactView] = {}
+        self.conversations: dict[int, Conversation] = {}
+        self.messages: dict[int, dict[int, MessageView]] = {}
+        """By `target_id`, then by `seq`."""
+        self.receipts: dict[tuple[int, int], Receipt] = {}
+        """By `target_id` and user."""
+        self.presence: dict[int, StatusView] = {}
+        """From `GET /statuses` and signals; best effort."""
+
+    @classmethod
+    def load(
+        cls,
+        profile: ProfileView,
+        *,
+        contacts: Iterable[ContactView] = (),
+        conversations: Iterable[ConversationView] = (),
+        devices: Iterable[DeviceView] = (),
+        statuses: Iterable[StatusView] = (),
+    ) -> State:
+        """From GET answers; histories are added by `add_history`."""
+        state = cls(profile.id)
+        state.profile = profile
+        state.contacts = {contact.user.id: contact for contact in contacts}
+        state.devices = {device.id: device for device in devices}
+        for view in conversations:
+            state._on_conversation(view)
+        state.set_presence(statuses)
+        return state
+
+    def add_history(self, target_id: int, page: HistoryView | Iterable[MessageView]) -> None:
+        """Messages of a conversation."""
+        for message in page.items if isinstance(page, HistoryView) else page:
+            self._keep(message)
+
+    def set_presence(self, statuses: Iterable[StatusView]) -> None:
+        """All statuses of now."""
+        self.presence = {status.user_id: status for status in statuses}
+
+    def introduce(self, person: PersonView) -> None:
+        """Who somebody is, from `GET /users/{id}`."""
+        self._name(_user_of(person))
+
+    # --- events ---
+
+    def apply(self, event: Event) -> bool:
+        """Take an event in; False for one that this client is too old to understand."""
+        taker = _TAKERS.get(event.name)
+        if taker is None or not isinstance(event.data, taker[0]):
+            return False
+        taker[1](self, event.data)
+        return True
+
+    def apply_signal(self, signal: Signal) -> bool:
+        """Take a presence in; False for any other signal."""
+        status = signal.data
+        if not isinstance(status, StatusView):
+            return False
+        contact = self.contacts.get(status.user_id)
+        if status.online or (contact is not None and contact.state == "mutual"):
+            self.presence[status.user_id] = status
+        else:
+            # The last word about a contact that has ended may come after its event.
+            self.presence.pop(status.user_id, None)
+        return True
+
+    def _on_created(self, message: MessageView) -> None:
+        conversation = self._conversation(message.target_id)
+        mine = message.sender_id == self.me
+        # Who writes has read what came before.
+        conversation.reach(last_seq=message.seq, read_seq=message.seq if mine else 0)
+        self._keep(message)
+
+    def _keep(self, message: MessageView) -> None:
+        if message.sender_id != self.me:
+            # They had read what came before when they wrote; no event says so.
+            self._receipt(message.target_id, message.sender_id).forward(read=message.seq, delivered=message.seq)
+        messages = self.messages.setdefault(message.target_id, {})
+        known = messages.get(message.seq)
+        # What was deleted never comes back, whichever answer was late.
+        if known is None or known.deleted_at is None or message.deleted_at is not None:
+            messages[message.seq] = message
+
+    def _on_receipt(self, receipt: ReceiptView) -> None:
+        if receipt.user_id != self.me:
+            their = self._receipt(receipt.target_id, receipt.user_id)
+            their.forward(read=receipt.read_seq, delivered=receipt.delivered_seq)
+            return
+        conversation = self._conversation(receipt.target_id)
+        conversation.reach(read_seq=receipt.read_seq)
+        if receipt.unread is not None and receipt.version is not None:
+            conversation.count(receipt.unread, receipt.version)
+
+    def _on_conversation(self, view: ConversationView) -> None:
+        conversation = self._conversation(view.target.id)
+        conversation.target = view.target
+        conversation.reach(last_seq=view.last_seq, read_seq=view.read_seq)
+        conversation.count(view.unread, view.version)
+        conversation.muted_until, conversation.pinned = view.muted_until, view.pinned
+        conversation.archived, conversation.expire_after = view.archived, view.expire_after
+        if view.target_receipt is not None:
+            theirs = view.target_receipt
+            self._receipt(view.target.id, view.target.id).forward(read=theirs.read_seq, delivered=theirs.delivered_seq)
+        if view.last_message is not None:
+            self._keep(view.last_message)
+
+    def _on_contact(self, change: ContactChangeView) -> None:
+        self._name(change.user)
+        if change.state != "mutual":
+            self.presence.pop(change.target_id, None)
+        if change.state == "none" or change.since is None:
+            self.contacts.pop(change.target_id, None)
+        else:
+            state = cast(ContactState, change.state)
+            contact = ContactView(change.user, state, change.alias, change.message, change.since)
+            self.contacts[change.target_id] = contact
+
+    def _on_profile(self, view: ProfileView | PersonView) -> None:
+        if isinstance(view, ProfileView):
+            self.profile = view
+            return
+        self._name(_user_of(view))
+        if view.status is not None:
+            self.presence[view.id] = StatusView(
+                view.id, view.status, view.status_text or "", view.online, view.last_activity
+            )
+
+    def _on_device(self, device: DeviceView) -> None:
+        self.devices[device.id] = device
+
+    def _on_device_removed(self, removed: RemovedDeviceView) -> None:
+        self.devices.pop(removed.id, None)
+
+    # --- looking ---
+
+    def name_of(self, user_id: int) -> str:
+        """What to call somebody: one's own name for them, theirs, or the number."""
+        contact = self.contacts.get(user_id)
+        if contact is not None:
+            return contact.alias or contact.user.name
+        conversation = self.conversations.get(user_id)
+        return conversation.target.name if conversation and conversation.target else str(user_id)
+
+    def unnamed(self) -> list[int]:
+        """Peers who wrote and of whom no more than the number is known; `introduce` them."""
+        return [each.target_id for each in self.conversations.values() if each.target is None]
+
+    def last_message(self, target_id: int) -> MessageView | None:
+        """The newest message of a conversation, where it is known."""
+        conversation = self.conversations.get(target_id)
+        return self.messages.get(target_id, {}).get(conversation.last_seq) if conversation else None
+
+    def tail(self, target_id: int) -> list[MessageView]:
+        """The newest messages without a gap, in ascending `seq`; what comes before is `GET /history` away."""
+        conversation = self.conversations.get(target_id)
+        return list(_down_from(self.messages.get(target_id, {}), conversation.last_seq if conversation else 0))[::-1]
+
+    def snapshot(self, *, at: str | None = None, receipts: bool = False) -> dict[str, Any]:
+        """What is comparable, in one form; `messenger.client.snapshot` says what that is."""
+        return snapshot_of(self, at=at, receipts=receipts)
+
+    # --- the inside ---
+
+    def _conversation(self, target_id: int) -> Conversation:
+        conversation = self.conversations.get(target_id)
+        if conversation is None:
+            contact = self.contacts.get(target_id)
+            conversation = Conversation(target_id, contact.user if contact else None)
+            self.conversations[target_id] = conversation
+        return conversation
+
+    def _receipt(self, target_id: int, user_id: int) -> Receipt:
+        return self.receipts.setdefault((target_id, user_id), Receipt())
+
+    def _name(self, user: UserView) -> None:
+        contact = self.contacts.get(user.id)
+        if contact is not None:
+            self.contacts[user.id] = msgspec.structs.replace(contact, user=user)
+        conversation = self.conversations.get(user.id)
+        if conversation is not None:
+            conversation.target = user
+
+
+def _down_from(messages: dict[int, MessageView], seq: int) -> Iterator[MessageView]:
+    while (message := messages.get(seq)) is not None:
+        yield message
+        seq -= 1
+
+
+def _user_of(person: PersonView) -> UserView:
+    return UserView(person.id, person.username, person.name, person.avatar)
+
+
+_TAKERS: dict[str, tuple[Any, Callable[[State, Any], None]]] = {
+    "message.created": (MessageView, State._on_created),
+    "message.edited": (MessageView, State._keep),
+    "message.deleted": (MessageView, State._keep),
+    "receipt.updated": (ReceiptView, State._on_receipt),
+    "conversation.updated": (ConversationView, State._on_conversation),
+    "contact.updated": (ContactChangeView, State._on_contact),
+    "profile.updated": ((ProfileView, PersonView), State._on_profile),
+    "device.added": (DeviceView, State._on_device),
+    "device.removed": (RemovedDeviceView, State._on_device_removed),
+}

@@ -1,0 +1,54 @@
+"""The chat's way in: where tokens are kept, and the command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from messenger.chat.command import chat
+from messenger.chat.vault import Vault
+from messenger.client import Tokens
+
+
+class TestVault:
+    def test_two_windows_do_not_share_a_device(self, tmp_path: Path) -> None:
+        first, second = Vault(tmp_path), Vault(tmp_path)
+        first.keep("http://a", "ada", Tokens("a", "b"))
+        assert second.open("http://a", "ada") is None
+        second.keep("http://a", "ada", Tokens("c", "d"))
+        first.close()
+        assert second.open("http://a", "ada") == Tokens("a", "b")
+        second.close()
+
+    def test_accounts_are_found_by_server(self, tmp_path: Path) -> None:
+        vault = Vault(tmp_path)
+        vault.keep("http://a", "ada", Tokens("a", "b"))
+        vault.keep("http://b", "bob", Tokens("a", "b"))
+        assert vault.usernames("http://a") == ["ada"]
+        vault.keep("http://a", "ada", None)
+        assert vault.usernames("http://a") == []
+        vault.close()
+
+    def test_nothing_is_written_where_nothing_is_saved(self, tmp_path: Path) -> None:
+        vault = Vault(tmp_path, save=False)
+        vault.keep("http://a", "ada", Tokens("a", "b"))
+        assert vault.open("http://a", "ada") is None
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestCommand:
+    def test_without_the_extra_it_says_which(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in sys.modules if name.startswith(("textual", "messenger.chat.app"))]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "textual", None)
+        done = CliRunner().invoke(chat, [])
+        assert done.exit_code == 1
+        assert "pip install 'messenger[chat]'" in done.output
+
+    def test_a_server_that_is_none_is_refused(self) -> None:
+        done = CliRunner().invoke(chat, ["--url", "localhost:8000"])
+        assert done.exit_code == 2
+        assert "http://" in done.output

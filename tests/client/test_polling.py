@@ -1,0 +1,124 @@
+"""The long poll, where a WebSocket can't be had."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from messenger.client import ApiError, CaughtUp, Client, Resync, SignedOut, Timing
+from messenger.client.course import after_refusal
+from messenger.client.errors import ClientError, Unreachable
+from messenger.client.link import UpgradeRefused
+from tests.client.fake import QUICK, Fake, Feed, refused, take
+from tests.client.wire import problem
+
+PAGE = "<html>Upgrades are not allowed here</html>"
+EAGER = Timing(connect=2.0, answer=2.0, reply=2.0, first_wait=0.5, stable=60.0, socket_again=0.0)
+
+
+class TestFallback:
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 405, 501, 502])
+    async def test_an_upgrade_that_a_proxy_refuses(self, fake: Fake, client: Client, status: int) -> None:
+        feed = Feed()
+        fake.on("GET", "/sync", feed)
+        fake.refusals = [(status, PAGE, {})]
+        statuses: list[str] = []
+        stream = client.stream("e0", on_status=statuses.append)
+        feed.add(1)
+        stream.start()
+        assert await take(stream, 2) == ["e1", "e1"]
+        feed.add(2)
+        assert await take(stream, 1) == ["e2"]
+        assert statuses == ["polling"]
+        assert fake.handshakes == 1
+
+    async def test_an_upgrade_that_a_proxy_strips(self, fake: Fake, client: Client) -> None:
+        fake.on("GET", "/sync", Feed())
+        fake.refusals = [(426, problem(426, "upgrade_required"), {})]
+        stream = client.stream("e0")
+        assert await anext(stream) == CaughtUp("e0")
+
+    def test_lines_that_are_cut_three_times(self) -> None:
+        cut = Unreachable("cut")
+        assert [after_refusal(cut, failures=n).step for n in range(4)] == ["again", "again", "poll", "poll"]
+
+    def test_no_protocol_in_common(self) -> None:
+        assert after_refusal(UpgradeRefused("no"), failures=0).step == "poll"
+
+    async def test_tries_a_socket_again_from_where_it_is(self, fake: Fake) -> None:
+        feed = Feed()
+        feed.add(1)
+        fake.on("GET", "/sync", feed)
+        fake.refusals = [(502, PAGE, {})]
+        async with fake.client(timing=EAGER) as client:
+            stream = client.stream("e0")
+            stream.start()
+            # `socket_again=0`: no page is asked for at all.
+            peer = await fake.socket()
+            assert peer.query == {"cursor": "e0"}
+            await peer.welcome()
+            assert await take(stream, 1) == ["e0"]
+
+
+class TestPolling:
+    async def test_pages_without_waiting_until_it_has_caught_up(self, fake: Fake, client: Client) -> None:
+        feed = Feed()
+        for number in range(1, 6):
+            feed.add(number)
+        fake.on("GET", "/sync", feed)
+        stream = client.stream("e0", polling_only=True)
+        stream.start()
+        assert await take(stream, 6) == ["e1", "e2", "e3", "e4", "e5", "e5"]
+        assert [call.url.params["wait"] for call in fake.calls[:3]] == ["0.0"] * 3
+
+    async def test_without_a_cursor_it_starts_now(self, fake: Fake, client: Client) -> None:
+        feed = Feed()
+        feed.add(1)
+        fake.on("GET", "/sync", feed)
+        stream = client.stream(polling_only=True)
+        assert await anext(stream) == CaughtUp("e1")
+        assert stream.cursor == "e1"
+        feed.add(2)
+        assert await take(stream, 1) == ["e2"]
+
+    async def test_an_expired_cursor_is_a_resync(self, fake: Fake, client: Client) -> None:
+        feed = Feed()
+        feed.add(1)
+        feed.expired = True
+        fake.on("GET", "/sync", feed)
+        stream = client.stream("e0", polling_only=True)
+        assert await anext(stream) == Resync("e1")
+        assert await anext(stream) == CaughtUp("e1")
+        feed.add(2)
+        assert await take(stream, 1) == ["e2"]
+
+    async def test_outlives_outages(self, fake: Fake, client: Client) -> None:
+        feed = Feed()
+        feed.add(1)
+        down: list[Exception | httpx.Response] = [httpx.ConnectError("down"), refused(503, "unavailable")]
+        fake.on("GET", "/sync", *down, feed)
+        stream = client.stream("e0", polling_only=True)
+        assert await take(stream, 2) == ["e1", "e1"]
+        assert len(fake.sleeps) == 2
+
+    async def test_an_old_token_is_renewed(self, fake: Fake, client: Client) -> None:
+        fake.on("GET", "/sync", Feed())
+        fake.access = "another"
+        assert await anext(client.stream("e0", polling_only=True)) == CaughtUp("e0")
+        assert fake.refreshes == 1
+
+    async def test_signed_out_is_the_end(self, fake: Fake, client: Client) -> None:
+        fake.access, fake.refresh = "another", "gone"
+        with pytest.raises(SignedOut):
+            await anext(client.stream("e0", polling_only=True))
+
+
+def test_a_page_instead_of_an_answer_passes() -> None:
+    assert after_refusal(ApiError(302, "http_302", "sign in to this network"), failures=0).step == "again"
+    assert after_refusal(ApiError(403, "forbidden", "no"), failures=0).step == "stop"
+
+
+def test_who_is_refused_for_good_does_not_poll() -> None:
+    error: ClientError = SignedOut(401, "unauthenticated", "no")
+    assert after_refusal(error, failures=9).step == "renew"
+    assert QUICK.socket_again > 0
