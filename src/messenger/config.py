@@ -237,7 +237,9 @@ def _check(settings: Settings) -> None:
         refuse("storage_url", "is wrong: it must be a URL such as file:///var/lib/messenger/files")
     if settings.bus_url:
         scheme, _, rest = settings.bus_url.partition(":")
-        if scheme not in _BUSES or ((rest or scheme in _REMOTE_BUSES) and not (rest.startswith("//") and len(rest) > 2)):
+        if scheme not in _BUSES or (
+            (rest or scheme in _REMOTE_BUSES) and not (rest.startswith("//") and len(rest) > 2)
+        ):
             refuse("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
         if scheme == "local" and settings.workers > 1:
             refuse("bus_url", "is wrong: several workers don't hear each other over local:")

@@ -128,3 +128,10 @@ class TestRefused:
         answer = await post(client, "/subscribe", body, ada.headers)
         assert answer.status_code == 400
         assert answer.json()["code"] in {code, "validation_failed", "unknown_field"}
+
+
+async def test_answer_without_content_has_none(client: httpx.AsyncClient, make: Factory) -> None:
+    ada = await make.person()
+    headers = {**ada.headers, "Accept": "application/msgpack"}
+    answer = await client.post("/logout", headers=headers)
+    assert (answer.status_code, answer.content) == (204, b"")

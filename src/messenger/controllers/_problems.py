@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 
 from messenger.controllers._wire import refusal
 from messenger.errors import (
@@ -26,6 +26,7 @@ from messenger.errors import (
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_HUNG_UP = "client disconnected prematurely"
 AVATAR_PATH = "/avatar/upload"
 
 
@@ -100,6 +101,9 @@ _HTTP_CODES = {
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """A refusal of the framework's: routing, parameters, sizes."""
+    if isinstance(error, InternalServerException) and error.detail == _HUNG_UP:
+        # Nobody hears the answer, and nobody here has done anything wrong.
+        return problem_response(400, MalformedBody.code, MalformedBody.title, "The client hung up")
     if error.status_code >= 500:
         return on_any_exception(request, error)
     if isinstance(error, ValidationException):

@@ -266,7 +266,8 @@ class WireResponse(Response[Content]):
     def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
         # Litestar's own name for MessagePack is another one.
         if media_type == MSGPACK:
-            return msgspec.msgpack.encode(content)
+            # An answer without content (204) has none in MessagePack either.
+            return b"" if content is None else msgspec.msgpack.encode(content)
         return super().render(content, media_type, enc_hook)
 
 

@@ -107,19 +107,33 @@ _LOCK_PAIR = Statement(
     writes=True,
 )
 
+
+class PairRow(msgspec.Struct, frozen=True):
+    """How two users stand to each other, and whether they have a conversation."""
+
+    mine: str | None
+    theirs: str | None
+    have_talked: bool
+
+    @property
+    def edges(self) -> Edges:
+        return Edges(self.mine, self.theirs)
+
+
 # Apart from the lock: a statement that waited for a lock still sees what was there before it waited. That is why both
 # are looked at here: the caller too may have been erased meanwhile.
-_EDGES = Statement(
-    "contacts.edges",
+_PAIR = Statement(
+    "contacts.pair",
     """
-    SELECT mine.state AS mine, theirs.state AS theirs
+    SELECT mine.state AS mine, theirs.state AS theirs,
+        EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS have_talked
     FROM users AS u
     JOIN users AS self ON self.id = :me AND self.deleted_at IS NULL
     LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = u.id
     LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = :me
     WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL AND u.disabled_at IS NULL
     """,
-    Edges,
+    PairRow,
     writes=False,
 )
 
@@ -208,9 +222,9 @@ class ContactRepository:
         assert row is not None
         return row.id
 
-    async def edges(self, me: int, them: int) -> Edges | None:
+    async def pair(self, me: int, them: int) -> PairRow | None:
         """Both edges; read after `lock_pair`, they stay as they are until the commit. None: one is no user."""
-        return await self._run.first(_EDGES, me=me, them=them)
+        return await self._run.first(_PAIR, me=me, them=them)
 
     async def set_edges(self, me: int, them: int, edges: Edges, *, message: str | None = None) -> None:
         """Write both edges, in one statement."""

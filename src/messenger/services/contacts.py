@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from messenger.actor import Caller
 from messenger.errors import CannotTargetSelf, PeerNotFound
-from messenger.events import ContactUpdated
+from messenger.events import ContactUpdated, ConversationUpdated
 from messenger.models import Edges
 from messenger.policies import (
     after_answer,
@@ -128,14 +128,19 @@ class ContactService:
                 return earlier, None
             if me == target_id:
                 raise CannotTargetSelf
-            before = await uow.contacts.edges(me, target_id)
-            if before is None:
+            pair = await uow.contacts.pair(me, target_id)
+            if pair is None:
                 raise PeerNotFound
+            before = pair.edges
             after = step(before)
             if after != before:
                 await uow.contacts.set_edges(me, target_id, after, message=message)
                 await _tell(uow, me, target_id, before.mine, after.mine)
                 await _tell(uow, target_id, me, before.theirs, after.theirs)
+                if pair.have_talked and (before.mine == "mutual") != (after.mine == "mutual"):
+                    # How far the other side has read shows to a mutual contact alone, and may have moved meanwhile.
+                    uow.record(ConversationUpdated(target_id), [me])
+                    uow.record(ConversationUpdated(me), [target_id])
             view = RelationView(target_id, cast(AnyContactState, after.mine or "none"))
             await keep_answer(uow, me, once, view)
             return view, _Turn(me, before.mine == "mutual", after.mine == "mutual")

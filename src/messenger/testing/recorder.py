@@ -1,0 +1,299 @@
+"""A history of what clients tried and what came of it, and a checker that finds what may never be.
+
+After Jepsen's queue checker. Each message is invoked under a `client_id`, once or repeatedly, and each time is ok, has
+failed (certainly nothing happened) or is unknown. When all is healed and every device has read its stream to the end,
+`check` compares the history with what each of them saw. Every list of its findings must be empty but `recovered`.
+
+    recorder.invoke("m1", between=(ada, bob))
+    recorder.ok("m1", seq=1)
+    findings = check(recorder.history, views)
+    assert not findings.faults, findings
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+Pair = tuple[int, int]
+"""A 1:1 conversation: its two users, the lower number first."""
+
+
+def pair(one: int, other: int) -> Pair:
+    """The conversation of these two."""
+    return min(one, other), max(one, other)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of the history; the order of lines is the order of time."""
+
+    kind: Literal["invoke", "ok", "fail", "unknown"]
+    client_id: str
+    between: Pair = (0, 0)
+    seq: int = 0
+
+
+class Recorder:
+    """Writes the history, for any number of clients of one event loop."""
+
+    def __init__(self) -> None:
+        self.history: list[Entry] = []
+
+    def invoke(self, client_id: str, between: Pair) -> None:
+        """It is about to be sent, or sent again."""
+        self.history.append(Entry("invoke", client_id, between))
+
+    def ok(self, client_id: str, seq: int) -> None:
+        """The server says that it has it, at this place of its conversation."""
+        self.history.append(Entry("ok", client_id, seq=seq))
+
+    def fail(self, client_id: str) -> None:
+        """It certainly was not sent this time."""
+        self.history.append(Entry("fail", client_id))
+
+    def unknown(self, client_id: str) -> None:
+        """It may have been sent, or not."""
+        self.history.append(Entry("unknown", client_id))
+
+    def unsettled(self) -> list[str]:
+        """What is unknown until now, in order; sending it again settles it."""
+        return [each.client_id for each in _operations(self.history).values() if each.outcome == "unknown"]
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """An event as a device was told it, or a message as a history shows it; only messages have a `client_id`."""
+
+    position: int = 0
+    name: str = "message.created"
+    between: Pair = (0, 0)
+    seq: int = 0
+    client_id: str = ""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What somebody saw, in the order in which it came: a device its user's stream after a position, or a history.
+
+    `late`: messages were sent before it began. `ended`: it was signed out before the end. `history`: messages alone,
+    without positions.
+    """
+
+    name: str
+    user_id: int
+    heard: tuple[Heard, ...]
+    after: int = 0
+    late: bool = False
+    ended: bool = False
+    history: bool = False
+
+    @property
+    def messages(self) -> list[Heard]:
+        """The messages alone, as they were created."""
+        return [each for each in self.heard if each.client_id]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every message must be in it."""
+        return not (self.late or self.ended)
+
+
+class Findings(msgspec.Struct):
+    """What `check` found: a line for each case. `recovered` is no fault: unknown, and there all the same."""
+
+    lost: list[str] = []
+    duplicated: list[str] = []
+    unexpected: list[str] = []
+    reordered: list[str] = []
+    gaps: list[str] = []
+    diverged: list[str] = []
+    recovered: list[str] = []
+    acknowledged: int = 0
+    unknown: int = 0
+    failed: int = 0
+
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        """What may never be, by its kind; empty when all is well."""
+        kinds = {name: getattr(self, name) for name in _FAULTS}
+        return {name: found for name, found in kinds.items() if found}
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {len(getattr(self, name))}" for name in _FAULTS)
+        shown = [f"  {name}: {line}" for name, found in self.faults.items() for line in found[:_SHOWN]]
+        tried = f"acknowledged {self.acknowledged}, unknown {self.unknown}, failed {self.failed}"
+        return "\n".join([f"{tried}; {counts}; recovered {len(self.recovered)}", *shown])
+
+
+_FAULTS = ("lost", "duplicated", "unexpected", "reordered", "gaps", "diverged")
+_SHOWN = 10
+
+
+def check(history: Sequence[Entry], views: Sequence[View]) -> Findings:
+    """Compare what was tried with what was seen, once nothing is under way any more."""
+    operations = _operations(history)
+    findings = Findings()
+    for operation in operations.values():
+        findings.acknowledged += operation.outcome == "ok"
+        findings.unknown += operation.outcome == "unknown"
+        findings.failed += operation.outcome == "fail"
+        if len(operation.seqs) > 1:
+            findings.duplicated.append(f"{operation.client_id}: acknowledged as {sorted(operation.seqs)}")
+    for view in views:
+        _check_messages(operations, view, findings)
+        _check_positions(view, findings)
+    _check_time(operations, findings)
+    _check_streams(views, findings)
+    _check_conversations(views, findings)
+    seen = {message.client_id for view in views for message in view.messages}
+    findings.recovered = [
+        each.client_id for each in operations.values() if each.outcome == "unknown" and each.client_id in seen
+    ]
+    return findings
+
+
+# --- the history ----------------------------------------------------------------------------------
+
+
+class _Operation(msgspec.Struct):
+    """All attempts under one `client_id`. `begun` and `done` are lines: the first attempt, the first good answer."""
+
+    client_id: str
+    between: Pair
+    begun: int
+    open: int = 0
+    doubtful: bool = False
+    done: int | None = None
+    seqs: set[int] = msgspec.field(default_factory=set)
+
+    @property
+    def outcome(self) -> Literal["ok", "fail", "unknown"]:
+        """One good answer settles it; one attempt in doubt, or without an end, leaves it unknown."""
+        if self.seqs:
+            return "ok"
+        return "unknown" if self.doubtful or self.open else "fail"
+
+
+def _operations(history: Iterable[Entry]) -> dict[str, _Operation]:
+    operations: dict[str, _Operation] = {}
+    for line, entry in enumerate(history):
+        operation = operations.setdefault(entry.client_id, _Operation(entry.client_id, entry.between, line))
+        if entry.kind == "invoke":
+            operation.open += 1
+            continue
+        operation.open -= 1
+        operation.doubtful = operation.doubtful or entry.kind == "unknown"
+        if entry.kind == "ok":
+            operation.seqs.add(entry.seq)
+            operation.done = line if operation.done is None else operation.done
+    return operations
+
+
+# --- one view -------------------------------------------------------------------------------------
+
+
+def _check_messages(operations: dict[str, _Operation], view: View, findings: Findings) -> None:
+    places: dict[str, Heard] = {}
+    found: dict[Pair, list[Heard]] = defaultdict(list)
+    for message in view.messages:
+        if message.client_id in places:
+            findings.duplicated.append(f"{message.client_id} twice on {view.name}")
+            continue
+        places[message.client_id] = message
+        found[message.between].append(message)
+        _check_expected(operations.get(message.client_id), message, view, findings)
+    for between, messages in found.items():
+        numbers = [message.seq for message in messages]
+        for before, message in itertools.pairwise(messages):
+            if message.seq <= before.seq:
+                findings.reordered.append(f"{message.seq} after {before.seq} of {between} on {view.name}")
+        # A stream that begins late begins anywhere in the conversation.
+        first = min(numbers) if view.late else 1
+        _check_gap(numbers, first, f"seq of {between} on {view.name}", findings)
+    if view.is_whole:
+        findings.lost += [
+            f"{each.client_id} ({min(each.seqs)} of {each.between}) not on {view.name}"
+            for each in operations.values()
+            if each.seqs and view.user_id in each.between and each.client_id not in places
+        ]
+
+
+def _check_expected(operation: _Operation | None, message: Heard, view: View, findings: Findings) -> None:
+    if operation is None:
+        findings.unexpected.append(f"{message.client_id} on {view.name}: nobody sent it")
+    elif operation.outcome == "fail":
+        findings.unexpected.append(f"{message.client_id} on {view.name}: it was refused")
+    elif operation.between != message.between or (operation.seqs and message.seq not in operation.seqs):
+        acknowledged = f"{sorted(operation.seqs)} of {operation.between}"
+        findings.unexpected.append(
+            f"{message.client_id} on {view.name} is {message.seq} of {message.between}, acknowledged {acknowledged}"
+        )
+
+
+def _check_positions(view: View, findings: Findings) -> None:
+    if view.history:
+        return
+    positions = [each.position for each in view.heard]
+    for before, position in itertools.pairwise(positions):
+        if position == before:
+            findings.duplicated.append(f"position {position} twice on {view.name}")
+        elif position < before:
+            findings.reordered.append(f"position {position} after {before} on {view.name}")
+    _check_gap(positions, view.after + 1, f"positions on {view.name}", findings)
+
+
+def _check_gap(numbers: Sequence[int], first: int, what: str, findings: Findings) -> None:
+    missing = sorted(set(range(first, max(numbers, default=first - 1) + 1)) - set(numbers))
+    if missing:
+        findings.gaps.append(f"{what}: no {', '.join(map(str, missing[:_SHOWN]))} ({len(missing)} in all)")
+
+
+# --- one against the other ------------------------------------------------------------------------
+
+
+def _check_time(operations: dict[str, _Operation], findings: Findings) -> None:
+    """A message that was acknowledged before another was even begun has the lower number."""
+    groups: dict[Pair, list[_Operation]] = defaultdict(list)
+    for each in operations.values():
+        if each.done is not None:
+            groups[each.between].append(each)
+    for group in groups.values():
+        ended = sorted(group, key=lambda each: each.done or 0)
+        newest, at = 0, 0
+        for each in sorted(group, key=lambda each: each.begun):
+            while at < len(ended) and (ended[at].done or 0) < each.begun:
+                newest = max(newest, *ended[at].seqs)
+                at += 1
+            if min(each.seqs) <= newest:
+                findings.reordered.append(f"{each.client_id} is {min(each.seqs)}, but begun after {newest} was there")
+
+
+def _check_streams(views: Sequence[View], findings: Findings) -> None:
+    """The devices of a user have one and the same stream."""
+    known: dict[tuple[int, int], tuple[Heard, str]] = {}
+    for view in views:
+        if view.history:
+            continue
+        for heard in view.heard:
+            first, by = known.setdefault((view.user_id, heard.position), (heard, view.name))
+            if first != heard:
+                findings.diverged.append(f"position {heard.position}: {first} on {by}, {heard} on {view.name}")
+    for view in views:
+        ends = [other.heard[-1].position for other in views if other.user_id == view.user_id and other.heard]
+        end = view.heard[-1].position if view.heard else view.after
+        if not (view.history or view.ended) and end < max(ends, default=0):
+            findings.diverged.append(f"{view.name} ends at {end}, its user's stream at {max(ends)}")
+
+
+def _check_conversations(views: Sequence[View], findings: Findings) -> None:
+    """Everyone has the same message at the same place."""
+    known: dict[tuple[Pair, int], tuple[str, str]] = {}
+    for view in views:
+        for message in view.messages:
+            first, by = known.setdefault((message.between, message.seq), (message.client_id, view.name))
+            if first != message.client_id:
+                findings.diverged.append(
+                    f"{message.seq} of {message.between}: {first} on {by}, {message.client_id} on {view.name}"
+                )
