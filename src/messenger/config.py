@@ -87,9 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bus_url: Annotated[
         str,
         _meta(
-            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a whole URL where a pooler stands "
-            "before it), `nats://host:4222`, "
-            "`redis://host:6379/0`, or `local:` (one process). Empty: `postgres:`, silent with one worker."
+            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a whole URL where a pooler "
+            "stands before it), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
+            "`postgres:`, silent with one worker."
         ),
     ] = ""
     socket_timeout: Annotated[
@@ -237,9 +237,8 @@ def _check(settings: Settings) -> None:
         refuse("storage_url", "is wrong: it must be a URL such as file:///var/lib/messenger/files")
     if settings.bus_url:
         scheme, _, rest = settings.bus_url.partition(":")
-        if scheme not in _BUSES or (
-            (rest or scheme in _REMOTE_BUSES) and not (rest.startswith("//") and len(rest) > 2)
-        ):
+        has_address = rest.startswith("//") and len(rest) > 2
+        if scheme not in _BUSES or ((rest or scheme in _REMOTE_BUSES) and not has_address):
             refuse("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
         if scheme == "local" and settings.workers > 1:
             refuse("bus_url", "is wrong: several workers don't hear each other over local:")
