@@ -14,19 +14,14 @@ import io
 import json
 import os
 import platform
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httptools
 import httpx
-import psutil
+from _http import Connection
+from _server import Server
 from PIL import Image
 
 PASSWORD = "fjord-lantern-quiet-93"
@@ -38,29 +33,6 @@ ENVELOPE = {
     "ciphertext": base64.b64encode(bytes(range(48))).decode(),
 }
 ROUND_TRIPS = Path(__file__).parents[1] / "tests" / "budgets" / "test_statements.py"
-
-
-class Connection:
-    """One keep-alive connection that sends prepared bytes; a load generator in Python must do little else."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._done = False
-        self.status = 0
-
-    def on_message_complete(self) -> None:
-        self._done = True
-
-    async def send(self, request: bytes) -> int:
-        self._writer.write(request)
-        self._done = False
-        parser = httptools.HttpResponseParser(self)
-        while not self._done:
-            data = await self._reader.read(65536)
-            if not data:
-                raise ConnectionError("the server closed the connection")
-            parser.feed_data(data)
-        return parser.get_status_code()
 
 
 def request(method: str, path: str, token: str, body: object = None) -> bytes:
@@ -155,43 +127,29 @@ def cases(people: People) -> dict[str, Callable[[int], bytes]]:
     }
 
 
-def cpu(process: psutil.Process) -> tuple[float, float]:
-    """Seconds of CPU that the server and its PostgreSQL have used so far, children that ended included."""
-    server = database = 0.0
-    for each in [process, *process.children(recursive=True)]:
-        times = each.cpu_times()
-        total = times.user + times.system
-        if "postgres" in each.name():
-            database += total + (times.children_user + times.children_system if each.ppid() == process.pid else 0)
-        else:
-            server += total
-    return server, database
-
-
 async def load(port: int, make: Callable[[int], bytes], count: int, connections: int) -> float:
     """Send `count` requests over `connections` connections; seconds taken."""
     numbers = iter(range(count))
 
     async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        connection = Connection(reader, writer)
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
         for number in numbers:
             status = await connection.send(make(number))
             if status >= 500 or status in {400, 401, 404, 429}:
                 raise RuntimeError(f"{make(number)[:60]!r} was answered with {status}")
-        writer.close()
+        connection.close()
 
     started = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(connections)))
     return time.perf_counter() - started
 
 
-async def measure(port: int, pid: int, options: argparse.Namespace) -> list[dict[str, object]]:
+async def measure(subject: Server, options: argparse.Namespace) -> list[dict[str, object]]:
     """All cases, in turns."""
+    port = subject.port
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         people = People(http)
         await people.make()
-    process = psutil.Process(pid)
     every = cases(people)
     taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in every}
     for turn in range(options.rounds + 1):
@@ -199,14 +157,12 @@ async def measure(port: int, pid: int, options: argparse.Namespace) -> list[dict
             if name == "POST /unsubscribe":
                 continue
             count = counted(name, options.requests)
-            before = cpu(process)
+            before = subject.cpu()
             seconds = await load(port, make, count, options.connections)
-            after = cpu(process)
+            used = subject.cpu().since(before).each(count)
             # The first turn warms up: statements are prepared, workers started.
             if turn:
-                taken[name].append(
-                    (1000 * (after[0] - before[0]) / count, 1000 * (after[1] - before[1]) / count, count / seconds)
-                )
+                taken[name].append((used.server, used.postgres, count / seconds))
         # Contacts are asked for and confirmed anew in each turn; taking them back is not counted.
         undo = every["POST /unsubscribe"]
         await load(port, undo, CONTACTS - 1, options.connections)
@@ -245,19 +201,6 @@ def budget(name: str) -> int:
     return scope["BUDGETS"].get(name.split(" (")[0].rstrip("/"), 0)
 
 
-async def until_ready(port: int, process: subprocess.Popen[bytes]) -> float:
-    """Wait for the server; seconds since now."""
-    started = time.perf_counter()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        while process.poll() is None and time.perf_counter() - started < 60:
-            try:
-                if (await http.get("/health/ready")).status_code == 200:
-                    return time.perf_counter() - started
-            except httpx.HTTPError:
-                await asyncio.sleep(0.01)
-    raise SystemExit("the server did not start")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=2000, help="requests of a case in a turn")
@@ -266,25 +209,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8991)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="messenger-bench-", dir="/var/tmp"))
-    folder.chmod(0o711)
-    settings = {"PORT": options.port, "DATA_DIR": folder, "RATE_LIMITS": "off", "PASSWORD_TIME_COST": 1}
-    settings |= {"PASSWORD_MEMORY_COST": 32, "STUN_URLS": "stun:127.0.0.1:3478", "TURN_URLS": "turn:127.0.0.1:3478"}
-    settings |= {"TURN_SECRET": "benchmark"}
-    environment = {**os.environ, **{f"MESSENGER_{name}": str(value) for name, value in settings.items()}}
-    starts = []
-    try:
-        for _ in range(2):
-            server = subprocess.Popen([sys.executable, "-m", "messenger", "serve"], env=environment)
-            starts.append(asyncio.run(until_ready(options.port, server)))
-            if len(starts) == 1:
-                server.send_signal(signal.SIGTERM)
-                server.wait()
-        rows = asyncio.run(measure(options.port, server.pid, options))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    gateways = {"STUN_URLS": "stun:127.0.0.1:3478", "TURN_URLS": "turn:127.0.0.1:3478", "TURN_SECRET": "benchmark"}
+    with Server(options.port, **gateways) as server:
+        starts = [server.start()]
+        server.stop()
+        starts.append(server.start())
+        rows = asyncio.run(measure(server, options))
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {options.connections} connections,")
     print(f"medians of {options.rounds} turns of {options.requests} requests.")
     print(f"Start to ready: {starts[0]:.2f} s cold (initdb, migrations), {starts[1]:.2f} s warm.\n")

@@ -215,6 +215,9 @@ class UnitOfWork(Repositories):
         if self._fairy is not None:
             fairy, self._fairy = self._fairy, None
             fairy.close()
+        # A task that lives long, a socket's, must not keep its last unit of work.
+        if _current.get() is self:
+            _current.set(None)
 
     async def _announce(self) -> None:
         try:

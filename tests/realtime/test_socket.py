@@ -339,3 +339,11 @@ class TestProof:
         await rig.go_live()
         rig.commit(told=False, foreign=True)
         await rig.until(lambda: rig.table.taken == [Taken(1, 4)])
+
+
+async def test_peer_that_goes_while_its_page_is_read_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(Table(3))
+    rig.table.on_read = lambda: rig.channel.leave(rig.socket)
+    rig.socket.start()
+    await rig.until(lambda: rig.socket._pump is None)
+    assert (rig.connection.closed, caplog.text) == (False, "")

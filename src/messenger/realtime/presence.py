@@ -59,11 +59,15 @@ class PresenceBoard:
         self._paces: OrderedDict[int, _Pace] = OrderedDict()
         self._later: dict[int, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
+        self._passing = asyncio.Lock()
 
     # --- what happens; none of these waits ---
 
     def connected(self, socket: Socketed) -> None:
         """A device has a socket here."""
+        waiting = self._up.get(socket.actor.device_id)
+        if waiting is not None and waiting.number > socket.number:
+            return
         self._up[socket.actor.device_id] = socket
         self._wake.set()
 
@@ -120,9 +124,15 @@ class PresenceBoard:
             self._wake.set()
 
     async def _pass(self) -> None:
+        # One after the other: a device that came back must not be seen going after it was seen coming.
+        async with self._passing:
+            await self._write_and_tell()
+
+    async def _write_and_tell(self) -> None:
         up, down = self._take(self._up), self._take(self._down)
-        # A row that one statement writes twice has no order: what is taken over needs no removal.
-        going = [socket for socket in down if not any(s.actor.device_id == socket.actor.device_id for s in up)]
+        # Whose row is taken over, now or in a later batch, needs no removal, and was never away.
+        coming = {socket.actor.device_id for socket in up} | self._up.keys()
+        going = [socket for socket in down if socket.actor.device_id not in coming]
         if up or going:
             try:
                 turned = await self._presences.write(self.worker_id, up, going)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from messenger.actor import Actor
 from messenger.clock import Clock
+from messenger.errors import MessengerError
 from messenger.realtime.bus import Bus
 from messenger.realtime.connection import Connection
 from messenger.realtime.frames import Codec
@@ -49,7 +50,7 @@ class Realtime:
 
     def socket(self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int) -> Socket:
         """A socket for this device, not yet connected."""
-        return Socket(actor, number, connection, codec, self.streams, self.taker, after=after)
+        return Socket(actor, number, connection, codec, self.streams, self.taker, after=after, is_known=False)
 
     def typist(self, user_id: int) -> Typist:
         """What one socket's user types."""
@@ -73,6 +74,9 @@ class Realtime:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The loops behind it; at the end what waits is written, as far as that takes no time."""
+        # Without a lease its sockets count for nothing; a database that is away gets it from the loop, later.
+        with contextlib.suppress(MessengerError):
+            await self.presence.renew()
         loops = (self.bus.run, self.upkeep.renew, self.presence.run, self.upkeep.beat, self.upkeep.look)
         tasks = [asyncio.create_task(loop(), name=f"realtime.{loop.__name__}") for loop in loops]
         try:

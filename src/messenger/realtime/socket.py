@@ -56,6 +56,8 @@ class Socket:
         "__weakref__",
         "_asked",
         "_foreign",
+        "_is_known",
+        "_owes_caught_up",
         "_pump",
         "_queue",
         "_queued",
@@ -82,6 +84,7 @@ class Socket:
         taker: Taker,
         *,
         after: int,
+        is_known: bool = True,
     ) -> None:
         self.actor = actor
         self.number = number
@@ -99,6 +102,8 @@ class Socket:
         self._foreign = 0
         self._asked = 0
         self.ping_at = 0.0
+        self._is_known = is_known
+        self._owes_caught_up = False
         connection.attach(self)
 
     @property
@@ -132,9 +137,22 @@ class Socket:
         elif len(self._queue) < MAX_QUEUED:
             self._enqueue(_Queued(broadcast.message(self.codec)))
 
+    def on_known(self) -> None:
+        """Its row is in the table: whoever comes or goes from here on tells it so.
+
+        `caught_up` waits for this: a client asks then who is online, and would miss one who came in between.
+        """
+        self._is_known = True
+        if self._owes_caught_up and self.live:
+            self._owes_caught_up = False
+            self._say(CaughtUp(stream_cursor(self._queued)))
+
     def reply(self, request_id: int | None, *, data: Any = None, error: dict[str, Any] | None = None) -> None:
         """Answer a request. Kept even when the queue is forgotten; `settle` bounds how many there are."""
-        message = self.codec.message(Reply(request_id, data) if error is None else Refusal(request_id, error))
+        self._say(Reply(request_id, data) if error is None else Refusal(request_id, error))
+
+    def _say(self, frame: Reply | Refusal | CaughtUp) -> None:
+        message = self.codec.message(frame)
         if self._is_clear:
             self.connection.write(message)
         else:
@@ -269,6 +287,9 @@ class Socket:
             self._write_event(event.position, event.foreign, self.codec.message(event.frame))
         self._written = max(self._written, page.end)
         self._confirm()
+        if self.home is None:
+            # The peer went while its page was being read.
+            raise Gone
         # A hint may name a place that the table doesn't have (a database restored from a backup): where nothing is
         # left and nothing was heard of since, this is the end. No await between this look and being live: whatever
         # comes after it is handed over.
@@ -276,7 +297,10 @@ class Socket:
             self._queued = self._written
             self.live = True
             self.home.on_live(self)
-            self.connection.write(self.codec.message(CaughtUp(stream_cursor(self._written))))
+            if self._is_known:
+                self.connection.write(self.codec.message(CaughtUp(stream_cursor(self._written))))
+            else:
+                self._owes_caught_up = True
 
     async def _read(self) -> StreamPage:
         wait = _FIRST_RETRY

@@ -54,6 +54,7 @@ class Upkeep:
     def _on_written(self, socketed: Socketed) -> None:
         socket = self._hub.sockets.get(socketed.actor.device_id)
         if socket is not None and socket.number == socketed.number:
+            socket.on_known()
             self._hub.connected(socket)
 
     # --- pings, silence, stalls ---
@@ -136,9 +137,12 @@ class Upkeep:
             self._hub.on_hint(user_id, position)
 
     def _judge(self, socket: Socket, lookout: Lookout) -> None:
+        if self._hub.sockets.get(socket.actor.device_id) is not socket:
+            # It ended, or was replaced, while the table was asked.
+            return
         if socket.actor.device_id in lookout.signed_out:
             socket.close(SIGNED_OUT, "signed out")
         elif socket.number in lookout.elsewhere:
             socket.close(ELSEWHERE, "connected elsewhere")
-        elif socket.number in lookout.unknown and socket.actor.device_id in self._hub.sockets:
+        elif socket.number in lookout.unknown:
             self._presence.connected(Socketed(socket.actor, socket.number))

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.events import WakeUp
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
@@ -18,7 +17,7 @@ from messenger.repositories._fragments import (
     OTHER_SIDE_COLUMNS,
     other_side,
 )
-from messenger.repositories.events import APPEND, PlacedRow, wake_ups
+from messenger.repositories.events import APPEND
 from messenger.statements import Runner, Statement
 
 TAKEN_AT_ONCE = 1000
@@ -121,10 +120,19 @@ _READ = Statement(
     writes=False,
 )
 
+
+class ToldRow(msgspec.Struct, frozen=True):
+    """A receipt's event: where it went, and what it says."""
+
+    user_id: int
+    position: int
+    payload: str
+
+
 # What devices have proved to have: the last message of each conversation in that stretch of the stream counts as
 # delivered. Memberships are locked in one order, then streams by ascending user, as everywhere. In a 1:1 the other one
 # learns of it if the contact is mutual.
-_TAKE: Statement[PlacedRow] = Statement(
+_TAKE: Statement[ToldRow] = Statement(
     "streams.take",
     f"""
     WITH taken AS (
@@ -169,9 +177,9 @@ _TAKE: Statement[PlacedRow] = Statement(
         FROM told
     ),
     {APPEND}
-    SELECT user_id, position, name FROM placed
+    SELECT user_id, position, payload::text AS payload FROM placed
     """,
-    PlacedRow,
+    ToldRow,
     writes=True,
 )
 
@@ -199,9 +207,9 @@ class StreamRepository:
         """The caller's events after a position; one round trip. One row without an event where there is none."""
         return await self._run.all(_READ, caller, after=after, limit=limit)
 
-    async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[WakeUp]:
+    async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[ToldRow]:
         """Move delivered receipts to what these users' devices have; one statement with all its events."""
-        return wake_ups(await self._run.all(_TAKE, users=users, positions=positions))
+        return await self._run.all(_TAKE, users=users, positions=positions)
 
     async def positions(self, users: Sequence[int]) -> dict[int, int]:
         """Where each user's stream ends."""

@@ -64,9 +64,13 @@ def _message(_: Actor, row: StreamRow) -> object:
     return message_view(row.id, row)
 
 
+def receipt_view(payload: str) -> ReceiptView:
+    """What a receipt's event says; whose it is not are told no count."""
+    return msgspec.convert({"unread": None, "version": None, **msgspec.json.decode(payload)}, ReceiptView)
+
+
 def _receipt(_: Actor, row: StreamRow) -> object:
-    told = {"unread": None, "version": None, **msgspec.json.decode(row.payload or "")}
-    return msgspec.convert(told, ReceiptView)
+    return receipt_view(row.payload or "")
 
 
 def _conversation(_: Actor, row: StreamRow) -> object:

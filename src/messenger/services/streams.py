@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
+from messenger.events import ReceiptUpdated, WakeUp
 from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Taken
+from messenger.schemas._types import timestamp
 from messenger.schemas.realtime import TicketView
 from messenger.security.tokens import new_ticket, token_hash
-from messenger.services._events import read_page
+from messenger.services._events import read_page, receipt_view
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 TICKET_SECONDS = 30
@@ -58,8 +60,12 @@ class StreamService:
     async def take(self, taken: Sequence[Taken]) -> None:
         """Move delivered receipts to what devices have proved to have; their other sides are told."""
         async with self._uow.command() as uow:
-            news = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
-            uow.recorded(news)
+            told = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
+            at = timestamp(uow.run.now)
+            # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
+            uow.recorded(
+                WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at) for row in told
+            )
 
     async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
         """What the tables say of these sockets, and where their users' streams end; two round trips at most."""

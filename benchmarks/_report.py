@@ -1,0 +1,58 @@
+"""What benchmarks print: percentiles, Markdown tables, and on what they ran."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+_PACKAGES = ("messenger", "litestar", "uvicorn", "uvloop", "websockets", "asyncpg", "msgspec")
+
+
+class Table(msgspec.Struct):
+    """One case's outcome; not every row has every column."""
+
+    title: str
+    rows: list[dict[str, object]]
+    notes: list[str] = []
+
+    def markdown(self) -> str:
+        """As it is printed."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        lines = [f"### {self.title}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+        lines += [f"| {' | '.join(str(row.get(column, '')) for column in columns)} |" for row in self.rows]
+        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes), ""])
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that so many are not above; 0 where there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def ms(seconds: float, digits: int = 1) -> float:
+    """Milliseconds to print."""
+    return round(1000 * seconds, digits)
+
+
+def middle(values: Sequence[float], digits: int = 2) -> float:
+    """The median to print."""
+    return round(median(values), digits)
+
+
+def machine() -> dict[str, object]:
+    """Where this runs; the load says whether somebody else does, too."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }
