@@ -36,8 +36,8 @@ run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_D
 test: setup  ## Run the tests on a PostgreSQL of their own.
 	$(BIN)/pytest -n 2
 
-proof: setup  ## The model test and the recorder's runs in their long form (about ten minutes).
-	MESSENGER_PROOF=long $(BIN)/pytest tests/proof
+proof: setup  ## The model test and the faults in their long form (twenty rounds; well over ten minutes).
+	MESSENGER_PROOF=long $(BIN)/pytest -s tests/proof tests/process/test_faults.py
 
 servers:  ## Install the servers that some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2.
 	apt-get update -qq

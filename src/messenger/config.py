@@ -176,6 +176,7 @@ _NOT_SETTINGS = {
         "MIGRATION_LOCK_TIMEOUT",
         "PARENT_PID",
         "PROOF",
+        "PROOF_SEED",
         "TEST_DATABASE_URL",
         "TEST_POSTGRES_BIN",
         "TEST_REQUIRE_SERVERS",

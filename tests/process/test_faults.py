@@ -83,6 +83,7 @@ async def kill_the_database(server: Server, folder: Path) -> None:
 FAULTS = (kill_a_worker, freeze_a_worker, end_the_bus, end_every_backend, kill_the_database)
 
 
+@pytest.mark.timeout(240 * CYCLES)
 async def test_nothing_is_lost_doubled_or_out_of_order(folder: Path) -> None:
     async with Load([]) as load:
         with running(folder, **CHEAP) as server:

@@ -1,0 +1,223 @@
+"""The checker sees each kind of fault when it happens, and nothing where all is well."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from messenger.testing.recorder import Findings, Heard, Recorder, View, check, pair
+
+ADA, BOB, EVE = 1, 2, 3
+BOTH = pair(BOB, ADA)
+
+
+def message(position: int, client_id: str, seq: int) -> Heard:
+    return Heard(position, between=BOTH, seq=seq, client_id=client_id)
+
+
+def receipt(position: int) -> Heard:
+    return Heard(position, "receipt.updated")
+
+
+def stream(name: str, user_id: int, *heard: Heard) -> View:
+    return View(name, user_id, heard)
+
+
+GOOD = (message(1, "m1", 1), receipt(2), message(3, "m2", 2))
+
+
+def sent(*client_ids: str) -> Recorder:
+    """A history of messages that were acknowledged, one after the other."""
+    recorder = Recorder()
+    for seq, client_id in enumerate(client_ids, 1):
+        recorder.invoke(client_id, BOTH)
+        recorder.ok(client_id, seq)
+    return recorder
+
+
+def checked(*views: View, recorder: Recorder | None = None) -> Findings:
+    return check((recorder or sent("m1", "m2")).history, views)
+
+
+class TestAllIsWell:
+    def test_nothing_is_found(self) -> None:
+        histories = [
+            View(f"history of {user}", user, tuple(each for each in GOOD if each.client_id), history=True)
+            for user in (ADA, BOB)
+        ]
+        findings = checked(stream("ada/1", ADA, *GOOD), stream("ada/2", ADA, *GOOD), *histories)
+        assert findings == Findings(acknowledged=2)
+        assert findings.faults == {}
+
+    def test_an_empty_run(self) -> None:
+        assert check([], [stream("ada/1", ADA)]) == Findings()
+
+    def test_another_conversation_is_not_missed(self) -> None:
+        assert checked(stream("eve/1", EVE)).faults == {}
+
+    def test_a_stream_that_begins_late(self) -> None:
+        late = View("ada/2", ADA, GOOD[1:], after=1, late=True)
+        assert checked(stream("ada/1", ADA, *GOOD), late).faults == {}
+
+    def test_a_stream_that_ended_early(self) -> None:
+        assert checked(stream("ada/1", ADA, *GOOD), View("ada/2", ADA, GOOD[:1], ended=True)).faults == {}
+
+    def test_a_stream_that_began_late_and_ended_early(self) -> None:
+        view = View("ada/2", ADA, GOOD[2:], after=2, late=True, ended=True)
+        assert checked(stream("ada/1", ADA, *GOOD), view).faults == {}
+
+    def test_numbers_may_run_against_the_answers_of_what_went_side_by_side(self) -> None:
+        recorder = Recorder()
+        for client_id in ("m1", "m2"):
+            recorder.invoke(client_id, BOTH)
+        recorder.ok("m2", 2)
+        recorder.ok("m1", 1)
+        assert checked(stream("ada/1", ADA, *GOOD), recorder=recorder).faults == {}
+
+
+class TestLost:
+    def test_acknowledged_and_not_there(self) -> None:
+        findings = checked(stream("ada/1", ADA, *GOOD), stream("bob/1", BOB, message(1, "m1", 1)))
+        assert findings.faults == {"lost": ["m2 (2 of (1, 2)) not on bob/1"]}
+
+    def test_not_in_the_history(self) -> None:
+        assert list(checked(View("history", ADA, GOOD[:1], history=True)).faults) == ["lost"]
+
+    def test_acknowledged_at_a_second_attempt(self) -> None:
+        recorder = Recorder()
+        recorder.invoke("m1", BOTH)
+        recorder.unknown("m1")
+        recorder.invoke("m1", BOTH)
+        recorder.ok("m1", 1)
+        assert checked(stream("ada/1", ADA), recorder=recorder).lost == ["m1 (1 of (1, 2)) not on ada/1"]
+
+
+class TestDuplicated:
+    def test_one_client_id_at_two_places(self) -> None:
+        findings = checked(stream("ada/1", ADA, *GOOD, message(4, "m1", 3)))
+        assert findings.faults == {"duplicated": ["m1 twice on ada/1"]}
+
+    def test_one_position_twice(self) -> None:
+        findings = checked(stream("ada/1", ADA, *GOOD[:2], GOOD[1], GOOD[2]))
+        assert findings.faults == {"duplicated": ["position 2 twice on ada/1"]}
+
+    def test_acknowledged_at_two_places(self) -> None:
+        recorder = sent("m1", "m2")
+        recorder.invoke("m1", BOTH)
+        recorder.ok("m1", 3)
+        assert checked(stream("ada/1", ADA, *GOOD), recorder=recorder).duplicated == ["m1: acknowledged as [1, 3]"]
+
+
+class TestUnexpected:
+    def test_sent_by_nobody(self) -> None:
+        findings = checked(stream("ada/1", ADA, *GOOD, message(4, "ghost", 3)))
+        assert findings.faults == {"unexpected": ["ghost on ada/1: nobody sent it"]}
+
+    def test_refused_and_there(self) -> None:
+        recorder = sent("m1", "m2")
+        recorder.invoke("m3", BOTH)
+        recorder.fail("m3")
+        findings = checked(stream("ada/1", ADA, *GOOD, message(4, "m3", 3)), recorder=recorder)
+        assert findings.faults == {"unexpected": ["m3 on ada/1: it was refused"]}
+        assert findings.failed == 1
+
+    def test_at_another_place_than_was_said(self) -> None:
+        findings = checked(stream("ada/1", ADA, message(1, "m2", 1), message(2, "m1", 2)))
+        assert list(findings.faults) == ["unexpected"]
+        assert len(findings.unexpected) == 2
+
+    def test_in_another_conversation(self) -> None:
+        moved = msgspec.structs.replace(GOOD[0], between=pair(ADA, EVE))
+        assert checked(stream("ada/1", ADA, moved, *GOOD[1:])).unexpected
+
+
+class TestReordered:
+    def test_messages_in_another_order(self) -> None:
+        findings = checked(stream("ada/1", ADA, message(1, "m2", 2), message(2, "m1", 1)))
+        assert findings.faults == {"reordered": ["1 after 2 of (1, 2) on ada/1"]}
+
+    def test_positions_in_another_order(self) -> None:
+        assert list(checked(stream("ada/1", ADA, GOOD[1], GOOD[0], GOOD[2])).faults) == ["reordered"]
+
+    def test_a_later_message_with_a_lower_number(self) -> None:
+        recorder = Recorder()
+        for client_id, seq in (("m2", 2), ("m1", 1)):
+            recorder.invoke(client_id, BOTH)
+            recorder.ok(client_id, seq)
+        findings = checked(stream("ada/1", ADA, *GOOD), recorder=recorder)
+        assert findings.faults == {"reordered": ["m1 is 1, but begun after 2 was there"]}
+
+
+class TestGaps:
+    def test_a_number_that_nobody_has(self) -> None:
+        recorder = Recorder()
+        recorder.invoke("m2", BOTH)
+        recorder.ok("m2", 2)
+        findings = checked(stream("ada/1", ADA, message(1, "m2", 2)), recorder=recorder)
+        assert findings.faults == {"gaps": ["seq of (1, 2) on ada/1: no 1 (1 in all)"]}
+
+    def test_a_position_that_was_passed_over(self) -> None:
+        findings = checked(stream("ada/1", ADA, GOOD[0], GOOD[2]))
+        assert findings.faults == {"gaps": ["positions on ada/1: no 2 (1 in all)"]}
+
+    def test_a_stream_that_does_not_begin_where_it_should(self) -> None:
+        assert checked(View("ada/2", ADA, GOOD[2:], after=1, late=True)).gaps
+
+    def test_a_gap_in_a_stream_that_ended(self) -> None:
+        assert checked(View("ada/2", ADA, (GOOD[0], GOOD[2]), ended=True)).gaps
+
+
+class TestDiverged:
+    def test_two_devices_with_other_events_at_one_position(self) -> None:
+        other = (GOOD[0], Heard(2, "contact.updated"), GOOD[2])
+        findings = checked(stream("ada/1", ADA, *GOOD), stream("ada/2", ADA, *other))
+        assert list(findings.faults) == ["diverged"]
+        assert "position 2" in findings.diverged[0]
+
+    def test_a_device_that_stays_behind(self) -> None:
+        findings = checked(stream("ada/1", ADA, *GOOD, receipt(4)), stream("ada/2", ADA, *GOOD))
+        assert findings.faults == {"diverged": ["ada/2 ends at 3, its user's stream at 4"]}
+
+    def test_two_users_with_other_messages_at_one_place(self) -> None:
+        recorder = Recorder()
+        for client_id in ("m1", "m2"):
+            recorder.invoke(client_id, BOTH)
+            recorder.unknown(client_id)
+        one, other = stream("ada/1", ADA, message(1, "m1", 1)), stream("bob/1", BOB, message(1, "m2", 1))
+        assert checked(one, other, recorder=recorder).faults == {"diverged": ["1 of (1, 2): m1 on ada/1, m2 on bob/1"]}
+
+
+class TestUnknown:
+    @pytest.mark.parametrize("ends", [True, False])
+    def test_what_appears_is_recovered_and_no_fault(self, ends: bool) -> None:
+        recorder = sent("m1")
+        recorder.invoke("m2", BOTH)
+        if ends:
+            recorder.unknown("m2")
+        findings = checked(stream("ada/1", ADA, *GOOD), recorder=recorder)
+        assert findings == Findings(recovered=["m2"], acknowledged=1, unknown=1)
+
+    def test_what_does_not_appear_is_no_fault(self) -> None:
+        recorder = sent("m1")
+        recorder.invoke("m2", BOTH)
+        recorder.unknown("m2")
+        assert checked(stream("ada/1", ADA, GOOD[0]), recorder=recorder).faults == {}
+
+    def test_a_refusal_after_doubt_leaves_it_unknown(self) -> None:
+        recorder = sent("m1", "m2")
+        recorder.invoke("m3", BOTH)
+        recorder.unknown("m3")
+        recorder.invoke("m3", BOTH)
+        recorder.fail("m3")
+        assert recorder.unsettled() == ["m3"]
+        findings = checked(stream("ada/1", ADA, *GOOD, message(4, "m3", 3)), recorder=recorder)
+        assert (findings.faults, findings.recovered) == ({}, ["m3"])
+
+    def test_settled_is_not_unsettled(self) -> None:
+        assert sent("m1").unsettled() == []
+
+
+def test_findings_say_how_many_of_each() -> None:
+    shown = str(checked(stream("ada/1", ADA)))
+    assert shown.startswith("acknowledged 2, unknown 0, failed 0; lost 2, duplicated 0,")
+    assert "  lost: m1 (1 of (1, 2)) not on ada/1" in shown
