@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -99,11 +99,16 @@ class Wire:
 
 
 class Realtime:
-    """A server on a real port, and who connects to it."""
+    """A server on a real port, and who connects to it.
 
-    def __init__(self, port: int) -> None:
+    `settle`: tells what is still to tell of presence. Without it a socket may hear, after it has come, how things were
+    when its contact was made.
+    """
+
+    def __init__(self, port: int, settle: Callable[[], Awaitable[None]] | None = None) -> None:
         self.url = f"ws://127.0.0.1:{port}/ws"
         self.http = f"http://127.0.0.1:{port}"
+        self._settle = settle
 
     @asynccontextmanager
     async def wire(
@@ -112,6 +117,8 @@ class Realtime:
         """A socket of this person's device; `live`: past its replay."""
         headers = {**(person.headers if person else {}), **options.pop("headers", {})}
         query = options.pop("query", f"?cursor={cursor}" if cursor is not None else "")
+        if self._settle is not None:
+            await self._settle()
         async with connect(
             self.url + query, additional_headers=headers, **{"compression": None, **options}
         ) as connection:

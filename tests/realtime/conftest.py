@@ -54,7 +54,7 @@ async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None
 async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
     """The server, and a way in."""
     server, task, port = await serve(hosted)
-    yield Realtime(port)
+    yield Realtime(port, hosted.realtime.presence._pass)
     server.should_exit = True
     await task
 
