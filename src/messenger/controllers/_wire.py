@@ -119,7 +119,7 @@ def bearer_of(authorization: str | None) -> Bearer:
     return Bearer(token_hash(token))
 
 
-def require_bearer(connection: Any, _: Any) -> None:
+async def require_bearer(connection: Any, _: Any) -> None:
     """A guard: without a bearer token nothing of the request is read. Raises `Unauthenticated`."""
     assert connection.caller
 
@@ -129,7 +129,7 @@ async def require_signed_in(connection: Any, _: Any) -> None:
     await connection.services.devices.authenticate(connection.caller)
 
 
-def require_form(connection: Any, _: Any) -> None:
+async def require_form(connection: Any, _: Any) -> None:
     """A guard: the body is a form with files. Raises `UnsupportedMediaType`."""
     if content_type(connection.scope) != "multipart/form-data":
         raise UnsupportedMediaType("Send multipart/form-data")
