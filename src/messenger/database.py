@@ -10,6 +10,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from messenger.connection_pool import ConnectionPool
 from messenger.errors import (
     DatabaseUnavailable,
     MessengerError,
@@ -52,15 +53,13 @@ _UNTRANSLATABLE = frozenset({"22P05", "22021"})
 
 
 def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
-    """An engine whose pool never resets connections: the unit of work leaves none with an open transaction."""
+    """An engine over a `ConnectionPool`, which never resets: the unit of work leaves no transaction open."""
     return create_async_engine(
         sqlalchemy_url(url),
+        poolclass=ConnectionPool,
         pool_size=options.pool_size,
-        max_overflow=0,
         pool_timeout=options.pool_timeout,
         pool_reset_on_return=None,
-        # The connection that was used last has what is asked most prepared already.
-        pool_use_lifo=True,
         connect_args={
             "timeout": 2.0,
             "command_timeout": options.statement_timeout + 1.0,
@@ -84,8 +83,6 @@ def sqlalchemy_url(url: str) -> str:
 
 def translate(error: BaseException) -> BaseException | None:
     """The domain's error for a database's, or None where `error` is a fault of ours and goes on as it is."""
-    if isinstance(error, sa_exc.TimeoutError):
-        return Overloaded()
     cause = _driver_error(error)
     if isinstance(cause, asyncpg.PostgresError):
         return _by_sqlstate(cause)
@@ -129,11 +126,6 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
     if state[:2] in {"08", "28", "3D", "53", "57"} or state == _READ_ONLY:
         return DatabaseUnavailable()
     return None
-
-
-def driver_of(fairy: Any) -> Any:
-    """The asyncpg connection inside a connection of SQLAlchemy's pool."""
-    return fairy.driver_connection
 
 
 class Savepoint:

@@ -7,7 +7,7 @@ costs no round trip of its own. It selects `{actor_columns}` first; no row at al
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -80,15 +80,16 @@ class Statement(Generic[Row]):
         """The form for this kind of caller."""
         return self._by_token if isinstance(caller, Bearer) else self._by_device
 
-    def build(self, record: Any, skip: int) -> Row:
-        """The row's struct. The first row ever seen is checked, name by name: order is all that ties the two."""
-        assert self.row is not None
-        if not self._checked:
-            columns = tuple(record.keys())[skip:]
-            if columns != self.row.__struct_fields__:
-                raise TypeError(f"statement {self.name}: columns {columns} are not {self.row.__struct_fields__}")
+    def build(self, records: Sequence[Any], skip: int) -> list[Row]:
+        """The rows' structs. The first row ever seen is checked, name by name: order is all that ties the two."""
+        row = self.row
+        assert row is not None
+        if not self._checked and records:
+            columns = tuple(records[0].keys())[skip:]
+            if columns != row.__struct_fields__:
+                raise TypeError(f"statement {self.name}: columns {columns} are not {row.__struct_fields__}")
             self._checked = True
-        return self.row(*tuple(record)[skip:])
+        return [row(*record[skip:]) for record in records]
 
 
 STATEMENTS: dict[str, Statement[Any]] = {}
@@ -124,15 +125,16 @@ class Instants:
 
 
 class Runner:
-    """Runs statements on one connection, on behalf of at most one actor."""
+    """Runs statements on one connection, on behalf of at most one actor; `writes`: how many may write, None: any."""
 
-    __slots__ = ("_driver", "_guard", "_instants", "_observer", "actor", "failed", "stale")
+    __slots__ = ("_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
 
-    def __init__(self, driver: Driver, instants: Instants, observer: Observer, guard: Any) -> None:
+    def __init__(self, driver: Driver, instants: Instants, observer: Observer, writes: int | None) -> None:
         self._driver = driver
         self._instants = instants
         self._observer = observer
-        self._guard = guard
+        self._writes = writes
+        self._written = 0
         self.actor: Actor | None = None
         self.stale = False
         self.failed = False
@@ -143,27 +145,27 @@ class Runner:
 
     async def first(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> Row | None:
         """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
-        record = await self._fetch("fetchrow", statement, caller, values)
+        record = await self._run(self._driver.fetchrow, statement, caller, values)
         if not statement.authenticates:
-            return None if record is None else statement.build(record, 0)
+            return None if record is None else statement.build([record], 0)[0]
         if record is None:
             raise Unauthenticated
         self._seen(record)
-        return None if record[_ACTOR_WIDTH] is None else statement.build(record, _ACTOR_WIDTH)
+        return None if record[_ACTOR_WIDTH] is None else statement.build([record], _ACTOR_WIDTH)[0]
 
     async def all(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> list[Row]:
         """All rows. Raises as `first` does."""
-        records = await self._fetch("fetch", statement, caller, values)
+        records = await self._run(self._driver.fetch, statement, caller, values)
         if not statement.authenticates:
-            return [statement.build(record, 0) for record in records]
+            return statement.build(records, 0)
         if not records:
             raise Unauthenticated
         self._seen(records[0])
-        return [statement.build(record, _ACTOR_WIDTH) for record in records if record[_ACTOR_WIDTH] is not None]
+        return statement.build([record for record in records if record[_ACTOR_WIDTH] is not None], _ACTOR_WIDTH)
 
     async def execute(self, statement: Statement[Any], /, **values: Any) -> int:
         """Run for the effect; how many rows it touched."""
-        tag: str = await self._fetch("execute", statement, None, values)
+        tag: str = await self._run(self._driver.execute, statement, None, values)
         count = tag.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
@@ -171,15 +173,25 @@ class Runner:
         self.actor = Actor(record[0], record[1])
         self.stale = self.stale or record[2]
 
-    async def _fetch(
-        self, how: str, statement: Statement[Any], caller: Caller | None, values: Mapping[str, Any]
+    async def _run(
+        self,
+        send: Callable[..., Awaitable[Any]],
+        statement: Statement[Any],
+        caller: Caller | None,
+        given: dict[str, Any],
     ) -> Any:
-        self._guard(statement)
+        if statement.writes and self._writes is not None:
+            self._count_write(statement)
         compiled = statement.compiled_for(caller)
-        given = self._given(caller, values)
+        given.setdefault("now", self._instants.now)
+        given.setdefault("stale_before", self._instants.stale_before)
+        if isinstance(caller, Bearer):
+            given["token_hash"] = caller.token_hash
+        elif caller is not None:
+            given["user_id"], given["device_id"] = caller.user_id, caller.device_id
         started, failed = perf_counter(), True
         try:
-            result = await getattr(self._driver, how)(compiled.sql, *(given[name] for name in compiled.parameters))
+            result = await send(compiled.sql, *[given[name] for name in compiled.parameters])
             failed = False
             return result
         except Exception as error:
@@ -188,13 +200,12 @@ class Runner:
             self.failed = self.failed or failed
             self._observer.statement(statement.name, perf_counter() - started, failed)
 
-    def _given(self, caller: Caller | None, values: Mapping[str, Any]) -> dict[str, Any]:
-        given = {"now": self._instants.now, "stale_before": self._instants.stale_before, **values}
-        if isinstance(caller, Bearer):
-            given["token_hash"] = caller.token_hash
-        elif caller is not None:
-            given["user_id"], given["device_id"] = caller.user_id, caller.device_id
-        return given
+    def _count_write(self, statement: Statement[Any]) -> None:
+        self._written += 1
+        if self._writes == 0:
+            raise RuntimeError(f"{statement.name} writes, and this unit of work is read-only")
+        if self._written > 1:
+            raise RuntimeError(f"{statement.name} is a second write in a command; use a transaction")
 
 
 def _raise_translated(error: Exception) -> NoReturn:

@@ -14,16 +14,16 @@ from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.util import greenlet_spawn
 
 from messenger.clock import Clock
-from messenger.database import Savepoint, TransientConflict, driver_of, translate
+from messenger.connection_pool import ConnectionPool, PooledConnection
+from messenger.database import Savepoint, TransientConflict, translate
 from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
 from messenger.repositories.activity import touch
 from messenger.repositories.events import EventRepository
-from messenger.statements import Instants, Observer, Runner, Statement
+from messenger.statements import Instants, Observer, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 Mode = Literal["transaction", "command", "read"]
 """`transaction`: BEGIN … COMMIT. `command`: one writing statement, which commits itself. `read`: none that writes."""
 
+_MAY_WRITE: dict[Mode, int | None] = {"transaction": None, "command": 1, "read": 0}
 ATTEMPTS = 4
 _CLEANUP_SECONDS = 2.0
 
@@ -58,9 +59,8 @@ class UnitOfWork(Repositories):
         self._mode: Mode = mode
         self._recorded: list[tuple[Event, tuple[int, ...]]] = []
         self._news: list[WakeUp] = []
-        self._written = 0
         self._session: AsyncSession | None = None
-        self._fairy: Any = None
+        self._connection: PooledConnection | None = None
         self._driver: Any = None
         self._transaction: Any = None
 
@@ -90,18 +90,10 @@ class UnitOfWork(Repositories):
             if self._mode != "transaction":
                 raise RuntimeError("mapped repositories need a transaction")
             engine = self._factory.engine
-            connection = Connection(engine.sync_engine, connection=self._fairy)
+            assert self._connection is not None
+            connection = Connection(engine.sync_engine, connection=self._connection.fairy)
             self._session = AsyncSession(bind=AsyncConnection(engine, connection), expire_on_commit=False)
         return self._session
-
-    def _guard(self, statement: Statement[Any]) -> None:
-        if not statement.writes or self._mode == "transaction":
-            return
-        self._written += 1
-        if self._mode == "read":
-            raise RuntimeError(f"{statement.name} writes, and this unit of work is read-only")
-        if self._written > 1:
-            raise RuntimeError(f"{statement.name} is a second write in a command; use a transaction")
 
     # --- its life ---
 
@@ -109,9 +101,14 @@ class UnitOfWork(Repositories):
         outer = _current.get()
         if outer is not None and outer.is_open:
             raise NestedUnitOfWork("a unit of work is open already; pass it on instead of opening another")
-        self._fairy = await self._factory.connect()
-        self._driver = driver_of(self._fairy)
-        self.run = Runner(self._driver, self._factory.instants(), self._factory.observer, self._guard)
+        factory = self._factory
+        try:
+            connection = await factory.pool.borrow()
+        except Exception as error:
+            raise _translated(error) from error
+        self._connection = connection
+        self._driver = connection.driver
+        self.run = Runner(connection.driver, factory.instants(), factory.observer, _MAY_WRITE[self._mode])
         _current.set(self)
         if self._mode == "transaction":
             try:
@@ -144,7 +141,7 @@ class UnitOfWork(Repositories):
     @property
     def is_open(self) -> bool:
         """Whether it holds a connection."""
-        return self._fairy is not None
+        return self._connection is not None
 
     async def _finish(self) -> None:
         # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg passes it over.
@@ -206,15 +203,18 @@ class UnitOfWork(Repositories):
             self._discard()
 
     def _discard(self) -> None:
-        """Throw the connection away; the server rolls back what was open on it."""
-        self._driver.terminate()
-        self._fairy.invalidate()
-        self._release()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.discard()
+        self._leave()
 
     def _release(self) -> None:
-        if self._fairy is not None:
-            fairy, self._fairy = self._fairy, None
-            fairy.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.give_back()
+        self._leave()
+
+    def _leave(self) -> None:
         # A task that lives long, a socket's, must not keep its last unit of work.
         if _current.get() is self:
             _current.set(None)
@@ -250,22 +250,16 @@ class UnitOfWorkFactory:
         """Without BEGIN and COMMIT: no statement that writes, but for the activity stamp."""
         return UnitOfWork(self, "read")
 
+    @property
+    def pool(self) -> ConnectionPool:
+        """The engine's; another one after the engine was disposed of."""
+        pool = self.engine.sync_engine.pool
+        assert isinstance(pool, ConnectionPool)
+        return pool
+
     def instants(self) -> Instants:
         now = self._clock.now()
         return Instants(now, now - self._resolution)
-
-    async def connect(self) -> Any:
-        """A live connection of the pool. Raises `Overloaded` when none is free in time, `DatabaseUnavailable`."""
-        try:
-            while True:
-                fairy = await greenlet_spawn(self.engine.sync_engine.raw_connection)
-                # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
-                if not driver_of(fairy).is_closed():
-                    return fairy
-                fairy.invalidate()
-                fairy.close()
-        except Exception as error:
-            raise _translated(error) from error
 
 
 def repeated(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
-from messenger.database import CONSTRAINTS, REPEATABLE, TransientConflict, driver_of, sqlalchemy_url, translate
+from messenger.database import CONSTRAINTS, REPEATABLE, TransientConflict, sqlalchemy_url, translate
 from messenger.errors import (
     DatabaseUnavailable,
     MessengerError,
@@ -112,9 +112,6 @@ class TestBusy:
     async def test_conflict_may_run_again(self, connection: Any, state: str) -> None:
         assert isinstance(translate(await raised(connection, state)), TransientConflict)
 
-    def test_pool_without_a_connection_is_overload(self) -> None:
-        assert isinstance(translate(sa_exc.TimeoutError("QueuePool limit")), Overloaded)
-
     async def test_full_disk_is_no_room(self, connection: Any) -> None:
         assert isinstance(translate(await raised(connection, "53100")), StorageFull)
 
@@ -199,10 +196,6 @@ class TestThroughSqlalchemy:
             with pytest.raises(sa_exc.ProgrammingError) as caught:
                 await connection.execute(text("SELECT * FROM nowhere"))
         assert translate(caught.value) is None
-
-    async def test_driver_is_asyncpgs_connection(self, engine: AsyncEngine) -> None:
-        async with engine.connect() as connection:
-            assert isinstance(driver_of(await connection.get_raw_connection()), asyncpg.Connection)
 
 
 class TestUrl:

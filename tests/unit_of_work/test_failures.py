@@ -143,19 +143,19 @@ class TestCommitThatFails:
 class TestPool:
     async def test_exhausted_it_is_overload(self, settings: Settings, engine_of: Any) -> None:
         factory = factory_over(engine_of(settings.database_url))
-        taken = await factory.connect()
+        taken = await factory.pool.borrow()
         with pytest.raises(Overloaded):
             await _ask(factory)
-        taken.close()
+        taken.give_back()
         assert await _ask(factory) > 0
 
     async def test_refused_one_takes_no_connection(self, settings: Settings, engine_of: Any) -> None:
         engine = engine_of(settings.database_url)
         factory = factory_over(engine)
-        taken = await factory.connect()
+        taken = await factory.pool.borrow()
         with pytest.raises(Overloaded):
             await _ask(factory, "__call__")
-        taken.close()
+        taken.give_back()
         assert checked_out(engine) == 0
 
 

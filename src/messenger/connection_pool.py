@@ -1,0 +1,149 @@
+"""The pool of database connections: the one used last is handed out first, or straight to whoever waits longest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from sqlalchemy.pool import NullPool
+from sqlalchemy.util import greenlet_spawn
+
+from messenger.errors import Overloaded
+
+
+class PooledConnection:
+    """A connection on loan: `driver` is asyncpg's own, `fairy` what SQLAlchemy's session takes for it."""
+
+    __slots__ = ("_pool", "driver", "fairy")
+
+    def __init__(self, pool: ConnectionPool, fairy: Any) -> None:
+        self._pool = pool
+        self.fairy = fairy
+        self.driver: Any = fairy.driver_connection
+
+    def give_back(self) -> None:
+        """For the next one; the caller leaves no transaction open on it."""
+        self._pool.give_back(self)
+
+    def discard(self) -> None:
+        """Throw it away; the server rolls back what was open on it."""
+        self._pool.discard(self)
+
+
+class ConnectionPool(NullPool):
+    """At most `pool_size` connections on loan or at rest, for those who `borrow`; made when they are needed.
+
+    It is a pool of SQLAlchemy's kind, so that an engine makes, knows and disposes of it. Whoever connects through the
+    engine itself gets a connection of their own, which is closed after use. SQLAlchemy's queue pool enters a greenlet
+    for each loan, which costs more than a small statement does.
+    """
+
+    def __init__(self, creator: Any, pool_size: int = 10, timeout: float = 5.0, **options: Any) -> None:
+        super().__init__(creator, **options)
+        self._size = pool_size
+        self._timeout = timeout
+        self._open = 0
+        self._resting: list[PooledConnection] = []
+        self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
+        self._disposed = False
+
+    def checkedout(self) -> int:
+        """How many connections are on loan."""
+        return self._open - len(self._resting)
+
+    async def borrow(self) -> PooledConnection:
+        """A live connection. Raises `Overloaded` when none is free in time, and what connecting raises."""
+        resting = self._resting
+        while resting:
+            # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
+            connection = resting.pop()
+            if not connection.driver.is_closed():
+                return connection
+            connection.discard()
+        if self._open < self._size:
+            self._open += 1
+            return await self._connect()
+        handed = await self._wait()
+        return await self._connect() if handed is None else handed
+
+    def give_back(self, connection: PooledConnection) -> None:
+        if self._disposed or connection.driver.is_closed():
+            self.discard(connection)
+        elif not self._hand(connection):
+            self._resting.append(connection)
+
+    def discard(self, connection: PooledConnection) -> None:
+        connection.driver.terminate()
+        connection.fairy.invalidate()
+        self._vacate()
+
+    def dispose(self) -> None:
+        self._disposed = True
+        while self._resting:
+            self._open -= 1
+            self._resting.pop().fairy.close()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(Overloaded())
+        self._waiters.clear()
+
+    def recreate(self) -> ConnectionPool:
+        return self.__class__(
+            self._creator,
+            pool_size=self._size,
+            timeout=self._timeout,
+            recycle=self._recycle,
+            echo=self.echo,
+            logging_name=self._orig_logging_name,
+            reset_on_return=self._reset_on_return,
+            pre_ping=self._pre_ping,
+            _dispatch=self.dispatch,
+            dialect=self._dialect,
+        )
+
+    async def _connect(self) -> PooledConnection:
+        """A new one, in a place that is counted already."""
+        try:
+            return PooledConnection(self, await greenlet_spawn(self.connect))
+        except BaseException:
+            self._vacate()
+            raise
+
+    def _vacate(self) -> None:
+        """One connection less: its place goes to whoever waits, who connects for themselves."""
+        if not self._hand(None):
+            self._open -= 1
+
+    def _hand(self, connection: PooledConnection | None) -> bool:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return True
+        return False
+
+    async def _wait(self) -> PooledConnection | None:
+        """A connection that another gave back; None: the place of one that is no more."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_later(self._timeout, _end, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # What was handed over in the same turn of the loop would be lost.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                handed = waiter.result()
+                if handed is None:
+                    self._vacate()
+                else:
+                    self.give_back(handed)
+            raise
+        finally:
+            timer.cancel()
+
+
+def _end(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(Overloaded())
