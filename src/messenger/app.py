@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import perf_counter
 from typing import Any
 
 from litestar import Litestar, Router
@@ -13,32 +11,19 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, License, SecurityScheme
-from litestar.types import Message, Scope
 
 from messenger import __version__
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers import CONTROLLERS
+from messenger.controllers._fast_path import Application, FastPath
+from messenger.controllers._finish import Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._wire import WireBody, WireRequest, WireResponse, read_body
 from messenger.draining import draining
 from messenger.errors import NotFound
 
-logger = logging.getLogger("messenger.access")
-
 MAX_BODY_BYTES = 1024 * 1024
-
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"strict-transport-security", b"max-age=31536000"),
-    (b"referrer-policy", b"no-referrer"),
-    # JSON or MessagePack, as the client asks.
-    (b"vary", b"accept"),
-    (b"cross-origin-resource-policy", b"cross-origin"),
-)
-_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-_NO_STORE = (b"cache-control", b"no-store")
-_NO_CONTENT = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 def create_app(container: Container) -> Litestar:
@@ -51,7 +36,8 @@ def create_app(container: Container) -> Litestar:
             with draining(container.drain):
                 yield
 
-    return Litestar(
+    finish = Finish(container.metrics, access_log=settings.access_log == "on")
+    app = Application(
         route_handlers=CONTROLLERS,
         request_class=WireRequest,
         response_class=WireResponse,
@@ -60,7 +46,7 @@ def create_app(container: Container) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
         before_request=read_body,
-        before_send=[_finish(container)],
+        before_send=[finish],
         cors_config=_cors(settings),
         lifespan=[lifespan],
         logging_config=None,
@@ -76,6 +62,8 @@ def create_app(container: Container) -> Litestar:
             }
         ),
     )
+    app.fast_path = FastPath(app, finish, heeds_origin=bool(settings.cors_origins))
+    return app
 
 
 def _cors(settings: Settings) -> CORSConfig | None:
@@ -86,32 +74,6 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After"],
     )
-
-
-def _finish(container: Container) -> Any:
-    """The last touch on every answer, those that no route made included: safe headers, a metric, a line of log."""
-    access_log = container.settings.access_log == "on"
-
-    async def finish(message: Message, scope: Scope) -> None:
-        if message["type"] != "http.response.start":
-            return
-        headers = list(message.get("headers", ()))
-        present = {name.lower() for name, _ in headers}
-        headers.extend(_SECURITY_HEADERS)
-        for name, value in (_NO_STORE, _NO_CONTENT):
-            if name not in present:
-                headers.append((name, value))
-        message["headers"] = headers
-        told: dict[str, Any] = scope  # type: ignore[assignment]
-        # Some server programs pass on any word as a method: no client makes labels.
-        method = told["method"] if told["method"] in _METHODS else "OTHER"
-        route = told.get("path_template") or "unknown"
-        seconds = perf_counter() - told["started"] if "started" in told else 0.0
-        container.metrics.request(method, route, message["status"], seconds)
-        if access_log:
-            logger.info("%s %s %d %.1fms", method, route, message["status"], seconds * 1000)
-
-    return finish
 
 
 def _openapi() -> OpenAPIConfig:

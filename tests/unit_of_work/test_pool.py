@@ -143,7 +143,7 @@ class TestWaiting:
         assert isinstance(pool, ConnectionPool)
         tries = [await _patient(pool) for _ in range(3)]
         for each in tries:
-            with pytest.raises(OSError):
+            with pytest.raises(OSError, match="Connect"):
                 await each
         assert pool.checkedout() == 0
 

@@ -36,7 +36,7 @@ class ContactController(Controller):
 
     tags = ("Contacts",)
 
-    @get("/contacts", operation_id="listContacts", summary="One's contacts", **answers(query=True))
+    @get("/contacts", operation_id="listContacts", summary="One's contacts", **answers(query=True, fast=True))
     async def list_contacts(
         self,
         request: WireRequest,
@@ -111,6 +111,6 @@ class ContactController(Controller):
     async def unblock(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
         return await request.services.contacts.unblock(request.caller, data.target_id)
 
-    @get("/statuses", operation_id="listStatuses", summary="How one's mutual contacts are", **answers())
+    @get("/statuses", operation_id="listStatuses", summary="How one's mutual contacts are", **answers(fast=True))
     async def statuses(self, request: WireRequest) -> StatusesView:
         return await request.services.contacts.statuses(request.caller)

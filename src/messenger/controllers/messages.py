@@ -53,6 +53,7 @@ class MessageController(Controller):
             MessageNotFound,
             body=True,
             also={200: MessageView},
+            fast=True,
         ),
     )
     async def send(self, request: WireRequest, data: JSONBody[MessageDraft]) -> WireResponse[MessageView]:
@@ -95,7 +96,7 @@ class MessageController(Controller):
         "/history/{target_id:int}",
         operation_id="getHistory",
         summary="A conversation's messages in ascending `seq`; without `before` and `after`, the latest",
-        **answers(PeerNotFound, query=True),
+        **answers(PeerNotFound, query=True, fast=True),
     )
     async def history(
         self,
@@ -119,7 +120,7 @@ class ConversationController(Controller):
         "/conversations",
         operation_id="listConversations",
         summary="One's conversations, latest first",
-        **answers(query=True),
+        **answers(query=True, fast=True),
     )
     async def list_conversations(
         self,

@@ -43,7 +43,7 @@ class ProfileController(Controller):
 
     tags = ("Profiles",)
 
-    @get("/profile", operation_id="getProfile", summary="One's own profile", **answers())
+    @get("/profile", operation_id="getProfile", summary="One's own profile", **answers(fast=True))
     async def get_profile(self, request: WireRequest) -> WireResponse[ProfileView]:
         found = await request.services.profiles.get(request.caller)
         return WireResponse(found.profile, headers={"ETag": entity_tag(found.version)})

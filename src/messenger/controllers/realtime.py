@@ -31,7 +31,7 @@ class RealtimeController(Controller):
         "/sync",
         operation_id="sync",
         summary="Events after the cursor; waits for the first one where asked to",
-        **answers(CursorExpired, query=True),
+        **answers(CursorExpired, query=True, fast=True),
     )
     async def sync(
         self,

@@ -1,0 +1,296 @@
+"""The short way answers as the framework's way does, and takes nothing that is in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from litestar import Litestar
+
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.controllers._fast_path import Application
+from messenger.testing import Factory, Person
+from tests.controllers.conftest import client_of
+
+
+class Ways(NamedTuple):
+    """Two applications over the same services; `framework`: what came to it of what was asked of the fast one."""
+
+    fast: httpx.AsyncClient
+    slow: httpx.AsyncClient
+    framework: list[str]
+
+
+@pytest.fixture(scope="module")
+def slow(container: Container) -> Litestar:
+    app = create_app(container)
+    cast(Application, app).fast_path = None
+    return app
+
+
+@pytest.fixture
+def framework(app: Litestar, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that Litestar itself was asked for."""
+    asked: list[str] = []
+    original = Litestar.__call__
+
+    async def called(self: Litestar, scope: Any, receive: Any, send: Any) -> None:
+        if self is app:
+            asked.append(scope["path"])
+        await original(self, scope, receive, send)
+
+    monkeypatch.setattr(Litestar, "__call__", called)
+    return asked
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ways(app: Litestar, slow: Litestar, framework: list[str]) -> AsyncIterator[Ways]:
+    async with client_of(app) as one, client_of(slow) as other:
+        yield Ways(one, other, framework)
+
+
+class Pair(NamedTuple):
+    """Friends who talked."""
+
+    ada: Person
+    bob: Person
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(container: Container) -> Pair:
+    make = Factory(container)
+    ada, bob = await make.friends()
+    for number in range(4):
+        await make.message(ada, bob, f"Number {number}, with “quotes” and 🎈")
+    return Pair(ada, bob)
+
+
+GETS = {
+    "GET /profile": "/profile",
+    "GET /contacts": "/contacts?limit=7&state=mutual",
+    "GET /statuses": "/statuses",
+    "GET /history/{target_id}": "/history/{bob}?limit=2&before=4",
+    "GET /conversations": "/conversations?limit=1",
+    "GET /sync": "/sync?cursor=e0&limit=3",
+}
+
+
+def _shown(response: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
+    return response.status_code, sorted(response.headers.multi_items()), response.content
+
+
+async def _both(ways: Ways, method: str, url: str, **options: Any) -> httpx.Response:
+    """The fast one's answer, which the other one must have given, too."""
+    fast = await ways.fast.request(method, url, **options)
+    slow = await ways.slow.request(method, url, **options)
+    assert _shown(fast) == _shown(slow)
+    return fast
+
+
+def test_every_fast_route_is_asked_here(app: Litestar) -> None:
+    fast_path = cast(Application, app).fast_path
+    assert fast_path is not None
+    assert {f"{method} {pattern}" for method, pattern in fast_path.patterns} == {*GETS, "POST /messages"}
+
+
+class TestBeyondDoubt:
+    @pytest.mark.parametrize("accept", ["*/*", "application/msgpack"])
+    @pytest.mark.parametrize("what", GETS)
+    async def test_it_is_answered_alike(self, ways: Ways, pair: Pair, what: str, accept: str) -> None:
+        url = GETS[what].format(bob=pair.bob.id)
+        answer = await _both(ways, "GET", url, headers={**pair.ada.headers, "Accept": accept})
+        assert (answer.status_code, ways.framework) == (200, [])
+
+    async def test_message_is_taken(self, ways: Ways, pair: Pair) -> None:
+        draft = {"target_id": pair.bob.id, "client_id": "one", "body": "Hello"}
+        first = await ways.fast.post("/messages", json=draft, headers=pair.ada.headers)
+        again = await _both(ways, "POST", "/messages", json=draft, headers=pair.ada.headers)
+        assert (first.status_code, again.status_code, ways.framework) == (201, 200, [])
+        assert first.json() == again.json()
+
+    async def test_its_headers_are_those_of_a_message_by_the_framework(self, ways: Ways, pair: Pair) -> None:
+        answers = [
+            await way.post(
+                "/messages",
+                json={"target_id": pair.bob.id, "client_id": name, "body": "Hello"},
+                headers=pair.ada.headers,
+            )
+            for way, name in ((ways.fast, "c1"), (ways.slow, "c2"))
+        ]
+        assert sorted(answers[0].headers.items()) == sorted(answers[1].headers.items())
+        assert answers[0].json().keys() == answers[1].json().keys()
+
+    @pytest.mark.parametrize("url", ["/history/1", "/history/9007199254740991", "/sync?cursor=e999"])
+    async def test_refusal_of_a_service_is_alike(self, ways: Ways, pair: Pair, url: str) -> None:
+        answer = await _both(ways, "GET", url, headers=pair.ada.headers)
+        assert (answer.status_code >= 400, ways.framework) == (True, [])
+
+    async def test_wrong_token_is_alike(self, ways: Ways) -> None:
+        answer = await _both(ways, "GET", "/profile", headers={"Authorization": "Bearer nobody"})
+        assert (answer.status_code, ways.framework) == (401, [])
+
+    async def test_fault_of_ours_is_alike(
+        self, ways: Ways, pair: Pair, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*_: object) -> None:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(container.services.profiles, "get", broken)
+        answer = await _both(ways, "GET", "/profile", headers=pair.ada.headers)
+        assert (answer.status_code, answer.json()["code"], ways.framework) == (500, "internal_error", [])
+
+    async def test_it_is_counted_alike(self, ways: Ways, pair: Pair, container: Container) -> None:
+        def count() -> float:
+            labels = {"method": "GET", "route": "/history/{target_id}", "status": "200"}
+            return container.metrics.registry.get_sample_value("messenger_request_seconds_count", labels) or 0.0
+
+        before = count()
+        await _both(ways, "GET", f"/history/{pair.bob.id}", headers=pair.ada.headers)
+        assert count() == before + 2
+
+
+class TestInDoubt:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "/profile/",
+            "/history/0",
+            "/history/abc",
+            "/history/-5",
+            "/history/+5",
+            "/history/007",
+            "/history/",
+            "/history/99999999999999999999",
+            "/history/{bob}/",
+            "/history/{bob}?limit=0",
+            "/history/{bob}?limit=201",
+            "/history/{bob}?limit=",
+            "/history/{bob}?limit=5&limit=6",
+            "/history/{bob}?limit=five",
+            "/history/{bob}?before=1&after=2&target_id=5",
+            "/history/{bob}?unknown=1",
+            "/history/{bob}?limit=%35",
+            "/history/{bob}?&",
+            "/contacts?state=enemies",
+            "/contacts?cursor=x",
+            "/sync?cursor=abc",
+            "/sync?wait=31",
+            "/sync?wait=-1",
+            "/sync?wait=nan",
+        ],
+    )
+    async def test_path_and_query_go_the_framework_s_way(self, ways: Ways, pair: Pair, url: str) -> None:
+        await _both(ways, "GET", url.format(bob=pair.bob.id), headers=pair.ada.headers)
+        assert len(ways.framework) == 1
+
+    @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PATCH"])
+    async def test_other_methods_do(self, ways: Ways, pair: Pair, method: str) -> None:
+        fast = await ways.fast.request(method, "/profile", headers=pair.ada.headers)
+        slow = await ways.slow.request(method, "/profile", headers=pair.ada.headers)
+        assert (fast.status_code, fast.content, len(ways.framework)) == (slow.status_code, slow.content, 1)
+
+    async def test_no_token_does(self, ways: Ways) -> None:
+        assert (await _both(ways, "GET", "/profile")).status_code == 401
+        assert len(ways.framework) == 1
+
+    @pytest.mark.parametrize(
+        ("content", "kind"),
+        [
+            (b"", "application/json"),
+            (b"{", "application/json"),
+            (b"[]", "application/json"),
+            (b'{"target_id": 1, "client_id": "x", "body": "y", "more": 1}', "application/json"),
+            (b'{"target_id": 1, "client_id": "x", "body": "\xff"}', "application/json"),
+            (b"[" * 5000, "application/json"),
+            (b'{"target_id": 1, "client_id": "x", "body": "' + b"y" * 1048576 + b'"}', "application/json"),
+            (msgspec.msgpack.encode({"target_id": 1, "client_id": "x", "body": "y"}), "application/msgpack"),
+            (b"{}", "text/plain"),
+        ],
+    )
+    async def test_bodies_do(self, ways: Ways, pair: Pair, content: bytes, kind: str) -> None:
+        headers = {**pair.ada.headers, "Content-Type": kind}
+        await _both(ways, "POST", "/messages", content=content, headers=headers)
+        assert len(ways.framework) == 1
+
+    async def test_chunked_body_does(self, ways: Ways, pair: Pair) -> None:
+        draft = json.dumps({"target_id": pair.bob.id, "client_id": "chunked", "body": "Hello"}).encode()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield draft[:10]
+            yield draft[10:]
+
+        headers = {**pair.ada.headers, "Content-Type": "application/json"}
+        answer = await ways.fast.post("/messages", content=chunks(), headers=headers)
+        assert (answer.status_code, len(ways.framework)) == (201, 1)
+
+    async def test_origin_does_where_origins_are_heeded(
+        self, settings: Settings, container: Container, pair: Pair
+    ) -> None:
+        origin = "https://app.example"
+        container_of = msgspec.structs.replace(settings, cors_origins=(origin,))
+        other = Container(container_of, engine=container.engine, clock=container.clock)
+        async with client_of(create_app(other)) as client:
+            answer = await client.get("/profile", headers={**pair.ada.headers, "Origin": origin})
+        await other.close()
+        assert answer.headers["access-control-allow-origin"] == origin
+
+
+class TestBodyInPieces:
+    async def test_it_is_put_together(self, app: Litestar, pair: Pair) -> None:
+        draft = json.dumps({"target_id": pair.bob.id, "client_id": "pieces", "body": "Hello"}).encode()
+        pieces = [draft[:7], b"", draft[7:20], draft[20:]]
+        sent = await _ask(app, pair.ada, len(draft), pieces)
+        assert sent[0]["status"] == 201
+
+    async def test_who_hangs_up_half_way_sends_nothing(self, app: Litestar, pair: Pair, container: Container) -> None:
+        draft = json.dumps({"target_id": pair.bob.id, "client_id": "half", "body": "Hello"}).encode()
+        assert await _ask(app, pair.ada, len(draft), [draft[:7], None]) == []
+        history = await container.services.messages.history(
+            pair.ada.actor, pair.bob.id, before=None, after=None, limit=50
+        )
+        assert "half" not in {message.client_id for message in history.items}
+
+
+async def _ask(app: Litestar, person: Person, length: int, pieces: Sequence[bytes | None]) -> list[Any]:
+    """A message as a server program hands it on piece by piece; None: the client hangs up."""
+    headers = [
+        (b"authorization", person.headers["Authorization"].encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(length).encode()),
+    ]
+    scope: Any = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/messages",
+        "raw_path": b"/messages",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    left, sent = list(pieces), []
+
+    async def receive() -> Any:
+        await asyncio.sleep(0)
+        piece = left.pop(0)
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, cast(Any, receive), cast(Any, send))
+    return sent
