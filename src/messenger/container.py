@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.clock import Clock, SystemClock
 from messenger.config import Settings, load_secret
 from messenger.database import create_engine
+from messenger.garbage import rarely_collected
 from messenger.media.processor import ImageProcessor
 from messenger.metrics import Metrics
 from messenger.migrations import head_revision
@@ -152,7 +153,7 @@ class Container:
             exports=ExportService(uow, gate, store),
             health=HealthService(uow, store, self.bus, head=head_revision()),
             maintenance=MaintenanceService(uow, clock, store, events_kept_for=timedelta(days=settings.event_retention)),
-            messages=MessageService(uow),
+            messages=MessageService(uow, lanes=max(1, min(4, settings.pool_size // 2))),
             presence=presences,
             profiles=ProfileService(uow, gate, presence),
             safe=SafeService(uow, gate),
@@ -167,7 +168,8 @@ class Container:
         sweeping = asyncio.create_task(self.services.maintenance.run())
         try:
             async with self.realtime.running():
-                yield
+                with rarely_collected():
+                    yield
         finally:
             sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -2,6 +2,7 @@
 
 A statement that begins with the `{actor}` common table expression looks its caller up itself, so that authentication
 costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody.
+One that serves several callers at once begins with `{actors}` and selects `{actors_columns}`; who is nobody has no row.
 """
 
 from __future__ import annotations
@@ -31,8 +32,20 @@ _BY_DEVICE = """actor AS (
     SELECT d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
     FROM devices AS d WHERE d.id = :device_id AND d.user_id = :user_id
 )"""
+_MANY_BY_TOKEN = """actors AS MATERIALIZED (
+    SELECT g.n, d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    FROM unnest(:token_hashes::bytea[]) WITH ORDINALITY AS g (access_hash, n)
+        JOIN devices AS d ON d.access_hash = g.access_hash AND d.access_expires_at > :now
+)"""
+_MANY_BY_DEVICE = """actors AS MATERIALIZED (
+    SELECT g.n, d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    FROM unnest(:user_ids::bigint[], :device_ids::uuid[]) WITH ORDINALITY AS g (user_id, device_id, n)
+        JOIN devices AS d ON d.id = g.device_id AND d.user_id = g.user_id
+)"""
 _ACTOR_COLUMNS = "actor.user_id AS actor_user_id, actor.device_id AS actor_device_id, actor.stale AS actor_stale"
 _ACTOR_WIDTH = 3
+_ACTORS_COLUMNS = f"{_ACTOR_COLUMNS.replace('actor.', 'actors.')}, actors.n"
+_ACTORS_WIDTH = 4
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)(?!\w|::)|(?<![:\w]):([a-z_]+)(?=::)")
 # In a SELECT list PostgreSQL takes a parameter for text; those that every statement has say what they are.
 _TYPES = {"now": "::timestamptz", "stale_before": "::timestamptz", "user_id": "::bigint", "device_id": "::uuid"}
@@ -71,9 +84,9 @@ class Statement(Generic[Row]):
         sql = text if isinstance(text, str) else _render(text)
         self.authenticates = "{actor}" in sql
         self._checked = row is None
-        filled = sql.replace("{actor_columns}", _ACTOR_COLUMNS)
-        self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN))
-        self._by_device = _Compiled.of(filled.replace("{actor}", _BY_DEVICE))
+        filled = sql.replace("{actor_columns}", _ACTOR_COLUMNS).replace("{actors_columns}", _ACTORS_COLUMNS)
+        self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN).replace("{actors}", _MANY_BY_TOKEN))
+        self._by_device = _Compiled.of(filled.replace("{actor}", _BY_DEVICE).replace("{actors}", _MANY_BY_DEVICE))
         STATEMENTS[name] = self
 
     def compiled_for(self, caller: Caller | None) -> _Compiled:
@@ -125,7 +138,10 @@ class Instants:
 
 
 class Runner:
-    """Runs statements on one connection, on behalf of at most one actor; `writes`: how many may write, None: any."""
+    """Runs statements on one connection; `writes`: how many of them may write, None: any.
+
+    `actor`: on whose behalf, where it is one's; `stale`: whose last activity is out of date.
+    """
 
     __slots__ = ("_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
 
@@ -136,7 +152,7 @@ class Runner:
         self._writes = writes
         self._written = 0
         self.actor: Actor | None = None
-        self.stale = False
+        self.stale: list[Actor] = []
         self.failed = False
 
     @property
@@ -169,9 +185,20 @@ class Runner:
         count = tag.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
+    async def batch(self, statement: Statement[Row], callers: Sequence[Caller], /, **columns: Any) -> list[Row | None]:
+        """A row for each of these callers, who are all of one kind; None for one who is nobody."""
+        records = await self._run(self._driver.fetch, statement, callers[0], {**columns, **_columns_of(callers)})
+        rows: list[Row | None] = [None] * len(callers)
+        for record, row in zip(records, statement.build(records, _ACTORS_WIDTH), strict=True):
+            rows[record[_ACTORS_WIDTH - 1] - 1] = row
+            if record[2]:
+                self.stale.append(Actor(record[0], record[1]))
+        return rows
+
     def _seen(self, record: Any) -> None:
         self.actor = Actor(record[0], record[1])
-        self.stale = self.stale or record[2]
+        if record[2] and not self.stale:
+            self.stale.append(self.actor)
 
     async def _run(
         self,
@@ -206,6 +233,14 @@ class Runner:
             raise RuntimeError(f"{statement.name} writes, and this unit of work is read-only")
         if self._written > 1:
             raise RuntimeError(f"{statement.name} is a second write in a command; use a transaction")
+
+
+def _columns_of(callers: Sequence[Caller]) -> dict[str, list[Any]]:
+    bearers = [caller for caller in callers if isinstance(caller, Bearer)]
+    if bearers:
+        return {"token_hashes": [caller.token_hash for caller in bearers]}
+    actors = [caller for caller in callers if isinstance(caller, Actor)]
+    return {"user_ids": [actor.user_id for actor in actors], "device_ids": [actor.device_id for actor in actors]}
 
 
 def _raise_translated(error: Exception) -> NoReturn:

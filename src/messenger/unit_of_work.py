@@ -156,14 +156,14 @@ class UnitOfWork(Repositories):
             await self._transaction.commit()
 
     async def _stamp(self) -> None:
-        """Write the actor's last activity where it is out of date; whatever happens to that, the request goes on."""
-        if not self.run.stale or self.run.actor is None:
+        """Write last activities that are out of date; whatever happens to that, the request goes on."""
+        if not self.run.stale:
             return
-        self.run.stale = False
+        stale, self.run.stale = self.run.stale, []
         point = Savepoint(self._driver, needed=self._driver.is_in_transaction())
         try:
             async with point:
-                await touch(self._driver, self.run.actor, self.run.now)
+                await touch(self._driver, stale, self.run.now)
         except Exception:
             # A transaction that could not get back to its savepoint would be committed as nothing.
             if not point.holds:

@@ -185,7 +185,7 @@ class TestStamp:
         async with at(60).read() as early:
             await early.devices.authenticate(ada.actor)
             # A worker whose clock is behind, and which read the row before the other one wrote it.
-            early.run.stale = True
+            early.run.stale.append(ada.actor)
         assert await self._seen(outside, ada) == (100, 100)
 
     async def test_device_of_its_own_is_stamped_alone(self, at: Any, make: Factory, outside: Any) -> None:

@@ -28,7 +28,7 @@ async def read_page(
         rows = await uow.streams.read(caller, after=after, limit=limit)
         actor = uow.run.actor
         if not stamp:
-            uow.run.stale = False
+            uow.run.stale.clear()
     assert actor is not None
     return actor, _page(actor, rows, after)
 

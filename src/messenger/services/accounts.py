@@ -190,7 +190,7 @@ class AccountService:
             # Its own stream is gone; sockets that are open must close all the same.
             uow.recorded([WakeUp(user_id, 0, DeviceRemoved.name)])
             # The device that asked is gone with the account: there is nothing left to stamp.
-            uow.run.stale = False
+            uow.run.stale.clear()
             return avatar.old_key
 
     async def _confirm(self, caller: Caller, password: str) -> IdentityRow:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from messenger.actor import Caller
+from messenger.actor import Bearer, Caller
 from messenger.clock import new_id
 from messenger.database import TransientConflict
 from messenger.errors import (
@@ -17,8 +18,10 @@ from messenger.errors import (
     FieldError,
     MessageNotFound,
     MessageTooLarge,
+    MessengerError,
     NotAContact,
     PeerNotFound,
+    Unauthenticated,
     ValidationFailed,
 )
 from messenger.events import MessageCreated, MessageDeleted, MessageEdited, WakeUp
@@ -27,14 +30,34 @@ from messenger.repositories.messages import MAX_SEQ, SentRow
 from messenger.schemas._types import timestamp, timestamp_or_none
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.services._batches import Batches, RunAlone
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+
+class _Outgoing(NamedTuple):
+    """A message on its way in."""
+
+    caller: Caller
+    draft: MessageDraft
+    id: UUID
+    fingerprint: bytes
+
+
+_Sent = tuple[MessageView, bool] | None
+"""The message, and whether it is new; None where the two have no conversation yet."""
 
 
 class MessageService:
-    """Sending is one statement where the two have talked before; a page of history is one always."""
+    """Sending is one statement where the two have talked before; a page of history is one always.
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    `lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one.
+    """
+
+    def __init__(self, uow: UnitOfWorkFactory, *, lanes: int = 4) -> None:
         self._uow = uow
+        # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
+        self._by_token: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
+        self._by_device: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """The message, and whether it is new; the same `client_id` gives the first one, for ever.
@@ -42,19 +65,21 @@ class MessageService:
         Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `MessageNotFound` (`reply_to`).
         """
         _ensure_fits(draft.body)
-        sent = await self._send(caller, draft)
+        batches = self._by_token if isinstance(caller, Bearer) else self._by_device
+        outgoing = _Outgoing(caller, draft, new_id(), _fingerprint(draft))
+        sent = await batches.run(outgoing)
         if sent is None:
             # The first message of a pair: the conversation is made in a command of its own, which may happen twice.
             async with self._uow.command() as uow:
                 await uow.conversations.open_direct(caller, draft.target_id)
-            sent = await self._send(caller, draft)
+            sent = await batches.run(outgoing)
         if sent is None:
             raise PeerNotFound
         return sent
 
     @repeated
-    async def _send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool] | None:
-        message_id, fingerprint = new_id(), _fingerprint(draft)
+    async def _send_alone(self, outgoing: _Outgoing) -> _Sent:
+        caller, draft, message_id, fingerprint = outgoing
         async with self._uow.command() as uow:
             row = await uow.messages.send(
                 caller,
@@ -77,10 +102,43 @@ class MessageService:
                 if earlier is None:
                     raise MessageNotFound
                 return message_view(earlier.id, earlier), False
-            _ensure_sent(row, draft.target_id)
-            view = _sent_view(message_id, draft, row)
-            uow.recorded(_wake_ups(row, view, timestamp(uow.run.now)))
-            return view, True
+            return self._deliver(uow, outgoing, row)
+
+    async def _send_together(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
+        drafts = [outgoing.draft for outgoing in batch]
+        async with self._uow.command() as uow:
+            rows = await uow.messages.send_all(
+                [outgoing.caller for outgoing in batch],
+                ids=[outgoing.id for outgoing in batch],
+                targets=[draft.target_id for draft in drafts],
+                client_ids=[draft.client_id for draft in drafts],
+                fingerprints=[outgoing.fingerprint for outgoing in batch],
+                kinds=[draft.kind for draft in drafts],
+                bodies=[draft.body for draft in drafts],
+                reply_tos=[draft.reply_to for draft in drafts],
+                forwarded_froms=[draft.forwarded_from for draft in drafts],
+                mentions=[f"{{{','.join(map(str, draft.mentions))}}}" for draft in drafts],
+            )
+            return [self._outcome(uow, outgoing, row) for outgoing, row in zip(batch, rows, strict=True)]
+
+    def _outcome(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow | None) -> _Sent | Exception:
+        if row is None:
+            return Unauthenticated()
+        if row.outcome == "unopened":
+            return None
+        if row.outcome == "repeated":
+            # It has to be read; that is seldom.
+            return RunAlone()
+        try:
+            return self._deliver(uow, outgoing, row)
+        except (MessengerError, TransientConflict) as refusal:
+            return refusal if isinstance(refusal, MessengerError) else RunAlone()
+
+    def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
+        _ensure_sent(row, outgoing.draft.target_id)
+        view = _sent_view(outgoing.id, outgoing.draft, row)
+        uow.recorded(_wake_ups(row, view, timestamp(uow.run.now)))
+        return view, True
 
     async def get(self, caller: Caller, message_id: UUID) -> MessageView:
         """One message. Raises `MessageNotFound`."""

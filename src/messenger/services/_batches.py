@@ -1,0 +1,111 @@
+"""Requests of one kind that come at the same time share a statement and a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from messenger.errors import DatabaseUnavailable
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+MOST = 64
+"""Items of a batch."""
+
+
+class RunAlone(Exception):
+    """An item's outcome in a batch: it can't be told there; let it be run by itself."""
+
+
+class Batches(Generic[Item, Outcome]):
+    """Runs items `alone` while there is little to do, and `together` what has gathered meanwhile.
+
+    At most `lanes` runs are under way. Who finds a lane free goes at once, and waits for no company; the others form a
+    queue, and a lane that becomes free takes all of it along. So nothing is slower for it when there is little to do,
+    and under load the price of a statement and a commit is shared.
+
+    `together` gives an outcome or an exception for each item. Where it raises, nothing of it was done, and each item is
+    run alone: one that the database refuses takes none of the others with it. Only a database that is away is away for
+    all.
+    """
+
+    def __init__(
+        self,
+        alone: Callable[[Item], Awaitable[Outcome]],
+        together: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        *,
+        lanes: int,
+    ) -> None:
+        self._alone = alone
+        self._together = together
+        self._free = lanes
+        self._queue: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
+        self._runs: set[asyncio.Task[None]] = set()
+
+    async def run(self, item: Item) -> Outcome:
+        """The item's own outcome. Raises what it raises alone."""
+        if not self._free:
+            outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self._queue.append((item, outcome))
+            return await outcome
+        self._free -= 1
+        try:
+            return await self._alone(item)
+        finally:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """A lane became free."""
+        batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
+        while self._queue and len(batch) < MOST:
+            entry = self._queue.popleft()
+            # Who has gone away while waiting is not run for.
+            if not entry[1].done():
+                batch.append(entry)
+        if not batch:
+            self._free += 1
+            return
+        run = asyncio.create_task(self._run(batch))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+
+    async def _run(self, batch: list[tuple[Item, asyncio.Future[Outcome]]]) -> None:
+        try:
+            outcomes = await self._outcomes([item for item, _ in batch])
+            for (_, waiting), outcome in zip(batch, outcomes, strict=True):
+                _settle(waiting, outcome)
+        finally:
+            self._go_on()
+            for _, waiting in batch:
+                # Only where this task was cancelled.
+                waiting.cancel()
+
+    async def _outcomes(self, items: Sequence[Item]) -> Sequence[Outcome | BaseException]:
+        if len(items) == 1:
+            return await asyncio.gather(self._alone(items[0]), return_exceptions=True)
+        try:
+            outcomes: list[Outcome | BaseException] = [*await self._together(items)]
+        except DatabaseUnavailable:
+            return [DatabaseUnavailable() for _ in items]
+        except Exception:
+            return await asyncio.gather(*map(self._alone, items), return_exceptions=True)
+        left = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, RunAlone)]
+        for place, outcome in zip(
+            left,
+            await asyncio.gather(*(self._alone(items[place]) for place in left), return_exceptions=True),
+            strict=True,
+        ):
+            outcomes[place] = outcome
+        return outcomes
+
+
+def _settle(waiting: asyncio.Future[Outcome], outcome: Outcome | BaseException) -> None:
+    if waiting.done():
+        return
+    if isinstance(outcome, BaseException):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
