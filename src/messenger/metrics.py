@@ -34,6 +34,9 @@ class Metrics:
         self._sockets = Gauge(
             "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
         )
+        # Finding a label's own counts by name costs more than counting.
+        self._of_statement: dict[str, Histogram] = {}
+        self._of_request: dict[tuple[str, str, int], Histogram] = {}
         self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
 
     def socket_opened(self) -> None:
@@ -47,13 +50,20 @@ class Metrics:
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         """One more statement."""
-        self._statements.labels(name).observe(seconds)
+        counts = self._of_statement.get(name)
+        if counts is None:
+            counts = self._of_statement[name] = self._statements.labels(name)
+        counts.observe(seconds)
         if failed:
             self._failures.labels(name).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One more request; `route` is the path's pattern, so that no id becomes a label."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        key = (method, route, status)
+        counts = self._of_request.get(key)
+        if counts is None:
+            counts = self._of_request[key] = self._requests.labels(method, route, str(status))
+        counts.observe(seconds)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

@@ -83,6 +83,8 @@ class Statement(Generic[Row]):
         self.writes = writes
         sql = text if isinstance(text, str) else _render(text)
         self.authenticates = "{actor}" in sql
+        # Columns before the row's own: its caller, and in a batch the caller's place.
+        self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "{actors}" in sql else 0
         self._checked = row is None
         filled = sql.replace("{actor_columns}", _ACTOR_COLUMNS).replace("{actors_columns}", _ACTORS_COLUMNS)
         self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN).replace("{actors}", _MANY_BY_TOKEN))
@@ -93,9 +95,9 @@ class Statement(Generic[Row]):
         """The form for this kind of caller."""
         return self._by_token if isinstance(caller, Bearer) else self._by_device
 
-    def build(self, records: Sequence[Any], skip: int) -> list[Row]:
+    def build(self, records: Sequence[Any]) -> list[Row]:
         """The rows' structs. The first row ever seen is checked, name by name: order is all that ties the two."""
-        row = self.row
+        row, skip = self.row, self.skip
         assert row is not None
         if not self._checked and records:
             columns = tuple(records[0].keys())[skip:]
@@ -163,21 +165,24 @@ class Runner:
         """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
         record = await self._run(self._driver.fetchrow, statement, caller, values)
         if not statement.authenticates:
-            return None if record is None else statement.build([record], 0)[0]
+            return None if record is None else statement.build([record])[0]
         if record is None:
             raise Unauthenticated
         self._seen(record)
-        return None if record[_ACTOR_WIDTH] is None else statement.build([record], _ACTOR_WIDTH)[0]
+        return None if record[_ACTOR_WIDTH] is None else statement.build([record])[0]
 
     async def all(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> list[Row]:
         """All rows. Raises as `first` does."""
         records = await self._run(self._driver.fetch, statement, caller, values)
         if not statement.authenticates:
-            return statement.build(records, 0)
+            return statement.build(records)
         if not records:
             raise Unauthenticated
         self._seen(records[0])
-        return statement.build([record for record in records if record[_ACTOR_WIDTH] is not None], _ACTOR_WIDTH)
+        # The caller has a row even where there is nothing to show.
+        if len(records) == 1 and records[0][_ACTOR_WIDTH] is None:
+            return []
+        return statement.build(records)
 
     async def execute(self, statement: Statement[Any], /, **values: Any) -> int:
         """Run for the effect; how many rows it touched."""
@@ -189,7 +194,7 @@ class Runner:
         """A row for each of these callers, who are all of one kind; None for one who is nobody."""
         records = await self._run(self._driver.fetch, statement, callers[0], {**columns, **_columns_of(callers)})
         rows: list[Row | None] = [None] * len(callers)
-        for record, row in zip(records, statement.build(records, _ACTORS_WIDTH), strict=True):
+        for record, row in zip(records, statement.build(records), strict=True):
             rows[record[_ACTORS_WIDTH - 1] - 1] = row
             if record[2]:
                 self.stale.append(Actor(record[0], record[1]))

@@ -95,9 +95,9 @@ class TestCompile:
             for statement in STATEMENTS.values():
                 prepared = await driver.prepare(statement.compiled_for(caller).sql)
                 columns = [attribute.name for attribute in prepared.get_attributes()]
-                # An authenticating statement shows its caller first, in three columns.
-                shown = columns[3:] if statement.authenticates else columns
+                shown = columns[statement.skip :]
                 assert shown == list(statement.row.__struct_fields__ if statement.row else []), statement.name
+                assert (statement.skip == 0) == ("actor_user_id" not in columns), statement.name
 
 
 class TestCore:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 
-class MessageRow(msgspec.Struct, frozen=True):
+class MessageRow(msgspec.Struct, frozen=True, gc=False):
     """A message as its reader sees it: emptied where it was deleted, has expired, or is hidden from that reader."""
 
     id: UUID

@@ -23,7 +23,7 @@ from messenger.statements import Runner, Statement
 MAX_SEQ = 2**62
 
 
-class SentRow(msgspec.Struct, frozen=True):
+class SentRow(msgspec.Struct, frozen=True, gc=False):
     """What became of a message: `outcome`, and what the database decided where it was `sent`."""
 
     outcome: str
@@ -217,7 +217,7 @@ _SEND_ALL = Statement(
 )
 
 
-class HistoryRow(msgspec.Struct, frozen=True):
+class HistoryRow(msgspec.Struct, frozen=True, gc=False):
     """`last_seq` of the conversation with each message; the message's columns are NULL where there is none."""
 
     last_seq: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, to_builtins
 
 PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 """No control characters but tab, line feed and carriage return: PostgreSQL refuses NUL, people can't see the rest."""
@@ -50,9 +50,14 @@ ContactState = Literal["pending_out", "pending_in", "mutual", "blocked"]
 AnyContactState = Literal["pending_out", "pending_in", "mutual", "blocked", "none"]
 
 
+_WITHOUT_FRACTION = len("2026-11-22T10:15:30Z")
+
+
 def timestamp(at: datetime) -> str:
     """An aware datetime as the wire shows it: `2026-11-22T10:15:30.123Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    # Several times as fast as `isoformat`; it leaves out a fraction that is 0.
+    text: str = to_builtins(at if at.tzinfo is UTC else at.astimezone(UTC))
+    return f"{text[:23]}Z" if len(text) > _WITHOUT_FRACTION else f"{text[:19]}.000Z"
 
 
 def timestamp_or_none(at: datetime | None) -> str | None:

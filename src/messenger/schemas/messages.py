@@ -37,7 +37,7 @@ class MessagePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     body: Body
 
 
-class MessageView(msgspec.Struct, frozen=True):
+class MessageView(msgspec.Struct, frozen=True, gc=False):
     id: UUID
     client_id: str
     target_id: Annotated[PeerId, Meta(description="The peer as you address it: in a 1:1, the other one")]
@@ -58,20 +58,20 @@ class MessageView(msgspec.Struct, frozen=True):
     expires_at: Timestamp | None
 
 
-class HistoryView(msgspec.Struct, frozen=True):
+class HistoryView(msgspec.Struct, frozen=True, gc=False):
     items: Annotated[list[MessageView], Meta(description="In ascending `seq`")]
     next: Annotated[int | None, Meta(description="What to pass as `before` (or `after`) for more; null: there is none")]
     last_seq: Seq
 
 
-class TargetReceiptView(msgspec.Struct, frozen=True):
+class TargetReceiptView(msgspec.Struct, frozen=True, gc=False):
     """How far the other side of a 1:1 has read and received."""
 
     read_seq: Seq
     delivered_seq: Seq
 
 
-class ConversationView(msgspec.Struct, frozen=True):
+class ConversationView(msgspec.Struct, frozen=True, gc=False):
     target: UserView
     last_message: MessageView | None
     last_seq: Seq
@@ -87,7 +87,7 @@ class ConversationView(msgspec.Struct, frozen=True):
     ]
 
 
-class ConversationPage(msgspec.Struct, frozen=True):
+class ConversationPage(msgspec.Struct, frozen=True, gc=False):
     items: list[ConversationView]
     next: str | None
     cursor: Annotated[str, Meta(description="A place in the event stream at or before which this page is complete")]

@@ -25,7 +25,7 @@ Alias = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, exam
 RequestText = Annotated[str, Meta(max_length=500, pattern=PRINTABLE, examples=["It's Ada, from the reading group"])]
 
 
-class AvatarView(msgspec.Struct, frozen=True):
+class AvatarView(msgspec.Struct, frozen=True, gc=False):
     key: str
     url: str
     thumb_url: str
@@ -41,18 +41,18 @@ class AvatarView(msgspec.Struct, frozen=True):
         return cls(key, f"/avatars/{key}", f"/avatars/{key}_thumb", width, height, placeholder)
 
 
-class UploadedAvatarView(msgspec.Struct, frozen=True):
+class UploadedAvatarView(msgspec.Struct, frozen=True, gc=False):
     avatar: AvatarView
 
 
-class UserView(msgspec.Struct, frozen=True):
+class UserView(msgspec.Struct, frozen=True, gc=False):
     id: PeerId
     username: Annotated[str | None, Meta(description="null: the account was erased")]
     name: str
     avatar: AvatarView | None
 
 
-class PrivacyView(msgspec.Struct, frozen=True):
+class PrivacyView(msgspec.Struct, frozen=True, gc=False):
     last_seen: AudienceName
     avatar: AudienceName
     messages_from: AudienceName
@@ -60,7 +60,7 @@ class PrivacyView(msgspec.Struct, frozen=True):
     groups_from: AudienceName
 
 
-class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileView(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     id: PeerId
     username: str
     name: str
@@ -90,7 +90,7 @@ class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     privacy: PrivacyPatch | UnsetType = UNSET
 
 
-class PersonView(msgspec.Struct, frozen=True, kw_only=True):
+class PersonView(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Another user, as their privacy shows them to the one who asks."""
 
     id: PeerId
@@ -105,7 +105,7 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     contact: Annotated[AnyContactState, Meta(description="How you stand to this user")]
 
 
-class ContactView(msgspec.Struct, frozen=True):
+class ContactView(msgspec.Struct, frozen=True, gc=False):
     user: UserView
     state: ContactState
     alias: str | None
@@ -113,12 +113,12 @@ class ContactView(msgspec.Struct, frozen=True):
     since: Timestamp
 
 
-class ContactPage(msgspec.Struct, frozen=True):
+class ContactPage(msgspec.Struct, frozen=True, gc=False):
     items: list[ContactView]
     next: str | None
 
 
-class StatusView(msgspec.Struct, frozen=True):
+class StatusView(msgspec.Struct, frozen=True, gc=False):
     user_id: PeerId
     status: StatusName
     status_text: str
@@ -126,7 +126,7 @@ class StatusView(msgspec.Struct, frozen=True):
     last_activity: Timestamp | None
 
 
-class StatusesView(msgspec.Struct, frozen=True):
+class StatusesView(msgspec.Struct, frozen=True, gc=False):
     items: list[StatusView]
 
 
@@ -148,6 +148,6 @@ class AliasDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     alias: Alias | UnsetType | None = UNSET
 
 
-class RelationView(msgspec.Struct, frozen=True):
+class RelationView(msgspec.Struct, frozen=True, gc=False):
     target_id: PeerId
     state: AnyContactState

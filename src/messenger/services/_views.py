@@ -135,14 +135,11 @@ def person_view(user_id: int, row: PersonColumns, *, is_self: bool) -> PersonVie
 
 def status_view(user_id: int, row: StatusColumns) -> StatusView:
     """How a user is, as a mutual contact sees it."""
-    seen = row.privacy_last_seen != "nobody"
-    return StatusView(
-        user_id,
-        cast(StatusName, shown_status(row.status)),
-        row.status_text,
-        seen and is_online(row.connected, row.invisible_since),
-        timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
-    )
+    status, hidden_since = cast(StatusName, shown_status(row.status)), row.invisible_since
+    if row.privacy_last_seen == "nobody":
+        return StatusView(user_id, status, row.status_text, False, None)
+    at = timestamp(shown_activity(row.last_activity, hidden_since))
+    return StatusView(user_id, status, row.status_text, is_online(row.connected, hidden_since), at)
 
 
 def conversation_view(peer_id: int, row: ConversationColumns) -> ConversationView:
