@@ -62,6 +62,7 @@ def create_app(container: Container) -> Litestar:
             }
         ),
     )
+    app.services = container.services
     app.fast_path = FastPath(app, finish, heeds_origin=bool(settings.cors_origins))
     return app
 

@@ -52,15 +52,21 @@ class ConnectionPool(NullPool):
         """How many connections are on loan."""
         return self._open - len(self._resting)
 
-    async def borrow(self) -> PooledConnection:
-        """A live connection. Raises `Overloaded` when none is free in time, and what connecting raises."""
-        resting = self._resting
-        while resting:
+    def borrow_at_once(self) -> PooledConnection | None:
+        """A live connection that rests; None where one has to be waited for."""
+        while self._resting:
             # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
-            connection = resting.pop()
+            connection = self._resting.pop()
             if not connection.driver.is_closed():
                 return connection
             connection.discard()
+        return None
+
+    async def borrow(self) -> PooledConnection:
+        """A live connection. Raises `Overloaded` when none is free in time, and what connecting raises."""
+        connection = self.borrow_at_once()
+        if connection is not None:
+            return connection
         if self._open < self._size:
             self._open += 1
             return await self._connect()

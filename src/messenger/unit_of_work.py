@@ -102,10 +102,13 @@ class UnitOfWork(Repositories):
         if outer is not None and outer.is_open:
             raise NestedUnitOfWork("a unit of work is open already; pass it on instead of opening another")
         factory = self._factory
-        try:
-            connection = await factory.pool.borrow()
-        except Exception as error:
-            raise _translated(error) from error
+        pool = factory.pool
+        connection = pool.borrow_at_once()
+        if connection is None:
+            try:
+                connection = await pool.borrow()
+            except Exception as error:
+                raise _translated(error) from error
         self._connection = connection
         self._driver = connection.driver
         self.run = Runner(connection.driver, factory.instants(), factory.observer, _MAY_WRITE[self._mode])
@@ -129,11 +132,13 @@ class UnitOfWork(Repositories):
             if translated is not error:
                 raise translated from error
             return
-        try:
-            await self._finish()
-        except BaseException as failure:
-            await self._abandon()
-            raise _translated(failure) from failure
+        # Where one statement was all, as most often, there is nothing to finish.
+        if self._transaction is not None or self.run.stale:
+            try:
+                await self._finish()
+            except BaseException as failure:
+                await self._abandon()
+                raise _translated(failure) from failure
         self._release()
         if self._news:
             await self._announce()

@@ -23,6 +23,7 @@ from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._wire import JSON_TYPES, MSGPACK, WireBody, WireRequest, WireResponse
 from messenger.errors import MessengerError
+from messenger.services import Services
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -39,6 +40,7 @@ _NOTHING: dict[str, Any] = {}
 class Application(Litestar):
     """Litestar, with the short way before it."""
 
+    services: Services
     fast_path: FastPath | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -52,7 +52,7 @@ class WireRequest(Request[Any, Any, Any]):
     @property
     def services(self) -> Services:
         """The services of this process."""
-        services: Services = self.app.state.services
+        services: Services = self.scope["litestar_app"].services  # type: ignore[attr-defined]
         return services
 
     @property
