@@ -24,6 +24,7 @@ from messenger import migrations
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
+from messenger.http_connection import HttpConnection
 from messenger.local_database import embedded, published
 from messenger.logs import configure_logging
 from messenger.realtime.bus import transport_of
@@ -158,7 +159,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=HttpConnection,
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
