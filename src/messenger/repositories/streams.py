@@ -15,6 +15,7 @@ from messenger.repositories._fragments import (
     HIDDEN_JOIN,
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
+    edge,
     other_side,
 )
 from messenger.repositories.events import APPEND
@@ -24,9 +25,9 @@ TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
 
 
-class StreamRow(msgspec.Struct, frozen=True):
+class StreamRow(msgspec.Struct, frozen=True, gc=False):
     """`head`: where the stream ends. The event's columns are NULL where there is none; then by its kind: the message
-    as its reader sees it now, the conversation's settings, the peer.
+    as its reader sees it now; `peer`: a `StreamPeer` or a kind of it, as JSON.
     """
 
     head: int
@@ -36,6 +37,7 @@ class StreamRow(msgspec.Struct, frozen=True):
     at: datetime
     payload: str | None
     peer_id: int | None
+    peer: str | None
     id: UUID | None
     client_id: str
     target_id: int
@@ -51,7 +53,22 @@ class StreamRow(msgspec.Struct, frozen=True):
     edited_at: datetime | None
     deleted_at: datetime | None
     expires_at: datetime | None
-    conversation_id: int | None
+
+
+class StreamPeer(msgspec.Struct, frozen=True, gc=False):
+    """The user that an event is about; `peer` of a `StreamRow`."""
+
+    username: str | None
+    name: str
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+class StreamConversation(StreamPeer, frozen=True, gc=False):
+    """The same, with the conversation's settings: `peer` of a `conversation.updated`."""
+
     last_seq: int
     read_seq: int
     muted_until: datetime | None
@@ -60,8 +77,11 @@ class StreamRow(msgspec.Struct, frozen=True):
     expire_after: int | None
     other_read_seq: int | None
     other_delivered_seq: int | None
-    username: str | None
-    name: str
+
+
+class StreamPerson(StreamPeer, frozen=True, gc=False):
+    """The same, with the profile and how the two stand to each other: `peer` of a `profile.updated`."""
+
     about: str
     status: str
     status_text: str
@@ -76,44 +96,49 @@ class StreamRow(msgspec.Struct, frozen=True):
     connected: bool
     mine: str | None
     theirs: str | None
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
 
 
 # One snapshot, so `head` and the page are of one moment. A conversation's event shows its last message too, found by
-# the number that the conversation has now.
+# the number that the conversation has now. Most events are messages: what only the others need is one column of JSON,
+# NULL for a message, where thirty columns for each event would cost more than all the rest.
 _READ = Statement(
     "streams.read",
     f"""
-    WITH {{actor}},
-    page AS (
-        SELECT e.* FROM actor JOIN events AS e ON e.user_id = actor.user_id
-        WHERE e.position > :after::bigint ORDER BY e.position LIMIT :limit
-    )
+    WITH {{actor}}
     SELECT {{actor_columns}}, s.position AS head, s.taken, page.position, page.name AS event, page.at,
-        page.payload::text AS payload, page.peer_id, {MESSAGE_COLUMNS},
-        c.id AS conversation_id, c.last_seq, own.read_seq, own.muted_until, own.pinned, own.archived, c.expire_after,
-        {OTHER_SIDE_COLUMNS}, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since, u.last_activity,
-        u.created_at AS since, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
-        u.privacy_groups_from, CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
-        mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
+        page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS}
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
-    LEFT JOIN page ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM events AS e
+        WHERE e.user_id = actor.user_id AND e.position > :after::bigint ORDER BY e.position LIMIT :limit
+    ) AS page ON true
     LEFT JOIN members AS own ON page.name = 'conversation.updated'
         AND own.user_id = actor.user_id AND own.target_id = page.peer_id
     LEFT JOIN conversations AS c ON c.id = own.conversation_id
     LEFT JOIN messages AS m ON m.id = CASE WHEN c.id IS NULL THEN page.subject
         ELSE (SELECT x.id FROM messages AS x WHERE x.conversation_id = c.id AND x.seq = c.last_seq) END
-    LEFT JOIN members AS me ON me.conversation_id = m.conversation_id AND me.user_id = actor.user_id
+    LEFT JOIN LATERAL (
+        SELECT x.target_id FROM members AS x
+        WHERE x.conversation_id = m.conversation_id AND x.user_id = actor.user_id LIMIT 1
+    ) AS me ON true
     {HIDDEN_JOIN}
-    LEFT JOIN users AS u ON u.id = page.peer_id
-    LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
-    LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
-    {other_side("c.id", "mine.state")}
-    LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (u.id = actor.user_id OR u.privacy_avatar = 'everyone'
-        OR (u.privacy_avatar = 'contacts' AND mine.state = 'mutual'))
+    LEFT JOIN LATERAL (
+        SELECT row_to_json(shown)::text AS peer FROM (
+            SELECT c.last_seq, own.read_seq, own.muted_until, own.pinned, own.archived,
+                c.expire_after, {OTHER_SIDE_COLUMNS}, u.username, u.name, u.about, u.status, u.status_text,
+                u.invisible_since, u.last_activity, u.created_at AS since, u.privacy_last_seen, u.privacy_avatar,
+                u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
+                CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
+                mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
+            FROM users AS u
+            {edge("mine", "actor.user_id", "u.id")}
+            {edge("theirs", "u.id", "actor.user_id")}
+            {other_side("c.id", "mine.state")}
+            LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (u.id = actor.user_id OR u.privacy_avatar = 'everyone'
+                OR (u.privacy_avatar = 'contacts' AND mine.state = 'mutual'))
+            WHERE u.id = page.peer_id
+        ) AS shown
+    ) AS about ON true
     ORDER BY page.position
     """,
     StreamRow,

@@ -9,7 +9,7 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.realtime.ports import StreamEvent, StreamPage
-from messenger.repositories.streams import StreamRow
+from messenger.repositories.streams import StreamConversation, StreamPeer, StreamPerson, StreamRow
 from messenger.schemas._types import timestamp
 from messenger.schemas._views import message_view
 from messenger.schemas.accounts import DeviceView
@@ -18,6 +18,10 @@ from messenger.services._views import conversation_view, person_view, profile_vi
 from messenger.unit_of_work import UnitOfWorkFactory
 
 logger = logging.getLogger(__name__)
+
+_decode_peer = msgspec.json.Decoder(StreamPeer).decode
+_decode_conversation = msgspec.json.Decoder(StreamConversation).decode
+_decode_person = msgspec.json.Decoder(StreamPerson).decode
 
 
 async def read_page(
@@ -75,22 +79,23 @@ def _receipt(_: Actor, row: StreamRow) -> object:
 
 def _conversation(_: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
-    assert row.conversation_id is not None
-    return conversation_view(row.peer_id, row)
+    last = message_view(row.id, row) if row.id is not None else None
+    return conversation_view(row.peer_id, _decode_conversation(row.peer or ""), last)
 
 
 def _contact(_: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
     edge = {"alias": None, "message": None, "since": None, **msgspec.json.decode(row.payload or "")}
-    user = user_view(row.peer_id, row)
+    user = user_view(row.peer_id, _decode_peer(row.peer or ""))
     return ContactChangeView(row.peer_id, user, edge["state"], edge["alias"], edge["message"], edge["since"])
 
 
 def _profile(actor: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
+    person = _decode_person(row.peer or "")
     if row.peer_id == actor.user_id:
-        return profile_view(row.peer_id, row, created_at=row.since)
-    return person_view(row.peer_id, row, is_self=False)
+        return profile_view(row.peer_id, person, created_at=person.since)
+    return person_view(row.peer_id, person, is_self=False)
 
 
 def _device(_: Actor, row: StreamRow) -> object:

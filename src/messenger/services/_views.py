@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Protocol, cast
-from uuid import UUID
 
 from messenger.policies import is_online, shown_activity, shown_status, shows
 from messenger.schemas._types import AnyContactState, AudienceName, StatusName, timestamp, timestamp_or_none
-from messenger.schemas._views import AvatarColumns, MessageColumns, avatar_view, message_view
-from messenger.schemas.messages import ConversationView, TargetReceiptView
+from messenger.schemas._views import AvatarColumns, avatar_view
+from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
 from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
 
 
@@ -67,9 +66,7 @@ class ProfileColumns(NameColumns, Protocol):
     def privacy_groups_from(self) -> str: ...
 
 
-class ConversationColumns(NameColumns, MessageColumns, Protocol):
-    @property
-    def id(self) -> UUID | None: ...
+class ConversationColumns(NameColumns, Protocol):
     @property
     def last_seq(self) -> int: ...
     @property
@@ -142,11 +139,11 @@ def status_view(user_id: int, row: StatusColumns) -> StatusView:
     return StatusView(user_id, status, row.status_text, is_online(row.connected, hidden_since), at)
 
 
-def conversation_view(peer_id: int, row: ConversationColumns) -> ConversationView:
-    """A conversation as its member sees it."""
+def conversation_view(peer_id: int, row: ConversationColumns, last: MessageView | None) -> ConversationView:
+    """A conversation as its member sees it, with its last message."""
     return ConversationView(
         user_view(peer_id, row),
-        message_view(row.id, row) if row.id is not None else None,
+        last,
         row.last_seq,
         row.read_seq,
         max(0, row.last_seq - row.read_seq),

@@ -12,6 +12,7 @@ from messenger.actor import Caller
 from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
 from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.conversations import ConversationRow
+from messenger.schemas._views import message_view
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
 from messenger.services._views import conversation_view, unread_version
@@ -36,7 +37,7 @@ class ConversationService:
         more = len(found) > limit
         found = found[:limit]
         return ConversationPage(
-            [conversation_view(row.peer_id, row) for row in found],
+            [_view(row) for row in found],
             _encode(found[-1]) if more else None,
             stream_cursor(rows[0].position if rows else 0),
         )
@@ -64,7 +65,7 @@ class ConversationService:
                 raise NotAContact
             uow.record(ConversationUpdated(target_id), [changed.user_id])
             uow.record(ConversationUpdated(changed.user_id), changed.others)
-            return conversation_view(row.peer_id, row)
+            return _view(row)
 
     @repeated
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
@@ -120,3 +121,7 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         raise ValidationFailed(
             "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what `next` gave"),)
         ) from None
+
+
+def _view(row: ConversationRow) -> ConversationView:
+    return conversation_view(row.peer_id, row, message_view(row.id, row) if row.id is not None else None)
