@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, get_type_hints
+from time import perf_counter
+from typing import Any, get_type_hints
 
 import msgspec
 from litestar import Litestar
@@ -21,7 +22,7 @@ from litestar.routes import HTTPRoute
 
 from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
-from messenger.controllers._wire import JSON_TYPES, MSGPACK, WireBody, WireRequest, WireResponse
+from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, WireResponse
 from messenger.errors import MessengerError
 from messenger.services import Services
 
@@ -49,11 +50,17 @@ class Application(Litestar):
             await super().__call__(scope, receive, send)
 
 
-class _Head(NamedTuple):
-    """What decides how a request is read: `length` of its body, whether it wants MessagePack."""
+class FastRequest(Asked):
+    """A request whose body, if it may have one, was read."""
 
-    length: int
-    wants_msgpack: bool
+    __slots__ = ("_body", "scope")
+
+    def __init__(self, scope: Any, body: bytes) -> None:
+        self.scope = scope
+        self._body = body
+
+    async def body(self) -> bytes:
+        return self._body
 
 
 class _Route:
@@ -141,27 +148,29 @@ class FastPath:
                 return False
         elif route.segment:
             return False
-        head_read = self._read_head(scope, route)
-        if head_read is None:
+        wants_msgpack = self._read_head(scope, route)
+        if wants_msgpack is None:
             return False
         arguments = route.read(segment, scope["query_string"])
         if arguments is None:
             return False
+        body = b""
         if route.body is not None:
-            body = await _read_body(receive)
-            if body is None:
+            read = await _read_body(receive)
+            if read is None:
                 # Nobody waits for an answer.
                 return True
+            body = read
             try:
                 arguments = {**arguments, "data": route.body.decode(body)}
             except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
                 await Litestar.__call__(self._app, scope, _again(body, receive), send)
                 return True
-        await self._answer(route, arguments, head_read.wants_msgpack, scope, receive, send)
+        await self._answer(route, arguments, body, wants_msgpack, scope, receive, send)
         return True
 
-    def _read_head(self, scope: Any, route: _Route) -> _Head | None:
-        """None where a header makes it the framework's business."""
+    def _read_head(self, scope: Any, route: _Route) -> bool | None:
+        """Whether MessagePack is wanted; None where something about the headers is the framework's business."""
         if scope.get("root_path"):
             return None
         length, wants_msgpack, authorized = -1, False, False
@@ -181,35 +190,49 @@ class FastPath:
                 return None
         if not authorized or (route.body is not None and not 0 < length <= route.max_body):
             return None
-        return _Head(length, wants_msgpack)
+        return wants_msgpack
 
     async def _answer(
-        self, route: _Route, arguments: dict[str, Any], wants_msgpack: bool, scope: Any, receive: Any, send: Send
+        self,
+        route: _Route,
+        arguments: dict[str, Any],
+        body: bytes,
+        wants_msgpack: bool,
+        scope: Any,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        scope["app"] = scope["litestar_app"] = self._app
+        started = perf_counter()
+        scope["litestar_app"] = self._app
+        try:
+            content = await route.call(request=FastRequest(scope, body), **arguments)
+            status = route.status
+            headers = [_MSGPACK_HEADER if wants_msgpack else _JSON_HEADER]
+            if isinstance(content, WireResponse):
+                status = content.status_code or status
+                for name, value in content.headers.items():
+                    headers.append((name.lower().encode(), value.encode()))
+                content = content.content
+            answer = msgspec.msgpack.encode(content) if wants_msgpack else msgspec.json.encode(content)
+        except Exception as error:
+            await self._refuse(route, error, started, scope, receive, send)
+            return
+        headers.append((b"content-length", b"%d" % len(answer)))
+        headers.extend(HEADERS)
+        self._finish.note(route.method, route.pattern, status, started)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+    async def _refuse(
+        self, route: _Route, error: Exception, started: float, scope: Any, receive: Any, send: Send
+    ) -> None:
+        """As the framework's exception handlers do."""
+        scope["app"] = self._app
         scope["route_handler"] = route.handler
         scope["path_template"] = route.pattern
         scope.setdefault("state", {})
         request = WireRequest(scope, receive, send)
-        try:
-            content = await route.call(request=request, **arguments)
-            status, headers = route.status, [_MSGPACK_HEADER if wants_msgpack else _JSON_HEADER]
-            if isinstance(content, WireResponse):
-                status = content.status_code or status
-                headers += [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
-                content = content.content
-            body = msgspec.msgpack.encode(content) if wants_msgpack else msgspec.json.encode(content)
-        except Exception as error:
-            await self._refuse(request, error, scope, receive, send)
-            return
-        headers.append((b"content-length", b"%d" % len(body)))
-        headers.extend(HEADERS)
-        self._finish.note(route.method, route.pattern, status, scope["started"])
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def _refuse(self, request: WireRequest, error: Exception, scope: Any, receive: Any, send: Send) -> None:
-        """As the framework's exception handlers do."""
+        scope["started"] = started
         handler = EXCEPTION_HANDLERS[MessengerError if isinstance(error, MessengerError) else Exception]
         answer = handler(request, error).to_asgi_response(app=None, request=request)
 

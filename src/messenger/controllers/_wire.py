@@ -40,20 +40,22 @@ _LONGEST_ADDRESS = 64
 _IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 
 
-class WireRequest(Request[Any, Any, Any]):
-    """A request that knows who asks and which services there are."""
+class Asked:
+    """What handlers read of a request: who asks, and which services there are."""
 
-    decoded: Any = None
+    __slots__ = ()
 
-    def __init__(self, scope: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(scope, *args, **kwargs)
-        scope["started"] = perf_counter()
+    scope: Any
 
     @property
     def services(self) -> Services:
         """The services of this process."""
-        services: Services = self.scope["litestar_app"].services  # type: ignore[attr-defined]
+        services: Services = self.scope["litestar_app"].services
         return services
+
+    async def body(self) -> bytes:
+        """The whole body."""
+        raise NotImplementedError
 
     @property
     def caller(self) -> Bearer:
@@ -63,7 +65,8 @@ class WireRequest(Request[Any, Any, Any]):
     @property
     def address(self) -> str:
         """The client's address, as the trusted proxies tell it; no longer than addresses are, whatever they tell."""
-        return self.client.host[:_LONGEST_ADDRESS] if self.client else "unknown"
+        client = self.scope.get("client")
+        return str(client[0])[:_LONGEST_ADDRESS] if client else "unknown"
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name, without building a mapping of them all."""
@@ -101,6 +104,20 @@ class WireRequest(Request[Any, Any, Any]):
             return None
         # `If-None-Match: *` asks for what there is none of yet; a profile there is always.
         return list(precondition.versions)
+
+
+class WireRequest(Asked, Request[Any, Any, Any]):
+    """A request as the framework hands it to a handler."""
+
+    scope: Any
+    decoded: Any = None
+
+    def __init__(self, scope: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(scope, *args, **kwargs)
+        scope["started"] = perf_counter()
+
+    async def body(self) -> bytes:
+        return await Request.body(self)
 
 
 def header(scope: Any, name: bytes) -> str | None:
@@ -259,6 +276,21 @@ Content = TypeVar("Content")
 
 class WireResponse(Response[Content]):
     """Answers in MessagePack where the client asks for it, and in JSON otherwise."""
+
+    def __init__(
+        self, content: Content, *, status_code: int | None = None, headers: Any = None, **options: Any
+    ) -> None:
+        if options or not (headers is None or isinstance(headers, dict)):
+            super().__init__(content, status_code=status_code, headers=headers, **options)
+            return
+        # As the framework does it, without looking at what a handler doesn't give.
+        self.content = content
+        self.status_code = status_code
+        self.headers = headers or {}
+        self.background = self.media_type = None
+        self.cookies = []
+        self.encoding = "utf-8"
+        self.response_type_encoders = {}
 
     def to_asgi_response(self, app: Any, request: Any, **options: Any) -> ASGIResponse:
         if self.media_type in {None, MediaType.JSON} and wants_msgpack(request.scope):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Repositories:
-    """What a unit of work offers; each is made at its first use."""
+    """What a unit of work offers. A repository holds nothing of its own, and is made when it is asked for."""
 
     run: Runner
 
@@ -34,7 +34,7 @@ class Repositories:
         """The mapped session, for the repositories that need one."""
         raise NotImplementedError
 
-    @cached_property
+    @property
     def users(self) -> UserRepository:
         return UserRepository(self.run)
 
@@ -42,50 +42,50 @@ class Repositories:
     def accounts(self) -> AccountRepository:
         return AccountRepository(session=self.session, auto_refresh=False, wrap_exceptions=False)
 
-    @cached_property
+    @property
     def devices(self) -> DeviceRepository:
         return DeviceRepository(self.run)
 
-    @cached_property
+    @property
     def contacts(self) -> ContactRepository:
         return ContactRepository(self.run)
 
-    @cached_property
+    @property
     def connections(self) -> ConnectionRepository:
         return ConnectionRepository(self.run)
 
-    @cached_property
+    @property
     def streams(self) -> StreamRepository:
         return StreamRepository(self.run)
 
-    @cached_property
+    @property
     def conversations(self) -> ConversationRepository:
         return ConversationRepository(self.run)
 
-    @cached_property
+    @property
     def messages(self) -> MessageRepository:
         return MessageRepository(self.run)
 
-    @cached_property
+    @property
     def avatars(self) -> AvatarRepository:
         return AvatarRepository(self.run)
 
-    @cached_property
+    @property
     def secrets(self) -> SecretRepository:
         return SecretRepository(self.run)
 
-    @cached_property
+    @property
     def idempotency(self) -> IdempotencyRepository:
         return IdempotencyRepository(self.run)
 
-    @cached_property
+    @property
     def limits(self) -> LimitRepository:
         return LimitRepository(self.run)
 
-    @cached_property
+    @property
     def exports(self) -> ExportRepository:
         return ExportRepository(self.run)
 
-    @cached_property
+    @property
     def sweeps(self) -> SweepRepository:
         return SweepRepository(self.run)
