@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy.pool import NullPool
@@ -11,16 +12,22 @@ from sqlalchemy.util import greenlet_spawn
 
 from messenger.errors import Overloaded
 
+_WATCH_SECONDS = 1.0
+
 
 class PooledConnection:
-    """A connection on loan: `driver` is asyncpg's own, `fairy` what SQLAlchemy's session takes for it."""
+    """A connection on loan: `driver` is asyncpg's own, `fairy` what SQLAlchemy's session takes for it.
 
-    __slots__ = ("_pool", "driver", "fairy")
+    `since`, by `perf_counter`: when it was last set to work; whoever runs a statement says so.
+    """
+
+    __slots__ = ("_pool", "driver", "fairy", "since")
 
     def __init__(self, pool: ConnectionPool, fairy: Any) -> None:
         self._pool = pool
         self.fairy = fairy
         self.driver: Any = fairy.driver_connection
+        self.since = perf_counter()
 
     def give_back(self) -> None:
         """For the next one; the caller leaves no transaction open on it."""
@@ -37,12 +44,20 @@ class ConnectionPool(NullPool):
     It is a pool of SQLAlchemy's kind, so that an engine makes, knows and disposes of it. Whoever connects through the
     engine itself gets a connection of their own, which is closed after use. SQLAlchemy's queue pool enters a greenlet
     for each loan, which costs more than a small statement does.
+
+    A connection on loan that hears nothing for `silence` seconds after it was set to work is cut off: its server can't
+    be reached. One look a second finds them, where asyncpg's own timeout costs a timer for each statement.
     """
 
-    def __init__(self, creator: Any, pool_size: int = 10, timeout: float = 5.0, **options: Any) -> None:
+    def __init__(
+        self, creator: Any, pool_size: int = 10, timeout: float = 5.0, silence: float = 30.0, **options: Any
+    ) -> None:
         super().__init__(creator, **options)
         self._size = pool_size
         self._timeout = timeout
+        self._silence = silence
+        self._lent: set[PooledConnection] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self._open = 0
         self._resting: list[PooledConnection] = []
         self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
@@ -58,7 +73,7 @@ class ConnectionPool(NullPool):
             # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
             connection = self._resting.pop()
             if not connection.driver.is_closed():
-                return connection
+                return self._lend(connection)
             connection.discard()
         return None
 
@@ -71,15 +86,17 @@ class ConnectionPool(NullPool):
             self._open += 1
             return await self._connect()
         handed = await self._wait()
-        return await self._connect() if handed is None else handed
+        return await self._connect() if handed is None else self._lend(handed)
 
     def give_back(self, connection: PooledConnection) -> None:
+        self._lent.discard(connection)
         if self._disposed or connection.driver.is_closed():
             self.discard(connection)
         elif not self._hand(connection):
             self._resting.append(connection)
 
     def discard(self, connection: PooledConnection) -> None:
+        self._lent.discard(connection)
         connection.driver.terminate()
         connection.fairy.invalidate()
         self._vacate()
@@ -99,6 +116,7 @@ class ConnectionPool(NullPool):
             self._creator,
             pool_size=self._size,
             timeout=self._timeout,
+            silence=self._silence,
             recycle=self._recycle,
             echo=self.echo,
             logging_name=self._orig_logging_name,
@@ -108,10 +126,27 @@ class ConnectionPool(NullPool):
             dialect=self._dialect,
         )
 
+    def _lend(self, connection: PooledConnection) -> PooledConnection:
+        connection.since = perf_counter()
+        self._lent.add(connection)
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(_WATCH_SECONDS, self._look)
+        return connection
+
+    def _look(self) -> None:
+        self._watch = None
+        too_old = perf_counter() - self._silence
+        for connection in self._lent:
+            if connection.since < too_old:
+                # Whoever waits for its answer hears of it; they discard it.
+                connection.driver.terminate()
+        if self._lent:
+            self._watch = asyncio.get_running_loop().call_later(_WATCH_SECONDS, self._look)
+
     async def _connect(self) -> PooledConnection:
         """A new one, in a place that is counted already."""
         try:
-            return PooledConnection(self, await greenlet_spawn(self.connect))
+            return self._lend(PooledConnection(self, await greenlet_spawn(self.connect)))
         except BaseException:
             self._vacate()
             raise

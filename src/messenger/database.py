@@ -59,10 +59,11 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,
+        # The server ends a statement before that, if it can be reached.
+        silence=options.statement_timeout + 1.0,
         pool_reset_on_return=None,
         connect_args={
             "timeout": 2.0,
-            "command_timeout": options.statement_timeout + 1.0,
             "server_settings": {
                 "application_name": "messenger",
                 "statement_timeout": str(round(options.statement_timeout * 1000)),

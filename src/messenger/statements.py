@@ -125,6 +125,13 @@ class Driver(Protocol):
     async def execute(self, query: str, *args: Any) -> str: ...
 
 
+class Connection(Protocol):
+    """What is used of a pooled connection; `since`: when it was last set to work, by `perf_counter`."""
+
+    driver: Any
+    since: float
+
+
 class Observer(Protocol):
     """Is told of each statement: its name, seconds taken, and whether it failed."""
 
@@ -145,10 +152,11 @@ class Runner:
     `actor`: on whose behalf, where it is one's; `stale`: whose last activity is out of date.
     """
 
-    __slots__ = ("_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
+    __slots__ = ("_connection", "_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
 
-    def __init__(self, driver: Driver, instants: Instants, observer: Observer, writes: int | None) -> None:
-        self._driver = driver
+    def __init__(self, connection: Connection, instants: Instants, observer: Observer, writes: int | None) -> None:
+        self._connection = connection
+        self._driver: Driver = connection.driver
         self._instants = instants
         self._observer = observer
         self._writes = writes
@@ -221,7 +229,8 @@ class Runner:
             given["token_hash"] = caller.token_hash
         elif caller is not None:
             given["user_id"], given["device_id"] = caller.user_id, caller.device_id
-        started, failed = perf_counter(), True
+        self._connection.since = started = perf_counter()
+        failed = True
         try:
             result = await send(compiled.sql, *[given[name] for name in compiled.parameters])
             failed = False

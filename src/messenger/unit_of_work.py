@@ -111,7 +111,7 @@ class UnitOfWork(Repositories):
                 raise _translated(error) from error
         self._connection = connection
         self._driver = connection.driver
-        self.run = Runner(connection.driver, factory.instants(), factory.observer, _MAY_WRITE[self._mode])
+        self.run = Runner(connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode])
         _current.set(self)
         if self._mode == "transaction":
             try:

@@ -10,11 +10,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messenger import connection_pool
 from messenger.config import Settings
 from messenger.connection_pool import ConnectionPool, PooledConnection
-from messenger.database import create_engine
-from messenger.errors import Overloaded
-from tests.unit_of_work import Options
+from messenger.database import create_engine, translate
+from messenger.errors import DatabaseUnavailable, Overloaded
+from tests.unit_of_work import PID, Options, factory_over
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -146,6 +147,44 @@ class TestWaiting:
             with pytest.raises(OSError, match="Connect"):
                 await each
         assert pool.checkedout() == 0
+
+
+class TestSilence:
+    """A server that can't be reached any more doesn't close its connections."""
+
+    async def test_connection_that_hears_nothing_is_cut_off(
+        self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_pool, "_WATCH_SECONDS", 0.01)
+        monkeypatch.setattr(pool, "_silence", 0.02)
+        connection = await pool.borrow()
+        with pytest.raises(asyncpg.PostgresConnectionError) as caught:
+            await connection.driver.execute("SELECT pg_sleep(1)")
+        assert isinstance(translate(caught.value), DatabaseUnavailable)
+        connection.discard()
+        assert pool.checkedout() == 0
+
+    async def test_one_that_is_set_to_work_again_is_not(self, pool: ConnectionPool) -> None:
+        old, fresh = await pool.borrow(), await pool.borrow()
+        old.since -= 3600
+        pool._look()
+        assert (old.driver.is_closed(), fresh.driver.is_closed()) == (True, False)
+        old.discard()
+        fresh.give_back()
+
+    async def test_resting_one_is_left_alone(self, pool: ConnectionPool) -> None:
+        connection = await pool.borrow()
+        connection.give_back()
+        connection.since -= 3600
+        pool._look()
+        assert await pool.borrow() is connection
+        connection.give_back()
+
+    async def test_statement_sets_it_to_work(self, engine: AsyncEngine) -> None:
+        async with factory_over(engine).read() as uow:
+            uow._connection.since = 0.0
+            await uow.run.first(PID)
+            assert uow._connection.since > 0
 
 
 class TestEnd:
