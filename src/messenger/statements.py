@@ -1,7 +1,8 @@
 """Hot statements: declared once with a name, compiled to asyncpg's form at import, run by one small facility.
 
 A statement that begins with the `{actor}` common table expression looks its caller up itself, so that authentication
-costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody.
+costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody. A
+page of many rows selects `{page_actor_columns}`: its caller's device is told only where a stamp is due.
 One that serves several callers at once begins with `{actors}` and selects `{actors_columns}`; who is nobody has no row.
 """
 
@@ -43,6 +44,7 @@ _MANY_BY_DEVICE = """actors AS MATERIALIZED (
         JOIN devices AS d ON d.id = g.device_id AND d.user_id = g.user_id
 )"""
 _ACTOR_COLUMNS = "actor.user_id AS actor_user_id, actor.device_id AS actor_device_id, actor.stale AS actor_stale"
+_PAGE_ACTOR_COLUMNS = _ACTOR_COLUMNS.replace("actor.device_id", "CASE WHEN actor.stale THEN actor.device_id END")
 _ACTOR_WIDTH = 3
 _ACTORS_COLUMNS = f"{_ACTOR_COLUMNS.replace('actor.', 'actors.')}, actors.n"
 _ACTORS_WIDTH = 4
@@ -86,7 +88,11 @@ class Statement(Generic[Row]):
         # Columns before the row's own: its caller, and in a batch the caller's place.
         self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "{actors}" in sql else 0
         self._checked = row is None
-        filled = sql.replace("{actor_columns}", _ACTOR_COLUMNS).replace("{actors_columns}", _ACTORS_COLUMNS)
+        filled = (
+            sql.replace("{actor_columns}", _ACTOR_COLUMNS)
+            .replace("{page_actor_columns}", _PAGE_ACTOR_COLUMNS)
+            .replace("{actors_columns}", _ACTORS_COLUMNS)
+        )
         self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN).replace("{actors}", _MANY_BY_TOKEN))
         self._by_device = _Compiled.of(filled.replace("{actor}", _BY_DEVICE).replace("{actors}", _MANY_BY_DEVICE))
         STATEMENTS[name] = self
@@ -149,7 +155,7 @@ class Instants:
 class Runner:
     """Runs statements on one connection; `writes`: how many of them may write, None: any.
 
-    `actor`: on whose behalf, where it is one's; `stale`: whose last activity is out of date.
+    `actor`: on whose behalf, where a statement has said so; `stale`: whose last activity is out of date.
     """
 
     __slots__ = ("_connection", "_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
@@ -209,8 +215,11 @@ class Runner:
         return rows
 
     def _seen(self, record: Any) -> None:
-        self.actor = Actor(record[0], record[1])
-        if record[2] and not self.stale:
+        user_id, device_id, stale = record[:_ACTOR_WIDTH]
+        if device_id is None:
+            return
+        self.actor = Actor(user_id, device_id)
+        if stale and not self.stale:
             self.stale.append(self.actor)
 
     async def _run(

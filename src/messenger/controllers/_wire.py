@@ -34,7 +34,10 @@ from messenger.services._gate import Once
 
 MSGPACK = "application/msgpack"
 _JSON_TYPES = ("application/json", "")
-JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
+JSON_TYPES = frozenset(
+    b"application/json" + parameter
+    for parameter in (b"", b"; charset=utf-8", b";charset=utf-8", b"; charset=UTF-8", b";charset=UTF-8")
+)
 """As clients write it who send JSON."""
 _LONGEST_ADDRESS = 64
 _IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")

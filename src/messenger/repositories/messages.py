@@ -248,7 +248,7 @@ def _history(name: str, order: str) -> Statement[HistoryRow]:
             FROM actor JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = :target
                 JOIN conversations AS c ON c.id = me.conversation_id
         )
-        SELECT {{actor_columns}}, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
+        SELECT {{page_actor_columns}}, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
             WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
                 AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
             {MESSAGE_COLUMNS.replace("me.target_id", "place.target_id")}
