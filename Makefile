@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 # The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proof lint types contracts walk bench bench-realtime docs lock clean servers
+.PHONY: help setup run test proof lint types contracts walk bench bench-quick bench-realtime flames docs lock clean servers
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,9 +25,12 @@ $(UV):
 # index settings say where they come from.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(PYTHON) -m venv $(VENV)
-	$(UV) export --frozen --quiet --all-groups --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
+	$(UV) export --frozen --quiet --all-groups --no-group bench --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+# What one yardstick needs lives apart: Litestar loads pydantic where it finds it, and would be another one.
+	$(UV) export --frozen --quiet --only-group bench --no-emit-project --output-file $(VENV)/bench.txt
+	$(UV) pip sync --quiet --python $(BIN)/python --target $(VENV)/bench --require-hashes $(VENV)/bench.txt
 	@touch $@
 
 run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
@@ -65,12 +68,21 @@ lock:  ## Resolve anew, and strip the registry's addresses from the lock.
 clean:  ## Remove the environment (never the data).
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-bench: setup  ## CPU per request and round trips of each endpoint (about three minutes).
-	$(BIN)/python benchmarks/endpoints.py
+bench: setup  ## All benchmarks, beside a hand-written ceiling and the seed's way (under 15 minutes), into build/bench.
+	$(BIN)/python benchmarks/all.py
+
+bench-quick: setup  ## The same in short forms (about two minutes).
+	$(BIN)/python benchmarks/all.py --quick
 
 bench-realtime: setup  ## Latency, fan-out, idle sockets, resuming, presence, slow readers; then the bus.
 	$(BIN)/python benchmarks/realtime.py
 	$(BIN)/python benchmarks/bus.py
+
+bench-growth: setup  ## What requests cost with ten times the users and messages (half an hour, 10 GB under /var/tmp).
+	$(BIN)/python benchmarks/growth.py
+
+flames: setup  ## Flame graphs of the three hottest endpoints, into docs/pictures (about three minutes).
+	$(BIN)/python benchmarks/flames.py
 
 walk: setup  ## The README's walk, on a server of its own.
 	$(BIN)/python tools/smoke.py

@@ -24,6 +24,11 @@ class Connection:
         self._done = False
         self._body: list[bytes] = []
 
+    @classmethod
+    async def to(cls, port: int) -> Self:
+        """A new one."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
     def on_message_complete(self) -> None:
         self._done = True
 
@@ -52,7 +57,7 @@ class Connection:
 
 async def pages(port: int, token: str, limit: int) -> tuple[float, int]:
     """Read a stream from its beginning over `GET /sync`; seconds taken, and how many events there were."""
-    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    connection = await Connection.to(port)
     cursor, count = b"e0", 0
     started = perf_counter()
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -51,7 +52,7 @@ class Server:
     """
 
     def __init__(self, port: int, **settings: object) -> None:
-        self.port = port = port or _free_port()
+        self.port = port = port or free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="messenger-bench-", dir="/var/tmp"))
         self._folder.chmod(0o711)
         cheap = {"RATE_LIMITS": "off", "PASSWORD_TIME_COST": 1, "PASSWORD_MEMORY_COST": 32}
@@ -87,27 +88,33 @@ class Server:
 
     def cpu(self) -> Cpu:
         """What it has used so far, children that ended included."""
-        root = psutil.Process(self._pid)
+        root = psutil.Process(self.pid)
         server = postgres = 0.0
+        postmasters = []
         for process in [root, *root.children(recursive=True)]:
-            if "postgres" not in process.name():
-                server += _seconds(process)
-                continue
-            postgres += _seconds(process)
-            if process.ppid() == root.pid:
-                times = process.cpu_times()
-                postgres += times.children_user + times.children_system
+            # Backends come and go; what one has used is its parent's once it is gone.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "postgres" not in process.name():
+                    server += seconds_of(process)
+                    continue
+                if process.ppid() == root.pid:
+                    postmasters.append(process)
+                postgres += seconds_of(process)
+        for process in postmasters:
+            times = process.cpu_times()
+            postgres += times.children_user + times.children_system
         return Cpu(server, postgres)
 
     def memory(self) -> Memory:
         """What it holds now (Linux)."""
-        root = psutil.Process(self._pid)
+        root = psutil.Process(self.pid)
         own = [each for each in [root, *root.children(recursive=True)] if "postgres" not in each.name()]
         held = [_rollup(process.pid) for process in own]
         return Memory(*(sum(column) for column in zip(*held, strict=True)))
 
     @property
-    def _pid(self) -> int:
+    def pid(self) -> int:
+        """Of the server's first process, while it runs."""
         assert self._process is not None
         return self._process.pid
 
@@ -127,13 +134,14 @@ def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on, now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _seconds(process: psutil.Process) -> float:
+def seconds_of(process: psutil.Process) -> float:
     """CPU of one process; Linux has a clock of it that counts nanoseconds (clock_getcpuclockid(3))."""
     if sys.platform == "linux":
         try:

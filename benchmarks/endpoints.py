@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 from _http import Connection
+from _report import round_trips
 from _server import Server
 from PIL import Image
 
@@ -32,7 +33,6 @@ ENVELOPE = {
     "nonce": base64.b64encode(bytes(12)).decode(),
     "ciphertext": base64.b64encode(bytes(range(48))).decode(),
 }
-ROUND_TRIPS = Path(__file__).parents[1] / "tests" / "budgets" / "test_statements.py"
 
 
 def request(method: str, path: str, token: str, body: object = None) -> bytes:
@@ -175,7 +175,7 @@ async def measure(subject: Server, options: argparse.Namespace) -> list[dict[str
         rows.append(
             {
                 "request": name,
-                "round_trips": budget(name),
+                "round_trips": round_trips(name),
                 "server_ms": round(server, 3),
                 "postgres_ms": round(database, 3),
                 "ratio": round(server / floor, 1),
@@ -190,15 +190,6 @@ def counted(name: str, requests: int) -> int:
     if "avatar/upload" in name:
         return max(50, requests // 10)
     return CONTACTS - 1 if "subscribe" in name else requests
-
-
-def budget(name: str) -> int:
-    """Round trips, from the table that the tests hold."""
-    scope: dict[str, dict[str, int]] = {}
-    text = ROUND_TRIPS.read_text()
-    table = text[text.index("BUDGETS = {") : text.index("}", text.index("BUDGETS = {")) + 1]
-    exec(table, scope)
-    return scope["BUDGETS"].get(name.split(" (")[0].rstrip("/"), 0)
 
 
 def main() -> None:

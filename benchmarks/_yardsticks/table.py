@@ -1,0 +1,82 @@
+"""The tables of a comparison: for each work how the contenders stand to each other, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from _report import Table, round_trips
+
+from _yardsticks.measure import Outcome, Ratio, Turn
+
+_NOTES = [
+    "share of the ceiling: 1 is as fast as hand-written asyncpg, 0.8 is what issue 4 asks for; of CPU it is the"
+    " ceiling's milliseconds divided by ours, so that more is better here, too",
+    "the ceiling runs one statement for each request; ours lets messages that come at the same time share one, and its"
+    " commit, which is why it can be above 1",
+    "medians of the turns' ratios (lowest to highest); CPU is the steadier figure on a noisy machine",
+]
+
+
+class Column(NamedTuple):
+    """A column of the first table: what is compared, one contender's to another's."""
+
+    title: str
+    of: Callable[[Turn], float]
+    one: str
+    other: str
+
+
+COLUMNS = {
+    "ceiling_rate": Column("share of the ceiling: requests/s", lambda turn: turn.rate, "ours", "ceiling"),
+    "ceiling_server_cpu": Column("… server CPU", lambda turn: turn.server, "ceiling", "ours"),
+    "ceiling_postgres_cpu": Column("… PostgreSQL CPU", lambda turn: turn.postgres, "ceiling", "ours"),
+    "ceiling_cpu": Column("… both", lambda turn: turn.cpu, "ceiling", "ours"),
+    "seed_rate": Column("× the seed: requests/s", lambda turn: turn.rate, "ours", "seed"),
+    "seed_cpu": Column("… CPU of both", lambda turn: turn.cpu, "seed", "ours"),
+}
+
+
+def ratios_of(outcome: Outcome) -> dict[str, Ratio]:
+    """All of these that its contenders allow."""
+    return {
+        name: outcome.ratio(column.of, column.one, column.other)
+        for name, column in COLUMNS.items()
+        if {column.one, column.other} <= set(outcome.turns)
+    }
+
+
+def tables(outcomes: list[Outcome]) -> list[Table]:
+    """Ratios first, then what they are made of; for each number of workers."""
+    found = []
+    for workers in dict.fromkeys(outcome.workers for outcome in outcomes):
+        of = f"{workers} worker{'s' if workers > 1 else ''}"
+        mine = [outcome for outcome in outcomes if outcome.workers == workers]
+        found.append(Table(f"Ratios, {of}", [_ratios(outcome) for outcome in mine], _NOTES))
+        found.append(Table(f"Figures, {of}", [row for outcome in mine for row in _figures(outcome)]))
+    return found
+
+
+def _ratios(outcome: Outcome) -> dict[str, object]:
+    work = outcome.work
+    row: dict[str, object] = {"work": f"`{work.name}`", "round trips": round_trips(work.name)}
+    row |= {COLUMNS[name].title: ratio for name, ratio in ratios_of(outcome).items()}
+    if "seed" in outcome.turns:
+        row["… asked for"] = f"≥ {work.seed_multiple}"
+    return row
+
+
+def _figures(outcome: Outcome) -> list[dict[str, object]]:
+    rows = []
+    for name, turns in outcome.turns.items():
+        middle = outcome.middle(name)
+        rows.append(
+            {
+                "work": f"`{outcome.work.name}`",
+                "who": name,
+                "requests/s": Ratio.of([turn.rate for turn in turns]).to_print(0),
+                "server CPU, ms": f"{middle.server:.3f}",
+                "PostgreSQL CPU, ms": f"{middle.postgres:.3f}",
+            }
+        )
+    return rows

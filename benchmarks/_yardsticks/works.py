@@ -1,0 +1,77 @@
+"""The works of the comparison: what is asked, and what issue 4 wants of it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from _yardsticks.load import Expected
+from _yardsticks.world import BODY, HUBS, PAGE, PAIRS, PEERS, WRITERS, token, user_id
+
+_numbers = itertools.count(1)
+
+
+class Work(NamedTuple):
+    """One row of the table. `seed_multiple`: how many times the seed's requests per second; None: it had no such thing.
+
+    `path` is empty for messages, which are written by many pairs.
+    """
+
+    name: str
+    path: str
+    seed_multiple: float | None
+
+    @property
+    def is_read(self) -> bool:
+        return bool(self.path)
+
+    def requests(self) -> Iterator[bytes]:
+        """What is sent, one after the other."""
+        return itertools.cycle([read(self.path, hub) for hub in range(HUBS)]) if self.path else _messages()
+
+
+def works(head: int) -> list[Work]:
+    """All of them; `head` is where each hub's stream ends."""
+    return [
+        Work("GET /profile", "/profile", 8),
+        Work("POST /messages", "", 8),
+        Work("GET /history (50 of 250)", f"/history/{user_id(PEERS)}", 6),
+        Work("GET /contacts (50 of 200)", "/contacts", 6),
+        Work("GET /statuses (200)", "/statuses", 6),
+        Work("GET /conversations (50 of 500)", "/conversations", None),
+        Work("GET /sync (100 events)", f"/sync?cursor=e{head - PAGE}&limit={PAGE}", None),
+    ]
+
+
+NOTHING = Work("GET /health/live", "/health/live", None)
+"""Asks for no work at all: what is left is the server program, and the framework."""
+
+
+def read(path: str, number: int) -> bytes:
+    """A GET by one person."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token(number)}\r\n\r\n".encode()
+
+
+def _messages() -> Iterator[bytes]:
+    """Each by the next pair, with a `client_id` that nobody had."""
+    start = f"{time.time_ns():020}"
+    parts = [_message_parts(pair, len(start) + 10) for pair in range(PAIRS)]
+    for before, after in itertools.cycle(parts):
+        yield b"%b%b%010d%b" % (before, start.encode(), next(_numbers), after)
+
+
+def _message_parts(pair: int, id_length: int) -> tuple[bytes, bytes]:
+    target = user_id(WRITERS + PAIRS + pair)
+    before, after = f'{{"target_id":{target},"client_id":"', f'","body":"{BODY}"}}'
+    head = (
+        f"POST /messages HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token(WRITERS + pair)}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(before) + id_length + len(after)}\r\n\r\n"
+    )
+    return (head + before).encode(), after.encode()
+
+
+def expected(work: Work, length: int) -> Expected:
+    """What the answers look like, by the length of one."""
+    return Expected(200 if work.is_read else 201, length)

@@ -1,0 +1,66 @@
+"""A small world of the yardsticks, and who answers questions about it."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+import msgspec
+import pytest_asyncio
+
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from _yardsticks.ceiling import Ceiling
+from _yardsticks.world import World
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
+    """A database for a world: one for all tests of a file, because it takes longer to write than they take."""
+    name = f"world_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {template_name} STRATEGY FILE_COPY")
+    yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def head(world_url: str) -> int:
+    """Where the hub's stream ends, now that there is a world."""
+    return await World.write(world_url, hubs=1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ours(world_url: str, head: int, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The product over that world."""
+    container = Container(
+        msgspec.structs.replace(settings, database_url=world_url, activity_resolution=30.0, pool_size=2)
+    )
+    async with _client_of(create_app(container)) as client:
+        yield client
+    await container.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ceiling(world_url: str, head: int) -> AsyncIterator[httpx.AsyncClient]:
+    """The ceiling over that world."""
+    app = Ceiling(world_url, pool_size=2)
+    await app.open()
+    async with _client_of(app) as client:
+        yield client
+    await app.close()
+
+
+def _client_of(app: object) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url="http://messenger.test")
