@@ -231,8 +231,8 @@ async def make_table(url: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement of a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement of a round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--listen", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.listen:

@@ -17,7 +17,7 @@ from _realtime.traffic import Line, Traffic
 
 async def resume(bench: Bench) -> list[Table]:
     """A device with an old cursor: over the socket, and over pages of `GET /sync`."""
-    events, each = 1000, bench.pick(7, 2)
+    events, each = 1000, bench.pick(5, 2)
     writers, readers = await bench.people.make(2 * each), await bench.people.make(2 * each)
     await bench.people.befriend((a.user_id, b.user_id) for a, b in zip(writers, readers, strict=True))
     await bench.people.settle()

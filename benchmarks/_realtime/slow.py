@@ -23,7 +23,7 @@ _MEGABYTE = 1024 * 1024
 async def slow(bench: Bench) -> list[Table]:
     """Half of the messages go to sockets that stop reading, half to others: do these notice?"""
     healthy, stopping = bench.pick(800, 160), bench.pick(200, 40)
-    rate, count = bench.pick(200, 100), bench.pick(5000, 1000)
+    rate, count = bench.pick(200, 100), bench.pick(2000, 1000)
     to_healthy, _ = await _lines(bench, healthy, SHORT)
     to_stopped, stopped = await _lines(bench, stopping, LONG)
     sides = (to_healthy, to_stopped)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.http_connection import HttpConnection
 from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.testing import Factory
 from tests.realtime._wire import Realtime
@@ -34,6 +35,7 @@ async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         create_app(container),
+        http=HttpConnection,
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

@@ -36,6 +36,7 @@ class Table:
         self.faults: list[Exception] = []
         self.kept_from = 1
         self.taken: list[Taken] = []
+        self.take_faults: list[Exception] = []
         self.on_read: Any = None
 
     def add(self, count: int = 1, **options: Any) -> StreamEvent:
@@ -60,6 +61,8 @@ class Table:
         return Arrival(ADA, len(self.events), 0, 1)
 
     async def take(self, taken: Sequence[Taken]) -> None:
+        if self.take_faults:
+            raise self.take_faults.pop()
         self.taken.extend(taken)
 
     async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
@@ -100,6 +103,10 @@ class Rig:
         data = RemovedDeviceView(uuid4()) if told else None
         self.channel.on_news(WakeUp(ADA.user_id, made.position, "x", data))
         return made
+
+    def hand(self, *, foreign: bool) -> None:
+        """A new event that its channel hands over."""
+        self.channel._hand(self.table.add(foreign=foreign))
 
 
 class TestCatchingUp:
@@ -334,11 +341,74 @@ class TestProof:
         await asyncio.sleep(0)
         assert rig.table.taken == []
 
+    async def test_goes_with_its_message_and_covers_no_later_one(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        for foreign in (True, False, True):
+            rig.hand(foreign=foreign)
+        assert (rig.positions, rig.connection.asked, rig.table.reads) == ([1, 2, 3, 4, 5, 6], [b"4"], 1)
+        rig.connection.pong()
+        assert rig.connection.asked == [b"6"]
+        rig.connection.pong()
+        rig.hand(foreign=True)
+        assert rig.connection.asked == [b"7"]
+        await rig.until(lambda: rig.table.taken == [Taken(1, 6)])
+
+    async def test_of_one_device_is_enough(self) -> None:
+        rig = Rig(Table(3))
+        await rig.go_live()
+        other = HeldConnection()
+        second = Socket(Actor(ADA.user_id, uuid4()), 2, other, JSON, rig.table, rig.taker, after=3)
+        rig.channel.join(second, latest=3)
+        second.start()
+        await rig.until(lambda: second.live)
+        rig.hand(foreign=True)
+        assert (rig.connection.asked, other.asked) == ([b"4"], [b"4"])
+        assert other.written[-1] is rig.connection.written[-1]
+        other.pong()
+        await rig.until(lambda: rig.table.taken == [Taken(1, 4)])
+        rig.connection.pong()
+        assert rig.taker._waiting == {}
+        rig.hand(foreign=True)
+        rig.connection.pong()
+        assert rig.taker._waiting == {1: 5}
+        await rig.taker.finish()
+
     async def test_without_pings_writing_has_to_do(self) -> None:
         rig = Rig(Table(3), pings=False)
         await rig.go_live()
         rig.commit(told=False, foreign=True)
         await rig.until(lambda: rig.table.taken == [Taken(1, 4)])
+
+
+class TestTaker:
+    """Proofs that can't be written wait."""
+
+    async def test_is_tried_again_after_any_fault(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr("messenger.realtime.taker._RETRY_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.taker._TAKE_SECONDS", 0)
+        rig = Rig(Table())
+        for fault in (DatabaseUnavailable(), ValueError("a fault of ours")):
+            rig.table.take_faults = [fault]
+            rig.taker.took(1, 5)
+            rig.taker.took(2, 7)
+            await rig.until(lambda: rig.taker._task is None)
+            assert rig.table.taken == [Taken(1, 5), Taken(2, 7)]
+            rig.table.taken.clear()
+        assert [record.exc_info is not None for record in caplog.records] == [False, True]
+
+    async def test_who_fails_holds_up_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("messenger.realtime.taker._RETRY_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.taker._TAKE_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.taker._TAKE_BATCH", 1)
+        rig = Rig(Table())
+        rig.table.take_faults = [ValueError("a fault of ours")]
+        rig.taker.took(1, 5)
+        rig.taker.took(2, 7)
+        await rig.until(lambda: rig.taker._task is None)
+        assert rig.table.taken == [Taken(2, 7), Taken(1, 5)]
 
 
 async def test_peer_that_goes_while_its_page_is_read_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:

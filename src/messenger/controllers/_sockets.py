@@ -68,6 +68,19 @@ class Meter:
 
 async def serve(socket: WebSocket[Any, Any, Any]) -> None:
     """From the handshake to the end. What is wrong before the handshake is an HTTP answer."""
+    try:
+        await _serve(socket)
+    finally:
+        # Litestar's socket and its wrappers of these hold each other, and with them all that a connection is made of:
+        # left as it is, only the garbage collector would find that.
+        socket.receive = socket.send = _ended
+
+
+async def _ended(*_: Any) -> Any:
+    raise RuntimeError("this socket has ended")
+
+
+async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.receive()
     try:
         admission = await _admit(socket)

@@ -49,13 +49,16 @@ class Bell:
 
 
 class Channel:
-    """`latest`: the newest position heard of. `_head`: up to where live sockets were handed events."""
+    """`latest`: the newest position heard of. `proved`: up to where one of its devices has all.
 
-    __slots__ = ("_head", "_reader", "_sockets", "bells", "latest", "user_id")
+    `_head`: up to where live sockets were handed events.
+    """
+
+    __slots__ = ("_head", "_reader", "_sockets", "bells", "latest", "proved", "user_id")
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
-        self.latest = 0
+        self.latest = self.proved = 0
         self.bells: list[Bell] = []
         self._sockets: list[Socket] = []
         self._head = 0
@@ -106,6 +109,8 @@ class Channel:
         # The first live socket says where handing over begins; with others, it skips what it has.
         if self._reader is None and not any(each.live for each in self._sockets if each is not socket):
             self._head = self.latest = socket.position
+            # The table may have gone back (a database restored from a backup): what it has again is proved again.
+            self.proved = min(self.proved, socket.position)
 
     # --- the inside ---
 

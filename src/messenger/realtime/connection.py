@@ -46,7 +46,9 @@ class Connection(Protocol):
         ...
 
     @property
-    def has_room(self) -> bool: ...
+    def has_room(self) -> bool:
+        """Whether what is written goes on its way at once."""
+        ...
 
     def attach(self, listener: Listener) -> None:
         """Tell this one; it is the only one."""
@@ -62,6 +64,10 @@ class Connection(Protocol):
 
     def ping(self, payload: bytes) -> bool:
         """Send a WebSocket ping (RFC 6455 section 5.5.2); False where the server program offers none."""
+        ...
+
+    def write_pinged(self, message: Message, payload: bytes) -> bool:
+        """`write`, then `ping`, in one go: a system call is half of what a socket costs in a fan-out."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:
@@ -109,6 +115,10 @@ class AsgiConnection:
             raise Gone
 
     def ping(self, payload: bytes) -> bool:
+        return False
+
+    def write_pinged(self, message: Message, payload: bytes) -> bool:
+        self.write(message)
         return False
 
     def close(self, code: int, reason: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 
 from messenger.schemas.realtime import EventFrame
 
@@ -61,12 +61,13 @@ class Request(msgspec.Struct, frozen=True, tag_field="type", tag="request", forb
 class Message:
     """One WebSocket message, encoded once for all sockets that take it."""
 
-    __slots__ = ("_framed", "binary", "payload")
+    __slots__ = ("_framed", "_ping", "_pinged", "binary", "payload")
 
     def __init__(self, payload: bytes, binary: bool) -> None:
         self.payload = payload
         self.binary = binary
         self._framed: bytes | None = None
+        self._ping = self._pinged = b""
 
     @property
     def framed(self) -> bytes:
@@ -75,6 +76,38 @@ class Message:
             opcode = Opcode.BINARY if self.binary else Opcode.TEXT
             self._framed = Frame(opcode, self.payload).serialize(mask=False)
         return self._framed
+
+    def pinged(self, ping: bytes) -> bytes:
+        """`framed` with a ping of this payload behind it; made once for all who ask the same."""
+        if ping != self._ping:
+            self._ping, self._pinged = ping, self.framed + Frame(Opcode.PING, ping).serialize(mask=False)
+        return self._pinged
+
+
+# --- bytes from a client (RFC 6455 section 5.2) ---------------------------------------------------
+
+_PONG, _MASKED, _HEADER = 0x80 | Opcode.PONG, 0x80, 6
+"""A whole pong's first byte, the second one's bit for a mask, and the bytes before a short payload."""
+
+
+def pong_payload(data: bytes) -> bytes | None:
+    """What is in these bytes where they are one whole pong, beginning at a frame's first byte; else None."""
+    length = len(data) - _HEADER
+    if not 0 <= length <= 125 or data[0] != _PONG or data[1] != _MASKED | length:
+        return None
+    return apply_mask(data[_HEADER:], data[2:_HEADER])
+
+
+def ends_with_frame(data: bytes) -> bool:
+    """Whether these bytes, which begin at a frame's first byte, end at a frame's last one."""
+    at, size = 0, len(data)
+    while at + 2 <= size:
+        length = data[at + 1] & 0x7F
+        wide = 2 if length == 126 else 8 if length == 127 else 0
+        if wide:
+            length = int.from_bytes(data[at + 2 : at + 2 + wide], "big")
+        at += _HEADER + wide + length
+    return at == size
 
 
 class Codec:

@@ -38,6 +38,8 @@ class Home(Protocol):
 
     latest: int
     """The newest position that was heard of."""
+    proved: int
+    """Up to where one of the sockets has proved to have all."""
 
     def on_live(self, socket: Socket) -> None:
         """It has caught up, and is handed events from here on."""
@@ -122,11 +124,12 @@ class Socket:
             return
         message = broadcast.message(self.codec)
         self._queued = event.position
-        if self._is_clear:
-            self._write_event(event.position, event.foreign, message)
-            self._confirm()
-        else:
+        if not self._is_clear:
             self._enqueue(_Queued(message, event.position, event.foreign))
+        elif event.foreign and not self._asked:
+            self._write_asking(event.position, message)
+        else:
+            self._write_event(event.position, event.foreign, message)
 
     def signal(self, broadcast: Broadcast) -> None:
         """Something fleeting: dropped where the socket is behind."""
@@ -201,14 +204,9 @@ class Socket:
             self.start()
 
     def on_pong(self, payload: bytes) -> None:
-        if not payload.isdigit() or len(payload) > 15:
-            return
-        position = int(payload)
-        if position != self._asked:
-            return
-        self._asked = 0
-        self._taker.took(self.actor.user_id, position)
-        self._confirm()
+        if self._asked and payload == b"%d" % self._asked:
+            self._take()
+            self._confirm()
 
     # --- the inside ---
 
@@ -230,6 +228,14 @@ class Socket:
         if foreign:
             self._foreign = position
 
+    def _write_asking(self, position: int, message: Message) -> None:
+        """Write a message and ask for proof of it; `_write_event` and `_confirm` in one go, where nothing is asked."""
+        self._written = self._asked = position
+        self._foreign = 0
+        if not self.connection.write_pinged(message, b"%d" % position):
+            # Without pings, that it was written has to do.
+            self._take()
+
     def _confirm(self) -> None:
         """Ask for proof that the device has the messages that were written; one question at a time.
 
@@ -237,11 +243,19 @@ class Socket:
         """
         if self._foreign == 0 or self._asked:
             return
-        position, self._foreign = self._foreign, 0
-        self._asked = position
-        if not self.connection.ping(b"%d" % position):
-            self._asked = 0
-            self._taker.took(self.actor.user_id, position)
+        self._asked, self._foreign = self._foreign, 0
+        if not self.connection.ping(b"%d" % self._asked):
+            # Without pings, that it was written has to do.
+            self._take()
+
+    def _take(self) -> None:
+        """The device has what was asked about; of one user's devices the first one is enough."""
+        position, self._asked = self._asked, 0
+        if self.home is not None:
+            if position <= self.home.proved:
+                return
+            self.home.proved = position
+        self._taker.took(self.actor.user_id, position)
 
     async def _run(self) -> None:
         """The pump: ends when nothing waits and the socket is live, so that an idle socket has no task of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 
 from messenger.errors import MessengerError
@@ -40,18 +41,22 @@ class Taker:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                users = sorted(self._waiting)[:_TAKE_BATCH]
-                taken = [Taken(user, self._waiting.pop(user)) for user in users]
-                try:
-                    await self._streams.take(taken)
-                except MessengerError as error:
-                    # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone.
-                    logger.warning("delivered receipts could not be written, they wait: %s", error.code)
-                    for each in taken:
-                        self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
-                    await asyncio.sleep(_RETRY_SECONDS)
+                users = sorted(itertools.islice(self._waiting, _TAKE_BATCH))
+                await self._take([Taken(user, self._waiting.pop(user)) for user in users])
                 await asyncio.sleep(_TAKE_SECONDS)
-        except Exception:
-            logger.exception("delivered receipts failed")
         finally:
             self._task = None
+
+    async def _take(self, taken: list[Taken]) -> None:
+        try:
+            await self._streams.take(taken)
+            return
+        except MessengerError as error:
+            logger.warning("delivered receipts could not be written, they wait: %s", error.code)
+        except Exception:
+            logger.exception("delivered receipts could not be written, they wait")
+        # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone. They wait behind the
+        # others, so that one which can't ever be written holds up no more than its batch.
+        for each in taken:
+            self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -75,6 +75,10 @@ class HeldConnection:
             self.asked.append(payload)
         return self._pings
 
+    def write_pinged(self, message: Message, payload: bytes) -> bool:
+        self.write(message)
+        return self.ping(payload)
+
     def close(self, code: int, reason: str = "") -> None:
         self.closed, self.close_code = True, code
         self._room.set()

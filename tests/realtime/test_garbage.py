@@ -1,0 +1,27 @@
+"""A worker that serves looks for garbage rarely, and leaves the process as it was."""
+
+from __future__ import annotations
+
+import gc
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.garbage import THRESHOLDS, rarely_collected
+
+
+def test_everything_is_as_before_when_it_ends() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with rarely_collected():
+        assert gc.get_threshold() == THRESHOLDS
+        assert gc.get_freeze_count() > 10_000
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
+async def test_each_worker_does_it_while_it_runs(settings: Settings, engine: AsyncEngine) -> None:
+    container = Container(msgspec.structs.replace(settings, bus_url="local:"), engine=engine)
+    async with container.running():
+        assert gc.get_threshold() == THRESHOLDS
+    assert gc.get_threshold() != THRESHOLDS

@@ -1,0 +1,78 @@
+"""Many who come at once: as many as there are places, and nobody waits for all the others to come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from messenger.actor import Actor
+from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Taken
+from messenger.realtime.turnstile import Turnstile
+
+ADA = Actor(1, uuid4())
+
+
+class Slow:
+    """Streams that take a while, and note who was served in which order."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.served: list[str] = []
+
+    async def _serve(self, what: str) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        self.served.append(what)
+
+    async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
+        await self._serve("arrival")
+        return Arrival(ADA, 0, 0, 1)
+
+    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+        await self._serve("page")
+        return StreamPage([], 0, 0, 0)
+
+    async def take(self, taken: Sequence[Taken]) -> None:
+        await self._serve("proof")
+
+    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+        await self._serve("look")
+        return Lookout({}, set(), set(), set())
+
+
+@pytest.mark.parametrize(("width", "most"), [(1, 2), (2, 2), (5, 5), (6, 6)])
+async def test_no_more_than_fit_at_a_time(width: int, most: int) -> None:
+    streams = Slow()
+    turnstile = Turnstile(streams, width)
+    await asyncio.gather(
+        *(turnstile.arrive(None) for _ in range(50)), *(turnstile.read(ADA, after=0, limit=1) for _ in range(50))
+    )
+    assert (streams.most, len(streams.served)) == (most, 100)
+
+
+async def test_first_page_does_not_wait_for_the_last_arrival() -> None:
+    streams = Slow()
+    turnstile = Turnstile(streams, 4)
+
+    async def come() -> None:
+        await turnstile.arrive(None)
+        await turnstile.read(ADA, after=0, limit=1)
+
+    await asyncio.gather(*(come() for _ in range(100)))
+    assert "page" in streams.served[:10]
+
+
+async def test_proofs_and_looks_do_not_queue() -> None:
+    streams = Slow()
+    turnstile = Turnstile(streams, 1)
+    pages = [asyncio.create_task(turnstile.read(ADA, after=0, limit=1)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.gather(turnstile.take([]), turnstile.look([], []))
+    assert set(streams.served[:4]) >= {"proof", "look"}
+    await asyncio.gather(*pages)

@@ -1,0 +1,230 @@
+"""uvicorn's protocol as ours: the short way for pongs, what an open connection gives up, what an ended one leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+
+from messenger.container import Container
+from messenger.realtime.frames import Message, ends_with_frame, pong_payload
+from messenger.realtime.uvicorn_protocol import UvicornConnection
+from messenger.testing import Factory
+from tests.realtime._wire import Realtime
+
+_HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+frames = st.builds(
+    Frame,
+    st.sampled_from([Opcode.TEXT, Opcode.PING, Opcode.PONG]),
+    # Each of the three ways to write a length begins somewhere here; control frames have the shortest only.
+    st.integers(0, 125).map(lambda size: b"7" * size),
+) | st.builds(Frame, st.just(Opcode.TEXT), st.sampled_from([126, 65_535, 65_536]).map(lambda size: b"x" * size))
+
+
+def _wire(sent: list[Frame]) -> bytes:
+    return b"".join(frame.serialize(mask=True) for frame in sent)
+
+
+class Transport(asyncio.Transport):
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is always room."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        """What comes nevertheless is handled."""
+
+    def resume_reading(self) -> None:
+        """The test reads on whenever it likes."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The test ends it."""
+
+
+class Pongs(list[bytes]):
+    """A listener that keeps what came back."""
+
+    def on_pong(self, payload: bytes) -> None:
+        self.append(payload)
+
+    def on_writable(self) -> None:
+        """There always was room."""
+
+
+async def _accept(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+
+
+async def _opened() -> tuple[UvicornConnection, Transport, Pongs]:
+    config = uvicorn.Config(_accept, ws_per_message_deflate=False, ws_ping_interval=None, log_config=None)
+    config.load()
+    connection, transport, pongs = UvicornConnection(config, ServerState(), {}), Transport(), Pongs()
+    connection.connection_made(transport)
+    connection.data_received(_HANDSHAKE)
+    await asyncio.gather(*connection.tasks)
+    connection.attach(pongs)
+    transport.written.clear()
+    return connection, transport, pongs
+
+
+class TestShortWay:
+    @given(sent=st.lists(frames, max_size=4), data=st.data())
+    def test_ends_are_found(self, sent: list[Frame], data: st.DataObject) -> None:
+        ends = {len(_wire(sent[:count])) for count in range(len(sent) + 1)}
+        cut = data.draw(st.integers(0, max(ends)) | st.sampled_from(sorted(ends)))
+        assert ends_with_frame(_wire(sent)[:cut]) == (cut in ends)
+
+    @given(frame=frames)
+    def test_pong_alone_is_one(self, frame: Frame) -> None:
+        assert pong_payload(_wire([frame])) == (frame.data if frame.opcode is Opcode.PONG else None)
+        assert pong_payload(_wire([frame, frame])) is None
+        assert pong_payload(_wire([frame])[:-1]) is None
+
+    @pytest.mark.parametrize("data", [b"", b"\x8a", b"\x8a\x00", b"\x8a\xfe" + bytes(130), b"\xca\x80\0\0\0\0"])
+    def test_what_is_no_whole_masked_pong_is_none(self, data: bytes) -> None:
+        assert pong_payload(data) is None
+
+    @given(sent=st.lists(frames, max_size=6), cuts=st.lists(st.integers(0, 300), max_size=6))
+    def test_however_bytes_come_the_same_is_heard(self, sent: list[Frame], cuts: list[int]) -> None:
+        asyncio.run(self._hear(sent, cuts))
+
+    async def _hear(self, sent: list[Frame], cuts: list[int]) -> None:
+        connection, transport, pongs = await _opened()
+        # Each frame by itself, as it mostly comes, and some that are cut, or come with the next one.
+        data = _wire(sent)
+        ends = [len(_wire(sent[:count])) for count in range(1, len(sent))]
+        marks = sorted({mark for mark in (*ends[1::2], *cuts) if mark < len(data)} | {0, len(data)})
+        for start, end in itertools.pairwise(marks):
+            connection.data_received(data[start:end])
+        said = {code: [frame.data for frame in sent if frame.opcode is code] for code in Opcode}
+        assert pongs == said[Opcode.PONG]
+        heard = [await connection.receive() for _ in said[Opcode.TEXT]]
+        assert heard == [{"type": "websocket.receive", "text": bytes(text).decode()} for text in said[Opcode.TEXT]]
+        assert connection.queue.empty()
+        answers = [Frame(Opcode.PONG, payload).serialize(mask=False) for payload in said[Opcode.PING]]
+        assert b"".join(transport.written) == b"".join(answers)
+
+    async def test_forged_frame_before_a_pong_ends_it(self) -> None:
+        connection, transport, pongs = await _opened()
+        # Unmasked; who only counts would find a whole frame here, and a pong behind it.
+        connection.data_received(b"\x81\x00\0\0\0\0")
+        assert transport.written[0][2:4] == (1002).to_bytes(2, "big")
+        connection.data_received(_wire([Frame(Opcode.PONG, b"7")]))
+        connection.write(Message(b"{}", binary=False))
+        assert (pongs, b"".join(transport.written[1:])) == ([], b"")
+
+
+class TestWriting:
+    async def test_message_and_ping_are_one_write(self) -> None:
+        connection, transport, pongs = await _opened()
+        message = Message(b"{}", binary=False)
+        assert connection.write_pinged(message, b"12")
+        assert transport.written == [message.framed + Frame(Opcode.PING, b"12").serialize(mask=False)]
+        connection.data_received(_wire([Frame(Opcode.PONG, b"12")]))
+        assert pongs == [b"12"]
+
+    def test_it_is_made_once_for_all_who_ask_the_same(self) -> None:
+        message = Message(b"{}", binary=True)
+        once = message.pinged(b"1")
+        assert message.pinged(b"1") is once
+        assert message.pinged(b"23") == message.framed + b"\x89\x0223"
+
+    async def test_nothing_is_written_behind_a_close(self) -> None:
+        connection, transport, _ = await _opened()
+        connection.close(4401, "signed out")
+        said = len(transport.written)
+        connection.write(Message(b"{}", binary=False))
+        connection.write_pinged(Message(b"{}", binary=False), b"1")
+        connection.ping(b"")
+        connection.close(1000)
+        assert len(transport.written) == said == 1
+        connection.connection_lost(None)
+
+    async def test_nothing_is_written_behind_the_peer_s_close(self) -> None:
+        connection, transport, _ = await _opened()
+        connection.data_received(_wire([Frame(Opcode.CLOSE, (1000).to_bytes(2, "big"))]))
+        connection.write(Message(b"{}", binary=False))
+        assert transport.written == [Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=False)]
+
+    async def test_room_is_waited_for(self) -> None:
+        connection, _, _ = await _opened()
+        connection.pause_writing()
+        waiting = [asyncio.create_task(connection.drain()) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting.pop().cancel()
+        assert (connection.has_room, waiting[0].done()) == (False, False)
+        connection.resume_writing()
+        await waiting[0]
+        assert connection.has_room
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class TestLife:
+    async def test_open_one_forgets_its_handshake(self) -> None:
+        connection, _, _ = await _opened()
+        assert not connection.scope["headers"]
+        assert not connection.request.headers
+        assert repr(connection.queue)
+
+    async def test_ended_one_leaves_nothing_to_the_collector(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        with _uncollected():
+            async with realtime.wire(ada):
+                socket = hosted.hub.sockets[ada.actor.device_id]
+                assert isinstance(socket.connection, UvicornConnection)
+                left = [weakref.ref(each) for each in (socket, socket.connection, socket.connection.conn)]
+                del socket
+            async with asyncio.timeout(10):
+                while any(each() is not None for each in left):
+                    await asyncio.sleep(0.01)
+
+    async def test_refused_one_leaves_nothing_either(self, realtime: Realtime) -> None:
+        with _uncollected():
+            before = {id(each) for each in gc.get_objects() if isinstance(each, UvicornConnection)}
+            with pytest.raises(InvalidStatus):
+                async with realtime.wire():
+                    """It doesn't come in."""
+            async with asyncio.timeout(10):
+                while {id(each) for each in gc.get_objects() if isinstance(each, UvicornConnection)} - before:
+                    await asyncio.sleep(0.01)
