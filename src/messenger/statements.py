@@ -2,7 +2,7 @@
 
 A statement that begins with the `{actor}` common table expression looks its caller up itself, so that authentication
 costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody. A
-page of many rows selects `{page_actor_columns}`: its caller's device is told only where a stamp is due.
+page of many rows selects `{page_actor_columns}`, which say who that is only where a stamp is due.
 One that serves several callers at once begins with `{actors}` and selects `{actors_columns}`; who is nobody has no row.
 """
 
@@ -44,7 +44,8 @@ _MANY_BY_DEVICE = """actors AS MATERIALIZED (
         JOIN devices AS d ON d.id = g.device_id AND d.user_id = g.user_id
 )"""
 _ACTOR_COLUMNS = "actor.user_id AS actor_user_id, actor.device_id AS actor_device_id, actor.stale AS actor_stale"
-_PAGE_ACTOR_COLUMNS = _ACTOR_COLUMNS.replace("actor.device_id", "CASE WHEN actor.stale THEN actor.device_id END")
+_PAGE_ACTOR_COLUMNS = """CASE WHEN actor.stale THEN actor.user_id END AS actor_user_id,
+    CASE WHEN actor.stale THEN actor.device_id END AS actor_device_id, actor.stale AS actor_stale"""
 _ACTOR_WIDTH = 3
 _ACTORS_COLUMNS = f"{_ACTOR_COLUMNS.replace('actor.', 'actors.')}, actors.n"
 _ACTORS_WIDTH = 4

@@ -50,14 +50,17 @@ ContactState = Literal["pending_out", "pending_in", "mutual", "blocked"]
 AnyContactState = Literal["pending_out", "pending_in", "mutual", "blocked", "none"]
 
 
-_WITHOUT_FRACTION = len("2026-11-22T10:15:30Z")
+_WITH_FRACTION = len("2026-11-22T10:15:30.123000Z")
 
 
 def timestamp(at: datetime) -> str:
     """An aware datetime as the wire shows it: `2026-11-22T10:15:30.123Z`."""
-    # Several times as fast as `isoformat`; it leaves out a fraction that is 0.
-    text: str = to_builtins(at if at.tzinfo is UTC else at.astimezone(UTC))
-    return f"{text[:23]}Z" if len(text) > _WITHOUT_FRACTION else f"{text[:19]}.000Z"
+    # Pages are full of these; this is several times as fast as `isoformat`.
+    text: str = to_builtins(at)
+    if len(text) == _WITH_FRACTION:
+        return text[:23] + "Z"
+    # It leaves out a fraction that is 0, and shows zones that are not UTC.
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def timestamp_or_none(at: datetime | None) -> str | None:
