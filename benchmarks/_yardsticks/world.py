@@ -82,7 +82,9 @@ class World:
             "conversations", ("id", "kind", "low_id", "high_id", "last_seq", "last_at"), self._conversations
         )
         await self._copy(
-            "members", ("conversation_id", "user_id", "target_id", "read_seq", "delivered_seq"), self._members
+            "members",
+            ("conversation_id", "user_id", "target_id", "read_seq", "delivered_seq", "last_minute"),
+            self._members,
         )
         columns = ("id", "conversation_id", "seq", "sender_id", "sender_device_id", "client_id", "fingerprint", "kind")
         fates = ("edited_at", "deleted_at", "expires_at")
@@ -172,8 +174,9 @@ class World:
             if one < HUBS and len(self._streams[one]) % 6 == 0:
                 self._streams[one].append(self._other_event(one, other, count, at))
         self._conversations.append((place, "direct", low, high, count, at))
-        self._members.append((place, user_id(one), user_id(other), max(0, count - 1), count))
-        self._members.append((place, user_id(other), user_id(one), count, count))
+        minute = at.replace(second=0, microsecond=0)
+        self._members.append((place, user_id(one), user_id(other), max(0, count - 1), count, minute))
+        self._members.append((place, user_id(other), user_id(one), count, count, minute))
 
     def _message(self, place: int, seq: int, sender: int, at: datetime) -> None:
         # As version 7 would have it: in order of time.

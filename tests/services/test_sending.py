@@ -254,6 +254,21 @@ class TestConcurrency:
         sent = await asyncio.gather(*(make.message(*pair) for pair in [(ada, bob), (bob, ada)] * 5))
         assert sorted(view.seq for view in sent) == list(range(1, 11))
 
+    async def test_each_member_s_list_is_in_the_order_of_the_conversations(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        _, cem = await make.friends()
+        await make.befriend(ada, cem)
+        pairs = [(ada, bob), (bob, ada), (cem, ada), (ada, cem)] * 10
+        await asyncio.gather(*(make.message(one, other) for one, other in pairs))
+        apart = (
+            "SELECT FROM members AS m JOIN conversations AS c ON c.id = m.conversation_id"
+            " WHERE m.user_id = ANY ($1) AND c.last_seq > 0"
+            " AND m.last_minute IS DISTINCT FROM date_trunc('minute', c.last_at)"
+        )
+        assert await rows(container, apart, [ada.id, bob.id, cem.id]) == []
+
     async def test_streams_are_locked_after_the_membership(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)

@@ -96,7 +96,12 @@ me AS (
     SELECT x.conversation_id, x.target_id, x.read_seq, x.muted_until, x.pinned, x.archived,
         c.last_at, c.last_seq, c.expire_after
     FROM actor JOIN members AS x ON x.user_id = actor.user_id JOIN conversations AS c ON c.id = x.conversation_id
-    WHERE c.last_seq > 0 AND (c.last_at, c.id) < ($3::timestamptz, $4::bigint)
+    WHERE (c.last_at, c.id) < ($3::timestamptz, $4::bigint)
+        AND x.last_minute <= date_trunc('minute', $3::timestamptz) AND x.last_minute >= coalesce((
+            SELECT y.last_minute FROM members AS y
+            WHERE y.user_id = actor.user_id AND y.last_minute < date_trunc('minute', $3::timestamptz)
+            ORDER BY y.last_minute DESC OFFSET $5 - 1 LIMIT 1
+        ), '-infinity')
     ORDER BY c.last_at DESC, c.id DESC LIMIT $5
 )
 SELECT actor.stale, s.position, me.conversation_id, me.last_at, me.target_id, u.username, u.name, {_AVATAR},
@@ -148,11 +153,16 @@ message AS (
     FROM taken
 ),
 read AS (
-    UPDATE members AS m SET read_seq = taken.last_seq, delivered_seq = taken.last_seq FROM taken
-    WHERE m.conversation_id = taken.id AND m.user_id = taken.user_id RETURNING m.user_id
+    UPDATE members AS m SET last_minute = date_trunc('minute', taken.last_at),
+        read_seq = CASE WHEN m.user_id = taken.user_id THEN taken.last_seq ELSE m.read_seq END,
+        delivered_seq = CASE WHEN m.user_id = taken.user_id THEN taken.last_seq ELSE m.delivered_seq END
+    FROM taken WHERE m.conversation_id = taken.id AND (
+        m.user_id = taken.user_id OR m.last_minute IS DISTINCT FROM date_trunc('minute', taken.last_at)
+    ) RETURNING m.user_id
 ),
 held AS (
-    SELECT s.user_id FROM read JOIN streams AS s ON s.user_id = ANY (ARRAY[read.user_id, $3::bigint])
+    SELECT s.user_id FROM taken JOIN streams AS s ON s.user_id = ANY (ARRAY[taken.user_id, $3::bigint]),
+        (SELECT count(*) FROM read) AS read_first
     ORDER BY s.user_id FOR NO KEY UPDATE OF s
 ),
 moved AS (

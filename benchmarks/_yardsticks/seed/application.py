@@ -230,8 +230,11 @@ async def send(
     )
     session.add(message)
     own = await _member(session, user.id, draft.target_id)
+    other = await _member(session, draft.target_id, user.id)
     assert own is not None
+    assert other is not None
     own.read_seq = own.delivered_seq = message.seq
+    own.last_minute = other.last_minute = conversation.last_at.replace(second=0, microsecond=0)
     await _tell(session, message, [user.id, draft.target_id], now)
     await session.commit()
     return wire.Message.of(message, draft.target_id, now)

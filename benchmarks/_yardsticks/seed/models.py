@@ -108,6 +108,7 @@ class Member(Base):
     target_id: Mapped[int]
     read_seq: Mapped[int] = mapped_column(default=0)
     delivered_seq: Mapped[int] = mapped_column(default=0)
+    last_minute: Mapped[datetime | None]
 
 
 class Message(Base):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import CheckConstraint, String
+from sqlalchemy import CheckConstraint, PrimaryKeyConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
@@ -16,6 +16,8 @@ class Contact(Base):
 
     __tablename__ = "contacts"
     __table_args__ = (
+        # With the state, lists are read out of the index: an owner's rows lie anywhere in the table.
+        PrimaryKeyConstraint("owner_id", "target_id", postgresql_include=["state"]),
         CheckConstraint(one_of("state", *STATES), name="state"),
         CheckConstraint("owner_id <> target_id", name="not_self"),
     )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Identity, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
@@ -32,12 +42,16 @@ class Conversation(Base):
 
 
 class Member(Base):
-    """A user in a conversation, which that user addresses as `target_id`: the other one, or the group."""
+    """A user in a conversation, which that user addresses as `target_id`: the other one, or the group.
+
+    `last_minute` is that of the conversation's `last_at`, once it has a message: it puts the user's list in order.
+    """
 
     __tablename__ = "members"
     __table_args__ = (
         CheckConstraint(one_of("role", "member", "admin", "owner"), name="role"),
         UniqueConstraint("user_id", "target_id"),
+        Index("ix_members_user_id_last_minute", "user_id", "last_minute"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -47,6 +61,7 @@ class Member(Base):
     role: Mapped[str] = mapped_column(String(8), server_default="member")
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     delivered_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_minute: Mapped[Instant | None]
     muted_until: Mapped[Instant | None]
     pinned: Mapped[bool] = mapped_column(Boolean, server_default="false")
     archived: Mapped[bool] = mapped_column(Boolean, server_default="false")

@@ -13,7 +13,7 @@ from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT,
 from messenger.statements import Runner, Statement
 
 
-class ContactRow(msgspec.Struct, frozen=True):
+class ContactRow(msgspec.Struct, frozen=True, gc=False):
     target_id: int
     state: str
     alias: str | None
@@ -31,7 +31,7 @@ _PAGE = Statement(
     "contacts.page",
     f"""
     WITH {{actor}}
-    SELECT {{actor_columns}}, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
+    SELECT {{page_actor_columns}}, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
         {AVATAR_COLUMNS}
     FROM actor LEFT JOIN LATERAL (
         SELECT * FROM contacts AS e
@@ -61,7 +61,7 @@ _ONE = Statement(
 )
 
 
-class StatusRow(msgspec.Struct, frozen=True):
+class StatusRow(msgspec.Struct, frozen=True, gc=False):
     user_id: int
     status: str
     status_text: str
@@ -75,7 +75,7 @@ _STATUSES = Statement(
     "contacts.statuses",
     f"""
     WITH {{actor}}
-    SELECT {{actor_columns}}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
+    SELECT {{page_actor_columns}}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
         u.privacy_last_seen, {CONNECTED} AS connected
     FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
         ON c.owner_id = actor.user_id AND c.state = 'mutual'
@@ -129,8 +129,8 @@ _PAIR = Statement(
         EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS have_talked
     FROM users AS u
     JOIN users AS self ON self.id = :me AND self.deleted_at IS NULL
-    LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = u.id
-    LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = :me
+    LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = :them
+    LEFT JOIN contacts AS theirs ON theirs.owner_id = :them AND theirs.target_id = :me
     WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL AND u.disabled_at IS NULL
     """,
     PairRow,

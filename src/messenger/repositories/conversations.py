@@ -16,12 +16,13 @@ from messenger.repositories._fragments import (
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
     TARGET,
+    edge,
     other_side,
 )
 from messenger.statements import Runner, Statement
 
 
-class ConversationRow(msgspec.Struct, frozen=True):
+class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     """`position` of the caller's stream with each conversation; the other columns are NULL where there is none."""
 
     position: int
@@ -63,21 +64,19 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
     return Statement(
         name,
         f"""
-        WITH {{actor}},
-        me AS (
+        WITH {{actor}}
+        SELECT {{page_actor_columns}}, s.position, me.conversation_id, me.last_at, me.last_seq, me.read_seq,
+            me.muted_until, me.pinned, me.archived, me.expire_after, {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username,
+            u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS}
+        FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+        LEFT JOIN LATERAL (
             SELECT x.*, c.last_at, c.last_seq, c.expire_after
-            FROM actor JOIN members AS x ON x.user_id = actor.user_id
-                JOIN conversations AS c ON c.id = x.conversation_id
-            WHERE {which}
+            FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
+            WHERE x.user_id = actor.user_id AND {which}
             ORDER BY c.last_at DESC, c.id DESC LIMIT :limit
-        )
-        SELECT {{actor_columns}}, (SELECT s.position FROM streams AS s WHERE s.user_id = actor.user_id) AS position,
-            me.conversation_id, me.last_at, me.last_seq, me.read_seq, me.muted_until, me.pinned, me.archived,
-            me.expire_after, {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS},
-            {MESSAGE_COLUMNS}
-        FROM actor LEFT JOIN me ON true
+        ) AS me ON true
         LEFT JOIN users AS u ON u.id = me.target_id
-        LEFT JOIN contacts AS c ON c.owner_id = actor.user_id AND c.target_id = u.id
+        {edge("c", "actor.user_id", "me.target_id")}
         {AVATAR_OF_CONTACT}
         {other_side("me.conversation_id", "c.state")}
         LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
@@ -89,9 +88,18 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
     )
 
 
+# An index has each membership under the minute of its last message, so that a message moves it once a minute. A whole
+# page is older than the minute before which it begins, so the last of them is in its minute or a younger one; what is
+# in these minutes is looked at, and put into its order.
 _PAGE = _page(
     "conversations.page",
-    "c.last_seq > 0 AND (c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)",
+    """(c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)
+            AND x.last_minute <= date_trunc('minute', :before_at::timestamptz)
+            AND x.last_minute >= coalesce((
+                SELECT y.last_minute FROM members AS y
+                WHERE y.user_id = actor.user_id AND y.last_minute < date_trunc('minute', :before_at::timestamptz)
+                ORDER BY y.last_minute DESC OFFSET :limit - 1 LIMIT 1
+            ), '-infinity')""",
 )
 _ONE = _page("conversations.one", "x.target_id = :target")
 

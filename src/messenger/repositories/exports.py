@@ -55,17 +55,30 @@ _PARTS: dict[str, Statement[JsonRow]] = {
 
 PARTS = tuple(_PARTS)
 
+# A page begins in the first conversation that has something left, and reads no more of them than fill it: numbers have
+# no gaps, so that what is left of each is known without reading it.
 _MESSAGES = Statement(
     "exports.messages",
     f"""
+    WITH place AS (
+        SELECT me.conversation_id, me.target_id, l.after,
+            sum(c.last_seq - l.after) OVER (ORDER BY me.conversation_id) - (c.last_seq - l.after) AS before
+        FROM members AS me JOIN conversations AS c ON c.id = me.conversation_id
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN me.conversation_id = :after_conversation THEN :after_seq::bigint ELSE 0 END AS after
+        ) AS l
+        WHERE me.user_id = :owner AND me.conversation_id >= :after_conversation
+    )
     SELECT m.conversation_id, m.seq, to_jsonb(x)::text AS json
-    FROM members AS me JOIN messages AS m ON m.conversation_id = me.conversation_id
+    FROM place CROSS JOIN LATERAL (
+        SELECT * FROM messages AS n WHERE n.conversation_id = place.conversation_id AND n.seq > place.after
+        ORDER BY n.seq LIMIT {PAGE}
+    ) AS m
     CROSS JOIN LATERAL (
-        SELECT m.id, me.target_id, m.seq, m.sender_id, m.client_id, m.kind, m.body, m.reply_to, m.forwarded_from,
+        SELECT m.id, place.target_id, m.seq, m.sender_id, m.client_id, m.kind, m.body, m.reply_to, m.forwarded_from,
             m.mentions, m.created_at, m.edited_at, m.deleted_at, m.expires_at
     ) AS x
-    WHERE me.user_id = :owner AND (m.conversation_id, m.seq) > (:after_conversation::bigint, :after_seq::bigint)
-    ORDER BY m.conversation_id, m.seq LIMIT {PAGE}
+    WHERE place.before < {PAGE} ORDER BY m.conversation_id, m.seq LIMIT {PAGE}
     """,
     MessageJsonRow,
     writes=False,

@@ -44,10 +44,12 @@ def _outcome(earlier: str, target: str, allowed: str, conversation: str, fits: s
             WHEN NOT {fits} THEN 'misplaced' ELSE 'sent' END"""
 
 
+_MINUTE = "date_trunc('minute', taken.last_at)"
+
 # One statement: who asks, may they, was it sent already, the next number of the conversation, the message, the
-# sender's own receipt, and an event for each member. The conversation's row is locked first, then the sender's own
-# membership (which a receipt locks too, so that `held` reads what `read` returns), then the streams by ascending user;
-# the sequence grows only if the message is written. A concurrent repetition violates
+# sender's own receipt, the minute in each member's list where it is another, and an event for each. The conversation's
+# row is locked first, then the memberships (which a receipt locks too, so that `held` reads what `read` returns), then
+# the streams by ascending user; the sequence grows only if the message is written. A concurrent repetition violates
 # uq_messages_sender_id, undoes all of it, and finds the first one when it runs again.
 _SEND = Statement(
     "messages.send",
@@ -79,12 +81,16 @@ _SEND = Statement(
         FROM taken, actor
     ),
     read AS (
-        UPDATE members AS m SET read_seq = taken.last_seq, delivered_seq = taken.last_seq FROM taken, actor
-        WHERE m.conversation_id = taken.id AND m.user_id = actor.user_id RETURNING m.conversation_id AS id
+        UPDATE members AS m SET last_minute = {_MINUTE},
+            read_seq = CASE WHEN m.user_id = actor.user_id THEN taken.last_seq ELSE m.read_seq END,
+            delivered_seq = CASE WHEN m.user_id = actor.user_id THEN taken.last_seq ELSE m.delivered_seq END
+        FROM taken, actor
+        WHERE m.conversation_id = taken.id AND (m.user_id = actor.user_id OR m.last_minute IS DISTINCT FROM {_MINUTE})
+        RETURNING m.conversation_id AS id
     ),
     held AS (
-        SELECT s.user_id FROM read JOIN members AS m ON m.conversation_id = read.id
-            JOIN streams AS s ON s.user_id = m.user_id
+        SELECT s.user_id FROM members AS m JOIN streams AS s ON s.user_id = m.user_id
+        WHERE m.conversation_id = (SELECT max(id) FROM read)
         ORDER BY s.user_id FOR NO KEY UPDATE OF s
     ),
     moved AS (
@@ -170,14 +176,17 @@ _SEND_ALL = Statement(
         FROM placed JOIN asked AS a USING (n)
     ),
     own AS MATERIALIZED (
-        SELECT m.conversation_id, m.user_id, latest.seq
-        FROM (SELECT conversation_id, user_id, max(seq) AS seq FROM placed GROUP BY conversation_id, user_id) AS latest
-            JOIN members AS m USING (conversation_id, user_id)
+        SELECT m.conversation_id, m.user_id, latest.seq, {_MINUTE} AS minute
+        FROM taken JOIN members AS m ON m.conversation_id = taken.id LEFT JOIN (
+            SELECT conversation_id, user_id, max(seq) AS seq FROM placed GROUP BY conversation_id, user_id
+        ) AS latest ON latest.conversation_id = m.conversation_id AND latest.user_id = m.user_id
+        WHERE latest.seq IS NOT NULL OR m.last_minute IS DISTINCT FROM {_MINUTE}
         ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m
     ),
     read AS (
-        UPDATE members AS m SET read_seq = own.seq, delivered_seq = own.seq FROM own
-        WHERE m.conversation_id = own.conversation_id AND m.user_id = own.user_id RETURNING m.conversation_id
+        UPDATE members AS m SET last_minute = own.minute, read_seq = coalesce(own.seq, m.read_seq),
+            delivered_seq = coalesce(own.seq, m.delivered_seq)
+        FROM own WHERE m.conversation_id = own.conversation_id AND m.user_id = own.user_id RETURNING m.conversation_id
     ),
     entry AS MATERIALIZED (
         SELECT placed.n, m.user_id, row_number() OVER (PARTITION BY m.user_id ORDER BY placed.n) AS nth

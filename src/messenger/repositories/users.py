@@ -10,12 +10,12 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
-from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED
+from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.erasure import erase_account
 from messenger.statements import Runner, Statement
 
 
-class ProfileRow(msgspec.Struct, frozen=True):
+class ProfileRow(msgspec.Struct, frozen=True, gc=False):
     id: int
     username: str
     name: str
@@ -87,7 +87,7 @@ _CHANGE = Statement(
 )
 
 
-class PersonRow(msgspec.Struct, frozen=True):
+class PersonRow(msgspec.Struct, frozen=True, gc=False):
     """Another user, and how the two stand to each other."""
 
     id: int
@@ -119,8 +119,8 @@ def _person(name: str, condition: str) -> Statement[PersonRow]:
             mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
         FROM actor
         LEFT JOIN users AS u ON {condition} AND u.deleted_at IS NULL AND u.disabled_at IS NULL
-        LEFT JOIN contacts AS mine ON mine.owner_id = actor.user_id AND mine.target_id = u.id
-        LEFT JOIN contacts AS theirs ON theirs.owner_id = u.id AND theirs.target_id = actor.user_id
+        {edge("mine", "actor.user_id", "u.id")}
+        {edge("theirs", "u.id", "actor.user_id")}
         LEFT JOIN avatars AS a ON a.key = u.avatar_key
         """,
         PersonRow,

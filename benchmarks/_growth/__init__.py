@@ -1,0 +1,1 @@
+"""Growth: a world of any size from one seed, and what a request costs in it."""

@@ -1,0 +1,159 @@
+"""What requests cost in a world, and in one with ten times the users, conversations and messages.
+
+`make bench-growth` runs it (half an hour, and 10 GB under /var/tmp for that time): two servers, one after the other,
+on worlds of one seed. In both the same number of people of the same kinds ask, in turns. CPU is that of the server and
+of PostgreSQL, for one request; latency is that of a few connections on a machine that has the load generator, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+from _growth.cases import CASES, Asked
+from _growth.people import Person, draw
+from _growth.world import SEED, connect_some, make_world
+from _http import Connection
+from _report import Table, machine
+from _server import Server
+
+LIMIT = 1.3
+_KNOWN = {200, 201, 204, 404, 409}
+
+
+class Cost(NamedTuple):
+    """Milliseconds of one request: medians of the turns."""
+
+    server: float
+    postgres: float
+    p50: float
+
+    @property
+    def cpu(self) -> float:
+        return self.server + self.postgres
+
+
+async def measure(server: Server, options: argparse.Namespace) -> dict[str, Cost]:
+    """All cases in turns; the first one warms up."""
+    database = await asyncpg.connect(server.database_url)
+    await connect_some(database)
+    people = await draw(database)
+    size = await database.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
+    say(f"{size}; " + ", ".join(f"{len(drawn)} {kind}" for kind, drawn in people.items()))
+    await database.close()
+    chosen = {name: case for name, case in CASES.items() if people[case.kind] and name.startswith(options.only)}
+    taken: dict[str, list[Cost]] = {name: [] for name in chosen}
+    for turn in range(options.rounds + 1):
+        for name, case in chosen.items():
+            cost = await _ask(server, name, turn, people[case.kind], options)
+            if turn:
+                taken[name].append(cost)
+    return {name: Cost(*map(statistics.median, zip(*costs, strict=True))) for name, costs in taken.items()}
+
+
+async def _ask(server: Server, name: str, turn: int, people: list[Person], options: argparse.Namespace) -> Cost:
+    requests = options.requests // 10 if "export" in name else options.requests
+    numbers: Iterator[int] = iter(range(requests))
+    seconds: list[float] = []
+
+    async def one() -> None:
+        connection = await Connection.to(server.port)
+        for number in numbers:
+            request = CASES[name].request(Asked(turn, number, people))
+            started = perf_counter()
+            status = await connection.send(request)
+            seconds.append(perf_counter() - started)
+            if status not in _KNOWN:
+                raise RuntimeError(f"{request[:120]!r} was answered with {status}: {connection.body[:300]!r}")
+        connection.close()
+
+    before = server.cpu()
+    await asyncio.gather(*(one() for _ in range(options.connections)))
+    used = server.cpu().since(before).each(requests)
+    return Cost(used.server, used.postgres, 1000 * statistics.median(seconds))
+
+
+def in_world(users: int, messages: int, options: argparse.Namespace) -> dict[str, Cost]:
+    """Make a world, and measure in it; it is gone then."""
+    gateways = {"STUN_URLS": "stun:127.0.0.1:3478", "TURN_URLS": "turn:127.0.0.1:3478", "TURN_SECRET": "benchmark"}
+    # A stamp is due for everybody once: in life it is paid once in half a minute, not once in a request.
+    with Server(0, ACTIVITY_RESOLUTION=86_400, **gateways) as server:
+        server.start()
+        asyncio.run(_fill(server.database_url, users, messages, options.set))
+        # Whoever was connected to an empty database has its plans.
+        server.stop()
+        server.start()
+        return asyncio.run(measure(server, options))
+
+
+async def _fill(url: str, users: int, messages: int, settings: list[str]) -> None:
+    database = await asyncpg.connect(url)
+    for setting in settings:
+        await database.execute(f"ALTER DATABASE messenger SET {setting}")
+    say(f"a world of {users:,} users and {messages:,} messages")
+    await make_world(database, users=users, messages=messages, say=say)
+    await database.close()
+
+
+def rows(base: dict[str, Cost], grown: dict[str, Cost]) -> list[dict[str, object]]:
+    """The table: both costs of each request, and how many times the first the second is."""
+    return [
+        {
+            "request": f"`{name}`",
+            "server, ms": f"{one.server:.2f} → {grown[name].server:.2f}",
+            "PostgreSQL, ms": f"{one.postgres:.2f} → {grown[name].postgres:.2f}",
+            "p50, ms": f"{one.p50:.1f} → {grown[name].p50:.1f}",
+            "CPU ×": round(grown[name].cpu / one.cpu, 2),
+            "p50 ×": round(grown[name].p50 / one.p50, 2),
+        }
+        for name, one in base.items()
+    ]
+
+
+def say(text: str) -> None:
+    """Progress, apart from the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--factor", type=int, default=10)
+    parser.add_argument("--requests", type=int, default=400, help="of a case in a turn")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that count")
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--set", action="append", default=[], help="a setting of the database, to try it out")
+    parser.add_argument("--only", default="", help="cases that begin so, such as GET")
+    parser.add_argument("--json", type=Path, default=Path("build/bench/growth.json"))
+    options = parser.parse_args()
+    began: dict[str, Any] = machine()
+    base = in_world(options.users, options.messages, options)
+    grown = in_world(options.users * options.factor, options.messages * options.factor, options)
+    table = Table(
+        f"{options.users:,} users and {options.messages:,} messages → {options.factor} times as many (seed {SEED})",
+        rows(base, grown),
+        [f"above {LIMIT}: {name}" for name in base if grown[name].cpu > LIMIT * base[name].cpu],
+    )
+    print(table.markdown())
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        "machine": began,
+        "base": {name: cost._asdict() for name, cost in base.items()},
+        "grown": {name: cost._asdict() for name, cost in grown.items()},
+        "table": msgspec.to_builtins(table),
+    }
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""A database that is large enough for the planner to see what grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest_asyncio
+from benchmarks._growth.world import connect_some, make_world
+
+from messenger.config import Settings
+from messenger.database import create_engine
+from tests.plans._plan import Plan, Schema
+
+USERS, MESSAGES = 20_000, 100_000
+# With people and what they write, these don't grow: a row for a process, a row at all.
+SMALL = frozenset({"workers", "alembic_version"})
+# An account has at most so many devices; who writes to a conversation writes to each of its members.
+FEW = {"ix_devices_user_id": frozenset({"user_id"}), "pk_members": frozenset({"conversation_id"})}
+
+_UNIQUE = """
+SELECT c.relname AS index, array_agg(a.attname::text) AS columns
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0 : i.indnkeyatts - 1])
+WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace GROUP BY c.relname
+"""
+
+
+class Planner:
+    """Asks a connection like those of the server for the plan that it would keep."""
+
+    def __init__(self, driver: Any, schema: Schema) -> None:
+        self._driver = driver
+        self._schema = schema
+
+    async def plan(self, sql: str) -> Plan:
+        """The generic one, whatever the values."""
+        prepared = await self._driver.prepare(sql)
+        unknown = ", ".join("NULL" for _ in prepared.get_parameters())
+        await self._driver.execute(f"PREPARE asked AS {sql}")
+        try:
+            said = await self._driver.fetchval(
+                f"EXPLAIN (FORMAT JSON) EXECUTE asked{f' ({unknown})' if unknown else ''}"
+            )
+        finally:
+            await self._driver.execute("DEALLOCATE asked")
+        return Plan(said[0]["Plan"], self._schema)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def planner(postgres_url: str, template_name: str, settings: Settings) -> AsyncIterator[Planner]:
+    """Over a world of 20,000 users, with a connection of the server's own making."""
+    name = f"{template_name}_large"
+    url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+    maintenance = await asyncpg.connect(postgres_url)
+    await maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {template_name}")
+    schema = await _fill(url)
+    engine = create_engine(url, settings)
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        yield Planner(driver, schema)
+    await engine.dispose()
+    await maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await maintenance.close()
+
+
+async def _fill(url: str) -> Schema:
+    # Not with a connection of the server's, whose statements may not take that long.
+    database = await asyncpg.connect(url)
+    await database.execute("INSERT INTO workers (id, seen_at) VALUES (gen_random_uuid(), now())")
+    await make_world(database, users=USERS, messages=MESSAGES, say=lambda _: None)
+    await connect_some(database)
+    rows = await database.fetch(_UNIQUE)
+    await database.close()
+    return Schema({row["index"]: frozenset(row["columns"]) for row in rows}, SMALL, FEW)
