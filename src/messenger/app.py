@@ -19,7 +19,8 @@ from messenger.controllers import CONTROLLERS
 from messenger.controllers._fast_path import Application, FastPath
 from messenger.controllers._finish import Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
-from messenger.controllers._wire import WireBody, WireRequest, WireResponse, read_body
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import WireBody, WireRequest, read_body
 from messenger.draining import draining
 from messenger.errors import NotFound
 

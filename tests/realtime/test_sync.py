@@ -11,7 +11,6 @@ import pytest
 
 from messenger.container import Container
 from messenger.errors import CursorExpired, Unauthenticated
-from messenger.services.maintenance import MaintenanceService
 from messenger.testing import Factory, Person
 from tests.realtime._wire import Realtime
 
@@ -115,9 +114,10 @@ class TestExpiry:
             hosted, f"UPDATE events SET at = at - interval '31 days' WHERE user_id = {bob.id} AND position < 3"
         )
         # A pass takes a bounded number of rows, whoever they belong to.
-        sweep = MaintenanceService(hosted.uow, hosted.clock, hosted.store, events_kept_for=timedelta(days=30))
-        while (await sweep.sweep())["events"]:
-            pass
+        swept = 1
+        while swept:
+            async with hosted.uow.command() as uow:
+                swept = await uow.sweeps.sweep("events", events_kept_for=timedelta(days=30))
         answer = await realtime.sync(bob, cursor="e1")
         assert (answer.status_code, answer.json()["code"]) == (410, "cursor_expired")
         assert (await realtime.sync(bob, cursor="e2")).json()["events"][0]["cursor"] == "e3"

@@ -110,8 +110,17 @@ class TestCaller:
     async def test_caller_without_rows_is_known_too(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
-            assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
+            assert await uow.messages.find(ada.actor, new_id()) is None
             assert uow.run.actor == ada.actor
+
+    async def test_page_says_who_its_caller_is_where_a_stamp_is_due(self, engine: AsyncEngine, make: Factory) -> None:
+        ada = await make.person()
+        for resolution, known in ((30.0, None), (0.0, ada.actor)):
+            recorder, clock = Recorder(), FixedClock()
+            clock.advance(seconds=1)
+            async with UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=resolution).read() as uow:
+                assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
+                assert (uow.run.actor, uow.run.stale) == (known, [known] if known else [])
 
     @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
     async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:

@@ -22,7 +22,8 @@ from litestar.routes import HTTPRoute
 
 from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
-from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, WireResponse
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest
 from messenger.errors import MessengerError
 from messenger.services import Services
 

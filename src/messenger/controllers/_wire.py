@@ -6,15 +6,13 @@ import hashlib
 import re
 from collections.abc import Generator
 from time import perf_counter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request
 from litestar.dto import AbstractDTO
 from litestar.dto.data_structures import DTOFieldDefinition
-from litestar.enums import MediaType
 from litestar.openapi.spec import Reference, Schema
-from litestar.response.base import ASGIResponse
 from litestar.typing import FieldDefinition
 
 from messenger.actor import Bearer
@@ -272,42 +270,3 @@ def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:
     field = ".".join(part for part in place if part)[:200]
     kind = UnknownField if code == "unknown_field" else ValidationFailed
     return kind(f"{field or 'body'}: {words}", errors=(FieldError(field, code, words),))
-
-
-Content = TypeVar("Content")
-
-
-class WireResponse(Response[Content]):
-    """Answers in MessagePack where the client asks for it, and in JSON otherwise."""
-
-    def __init__(
-        self, content: Content, *, status_code: int | None = None, headers: Any = None, **options: Any
-    ) -> None:
-        if options or not (headers is None or isinstance(headers, dict)):
-            super().__init__(content, status_code=status_code, headers=headers, **options)
-            return
-        # As the framework does it, without looking at what a handler doesn't give.
-        self.content = content
-        self.status_code = status_code
-        self.headers = headers or {}
-        self.background = self.media_type = None
-        self.cookies = []
-        self.encoding = "utf-8"
-        self.response_type_encoders = {}
-
-    def to_asgi_response(self, app: Any, request: Any, **options: Any) -> ASGIResponse:
-        if self.media_type in {None, MediaType.JSON} and wants_msgpack(request.scope):
-            self.media_type = MSGPACK
-        return super().to_asgi_response(app, request, **options)
-
-    def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
-        # Litestar's own name for MessagePack is another one.
-        if media_type == MSGPACK:
-            # An answer without content (204) has none in MessagePack either.
-            return b"" if content is None else msgspec.msgpack.encode(content)
-        return super().render(content, media_type, enc_hook)
-
-
-def wants_msgpack(scope: Any) -> bool:
-    """Whether `Accept` names MessagePack."""
-    return any(key == b"accept" and b"application/msgpack" in value for key, value in scope["headers"])

@@ -9,7 +9,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from messenger.controllers._documents import public
-from messenger.controllers._wire import WireRequest, WireResponse
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound, Unauthenticated
 from messenger.services.health import ReadyView
 

@@ -10,7 +10,8 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from messenger.controllers._documents import answers
 from messenger.controllers._parameters import PageLimit, PeerPath
-from messenger.controllers._wire import WireRequest, WireResponse
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import WireRequest
 from messenger.errors import (
     CannotTargetSelf,
     ClientIdReused,

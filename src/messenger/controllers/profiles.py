@@ -12,7 +12,8 @@ from litestar.params import Body, FromPath, JSONBody, QueryParameter
 
 from messenger.controllers._documents import answers, public
 from messenger.controllers._parameters import PeerPath
-from messenger.controllers._wire import WireRequest, WireResponse, entity_tag, require_form, require_signed_in
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import WireRequest, entity_tag, require_form, require_signed_in
 from messenger.errors import (
     AvatarNotFound,
     FileTooLarge,

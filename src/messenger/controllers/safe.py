@@ -9,7 +9,8 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 
 from messenger.controllers._documents import answers
-from messenger.controllers._wire import MSGPACK, WireBody, WireRequest, WireResponse, content_type, entity_tag
+from messenger.controllers._responses import WireResponse
+from messenger.controllers._wire import MSGPACK, WireBody, WireRequest, content_type, entity_tag
 from messenger.errors import (
     IdempotencyKeyReused,
     NotEncrypted,

@@ -26,7 +26,8 @@ from messenger.errors import (
 )
 from messenger.events import MessageCreated, MessageDeleted, MessageEdited, WakeUp
 from messenger.policies import ensure_not_deleted, ensure_sender
-from messenger.repositories.messages import MAX_SEQ, SentRow
+from messenger.repositories.messages import MAX_SEQ
+from messenger.repositories.sending import SentRow
 from messenger.schemas._types import timestamp, timestamp_or_none
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
