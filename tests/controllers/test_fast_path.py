@@ -11,12 +11,14 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
-from litestar import Litestar
+from litestar import Litestar, get
 
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._fast_path import Application
+from messenger.controllers._fast_path import Application, _Route
+from messenger.controllers._parameters import PageLimit
+from messenger.controllers._wire import WireRequest
 from messenger.testing import Factory, Person
 from tests.controllers.conftest import client_of
 
@@ -155,6 +157,16 @@ class TestBeyondDoubt:
         before = count()
         await _both(ways, "GET", f"/history/{pair.bob.id}", headers=pair.ada.headers)
         assert count() == before + 2
+
+
+async def _need(request: WireRequest, number: PageLimit) -> None:
+    """A handler that can't do without its query."""
+
+
+def test_route_that_needs_a_query_is_in_doubt_without_it() -> None:
+    needing = Litestar([get("/need", opt={"fast": True})(_need)], request_class=WireRequest)
+    route = _Route("/need", cast(Any, needing.routes[0]).route_handlers[0])
+    assert (route.read("", b""), route.read("", b"number=5")) == (None, {"number": 5})
 
 
 class TestInDoubt:

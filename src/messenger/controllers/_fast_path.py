@@ -81,17 +81,15 @@ class _Route:
             self.body = WireBody.decoders[handler.handler_id][0]
         self.max_body = int(handler.resolve_request_max_body_size() or 0)
         self.query = {getattr(_kwarg(handler, name), "name", None) or name: name for name in parameters}
-        self._reader = self._read_by(handler, list(parameters))
-
-    def _read_by(self, handler: HTTPRouteHandler, names: list[str]) -> type[msgspec.Struct]:
-        """A struct of its parameters, by the very types that the framework checks them with."""
+        # The very types that the framework checks them with.
         types = get_type_hints(handler.signature_model, include_extras=True)
-        defaults = {name: handler.parsed_fn_signature.parameters[name].default for name in names}
+        required = {name for name, parameter in parameters.items() if parameter.is_required}
         fields: list[Any] = [
-            (name, types[name], *([] if handler.parsed_fn_signature.parameters[name].is_required else [defaults[name]]))
-            for name in names
+            (name, types[name]) if name in required else (name, types[name], parameter.default)
+            for name, parameter in parameters.items()
         ]
-        return msgspec.defstruct(f"Parameters_{handler.fn.__name__}", fields, kw_only=True)
+        self._reader = msgspec.defstruct(f"Parameters_{handler.fn.__name__}", fields, kw_only=True)
+        self._may_be_bare = not required
 
     def read(self, segment: str, query: bytes) -> dict[str, Any] | None:
         """The handler's arguments out of the path and the query; None where something about them is in doubt."""
@@ -105,7 +103,7 @@ class _Route:
                 if name is None or name == self.segment or name in given or not _PLAIN.fullmatch(value):
                     return None
                 given[name] = value
-        if not given:
+        if not given and self._may_be_bare:
             return _NOTHING
         try:
             read = msgspec.convert(given, self._reader, strict=False)
@@ -179,7 +177,7 @@ class FastPath:
             if name == b"authorization":
                 authorized = True
             elif name == b"accept":
-                wants_msgpack = b"application/msgpack" in value
+                wants_msgpack = wants_msgpack or b"application/msgpack" in value
             elif name == b"content-length":
                 if not _LENGTH.fullmatch(value):
                     return None
