@@ -13,7 +13,6 @@ import asyncpg
 import click
 import msgspec
 import sqlalchemy.exc
-from alembic.util import CommandError
 
 from messenger import __version__
 from messenger.chat.command import chat
@@ -37,11 +36,17 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         except SettingsError as error:
             click.echo(f"messenger: {error}", err=True)
             sys.exit(USAGE_ERROR)
-        except (EmbeddedPostgresError, MessengerError, CommandError) as error:
+        except (EmbeddedPostgresError, MessengerError) as error:
             _fail(str(error))
         except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError) as error:
             # What PostgreSQL and the system say first is enough; the rest is for us.
             _fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        except Exception as error:
+            # Of alembic, if that was needed at all: to import it for its exception would take longer than to start.
+            alembic = sys.modules.get("alembic.util")
+            if alembic is None or not isinstance(error, alembic.CommandError):
+                raise
+            _fail(str(error))
 
     return run
 

@@ -45,8 +45,9 @@ class ConnectionPool(NullPool):
     engine itself gets a connection of their own, which is closed after use. SQLAlchemy's queue pool enters a greenlet
     for each loan, which costs more than a small statement does.
 
-    A connection on loan that hears nothing for `silence` seconds after it was set to work is cut off: its server can't
-    be reached. One look a second finds them, where asyncpg's own timeout costs a timer for each statement.
+    Who waits longer than `timeout` seconds is refused. A connection on loan that hears nothing for `silence` seconds
+    after it was set to work is cut off: its server can't be reached. A look now and then finds both; a timer for each
+    loan and for each statement would cost more than all else that the pool does.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class ConnectionPool(NullPool):
         self._watch: asyncio.TimerHandle | None = None
         self._open = 0
         self._resting: list[PooledConnection] = []
-        self._waiters: deque[asyncio.Future[PooledConnection | None]] = deque()
+        self._waiters: deque[tuple[asyncio.Future[PooledConnection | None], float]] = deque()
         self._disposed = False
 
     def checkedout(self) -> int:
@@ -106,10 +107,8 @@ class ConnectionPool(NullPool):
         while self._resting:
             self._open -= 1
             self._resting.pop().fairy.close()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(Overloaded())
-        self._waiters.clear()
+        while self._waiters:
+            _refuse(self._waiters.popleft()[0])
 
     def recreate(self) -> ConnectionPool:
         return self.__class__(
@@ -130,18 +129,24 @@ class ConnectionPool(NullPool):
         connection.since = perf_counter()
         self._lent.add(connection)
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(_WATCH_SECONDS, self._look)
+            self._keep_watch()
         return connection
+
+    def _keep_watch(self) -> None:
+        every = min(_WATCH_SECONDS, self._timeout / 4)
+        self._watch = asyncio.get_running_loop().call_later(every, self._look)
 
     def _look(self) -> None:
         self._watch = None
-        too_old = perf_counter() - self._silence
+        now = perf_counter()
         for connection in self._lent:
-            if connection.since < too_old:
+            if connection.since < now - self._silence:
                 # Whoever waits for its answer hears of it; they discard it.
                 connection.driver.terminate()
-        if self._lent:
-            self._watch = asyncio.get_running_loop().call_later(_WATCH_SECONDS, self._look)
+        while self._waiters and self._waiters[0][1] <= now - self._timeout:
+            _refuse(self._waiters.popleft()[0])
+        if self._lent or self._waiters:
+            self._keep_watch()
 
     async def _connect(self) -> PooledConnection:
         """A new one, in a place that is counted already."""
@@ -158,7 +163,7 @@ class ConnectionPool(NullPool):
 
     def _hand(self, connection: PooledConnection | None) -> bool:
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, _ = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(connection)
                 return True
@@ -166,10 +171,10 @@ class ConnectionPool(NullPool):
 
     async def _wait(self) -> PooledConnection | None:
         """A connection that another gave back; None: the place of one that is no more."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[PooledConnection | None] = loop.create_future()
-        self._waiters.append(waiter)
-        timer = loop.call_later(self._timeout, _end, waiter)
+        waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((waiter, perf_counter()))
+        if self._watch is None:
+            self._keep_watch()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -181,10 +186,8 @@ class ConnectionPool(NullPool):
                 else:
                     self.give_back(handed)
             raise
-        finally:
-            timer.cancel()
 
 
-def _end(waiter: asyncio.Future[Any]) -> None:
+def _refuse(waiter: asyncio.Future[PooledConnection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(Overloaded())

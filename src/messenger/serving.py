@@ -50,8 +50,8 @@ def serve(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     load_secret(settings)
     with _listening(settings) as listening, _database(settings) as (settings, postgres):
-        asyncio.run(_ensure_durable(settings))
-        if settings.auto_migrate == "on":
+        revision = asyncio.run(_examine_database(settings))
+        if settings.auto_migrate == "on" and revision != migrations.head_revision():
             migrations.upgrade(settings.database_url)
         logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
         if settings.workers == 1:
@@ -129,8 +129,11 @@ def _database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres |
             yield msgspec.structs.replace(settings, database_url=url), postgres
 
 
-async def _ensure_durable(settings: Settings) -> None:
-    """An acknowledged message must survive a crash: refuse a database that says otherwise, in production."""
+async def _examine_database(settings: Settings) -> str | None:
+    """An acknowledged message must survive a crash: refuse a database that says otherwise, in production.
+
+    The revision of its schema; None where there is none yet.
+    """
     try:
         connection = await asyncpg.connect(settings.database_url, timeout=10)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -141,6 +144,8 @@ async def _ensure_durable(settings: Settings) -> None:
             "SELECT name, setting FROM pg_settings WHERE name = ANY ($1) AND setting = 'off'",
             ["fsync", "synchronous_commit", "full_page_writes"],
         )
+        is_new = await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL")
+        revision: str | None = None if is_new else await connection.fetchval("SELECT version_num FROM alembic_version")
     finally:
         await connection.close()
     if version.major < 15:
@@ -150,6 +155,7 @@ async def _ensure_durable(settings: Settings) -> None:
         raise SettingsError(f"MESSENGER_DATABASE_URL: {off} off loses acknowledged messages; turn it on")
     if off:
         logger.warning("%s off: acknowledged messages can be lost", off)
+    return revision
 
 
 def _config(settings: Settings, app: object) -> uvicorn.Config:

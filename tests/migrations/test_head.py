@@ -1,0 +1,20 @@
+"""The newest migration is known without alembic, and is the one that alembic would go to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from alembic.script import ScriptDirectory
+
+from messenger.migrations import alembic_config, head_revision
+
+
+def test_it_is_alembics() -> None:
+    assert head_revision() == ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def test_a_server_that_starts_imports_no_alembic() -> None:
+    code = "import sys, messenger.cli, messenger.serving, messenger.app; print('alembic' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said == "False\n"
