@@ -50,7 +50,7 @@ ContactState = Literal["pending_out", "pending_in", "mutual", "blocked"]
 AnyContactState = Literal["pending_out", "pending_in", "mutual", "blocked", "none"]
 
 
-_WITH_FRACTION = len("2026-11-22T10:15:30.123000Z")
+_WITH_FRACTION, _WITHOUT = len("2026-11-22T10:15:30.123000Z"), len("2026-11-22T10:15:30Z")
 
 
 def timestamp(at: datetime) -> str:
@@ -59,7 +59,9 @@ def timestamp(at: datetime) -> str:
     text: str = to_builtins(at)
     if len(text) == _WITH_FRACTION:
         return text[:23] + "Z"
-    # It leaves out a fraction that is 0, and shows zones that are not UTC.
+    if len(text) == _WITHOUT:
+        return text[:19] + ".000Z"
+    # A zone that is not UTC.
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
