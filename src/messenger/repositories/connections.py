@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.repositories._fragments import CONNECTED
+from messenger.repositories._fragments import CONNECTED, STATUS_COLUMNS
+from messenger.schemas._types import StatusName
 from messenger.statements import Runner, Statement
 
 
@@ -132,20 +132,17 @@ class PresenceRow(msgspec.Struct, frozen=True):
     """How a user is; `watchers`: mutual contacts who have a socket somewhere."""
 
     user_id: int
-    status: str
+    status: StatusName
     status_text: str
-    invisible_since: datetime | None
-    last_activity: datetime
-    privacy_last_seen: str
-    connected: bool
+    online: bool
+    last_activity: datetime | None
     watchers: list[int]
 
 
 _DESCRIBE = Statement(
     "connections.describe",
     f"""
-    SELECT u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity, u.privacy_last_seen,
-        {CONNECTED} AS connected,
+    SELECT u.id AS user_id, {STATUS_COLUMNS},
         ARRAY(SELECT c.target_id FROM contacts AS c WHERE c.owner_id = u.id AND c.state = 'mutual'
             AND EXISTS (SELECT FROM connections AS o WHERE o.user_id = c.target_id)) AS watchers
     FROM users AS u WHERE u.id = ANY (:users::bigint[]) AND u.deleted_at IS NULL
@@ -154,12 +151,19 @@ _DESCRIBE = Statement(
     writes=False,
 )
 
-_RENEW: Statement[Any] = Statement(
+
+class _SeenRow(msgspec.Struct, frozen=True):
+    seen_at: datetime
+
+
+_RENEW = Statement(
     "workers.renew",
     """
     INSERT INTO workers (id, seen_at) VALUES (:worker, clock_timestamp())
     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
+    RETURNING seen_at
     """,
+    _SeenRow,
     writes=True,
 )
 
@@ -254,9 +258,11 @@ class ConnectionRepository:
         """How these users are, and who is to be told."""
         return await self._run.all(_DESCRIBE, users=users)
 
-    async def renew(self, worker_id: UUID) -> None:
-        """Say that a worker is alive."""
-        await self._run.execute(_RENEW, worker=worker_id)
+    async def renew(self, worker_id: UUID) -> datetime:
+        """Say that a worker is alive; the database's time."""
+        row = await self._run.first(_RENEW, worker=worker_id)
+        assert row is not None
+        return row.seen_at
 
     async def bury(self) -> list[int]:
         """Take away what dead workers left; whose sockets those were."""

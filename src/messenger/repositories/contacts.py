@@ -9,13 +9,14 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.models import Edges
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, CONNECTED, TARGET
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, STATUS_COLUMNS, TARGET
+from messenger.schemas._types import ContactState, StatusName
 from messenger.statements import Runner, Statement
 
 
 class ContactRow(msgspec.Struct, frozen=True, gc=False):
     target_id: int
-    state: str
+    state: ContactState
     alias: str | None
     message: str | None
     since: datetime
@@ -63,20 +64,17 @@ _ONE = Statement(
 
 class StatusRow(msgspec.Struct, frozen=True, gc=False):
     user_id: int
-    status: str
+    status: StatusName
     status_text: str
-    invisible_since: datetime | None
-    last_activity: datetime
-    privacy_last_seen: str
-    connected: bool
+    online: bool
+    last_activity: datetime | None
 
 
 _STATUSES = Statement(
     "contacts.statuses",
     f"""
     WITH {{actor}}
-    SELECT {{page_actor_columns}}, u.id AS user_id, u.status, u.status_text, u.invisible_since, u.last_activity,
-        u.privacy_last_seen, {CONNECTED} AS connected
+    SELECT {{page_actor_columns}}, u.id AS user_id, {STATUS_COLUMNS}
     FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
         ON c.owner_id = actor.user_id AND c.state = 'mutual'
     """,

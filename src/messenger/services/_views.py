@@ -34,6 +34,19 @@ class StatusColumns(Protocol):
     def connected(self) -> bool: ...
 
 
+class ShownStatusColumns(Protocol):
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def status(self) -> StatusName: ...
+    @property
+    def status_text(self) -> str: ...
+    @property
+    def online(self) -> bool: ...
+    @property
+    def last_activity(self) -> datetime | None: ...
+
+
 class PersonColumns(NameColumns, StatusColumns, Protocol):
     @property
     def about(self) -> str: ...
@@ -87,7 +100,8 @@ class ConversationColumns(NameColumns, Protocol):
 
 def user_view(user_id: int, row: NameColumns) -> UserView:
     """A user as everyone may see them; the row's avatar is chosen by the statement."""
-    return UserView(user_id, row.username, row.name, avatar_view(row))
+    # Pages are full of users, most of whom have no avatar.
+    return UserView(user_id, row.username, row.name, None if row.avatar_key is None else avatar_view(row))
 
 
 def profile_view(user_id: int, row: ProfileColumns, *, created_at: datetime) -> ProfileView:
@@ -130,13 +144,10 @@ def person_view(user_id: int, row: PersonColumns, *, is_self: bool) -> PersonVie
     )
 
 
-def status_view(user_id: int, row: StatusColumns) -> StatusView:
-    """How a user is, as a mutual contact sees it."""
-    status, hidden_since = cast(StatusName, shown_status(row.status)), row.invisible_since
-    if row.privacy_last_seen == "nobody":
-        return StatusView(user_id, status, row.status_text, False, None)
-    at = timestamp(shown_activity(row.last_activity, hidden_since))
-    return StatusView(user_id, status, row.status_text, is_online(row.connected, hidden_since), at)
+def status_view(row: ShownStatusColumns) -> StatusView:
+    """How a user is; what shows of it is chosen by the statement."""
+    at = row.last_activity
+    return StatusView(row.user_id, row.status, row.status_text, row.online, None if at is None else timestamp(at))
 
 
 def conversation_view(peer_id: int, row: ConversationColumns, last: MessageView | None) -> ConversationView:

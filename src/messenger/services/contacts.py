@@ -57,7 +57,7 @@ class ContactService:
         """How one's mutual contacts are, as far as each shows it."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_statuses(caller)
-        return StatusesView([status_view(row.user_id, row) for row in rows])
+        return StatusesView([status_view(row) for row in rows])
 
     async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
@@ -167,6 +167,4 @@ def _edge(row: ContactRow) -> dict[str, object]:
 
 def contact_view(row: ContactRow) -> ContactView:
     """A contact as its owner sees it."""
-    return ContactView(
-        user_view(row.target_id, row), cast(ContactState, row.state), row.alias, row.message, timestamp(row.since)
-    )
+    return ContactView(user_view(row.target_id, row), row.state, row.alias, row.message, timestamp(row.since))

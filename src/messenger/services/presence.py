@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
+from messenger.clock import Clock
 from messenger.realtime.ports import Presence, Socketed
 from messenger.services._views import status_view
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
@@ -22,8 +24,9 @@ class PresenceTeller(Protocol):
 class PresenceService:
     """What the presence board of a process asks of the database, in batches."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, clock: Clock) -> None:
         self._uow = uow
+        self._clock = clock
 
     @repeated
     async def write(
@@ -40,13 +43,15 @@ class PresenceService:
         """How these users are now, and who of their mutual contacts is connected; one round trip."""
         async with self._uow.read() as uow:
             rows = await uow.connections.describe(users)
-        return {row.user_id: Presence(status_view(row.user_id, row), tuple(row.watchers)) for row in rows}
+        return {row.user_id: Presence(status_view(row), tuple(row.watchers)) for row in rows}
 
     @repeated
     async def renew(self, worker_id: UUID) -> list[int]:
-        """This worker is alive; users whose sockets went with workers that are not any more."""
+        """This worker is alive, and sets its clock; users whose sockets went with workers that are not any more."""
         async with self._uow.command() as uow:
-            await uow.connections.renew(worker_id)
+            asked = monotonic()
+            seen_at = await uow.connections.renew(worker_id)
+            self._clock.learn(seen_at, asked=asked, answered=monotonic())
         async with self._uow.command() as uow:
             return await uow.connections.bury()
 
