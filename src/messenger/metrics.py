@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from messenger.timings import Timings
+
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_COUNT_SECONDS = 1.0
 
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4401, 4408, 4409, 4429})
 
@@ -17,26 +21,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._statements = Histogram(
+        self._statements = Timings(
             "messenger_statement_seconds", "Time of a statement", ["name"], buckets=_BUCKETS, registry=self.registry
         )
         self._failures = Counter(
             "messenger_statement_failures", "Statements that failed", ["name"], registry=self.registry
         )
-        self._requests = Histogram(
+        self._requests = Timings(
             "messenger_request_seconds",
             "Time of a request until its answer begins",
             ["method", "route", "status"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
-
         self._sockets = Gauge(
             "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
         )
-        # Finding a label's own counts by name costs more than counting.
-        self._of_statement: dict[str, Histogram] = {}
-        self._of_request: dict[tuple[str, str, int], Histogram] = {}
         self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
 
     def socket_opened(self) -> None:
@@ -50,25 +50,30 @@ class Metrics:
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         """One more statement."""
-        counts = self._of_statement.get(name)
-        if counts is None:
-            counts = self._of_statement[name] = self._statements.labels(name)
-        counts.observe(seconds)
+        self._statements.note(seconds, name)
         if failed:
             self._failures.labels(name).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One more request; `route` is the path's pattern, so that no id becomes a label."""
-        key = (method, route, status)
-        counts = self._of_request.get(key)
-        if counts is None:
-            counts = self._of_request[key] = self._requests.labels(method, route, str(status))
-        counts.observe(seconds)
+        self._requests.note(seconds, method, route, str(status))
+
+    def count(self) -> None:
+        """Show the other workers what was noted here."""
+        self._statements.count()
+        self._requests.count()
+
+    async def keep(self) -> None:
+        """Count once a second, for ever."""
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            self.count()
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
         if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             return generate_latest(self.registry)
+        self.count()
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared)

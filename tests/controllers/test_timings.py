@@ -1,0 +1,58 @@
+"""Histograms that count later what was noted."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from messenger.timings import Timings
+
+BUCKETS = (0.001, 0.01, 0.1)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def timings(registry: CollectorRegistry) -> Timings:
+    return Timings("seconds", "Time", ["name"], buckets=BUCKETS, registry=registry)
+
+
+def sample(registry: CollectorRegistry, kind: str, label: str) -> float | None:
+    return registry.get_sample_value(f"seconds_{kind}", {"name": label})
+
+
+def test_shows_what_the_library_would_show(registry: CollectorRegistry, timings: Timings) -> None:
+    chance = Random(4)
+    values = [*BUCKETS, 0.0, *(chance.uniform(0, 0.2) for _ in range(200))]
+    other = CollectorRegistry()
+    plain = Histogram("seconds", "Time", ["name"], buckets=BUCKETS, registry=other)
+    for value in values:
+        timings.note(value, "a")
+    timings.count()
+    for value in values:
+        timings.note(value, "b")
+        for label in ("a", "b"):
+            plain.labels(label).observe(value)
+
+    def counted(text: bytes) -> list[str]:
+        return [line for line in text.decode().splitlines() if "_bucket" in line or "_count" in line]
+
+    assert counted(generate_latest(registry)) == counted(generate_latest(other))
+    assert sample(registry, "sum", "a") == pytest.approx(sum(values))
+
+
+def test_reading_counts_once(registry: CollectorRegistry, timings: Timings) -> None:
+    timings.note(0.5, "a")
+    assert [sample(registry, "count", "a") for _ in range(2)] == [1, 1]
+
+
+def test_what_is_noted_after_reading_is_counted_too(registry: CollectorRegistry, timings: Timings) -> None:
+    timings.note(0.5, "a")
+    generate_latest(registry)
+    timings.note(0.5, "a")
+    assert sample(registry, "count", "a") == 2
