@@ -1,14 +1,16 @@
 """What requests cost in a world, and in one with ten times the users, conversations and messages.
 
-`make bench-growth` runs it (half an hour, and 10 GB under /var/tmp for that time): two servers, one after the other,
-on worlds of one seed. In both the same number of people of the same kinds ask, in turns. CPU is that of the server and
-of PostgreSQL, for one request; latency is that of a few connections on a machine that has the load generator, too.
+`make bench-growth` runs it (half an hour, and 12 GB under /var/tmp for that time): two servers at once, on worlds of
+one seed. In both the same number of people of the same kinds ask, in alternating turns, so that what else the machine
+does weighs on both. CPU is that of the server and of PostgreSQL, for one request; latency is that of a few connections
+on a machine that has the load generator, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import statistics
 import sys
@@ -31,7 +33,7 @@ _KNOWN = {200, 201, 204, 404, 409}
 
 
 class Cost(NamedTuple):
-    """Milliseconds of one request: medians of the turns."""
+    """Milliseconds of one request."""
 
     server: float
     postgres: float
@@ -42,22 +44,42 @@ class Cost(NamedTuple):
         return self.server + self.postgres
 
 
-async def measure(server: Server, options: argparse.Namespace) -> dict[str, Cost]:
-    """All cases in turns; the first one warms up."""
-    database = await asyncpg.connect(server.database_url)
-    await connect_some(database)
-    people = await draw(database)
-    size = await database.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
-    say(f"{size}; " + ", ".join(f"{len(drawn)} {kind}" for kind, drawn in people.items()))
-    await database.close()
-    chosen = {name: case for name, case in CASES.items() if people[case.kind] and name.startswith(options.only)}
-    taken: dict[str, list[Cost]] = {name: [] for name in chosen}
+class World(NamedTuple):
+    """A server, and who asks it: people by their kind."""
+
+    server: Server
+    people: dict[str, list[Person]]
+
+    @classmethod
+    async def of(cls, server: Server) -> World:
+        database = await asyncpg.connect(server.database_url)
+        await connect_some(database)
+        people = await draw(database)
+        size = await database.fetchval("SELECT pg_size_pretty(pg_database_size(current_database()))")
+        say(f"{size}; " + ", ".join(f"{len(drawn)} {kind}" for kind, drawn in people.items()))
+        await database.close()
+        return cls(server, people)
+
+
+async def measure(servers: list[Server], options: argparse.Namespace) -> list[dict[str, list[Cost]]]:
+    """For each server the costs of all cases, turn by turn; a turn that warms up is not among them."""
+    worlds = [await World.of(server) for server in servers]
+    chosen = {
+        name: case
+        for name, case in CASES.items()
+        if name.startswith(options.only) and all(world.people[case.kind] for world in worlds)
+    }
+    taken: list[dict[str, list[Cost]]] = [{name: [] for name in chosen} for _ in worlds]
     for turn in range(options.rounds + 1):
+        say(f"turn {turn} of {options.rounds}")
         for name, case in chosen.items():
-            cost = await _ask(server, name, turn, people[case.kind], options)
-            if turn:
-                taken[name].append(cost)
-    return {name: Cost(*map(statistics.median, zip(*costs, strict=True))) for name, costs in taken.items()}
+            # Who comes first changes from turn to turn.
+            for place in range(len(worlds))[:: 1 if turn % 2 else -1]:
+                server, people = worlds[place]
+                cost = await _ask(server, name, turn, people[case.kind], options)
+                if turn:
+                    taken[place][name].append(cost)
+    return taken
 
 
 async def _ask(server: Server, name: str, turn: int, people: list[Person], options: argparse.Namespace) -> Cost:
@@ -82,8 +104,9 @@ async def _ask(server: Server, name: str, turn: int, people: list[Person], optio
     return Cost(used.server, used.postgres, 1000 * statistics.median(seconds))
 
 
-def in_world(users: int, messages: int, options: argparse.Namespace) -> dict[str, Cost]:
-    """Make a world, and measure in it; it is gone then."""
+@contextlib.contextmanager
+def world(users: int, messages: int, options: argparse.Namespace) -> Iterator[Server]:
+    """A server on a world; both are gone at the end."""
     gateways = {"STUN_URLS": "stun:127.0.0.1:3478", "TURN_URLS": "turn:127.0.0.1:3478", "TURN_SECRET": "benchmark"}
     # A stamp is due for everybody once: in life it is paid once in half a minute, not once in a request.
     with Server(0, ACTIVITY_RESOLUTION=86_400, **gateways) as server:
@@ -92,7 +115,7 @@ def in_world(users: int, messages: int, options: argparse.Namespace) -> dict[str
         # Whoever was connected to an empty database has its plans.
         server.stop()
         server.start()
-        return asyncio.run(measure(server, options))
+        yield server
 
 
 async def _fill(url: str, users: int, messages: int, settings: list[str]) -> None:
@@ -104,18 +127,41 @@ async def _fill(url: str, users: int, messages: int, settings: list[str]) -> Non
     await database.close()
 
 
-def rows(base: dict[str, Cost], grown: dict[str, Cost]) -> list[dict[str, object]]:
+class Growth(NamedTuple):
+    """A request in both worlds: medians of the turns, and of the ratios of turns that followed each other."""
+
+    base: Cost
+    grown: Cost
+    cpu_ratio: float
+    p50_ratio: float
+
+    @classmethod
+    def of(cls, base: list[Cost], grown: list[Cost]) -> Growth:
+        pairs = list(zip(base, grown, strict=True))
+        return cls(
+            _median(base),
+            _median(grown),
+            statistics.median(after.cpu / before.cpu for before, after in pairs),
+            statistics.median(after.p50 / before.p50 for before, after in pairs),
+        )
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(*map(statistics.median, zip(*costs, strict=True)))
+
+
+def rows(growths: dict[str, Growth]) -> list[dict[str, object]]:
     """The table: both costs of each request, and how many times the first the second is."""
     return [
         {
             "request": f"`{name}`",
-            "server, ms": f"{one.server:.2f} → {grown[name].server:.2f}",
-            "PostgreSQL, ms": f"{one.postgres:.2f} → {grown[name].postgres:.2f}",
-            "p50, ms": f"{one.p50:.1f} → {grown[name].p50:.1f}",
-            "CPU ×": round(grown[name].cpu / one.cpu, 2),
-            "p50 ×": round(grown[name].p50 / one.p50, 2),
+            "server, ms": f"{base.server:.2f} → {grown.server:.2f}",
+            "PostgreSQL, ms": f"{base.postgres:.2f} → {grown.postgres:.2f}",
+            "p50, ms": f"{base.p50:.1f} → {grown.p50:.1f}",
+            "CPU ×": round(cpu_ratio, 2),
+            "p50 ×": round(p50_ratio, 2),
         }
-        for name, one in base.items()
+        for name, (base, grown, cpu_ratio, p50_ratio) in growths.items()
     ]
 
 
@@ -137,19 +183,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/bench/growth.json"))
     options = parser.parse_args()
     began: dict[str, Any] = machine()
-    base = in_world(options.users, options.messages, options)
-    grown = in_world(options.users * options.factor, options.messages * options.factor, options)
+    factor = options.factor
+    with (
+        world(options.users, options.messages, options) as small,
+        world(options.users * factor, options.messages * factor, options) as large,
+    ):
+        base, grown = asyncio.run(measure([small, large], options))
+    growths = {name: Growth.of(base[name], grown[name]) for name in base}
     table = Table(
-        f"{options.users:,} users and {options.messages:,} messages → {options.factor} times as many (seed {SEED})",
-        rows(base, grown),
-        [f"above {LIMIT}: {name}" for name in base if grown[name].cpu > LIMIT * base[name].cpu],
+        f"{options.users:,} users and {options.messages:,} messages → {factor} times as many (seed {SEED})",
+        rows(growths),
+        [f"above {LIMIT}: {name}" for name, growth in growths.items() if growth.cpu_ratio > LIMIT],
     )
     print(table.markdown())
     options.json.parent.mkdir(parents=True, exist_ok=True)
     result = {
         "machine": began,
-        "base": {name: cost._asdict() for name, cost in base.items()},
-        "grown": {name: cost._asdict() for name, cost in grown.items()},
+        "requests": {name: growth._asdict() for name, growth in growths.items()},
         "table": msgspec.to_builtins(table),
     }
     options.json.write_text(json.dumps(result, indent=2) + "\n")
