@@ -60,15 +60,25 @@ def limits() -> str:
         "",
         "Written by `make docs` from `src/messenger/limits.py`. Each is a token bucket in PostgreSQL, shared by all",
         "workers: `burst` at once, then one each interval. Past it: 429 `rate_limited` with `Retry-After`, `RateLimit`",
-        "and `RateLimit-Policy`. `MESSENGER_RATE_LIMITS=off` switches all of them off. Where nobody can count, because",
-        "the database is away, most refuse (closed); some allow (open).",
+        "and `RateLimit-Policy`; over a socket the error has `retry_after`. Where nobody can count, because the",
+        "database is away, most refuse (closed); some allow (open). `MESSENGER_RATE_LIMITS=off` switches all off.",
         "",
-        "| limit | counts | burst | then one each | when it can't be counted |",
-        "| --- | --- | --- | --- | --- |",
+        "A *lease* is for what devices do all the time: each worker lets so many go uncounted in a window (the burst",
+        "times the interval), and takes so many at a time from the bucket after that. Who does little costs no",
+        "statement, and nobody gets more than the bucket and one lease of each worker. What is counted *with the work*",
+        "is part of the statement that does it: both are done, or neither.",
+        "",
+        "Addresses are those of the connection, or of what `MESSENGER_TRUSTED_PROXIES` tell; a client's own",
+        "`X-Forwarded-For` changes nothing. A device has one socket (the newer one closes the older), so an account",
+        "has no more of them than devices: `MESSENGER_MAX_DEVICES`.",
+        "",
+        "| limit | counts | burst | then one each | lease | when it can't be counted |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for limit in LIMITS.values():
-        opened = "open" if limit.fail_open else "closed"
-        lines.append(f"| `{limit.name}` | {limit.meaning} | {limit.burst} | {limit.every:g} s | {opened} |")
+        opened = "with the work" if limit.with_work else "open" if limit.fail_open else "closed"
+        cells = (f"`{limit.name}`", limit.meaning, limit.burst, f"{limit.every:g} s", limit.lease or "", opened)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 

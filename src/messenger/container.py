@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.clock import Clock, SystemClock
+from messenger.clock import Clock, SharedClock
 from messenger.config import Settings, load_secret
 from messenger.database import create_engine
 from messenger.garbage import rarely_collected
@@ -63,13 +64,17 @@ class Container:
         store: ObjectStore | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or SharedClock()
         self.metrics = Metrics()
         secret = load_secret(settings)
         self.bus = self._bus(secret)
         self.hub = Hub(self.bus)
         self._owns_engine = engine is None
         self.engine = engine or create_engine(settings.database_url, settings)
+        # Whether this process is well is asked most of all when every connection is busy: for that there is one more.
+        self._spare_engine = engine or create_engine(
+            settings.database_url, msgspec.structs.replace(settings, pool_size=1)
+        )
         self.store = store or ObjectStore.from_url(settings.effective_storage_url)
         self.images = ImageProcessor(workers=settings.image_workers)
         self.hasher = PasswordHasher(
@@ -84,7 +89,7 @@ class Container:
             self.metrics,
             resolution=settings.activity_resolution,
         )
-        streams, presences = StreamService(self.uow), PresenceService(self.uow)
+        streams, presences = StreamService(self.uow), PresenceService(self.uow, self.clock)
         taker = Taker(streams)
         # Half of the pool is for requests, whatever the sockets want.
         turnstile = Turnstile(streams, max(1, settings.pool_size // 2))
@@ -148,32 +153,37 @@ class Container:
                 ttl=settings.ice_ttl,
             ),
             contacts=ContactService(uow, gate, presence),
-            conversations=ConversationService(uow),
+            conversations=ConversationService(uow, gate),
             devices=DeviceService(uow, gate, issuer),
             exports=ExportService(uow, gate, store),
-            health=HealthService(uow, store, self.bus, head=head_revision()),
+            health=HealthService(
+                UnitOfWorkFactory(self._spare_engine, clock, self.hub, self.metrics),
+                store,
+                self.bus,
+                head=head_revision(),
+            ),
             maintenance=MaintenanceService(uow, clock, store, events_kept_for=timedelta(days=settings.event_retention)),
-            messages=MessageService(uow, lanes=max(1, min(4, settings.pool_size // 2))),
+            messages=MessageService(uow, gate, lanes=max(1, min(4, settings.pool_size // 2))),
             presence=presences,
             profiles=ProfileService(uow, gate, presence),
             safe=SafeService(uow, gate),
-            signals=SignalService(uow),
+            signals=SignalService(uow, gate),
             streams=streams,
             sync=SyncService(uow, self.hub, taker),
         )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Realtime and sweeps in the background; at the end everything is given back."""
-        sweeping = asyncio.create_task(self.services.maintenance.run())
+        """Realtime, sweeps and counts in the background; at the end everything is given back."""
+        chores = [asyncio.create_task(self.services.maintenance.run()), asyncio.create_task(self.metrics.keep())]
         try:
             async with self.realtime.running():
                 with rarely_collected():
                     yield
         finally:
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
+            for chore in chores:
+                chore.cancel()
+            await asyncio.wait(chores)
             await self.close()
 
     def drain(self) -> None:
@@ -187,8 +197,10 @@ class Container:
         await self.realtime.taker.finish()
         await self.images.close()
         self.hasher.close()
+        self.metrics.count()
         if self._owns_engine:
             await self.engine.dispose()
+            await self._spare_engine.dispose()
 
 
 def _derive(secret: bytes, purpose: str) -> bytes:

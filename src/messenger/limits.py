@@ -6,13 +6,20 @@ import msgspec
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A token bucket: `burst` at once, then one every `every` seconds. `fail_open`: allow when it can't be counted."""
+    """A token bucket: `burst` at once, then one every `every` seconds. `fail_open`: allow when it can't be counted.
+
+    `lease`: of what a device does all the time, each worker lets so many in a window go uncounted, and takes so many at
+    a time from the bucket after that; so it costs who does little no statement at all. `with_work`: the statement that
+    does the work counts it, too.
+    """
 
     name: str
     burst: int
     every: float
     meaning: str
     fail_open: bool = False
+    lease: int = 0
+    with_work: bool = False
 
     @property
     def rate(self) -> float:
@@ -30,13 +37,19 @@ _LIMITS = (
     Limit("login_account", 10, 60.0, "Sign-ins to one login, right or wrong"),
     Limit("refresh", 60, 10.0, "Refreshes from one address that name no valid token"),
     Limit("password", 5, 300.0, "Passwords asked again of one account: change of password, erasure"),
-    Limit("look_up", 200, 10.0, "Look-ups of users by one account", fail_open=True),
+    Limit("request", 600, 0.1, "Requests of one device, over HTTP and sockets", fail_open=True, lease=60),
+    Limit("change", 240, 0.5, "Changes by one device: receipts, edits, settings, contacts", fail_open=True, lease=30),
+    Limit("message", 120, 0.5, "Messages by one account", with_work=True),
+    Limit("message_to", 60, 1.0, "Messages by one account in one conversation", with_work=True),
+    Limit("conversation", 50, 60.0, "Conversations that one account begins"),
+    Limit("look_up", 200, 60.0, "Users whom one account looks for and has nothing to do with; each once in a day"),
     Limit("subscribe", 100, 30.0, "Contact requests by one account"),
     Limit("subscribed_to", 50, 300.0, "Contact requests that one account receives"),
     Limit("presence", 30, 2.0, "Changes of status over sockets by one account", fail_open=True),
     Limit("secret_read", 10, 8640.0, "Reads of the safe by one account: ten a day"),
     Limit("secret_write", 20, 60.0, "Writes of the safe by one account"),
     Limit("avatar", 20, 30.0, "Avatars uploaded by one account", fail_open=True),
+    Limit("avatar_mib", 100, 60.0, "MiB of avatars uploaded by one account", fail_open=True),
     Limit("export", 3, 28800.0, "Exports of one account"),
     Limit("ice", 100, 60.0, "TURN credentials for one account", fail_open=True),
 )

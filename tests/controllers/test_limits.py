@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from messenger.app import create_app
 from messenger.container import Container
 from messenger.limits import LIMITS
+from messenger.services._gate import Gate
 from messenger.testing import Person
 from tests.controllers._wire import CANARY, Witness, assert_problem
 from tests.controllers.conftest import client_of
@@ -47,3 +49,34 @@ async def test_case_of_the_login_and_claimed_addresses_change_nothing(
         await _guess(limited_client, login, **{"X-Forwarded-For": f"192.0.2.{number}"})
     answer = await _guess(limited_client, ada.username, **{"X-Forwarded-For": "192.0.2.99"})
     assert_problem(answer, 429, "rate_limited")
+
+
+class TestRequests:
+    """Every request of a device is one, whichever way it goes."""
+
+    LIMIT = LIMITS["request"]
+
+    async def refuse(self, limited: Container, ada: Person, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
+        """What is asked is let go as often as a worker's lease has it, and then not."""
+        await Gate(limited.uow, enabled=True).take("request", ada.actor.device_id, cost=self.LIMIT.burst)
+        statuses = [(await ask()).status_code for _ in range(self.LIMIT.lease)]
+        assert 429 not in statuses
+        refused = await ask()
+        assert_problem(refused, 429, "rate_limited")
+        assert re.fullmatch(r'"request";r=0;t=\d+', refused.headers["ratelimit"])
+
+    @pytest.mark.parametrize("path", ["/profile", "/devices", f"/history/{10_000_019}"])
+    async def test_by_the_short_way_and_by_the_long_one(
+        self, limited: Container, limited_client: httpx.AsyncClient, ada: Person, path: str
+    ) -> None:
+        await self.refuse(limited, ada, lambda: limited_client.get(path, headers=ada.headers))
+
+    async def test_a_body_that_can_not_be_read_is_one_too(
+        self, limited: Container, limited_client: httpx.AsyncClient, ada: Person
+    ) -> None:
+        await self.refuse(limited, ada, lambda: limited_client.post("/messages", headers=ada.headers, content=b"{"))
+
+    async def test_an_unknown_token_stays_unknown(self, limited_client: httpx.AsyncClient) -> None:
+        headers = {"Authorization": "Bearer nobody"}
+        statuses = {(await limited_client.get("/profile", headers=headers)).status_code for _ in range(100)}
+        assert statuses == {401}

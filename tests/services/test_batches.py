@@ -97,6 +97,20 @@ class TestOutcomes:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3], [3]]
 
+    async def test_others_don_t_wait_for_one_that_is_run_alone(self) -> None:
+        work = Work()
+        work.not_together = {2}
+        first, again, other = await work.ask(1, 2, 3)
+        work.gate.set()
+        await first
+        work.gate.clear()
+        together = asyncio.create_task(asyncio.wait_for(other, 5))
+        await asyncio.sleep(0)
+        work.gate.set()
+        assert await together == 6
+        assert await again == 4
+        assert work.runs == [[1], [2, 3], [2]]
+
     async def test_failed_batch_is_run_one_by_one(self) -> None:
         work = Work()
         work.failure = RuntimeError("one of them")

@@ -15,6 +15,7 @@ from messenger.errors import (
     MessengerError,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     StorageFull,
     Unauthenticated,
     UnknownField,
@@ -37,7 +38,7 @@ def answers(
 
     `query` is for parameters of the path, too; `fast` for what is asked so often that it goes the short way.
     """
-    responses = _responses((Unauthenticated, *errors), body=body, query=query, also=also)
+    responses = _responses((Unauthenticated, RateLimited, *errors), body=body, query=query, also=also)
     return {"responses": responses, "guards": [require_bearer], "opt": {"fast": fast}}
 
 

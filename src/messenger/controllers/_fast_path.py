@@ -20,10 +20,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg
 from litestar.routes import HTTPRoute
 
+from messenger.actor import Bearer
 from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest
+from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, bearer_of
 from messenger.errors import MessengerError
 from messenger.services import Services
 
@@ -54,11 +55,18 @@ class Application(Litestar):
 class FastRequest(Asked):
     """A request whose body, if it may have one, was read."""
 
-    __slots__ = ("_body", "scope")
+    __slots__ = ("_body", "_caller", "scope")
 
     def __init__(self, scope: Any, body: bytes) -> None:
         self.scope = scope
         self._body = body
+        self._caller: Bearer | None = None
+
+    @property
+    def caller(self) -> Bearer:
+        if self._caller is None:
+            self._caller = bearer_of(self.header(b"authorization"))
+        return self._caller
 
     async def body(self) -> bytes:
         return self._body
@@ -204,7 +212,9 @@ class FastPath:
         started = perf_counter()
         scope["litestar_app"] = self._app
         try:
-            content = await route.call(request=FastRequest(scope, body), **arguments)
+            request = FastRequest(scope, body)
+            await request.services.devices.admit(request.caller)
+            content = await route.call(request=request, **arguments)
             status = route.status
             headers = [_MSGPACK_HEADER if wants_msgpack else _JSON_HEADER]
             if isinstance(content, WireResponse):

@@ -149,6 +149,7 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
         request = _read(mine.codec, payload)
         request_id = request.id
         wanted = method(request.method)
+        await session.services.devices.admit(session.actor)
         media_type = MSGPACK if mine.codec.binary else ""
         data = bytes(request.data)
         if data in _NO_DATA:
@@ -201,7 +202,12 @@ def _ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
     origin = header(scope, b"origin")
     if origin is None or origin in allowed:
         return
-    if urlsplit(origin).netloc.lower() != (header(scope, b"host") or "").lower():
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:
+        # No browser sends what is no URL.
+        raise OriginNotAllowed from None
+    if host.lower() != (header(scope, b"host") or "").lower():
         raise OriginNotAllowed
 
 

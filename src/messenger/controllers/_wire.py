@@ -140,19 +140,13 @@ def bearer_of(authorization: str | None) -> Bearer:
 
 
 async def require_bearer(connection: Any, _: Any) -> None:
-    """A guard: without a bearer token nothing of the request is read. Raises `Unauthenticated`."""
-    assert connection.caller
+    """A guard: without a bearer token nothing of the request is read. Raises `Unauthenticated`, `RateLimited`."""
+    await connection.services.devices.admit(connection.caller)
 
 
 async def require_signed_in(connection: Any, _: Any) -> None:
     """A guard for what is dear to read: the token is looked up before the body is taken. Raises `Unauthenticated`."""
     await connection.services.devices.authenticate(connection.caller)
-
-
-async def require_form(connection: Any, _: Any) -> None:
-    """A guard: the body is a form with files. Raises `UnsupportedMediaType`."""
-    if content_type(connection.scope) != "multipart/form-data":
-        raise UnsupportedMediaType("Send multipart/form-data")
 
 
 def entity_tag(version: int) -> str:
@@ -237,7 +231,11 @@ def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any
 
 
 _FAULTS = (
-    (re.compile(r"unknown field `(?P<name>.*)`\Z", re.DOTALL), "unknown_field", "this field is not known"),
+    (
+        re.compile(r"\AObject contains unknown field `(?P<name>.*)`\Z", re.DOTALL),
+        "unknown_field",
+        "this field is not known",
+    ),
     (re.compile(r"missing required field `(?P<name>.*)`"), "required", "this field is required"),
     (re.compile(r"of length <= (?P<limit>\d+)"), "too_long", "at most {limit}"),
     (re.compile(r"of length >= (?P<limit>\d+)"), "too_short", "at least {limit}"),
@@ -248,11 +246,15 @@ _FAULTS = (
     (re.compile(r"out of range"), "too_large", "this number is out of range"),
     (re.compile(r"Expected `(?P<kind>[^`]+)`, got `(?P<got>[^`]+)`"), "wrong_type", "expected {kind}, got {got}"),
 )
+_TELLING = 400
 _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 
 
 def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
     """msgspec's words as the wire's: a field, a code, and a message that repeats nothing of what was sent."""
+    if len(message) > 2 * _TELLING:
+        # A megabyte of a field's name: the fault stands before it, the place behind.
+        message = message[:_TELLING] + message[-_TELLING:]
     place = _PATH.search(message)
     path = (place["path"].strip(".") if place else "").replace("[...]", "[]")
     # The place stands behind the fault: it is no part of an unknown field's name.

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,6 +46,7 @@ class Member(Base):
     """A user in a conversation, which that user addresses as `target_id`: the other one, or the group.
 
     `last_minute` is that of the conversation's `last_at`, once it has a message: it puts the user's list in order.
+    `sent_until` is to the limit `message_to` what a stream's is to `message`.
     """
 
     __tablename__ = "members"
@@ -62,6 +64,7 @@ class Member(Base):
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     delivered_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_minute: Mapped[Instant | None]
+    sent_until: Mapped[Instant] = mapped_column(server_default=text("'epoch'"))
     muted_until: Mapped[Instant | None]
     pinned: Mapped[bool] = mapped_column(Boolean, server_default="false")
     archived: Mapped[bool] = mapped_column(Boolean, server_default="false")

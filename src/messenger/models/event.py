@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, String, Uuid
+from sqlalchemy import BigInteger, Index, String, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -15,7 +15,9 @@ from messenger.models.base import Base, Instant, UserPrimaryKey
 class Stream(Base):
     """The last position given out in a user's stream; its row's lock makes position order commit order.
 
-    `taken`: up to here some device of the user has its events, as it has proved.
+    `taken`: up to here some device of the user has its events, as it has proved. `sent_until`: when the user's own
+    messages would all have been sent at the pace of the limit `message` (the theoretical arrival time of the generic
+    cell rate algorithm, ITU-T I.371).
     """
 
     __tablename__ = "streams"
@@ -24,6 +26,7 @@ class Stream(Base):
     user_id: Mapped[UserPrimaryKey]
     position: Mapped[int] = mapped_column(BigInteger, server_default="0")
     taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    sent_until: Mapped[Instant] = mapped_column(server_default=text("'epoch'"))
 
 
 class Event(Base):

@@ -102,6 +102,31 @@ _WAIT = Statement(
 )
 
 
+# What was counted lately is not counted again: who comes back to the same thing takes nothing.
+_TAKE_NEW = Statement(
+    "limits.take_new",
+    f"""
+    WITH seen AS (SELECT FROM rate_buckets WHERE key = :thing AND updated_at > :since),
+    taken AS (
+        INSERT INTO rate_buckets AS b (key, tokens, updated_at)
+        SELECT :key, :capacity::float - 1, :now WHERE NOT EXISTS (SELECT FROM seen)
+        ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - 1, updated_at = greatest(b.updated_at, :now)
+            WHERE {_FILLED} >= 1
+        RETURNING tokens
+    ),
+    noted AS (
+        INSERT INTO rate_buckets (key, tokens, updated_at) SELECT :thing, 0, :now FROM taken
+        ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at
+    )
+    SELECT 0::float AS tokens WHERE EXISTS (SELECT FROM seen) OR EXISTS (SELECT FROM taken)
+    """,
+    _Tokens,
+    writes=True,
+)
+
+COUNTED_FOR = timedelta(days=1)
+
+
 class LimitRepository:
     """Token buckets, shared by all workers."""
 
@@ -113,5 +138,15 @@ class LimitRepository:
         values = {"key": key, "capacity": capacity, "rate": rate, "cost": cost}
         if await self._run.first(_TAKE, **values):
             return 0.0
+        return await self._wait(values)
+
+    async def take_new(self, key: str, thing: str, *, capacity: float, rate: float) -> float:
+        """Take one for a thing, unless it was counted in the last day; the seconds to wait where there is none."""
+        values = {"key": key, "capacity": capacity, "rate": rate}
+        if await self._run.first(_TAKE_NEW, thing=thing, since=self._run.now - COUNTED_FOR, **values):
+            return 0.0
+        return await self._wait({**values, "cost": 1.0})
+
+    async def _wait(self, values: dict[str, object]) -> float:
         wait = await self._run.first(_WAIT, **values)
         return max(wait.seconds, 0.001) if wait else 0.0

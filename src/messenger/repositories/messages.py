@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.repositories._fragments import HIDDEN_JOIN, MESSAGE_COLUMNS, MessageRow
+from messenger.repositories._fragments import HIDDEN_JOIN, MESSAGE_COLUMNS, TAKES_MESSAGES, MessageRow, edge
 from messenger.repositories.sending import SEND, SEND_ALL, SentRow
 from messenger.statements import Runner, Statement
 
@@ -85,20 +85,25 @@ _GET = Statement(
 
 
 class LockedMessage(msgspec.Struct, frozen=True):
-    """Who takes part in a message's conversation, and whether one of them has blocked its sender."""
+    """Who takes part in a message's conversation, and whether its sender may not write there any more."""
 
     members: list[int]
     sender_blocked: bool
 
 
+# Who may send the other one nothing rewrites nothing either, whatever the reason: a block must look like the end of a
+# contact, here too.
 _LOCK = Statement(
     "messages.lock",
-    """
+    f"""
     SELECT ARRAY(SELECT me.user_id FROM members AS me WHERE me.conversation_id = m.conversation_id) AS members,
         EXISTS (
-            SELECT FROM conversations AS d JOIN members AS o ON o.conversation_id = d.id
-                JOIN contacts AS c ON c.owner_id = o.user_id AND c.target_id = m.sender_id AND c.state = 'blocked'
-            WHERE d.id = m.conversation_id AND d.kind = 'direct'
+            SELECT FROM conversations AS d
+                JOIN members AS o ON o.conversation_id = d.id AND o.user_id <> m.sender_id
+                JOIN users AS u ON u.id = o.user_id
+                {edge("mine", "m.sender_id", "u.id")}
+                {edge("theirs", "u.id", "m.sender_id")}
+            WHERE d.id = m.conversation_id AND d.kind = 'direct' AND NOT ({TAKES_MESSAGES})
         ) AS sender_blocked
     FROM messages AS m WHERE m.id = :id FOR NO KEY UPDATE OF m
     """,
@@ -138,9 +143,11 @@ class MessageRepository:
         assert row is not None
         return row
 
-    async def send_all(self, callers: Sequence[Caller], **columns: Sequence[Any]) -> list[SentRow | None]:
+    async def send_all(
+        self, callers: Sequence[Caller], pace: Mapping[str, float], **columns: Sequence[Any]
+    ) -> list[SentRow | None]:
         """As `send`, for several at once; None for a caller who is nobody. `columns`: a list of each value."""
-        return await self._run.batch(SEND_ALL, callers, **columns)
+        return await self._run.batch(SEND_ALL, callers, **pace, **columns)
 
     async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
         """The last messages below `before`, ascending; no row at all where there is no such peer."""

@@ -75,8 +75,15 @@ class Batches(Generic[Item, Outcome]):
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Outcome]]]) -> None:
         try:
             outcomes = await self._outcomes([item for item, _ in batch])
-            for (_, waiting), outcome in zip(batch, outcomes, strict=True):
-                _settle(waiting, outcome)
+            left = []
+            for (item, waiting), outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, RunAlone):
+                    left.append((item, waiting))
+                else:
+                    _settle(waiting, outcome)
+            # One after the other: each sees what became of those before.
+            for item, waiting in left:
+                _settle(waiting, *await asyncio.gather(self._alone(item), return_exceptions=True))
         finally:
             self._go_on()
             for _, waiting in batch:
@@ -87,19 +94,11 @@ class Batches(Generic[Item, Outcome]):
         if len(items) == 1:
             return await asyncio.gather(self._alone(items[0]), return_exceptions=True)
         try:
-            outcomes: list[Outcome | BaseException] = [*await self._together(items)]
+            return await self._together(items)
         except DatabaseUnavailable:
             return [DatabaseUnavailable() for _ in items]
         except Exception:
             return await asyncio.gather(*map(self._alone, items), return_exceptions=True)
-        left = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, RunAlone)]
-        for place, outcome in zip(
-            left,
-            await asyncio.gather(*(self._alone(items[place]) for place in left), return_exceptions=True),
-            strict=True,
-        ):
-            outcomes[place] = outcome
-        return outcomes
 
 
 def _settle(waiting: asyncio.Future[Outcome], outcome: Outcome | BaseException) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
+from messenger.actor import Bearer, Caller
 from messenger.errors import RateLimited, Unavailable
 from messenger.limits import LIMITS, Limit
+from messenger.services._purses import Purses
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 logger = logging.getLogger(__name__)
@@ -17,6 +20,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONGEST_SUBJECT = 64
+_AGES = 1e9
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -32,24 +36,82 @@ class Gate:
     def __init__(self, uow: UnitOfWorkFactory, *, enabled: bool) -> None:
         self._uow = uow
         self._enabled = enabled
+        self._purses = Purses()
 
     async def take(self, name: str, subject: object, *, cost: float = 1.0) -> None:
-        """One more for this subject. Raises `RateLimited`."""
+        """One more for this subject, or `cost`. Raises `RateLimited`."""
+        if self._enabled:
+            limit = LIMITS[name]
+            await self._charge(limit, lambda uow: _take(uow, limit, subject, cost))
+
+    async def pass_by(self, name: str, caller: Caller) -> None:
+        """One more of what a device does all the time. Raises `RateLimited`, `Unauthenticated`."""
         if not self._enabled:
             return
         limit = LIMITS[name]
+        owner = caller.token_hash if isinstance(caller, Bearer) else caller.device_id
+        if not self._purses.spend(limit, owner):
+            async with self._uow.read() as uow:
+                actor = await uow.devices.authenticate(caller)
+            # Near its end the bucket is asked for single tokens, so that nobody is refused for what a lease would take.
+            if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
+                self._purses.fill(limit, owner, limit.lease - 1)
+                return
+            await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
+
+    async def look_up(self, caller: Caller, target: object) -> None:
+        """Somebody looks for a user with whom they have nothing to do. Raises `RateLimited`."""
+        if not self._enabled:
+            return
+        limit = LIMITS["look_up"]
+        async with self._uow.read() as uow:
+            actor = await uow.devices.authenticate(caller)
+        thing = f"looked_up:{actor.user_id}:{_short(str(target))}"
+        await self._charge(
+            limit,
+            lambda uow: uow.limits.take_new(_key(limit, actor.user_id), thing, capacity=limit.burst, rate=limit.rate),
+        )
+
+    def pace(self) -> dict[str, float]:
+        """The parameters of the limits `message` and `message_to`, which a statement that sends counts itself."""
+        message, message_to = LIMITS["message"], LIMITS["message_to"]
+        if not self._enabled:
+            return {"room": _AGES, "room_to": _AGES, "step": 0.0, "step_to": 0.0}
+        return {
+            "room": (message.burst - 1) * message.every,
+            "room_to": (message_to.burst - 1) * message_to.every,
+            "step": message.every,
+            "step_to": message_to.every,
+        }
+
+    async def _charge(
+        self, limit: Limit, take: Callable[[UnitOfWork], Awaitable[float]], *, refuse: bool = True
+    ) -> float:
+        """The seconds to wait, which is none where it was taken. Raises `RateLimited` where that is to be refused."""
         try:
             async with self._uow.command() as uow:
-                wait = await uow.limits.take(
-                    f"{name}:{_short(str(subject))}", capacity=limit.burst, rate=limit.rate, cost=cost
-                )
+                wait = await take(uow)
         except Unavailable:
             if not limit.fail_open:
                 raise
-            logger.warning("limit %s can't be counted; allowed", name)
-            return
-        if wait:
-            raise RateLimited(headers=refusal_headers(limit, wait))
+            logger.warning("limit %s can't be counted; allowed", limit.name)
+            return 0.0
+        if wait and refuse:
+            raise refused(limit, wait)
+        return wait
+
+
+async def _take(uow: UnitOfWork, limit: Limit, subject: object, cost: float) -> float:
+    return await uow.limits.take(_key(limit, subject), capacity=limit.burst, rate=limit.rate, cost=cost)
+
+
+def _key(limit: Limit, subject: object) -> str:
+    return f"{limit.name}:{_short(str(subject))}"
+
+
+def refused(limit: Limit, wait: float) -> RateLimited:
+    """The error, with what it says of when to come back."""
+    return RateLimited(headers=refusal_headers(limit, wait))
 
 
 def _short(subject: str) -> str:

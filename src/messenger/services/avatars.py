@@ -23,6 +23,7 @@ from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 logger = logging.getLogger(__name__)
 
+_MIB = 1024 * 1024
 MAX_FILE_BYTES = 10 * 1024 * 1024
 _ATTEMPTS = 20
 _FILE_KEY = re.compile(r"\A([0-9a-f]{64})(_thumb)?\Z")
@@ -47,6 +48,7 @@ class AvatarService:
         await self._gate.take("avatar", actor.user_id)
         if len(data) > MAX_FILE_BYTES:
             raise FileTooLarge
+        await self._gate.take("avatar_mib", actor.user_id, cost=len(data) / _MIB)
         avatar = self._named(await self._images.avatar(data))
         view, old_key = await self._replace(caller, avatar, once)
         if old_key is not None:

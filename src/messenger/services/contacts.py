@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from msgspec import UNSET
 
 from messenger.actor import Caller
-from messenger.errors import CannotTargetSelf, PeerNotFound
+from messenger.errors import CannotTargetSelf, NoPendingRequest, PeerNotFound
 from messenger.events import ContactUpdated, ConversationUpdated
 from messenger.models import Edges
 from messenger.policies import (
@@ -62,7 +62,7 @@ class ContactService:
     async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
         await self._count(caller, draft.target_id)
-        return await self._change(caller, draft.target_id, after_subscribe, message=draft.message, once=once)
+        return await self._take(caller, draft.target_id, after_subscribe, message=draft.message, once=once)
 
     async def confirm(self, caller: Caller, draft: ConfirmDraft, *, once: Once | None = None) -> RelationView:
         """Answer a request. Raises `PeerNotFound`, `NoPendingRequest`."""
@@ -84,9 +84,13 @@ class ContactService:
         """Take a block back. Raises `PeerNotFound`."""
         return await self._change(caller, target_id, after_unblock)
 
-    @repeated
     async def set_alias(self, caller: Caller, target_id: int, draft: AliasDraft) -> ContactView:
         """Name a contact for oneself. Raises `PeerNotFound`."""
+        await self._gate.pass_by("change", caller)
+        return await self._set_alias(caller, target_id, draft)
+
+    @repeated
+    async def _set_alias(self, caller: Caller, target_id: int, draft: AliasDraft) -> ContactView:
         given = draft.alias is not UNSET
         alias = clean_name(draft.alias, field="alias") if isinstance(draft.alias, str) else None
         async with self._uow() as uow:
@@ -108,7 +112,19 @@ class ContactService:
         if asked is not None and asked.mine is None:
             await self._gate.take("subscribed_to", target_id)
 
-    async def _change(
+    async def _change(self, caller: Caller, target_id: int, step: Step, *, once: Once | None = None) -> RelationView:
+        await self._gate.pass_by("change", caller)
+        try:
+            view = await self._take(caller, target_id, step, once=once)
+        except (PeerNotFound, NoPendingRequest):
+            await self._gate.look_up(caller, target_id)
+            raise
+        if view.state in {"none", "blocked"}:
+            # Whoever they are: it tells that there is such a user.
+            await self._gate.look_up(caller, target_id)
+        return view
+
+    async def _take(
         self, caller: Caller, target_id: int, step: Step, *, message: str | None = None, once: Once | None = None
     ) -> RelationView:
         view, turn = await self._step(caller, target_id, step, message, once)

@@ -15,6 +15,7 @@ from messenger.repositories.conversations import ConversationRow
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
+from messenger.services._gate import Gate
 from messenger.services._views import conversation_view, unread_version
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
@@ -25,8 +26,9 @@ _LAST_DAY = datetime(9998, 12, 31, tzinfo=UTC)
 class ConversationService:
     """The page that a phone opens with costs one round trip."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
         self._uow = uow
+        self._gate = gate
 
     async def list_page(self, caller: Caller, *, cursor: str | None, limit: int) -> ConversationPage:
         """One's conversations, latest first. Raises `ValidationFailed` for a cursor that is none of ours."""
@@ -42,9 +44,20 @@ class ConversationService:
             stream_cursor(rows[0].position if rows else 0),
         )
 
-    @repeated
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         """Change settings; who may write sets `expire_after` for all. Raises `PeerNotFound`, `NotAContact`."""
+        await self._gate.pass_by("change", caller)
+        try:
+            view = await self._update(caller, target_id, patch)
+        except (PeerNotFound, NotAContact):
+            await self._gate.look_up(caller, target_id)
+            raise
+        if not view.last_seq:
+            await self._gate.look_up(caller, target_id)
+        return view
+
+    @repeated
+    async def _update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         muted_until = _muted_until(patch)
         async with self._uow() as uow:
             await uow.conversations.open_direct(caller, target_id)
@@ -67,9 +80,13 @@ class ConversationService:
             uow.record(ConversationUpdated(changed.user_id), changed.others)
             return _view(row)
 
-    @repeated
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
         """Move one's receipts forward, never back. Raises `PeerNotFound`, `ValidationFailed`."""
+        await self._gate.pass_by("change", caller)
+        await self._receipt(caller, draft)
+
+    @repeated
+    async def _receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
         if draft.read_seq is None and draft.delivered_seq is None:
             raise ValidationFailed(
                 "read_seq or delivered_seq is needed", errors=(FieldError("read_seq", "required", "give one of them"),)

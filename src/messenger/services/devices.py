@@ -53,6 +53,10 @@ class DeviceService:
             await remove_devices(uow, row.user_id, device_id=row.device_id)
             return RefreshTokenReused
 
+    async def admit(self, caller: Caller) -> None:
+        """One more request of this device. Raises `RateLimited`."""
+        await self._gate.pass_by("request", caller)
+
     async def authenticate(self, caller: Caller) -> Actor:
         """Who this is. Raises `Unauthenticated`."""
         async with self._uow.read() as uow:

@@ -25,6 +25,7 @@ from messenger.errors import (
     ValidationFailed,
 )
 from messenger.events import MessageCreated, MessageDeleted, MessageEdited, WakeUp
+from messenger.limits import LIMITS
 from messenger.policies import ensure_not_deleted, ensure_sender
 from messenger.repositories.messages import MAX_SEQ
 from messenger.repositories.sending import SentRow
@@ -32,6 +33,7 @@ from messenger.schemas._types import timestamp, timestamp_or_none
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.services._batches import Batches, RunAlone
+from messenger.services._gate import Gate, refused
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 
@@ -44,8 +46,17 @@ class _Outgoing(NamedTuple):
     fingerprint: bytes
 
 
-_Sent = tuple[MessageView, bool] | None
-"""The message, and whether it is new; None where the two have no conversation yet."""
+_TOO_SOON = {"hasty": "message", "insistent": "message_to"}
+
+
+class _Unopened(NamedTuple):
+    """The two have no conversation yet."""
+
+    sender_id: int
+
+
+_Sent = tuple[MessageView, bool] | _Unopened
+"""The message, and whether it is new."""
 
 
 class MessageService:
@@ -54,8 +65,10 @@ class MessageService:
     `lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one.
     """
 
-    def __init__(self, uow: UnitOfWorkFactory, *, lanes: int = 4) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int = 4) -> None:
         self._uow = uow
+        self._gate = gate
+        self._pace = gate.pace()
         # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
         self._by_token: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
         self._by_device: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
@@ -63,20 +76,29 @@ class MessageService:
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """The message, and whether it is new; the same `client_id` gives the first one, for ever.
 
-        Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `MessageNotFound` (`reply_to`).
+        Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `MessageNotFound` (`reply_to`),
+        `RateLimited`.
         """
         _ensure_fits(draft.body)
         batches = self._by_token if isinstance(caller, Bearer) else self._by_device
         outgoing = _Outgoing(caller, draft, new_id(), _fingerprint(draft))
-        sent = await batches.run(outgoing)
-        if sent is None:
-            # The first message of a pair: the conversation is made in a command of its own, which may happen twice.
-            async with self._uow.command() as uow:
-                await uow.conversations.open_direct(caller, draft.target_id)
+        try:
             sent = await batches.run(outgoing)
-        if sent is None:
-            raise PeerNotFound
+            if isinstance(sent, _Unopened):
+                await self._open(caller, sent.sender_id, draft.target_id)
+                sent = await batches.run(outgoing)
+            if isinstance(sent, _Unopened):
+                raise PeerNotFound
+        except (PeerNotFound, NotAContact):
+            await self._gate.look_up(caller, draft.target_id)
+            raise
         return sent
+
+    async def _open(self, caller: Caller, sender_id: int, target_id: int) -> None:
+        """The first message of a pair: the conversation is made in a command of its own, which may happen twice."""
+        await self._gate.take("conversation", sender_id)
+        async with self._uow.command() as uow:
+            await uow.conversations.open_direct(caller, target_id)
 
     @repeated
     async def _send_alone(self, outgoing: _Outgoing) -> _Sent:
@@ -93,9 +115,10 @@ class MessageService:
                 reply_to=draft.reply_to,
                 forwarded_from=draft.forwarded_from,
                 mentions=draft.mentions,
+                **self._pace,
             )
             if row.outcome == "unopened":
-                return None
+                return _Unopened(row.sender_id)
             if row.outcome == "repeated" and row.earlier_id is not None:
                 if row.earlier_fingerprint != fingerprint:
                     raise ClientIdReused
@@ -110,6 +133,7 @@ class MessageService:
         async with self._uow.command() as uow:
             rows = await uow.messages.send_all(
                 [outgoing.caller for outgoing in batch],
+                self._pace,
                 ids=[outgoing.id for outgoing in batch],
                 targets=[draft.target_id for draft in drafts],
                 client_ids=[draft.client_id for draft in drafts],
@@ -126,9 +150,9 @@ class MessageService:
         if row is None:
             return Unauthenticated()
         if row.outcome == "unopened":
-            return None
-        if row.outcome == "repeated":
-            # It has to be read; that is seldom.
+            return _Unopened(row.sender_id)
+        if row.outcome in {"repeated", "alone"}:
+            # It has to be read, or counted one by one; that is seldom.
             return RunAlone()
         try:
             return self._deliver(uow, outgoing, row)
@@ -149,10 +173,14 @@ class MessageService:
             raise MessageNotFound
         return message_view(row.id, row)
 
-    @repeated
     async def edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
         """Replace the text. Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`."""
         _ensure_fits(patch.body)
+        await self._gate.pass_by("change", caller)
+        return await self._edit(caller, message_id, patch)
+
+    @repeated
+    async def _edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)
             if seen is None or uow.run.actor is None:
@@ -171,9 +199,13 @@ class MessageService:
                 raise MessageNotFound
             return message_view(changed.id, changed)
 
-    @repeated
     async def delete(self, caller: Caller, message_id: UUID, *, who: Literal["everyone", "me"]) -> None:
         """Empty it for everyone (its sender), or hide it from oneself. Raises `MessageNotFound`, `NotTheSender`."""
+        await self._gate.pass_by("change", caller)
+        await self._delete(caller, message_id, who)
+
+    @repeated
+    async def _delete(self, caller: Caller, message_id: UUID, who: Literal["everyone", "me"]) -> None:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)
             if seen is None or uow.run.actor is None:
@@ -203,6 +235,9 @@ class MessageService:
                 rows = await uow.messages.list_before(caller, target_id, before=at, limit=limit + 1)
             else:
                 rows = await uow.messages.list_after(caller, target_id, after=after, limit=limit + 1)
+        if not rows or not rows[0].last_seq:
+            # Whether there is such a user is told, and counted as looking for one.
+            await self._gate.look_up(caller, target_id)
         if not rows:
             raise PeerNotFound
         items = [message_view(row.id, row) for row in rows if row.id is not None]
@@ -231,6 +266,8 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
         raise MessageNotFound("reply_to is no message of this conversation")
     if row.outcome == "unknown":
         raise PeerNotFound
+    if row.outcome in _TOO_SOON:
+        raise refused(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
     raise TransientConflict(row.outcome)
 
 

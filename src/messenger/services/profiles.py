@@ -41,6 +41,7 @@ class ProfileService:
 
     async def update(self, caller: Caller, patch: ProfilePatch, *, expected: list[int] | None = None) -> Versioned:
         """Change what is given. Raises `VersionConflict` where the version is none of `expected`, `UsernameTaken`."""
+        await self._gate.pass_by("change", caller)
         changed = await self._update(caller, _changes(patch), expected, told=True)
         if _shows_in_presence(patch):
             self._presence.status_changed(changed.profile.id)
@@ -76,11 +77,12 @@ class ProfileService:
         async with self._uow.read() as uow:
             row = await uow.users.find_person(caller, target_id=target_id, username_key=key)
             actor = uow.run.actor
-        if actor is not None:
-            await self._gate.take("look_up", actor.user_id)
+        is_self = row is not None and actor is not None and actor.user_id == row.id
+        if not is_self and (row is None or row.mine is None):
+            await self._gate.look_up(caller, key or target_id)
         if row is None:
             raise PeerNotFound
-        return person_view(row.id, row, is_self=actor is not None and actor.user_id == row.id)
+        return person_view(row.id, row, is_self=is_self)
 
 
 def _changes(patch: ProfilePatch) -> dict[str, str | None]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from messenger.actor import Actor
 from messenger.errors import CannotTargetSelf, NotAContact, PeerNotFound
 from messenger.repositories.contacts import ReachRow
+from messenger.services._gate import Gate
 from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class SignalService:
     """Asks whether a signal may go where it wants; one round trip each."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
         self._uow = uow
+        self._gate = gate
 
     async def typing_audience(self, actor: Actor, target_id: int) -> list[int]:
         """Whom the actor's typing to this peer is told: those who would get a message. Raises `PeerNotFound`,
@@ -20,6 +22,7 @@ class SignalService:
         """
         reach = await self._reach(actor, target_id)
         if not reach.may_write:
+            await self._gate.look_up(actor, target_id)
             raise NotAContact
         return [target_id]
 
@@ -27,6 +30,7 @@ class SignalService:
         """Whom the actor may call. Raises `PeerNotFound`, `NotAContact`."""
         reach = await self._reach(actor, target_id)
         if not reach.may_call:
+            await self._gate.look_up(actor, target_id)
             raise NotAContact("This user accepts calls from contacts alone")
         return [target_id]
 
@@ -36,5 +40,6 @@ class SignalService:
         async with self._uow.read() as uow:
             reach = await uow.contacts.reach(actor, target_id)
         if reach is None:
+            await self._gate.look_up(actor, target_id)
             raise PeerNotFound
         return reach

@@ -1,0 +1,67 @@
+"""Limits over a socket: the same as over HTTP, and they end nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import msgspec
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.limits import LIMITS
+from messenger.services._gate import Gate
+from messenger.testing import Factory
+from tests.realtime._wire import Realtime
+from tests.realtime.conftest import serve
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Container]:
+    """Services with rate limits."""
+    limited = msgspec.structs.replace(settings, rate_limits="on", activity_resolution=3600.0)
+    container = Container(limited, engine=engine)
+    async with container.realtime.running():
+        yield container
+    await container.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
+    """The server, and a way in."""
+    server, task, port = await serve(hosted)
+    yield Realtime(port, hosted.realtime.presence._pass)
+    server.should_exit = True
+    await task
+
+
+async def test_requests_over_both_ways_are_of_one_bucket(
+    hosted: Container, realtime: Realtime, people: Factory
+) -> None:
+    ada, limit = await people.person(), LIMITS["request"]
+    await Gate(hosted.uow, enabled=True).take("request", ada.actor.device_id, cost=limit.burst)
+    async with realtime.wire(ada) as wire:
+        # While it is asked the bucket fills again, a little.
+        answers = [await wire.ask("presence.set", status="away", extra=1) for _ in range(2 * limit.lease)]
+        codes = [answer["error"]["code"] for answer in answers]
+        assert codes[: limit.lease] == ["unknown_field"] * limit.lease
+        assert codes.count("rate_limited") > limit.lease // 2
+        # The socket lives on.
+        assert (await wire.ask("nonsense"))["error"]["code"] == "unknown_method"
+
+
+async def test_messages_over_both_ways_are_of_one_pace(hosted: Container, realtime: Realtime, people: Factory) -> None:
+    ada, bob = await people.friends()
+    await people.message(bob, ada)
+    message, message_to = LIMITS["message"], LIMITS["message_to"]
+    async with realtime.wire(ada) as wire, httpx.AsyncClient(base_url=realtime.http, headers=ada.headers) as client:
+        for number in range(message.burst):
+            draft = {"target_id": bob.id, "client_id": f"c{number}", "body": "Hello"}
+            if (await client.post("/messages", json=draft)).status_code == 429:
+                break
+        # So many, and what came back meanwhile.
+        assert message_to.burst <= number < message.burst - 1
+        refused = await wire.ask("message.send", target_id=bob.id, client_id="one-more", body="Hello")
+    assert (refused["error"]["code"], refused["error"]["retry_after"]) == ("rate_limited", 1)

@@ -1,0 +1,307 @@
+"""Limits of what is done all the time: messages, requests, changes, looking for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+import pytest
+
+from messenger.actor import Bearer, Caller
+from messenger.clock import FixedClock
+from messenger.container import Container
+from messenger.errors import RateLimited
+from messenger.limits import LIMITS
+from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView, ReceiptDraft
+from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
+from messenger.security.tokens import token_hash
+from messenger.services._gate import Gate
+from messenger.services.messages import MessageService
+from messenger.testing import Factory, Person, StatementLog
+
+ALL, ONE = LIMITS["message"], LIMITS["message_to"]
+NOBODY = 10_000_019
+
+
+def draft(to: int, number: int, body: str = "Hello") -> MessageDraft:
+    return MessageDraft(target_id=to, client_id=f"c{number}", body=body)
+
+
+async def with_friends(make: Factory, count: int) -> tuple[Person, list[Person]]:
+    """Somebody and their friends, with whom they have talked."""
+    ada, *friends = await make.people(count + 1)
+    for friend in friends:
+        await make.befriend(ada, friend)
+        await make.message(friend, ada)
+    return ada, friends
+
+
+async def send_to(
+    service: MessageService, ada: Person, friends: Sequence[Person], count: int, *, first: int = 0
+) -> list[MessageView]:
+    """So many messages, to one after the other."""
+    return [
+        (await service.send(ada.actor, draft(friend.id, first + number)))[0]
+        for number, friend in enumerate(islice(cycle(friends), count))
+    ]
+
+
+class TestMessages:
+    async def test_one_more_than_the_burst_is_refused_and_told_when_to_come_back(
+        self, limited: Container, make: Factory
+    ) -> None:
+        ada, friends = await with_friends(make, 3)
+        sends = limited.services.messages
+        await send_to(sends, ada, friends, ALL.burst)
+        with pytest.raises(RateLimited) as caught:
+            await send_to(sends, ada, friends, 1, first=ALL.burst)
+        assert caught.value.response_headers == {
+            "Retry-After": "1",
+            "RateLimit-Policy": f'"message";q={ALL.burst};w={ALL.window}',
+            "RateLimit": '"message";r=0;t=1',
+        }
+
+    async def test_one_conversation_has_a_limit_of_its_own(self, limited: Container, make: Factory) -> None:
+        ada, (bob, eve) = await with_friends(make, 2)
+        sends = limited.services.messages
+        await send_to(sends, ada, [bob], ONE.burst)
+        with pytest.raises(RateLimited) as caught:
+            await send_to(sends, ada, [bob], 1, first=ONE.burst)
+        assert "message_to" in caught.value.response_headers["RateLimit"]
+        await send_to(sends, ada, [eve], 1, first=ONE.burst + 1)
+
+    async def test_a_refused_message_leaves_nothing_behind(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        sent = await send_to(limited.services.messages, ada, [bob], ONE.burst)
+        with pytest.raises(RateLimited):
+            await send_to(limited.services.messages, ada, [bob], 1, first=ONE.burst)
+        history = await limited.services.messages.history(bob.actor, ada.id, before=None, after=None, limit=1)
+        assert (history.last_seq, history.items[0].id) == (sent[-1].seq, sent[-1].id)
+
+    async def test_pace_is_what_time_brings(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        await send_to(limited.services.messages, ada, [bob], ONE.burst)
+        clock.advance(seconds=3 * ONE.every)
+        await send_to(limited.services.messages, ada, [bob], 3, first=ONE.burst)
+        with pytest.raises(RateLimited):
+            await send_to(limited.services.messages, ada, [bob], 1, first=ONE.burst + 3)
+
+    async def test_rest_brings_no_more_than_the_burst(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        await send_to(limited.services.messages, ada, [bob], 1)
+        clock.advance(days=30)
+        await send_to(limited.services.messages, ada, [bob], ONE.burst, first=1)
+        with pytest.raises(RateLimited):
+            await send_to(limited.services.messages, ada, [bob], 1, first=ONE.burst + 1)
+
+    async def test_a_repetition_is_answered_and_not_counted(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        sends = limited.services.messages
+        first = await send_to(sends, ada, [bob], ONE.burst)
+        assert await sends.send(ada.actor, draft(bob.id, 0)) == (first[0], False)
+
+    async def test_the_other_side_has_a_pace_of_its_own(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        await send_to(limited.services.messages, ada, [bob], ONE.burst)
+        await limited.services.messages.send(bob.actor, draft(ada.id, 1))
+
+    async def test_workers_count_together(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        other = MessageService(limited.uow, Gate(limited.uow, enabled=True))
+        for number in range(ONE.burst):
+            await (other if number % 2 else limited.services.messages).send(ada.actor, draft(bob.id, number))
+        with pytest.raises(RateLimited):
+            await other.send(ada.actor, draft(bob.id, ONE.burst))
+
+    async def test_without_limits_nothing_is_refused(self, container: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        assert len(await send_to(container.services.messages, ada, [bob], ONE.burst + 5)) == ONE.burst + 5
+
+    async def test_who_begins_many_conversations_is_refused(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        opened = PrivacyPatch(messages_from="everyone")
+        await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=opened))
+        await Gate(limited.uow, enabled=True).take("conversation", ada.id, cost=LIMITS["conversation"].burst)
+        with pytest.raises(RateLimited) as caught:
+            await limited.services.messages.send(ada.actor, draft(bob.id, 1))
+        assert "conversation" in caught.value.response_headers["RateLimit"]
+
+
+class TestTogether:
+    """One lane, so that what comes while the first is under way is one batch."""
+
+    @staticmethod
+    def service(limited: Container) -> MessageService:
+        return MessageService(limited.uow, Gate(limited.uow, enabled=True), lanes=1)
+
+    async def test_a_batch_lets_through_what_single_messages_would(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        sends = self.service(limited)
+        outcomes = await asyncio.gather(
+            *(sends.send(ada.actor, draft(bob.id, number)) for number in range(ONE.burst + 8)), return_exceptions=True
+        )
+        sent = [outcome[0].seq for outcome in outcomes if isinstance(outcome, tuple)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, RateLimited)]
+        assert sorted(sent) == list(range(2, ONE.burst + 2))
+        assert len(refused) == 8
+
+    async def test_messages_of_a_batch_add_up(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        sends = self.service(limited)
+        await asyncio.gather(*(sends.send(ada.actor, draft(bob.id, number)) for number in range(ONE.burst)))
+        with pytest.raises(RateLimited):
+            await sends.send(ada.actor, draft(bob.id, ONE.burst))
+
+    async def test_who_is_too_fast_takes_nobody_along(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        sends = self.service(limited)
+        await send_to(sends, ada, [bob], ONE.burst)
+        outcomes = await asyncio.gather(
+            *(sends.send(ada.actor, draft(bob.id, ONE.burst + number)) for number in range(3)),
+            *(sends.send(bob.actor, draft(ada.id, number)) for number in range(3)),
+            return_exceptions=True,
+        )
+        assert [isinstance(outcome, RateLimited) for outcome in outcomes] == [True] * 3 + [False] * 3
+
+
+class TestLeases:
+    LIMIT = LIMITS["change"]
+
+    async def pass_by(self, gate: Gate, caller: Caller, count: int) -> int:
+        """How many of so many were let go."""
+        passed = 0
+        for _ in range(count):
+            try:
+                await gate.pass_by(self.LIMIT.name, caller)
+                passed += 1
+            except RateLimited:
+                return passed
+        return passed
+
+    async def test_who_does_little_costs_no_statement(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
+        ada = await make.person()
+        gate = Gate(limited.uow, enabled=True)
+        async with statements.recording() as sent:
+            assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
+        assert sent == []
+
+    async def test_a_worker_lets_go_the_burst_and_a_lease(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        most = self.LIMIT.burst + self.LIMIT.lease
+        assert await self.pass_by(Gate(limited.uow, enabled=True), ada.actor, most + 5) == most
+
+    async def test_workers_have_one_bucket(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        gates = [Gate(limited.uow, enabled=True) for _ in range(3)]
+        passed = [await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) for gate in gates]
+        assert passed == [self.LIMIT.burst + self.LIMIT.lease, self.LIMIT.lease, self.LIMIT.lease]
+
+    async def test_a_device_is_one_by_its_token_and_by_its_socket(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        gate = Gate(limited.uow, enabled=True)
+        await self.pass_by(gate, Bearer(token_hash(ada.access_token)), self.LIMIT.burst * 2)
+        assert await self.pass_by(gate, ada.actor, self.LIMIT.burst) == self.LIMIT.lease
+
+    async def test_another_device_has_its_own(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        gate = Gate(limited.uow, enabled=True)
+        await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2)
+        other = await make.device(ada)
+        assert await self.pass_by(gate, other.actor, self.LIMIT.burst) == self.LIMIT.burst
+
+
+class TestLookingForPeople:
+    LIMIT = LIMITS["look_up"]
+
+    async def exhaust(self, limited: Container, ada: Person) -> None:
+        gate = Gate(limited.uow, enabled=True)
+        for number in range(self.LIMIT.burst):
+            await gate.look_up(ada.actor, f"nobody-{number}")
+
+    async def test_the_same_one_counts_once(self, limited: Container, make: Factory) -> None:
+        ada, bob, eve = await make.people(3)
+        await limited.services.profiles.find(ada.actor, target_id=bob.id)
+        await self.exhaust_but_one(limited, ada)
+        await limited.services.profiles.find(ada.actor, target_id=bob.id)
+        with pytest.raises(RateLimited):
+            await limited.services.profiles.find(ada.actor, target_id=eve.id)
+
+    async def exhaust_but_one(self, limited: Container, ada: Person) -> None:
+        gate = Gate(limited.uow, enabled=True)
+        for number in range(self.LIMIT.burst - 1):
+            await gate.look_up(ada.actor, f"nobody-{number}")
+
+    async def test_after_a_day_it_counts_again(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+        ada = await make.person()
+        await self.exhaust(limited, ada)
+        clock.advance(hours=24, seconds=1)
+        await self.exhaust(limited, ada)
+        with pytest.raises(RateLimited):
+            await limited.services.profiles.find(ada.actor, target_id=NOBODY)
+
+    async def test_contacts_and_oneself_are_not_looked_for(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await self.exhaust(limited, ada)
+        for person in (ada, bob):
+            assert (await limited.services.profiles.find(ada.actor, target_id=person.id)).id == person.id
+
+    @pytest.mark.parametrize("exists", [True, False])
+    @pytest.mark.parametrize(
+        "way", ["history", "block", "unblock", "unsubscribe", "confirm", "settings", "message", "typing", "calling"]
+    )
+    async def test_every_way_to_try_numbers_is_one(
+        self, limited: Container, make: Factory, way: str, exists: bool
+    ) -> None:
+        ada, bob = await make.people(2)
+        closed = PrivacyPatch(messages_from="nobody", calls_from="nobody")
+        await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=closed))
+        target, services = bob.id if exists else NOBODY, limited.services
+
+        async def attempt() -> None:
+            match way:
+                case "history":
+                    await services.messages.history(ada.actor, target, before=None, after=None, limit=1)
+                case "block":
+                    await services.contacts.block(ada.actor, target)
+                case "unblock":
+                    await services.contacts.unblock(ada.actor, target)
+                case "unsubscribe":
+                    await services.contacts.unsubscribe(ada.actor, target)
+                case "confirm":
+                    await services.contacts.confirm(ada.actor, ConfirmDraft(target_id=target))
+                case "settings":
+                    await services.conversations.update(ada.actor, target, ConversationPatch(pinned=True))
+                case "message":
+                    await services.messages.send(ada.actor, draft(target, 1))
+                case "typing":
+                    await services.signals.typing_audience(ada.actor, target)
+                case "calling":
+                    await services.signals.call_audience(ada.actor, target)
+
+        await self.exhaust(limited, ada)
+        with pytest.raises(RateLimited) as caught:
+            await attempt()
+        assert "look_up" in caught.value.response_headers["RateLimit"]
+
+
+async def test_a_receipt_and_an_edit_are_changes(limited: Container, make: Factory) -> None:
+    ada, (bob,) = await with_friends(make, 1)
+    limit = LIMITS["change"]
+    for _ in range(limit.burst + limit.lease):
+        await limited.services.conversations.receipt(ada.actor, ReceiptDraft(target_id=bob.id, read_seq=1))
+    with pytest.raises(RateLimited):
+        await limited.services.conversations.receipt(ada.actor, ReceiptDraft(target_id=bob.id, read_seq=1))
+
+
+async def test_asking_a_stranger_is_no_way_around(limited: Container, make: Factory) -> None:
+    """Requests have a limit of their own, whoever is asked."""
+    ada, bob = await make.people(2)
+    await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
+    for target in (bob.id, NOBODY):
+        with pytest.raises(RateLimited):
+            await limited.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=target))
