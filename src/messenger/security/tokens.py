@@ -45,6 +45,10 @@ class TokenMint:
             REFRESH_PREFIX + self._text(b"refresh:" + seed),
         )
 
+    def sealed(self, digest: bytes) -> bytes:
+        """A hash that nobody without the secret can try passwords against."""
+        return hmac.digest(self._secret, b"sealed:" + digest, "sha256")
+
     def _text(self, message: bytes) -> str:
         digest = hmac.digest(self._secret, message, "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

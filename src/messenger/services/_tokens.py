@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from messenger.repositories.devices import Tokens
 from messenger.schemas.accounts import TokensView
 from messenger.security.tokens import TokenMint, TokenPair, token_hash
@@ -18,6 +20,12 @@ class TokenIssuer:
         self._mint = mint
         self._access_ttl = timedelta(seconds=access_ttl)
         self._refresh_ttl = timedelta(seconds=refresh_ttl)
+
+    def sealed(self, once: Once | None) -> Once | None:
+        """For a request with a password in it: what is kept of it must be no quick way to try others (Argon2id's is
+        a slow one).
+        """
+        return once and msgspec.structs.replace(once, fingerprint=self._mint.sealed(once.fingerprint))
 
     def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
         """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.

@@ -69,7 +69,7 @@ class AccountService:
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
         encoded = await self._hasher.hash(draft.password)
-        return await self._register(draft, name, encoded, f"register:{address}", once)
+        return await self._register(draft, name, encoded, f"register:{address}", self._issuer.sealed(once))
 
     @repeated
     async def _register(
@@ -90,6 +90,7 @@ class AccountService:
         key, number = parse_login(draft.login)
         # What is looked up is what is counted: other spellings of a login are no further tries.
         await self._gate.take("login_account", key if number is None else number)
+        once = self._issuer.sealed(once)
         try:
             return await self._verified_login(key, number, draft, address, once)
         except _PasswordMoved:

@@ -1,0 +1,93 @@
+"""Peers' failures that came with a dependency: the lock names none that is known to be broken."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCK: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+
+FLOORS = {
+    "cve_2026_40192_cve_2026_25990_cve_2023_4863": ("pillow", (12, 2, 0)),
+    "cve_2026_25479_cve_2026_25480_cve_2024_32982_ghsa_hm36_ffrh_c77c": ("litestar", (2, 20, 0)),
+    "cve_2023_28858_cve_2023_28859": ("redis", (4, 5, 4)),
+    "cve_2025_62727_cve_2023_30798": ("starlette", (0, 49, 1)),
+    "cve_2021_29510": ("pydantic", (1, 8, 2)),
+    "what the form parser of ours is": ("multipart", (1, 3)),
+}
+"""The first version without it, by advisory; starlette and pydantic are a yardstick's, and never the server's."""
+
+ABSENT = {
+    "cve_2024_24762_cve_2024_53981_cve_2026_24486_cve_2026_53538_cve_2026_53539": "python-multipart",
+    "cve_2022_29217": "pyjwt",
+    "cve_2024_37568": "authlib",
+    "cve_2026_28231": "pillow-heif",
+    "algorithm confusion, too": "python-jose",
+}
+"""What we do without."""
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+@pytest.mark.parametrize("advisory", FLOORS)
+def test_lock_has_a_version_without(advisory: str) -> None:
+    name, floor = FLOORS[advisory]
+    locked = [package["version"] for package in LOCK if package["name"] == name]
+    assert locked
+    assert [version for version in locked if _version(version) < floor] == []
+
+
+@pytest.mark.parametrize("advisory", FLOORS)
+def test_what_is_installed_has_no_older_version_than(advisory: str) -> None:
+    name, floor = FLOORS[advisory]
+    try:
+        installed = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        assert name in {"starlette", "pydantic"}
+        return
+    assert _version(installed) >= floor
+
+
+@pytest.mark.parametrize("advisory", ABSENT)
+def test_lock_does_without(advisory: str) -> None:
+    assert ABSENT[advisory] not in {package["name"] for package in LOCK}
+
+
+@pytest.mark.parametrize("installer", ["Makefile", "Dockerfile"])
+def test_what_is_installed_is_what_was_locked(installer: str) -> None:
+    """File by file: a mirror, or whoever stands before it, can put nothing else in its place."""
+    synced = [line for line in (ROOT / installer).read_text().splitlines() if " pip sync" in line]
+    assert synced
+    assert [line for line in synced if "--require-hashes" not in line] == []
+
+
+# --- addresses that users name --------------------------------------------------------------------
+
+_CLIENTS = {"aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "urllib.request", "urllib3", "xmlrpc"}
+_NOT_THE_SERVER = ("chat", "client", "testing")
+
+
+def _imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_cve_2022_31052_cve_2023_32683_the_server_fetches_nothing_that_a_user_names() -> None:
+    """Synapse: previews of links reached into the server's own network. There is nothing here to fetch with."""
+    source = ROOT / "src" / "messenger"
+    files = [file for file in source.rglob("*.py") if file.relative_to(source).parts[0] not in _NOT_THE_SERVER]
+    assert len(files) > 100
+    assert {str(file.relative_to(source)): used for file in files if (used := _imports(file) & _CLIENTS)} == {}
