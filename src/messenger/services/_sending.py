@@ -1,0 +1,213 @@
+"""Sending: one statement where the two have talked before, and what comes together shares it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from messenger.actor import Bearer, Caller
+from messenger.clock import new_id
+from messenger.database import TransientConflict
+from messenger.errors import (
+    CannotTargetSelf,
+    ClientIdReused,
+    MessageNotFound,
+    MessengerError,
+    NotAContact,
+    PeerNotFound,
+    Unauthenticated,
+)
+from messenger.events import MessageCreated, WakeUp
+from messenger.limits import LIMITS
+from messenger.repositories.sending import SentRow
+from messenger.schemas._types import timestamp, timestamp_or_none
+from messenger.schemas._views import message_view
+from messenger.schemas.messages import MessageDraft, MessageView
+from messenger.services._batches import Batches, RunAlone
+from messenger.services._gate import Gate, refused
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+
+class _Outgoing(NamedTuple):
+    """A message on its way in."""
+
+    caller: Caller
+    draft: MessageDraft
+    id: UUID
+    fingerprint: bytes
+
+
+_TOO_SOON = {"hasty": "message", "insistent": "message_to"}
+
+
+class _Unopened(NamedTuple):
+    """The two have no conversation yet."""
+
+    sender_id: int
+
+
+_Sent = tuple[MessageView, bool] | _Unopened
+"""The message, and whether it is new."""
+
+
+class Sender:
+    """`lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one."""
+
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int) -> None:
+        self._uow = uow
+        self._gate = gate
+        self._pace = gate.pace()
+        # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
+        self._by_token: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
+        self._by_device: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
+
+    async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
+        """As `MessageService.send`, for a text that fits."""
+        batches = self._by_token if isinstance(caller, Bearer) else self._by_device
+        outgoing = _Outgoing(caller, draft, new_id(), _fingerprint(draft))
+        try:
+            sent = await batches.run(outgoing)
+            if isinstance(sent, _Unopened):
+                await self._open(caller, sent.sender_id, draft.target_id)
+                sent = await batches.run(outgoing)
+            if isinstance(sent, _Unopened):
+                raise PeerNotFound
+        except (PeerNotFound, NotAContact):
+            await self._gate.look_up(caller, draft.target_id)
+            raise
+        return sent
+
+    async def _open(self, caller: Caller, sender_id: int, target_id: int) -> None:
+        """The first message of a pair: the conversation is made in a command of its own, which may happen twice."""
+        await self._gate.take("conversation", sender_id)
+        async with self._uow.command() as uow:
+            await uow.conversations.open_direct(caller, target_id)
+
+    @repeated
+    async def _send_alone(self, outgoing: _Outgoing) -> _Sent:
+        caller, draft, message_id, fingerprint = outgoing
+        async with self._uow.command() as uow:
+            row = await uow.messages.send(
+                caller,
+                id=message_id,
+                target=draft.target_id,
+                client_id=draft.client_id,
+                fingerprint=fingerprint,
+                kind=draft.kind,
+                body=draft.body,
+                reply_to=draft.reply_to,
+                forwarded_from=draft.forwarded_from,
+                mentions=draft.mentions,
+                **self._pace,
+            )
+            if row.outcome == "unopened":
+                return _Unopened(row.sender_id)
+            if row.outcome == "repeated" and row.earlier_id is not None:
+                if row.earlier_fingerprint != fingerprint:
+                    raise ClientIdReused
+                earlier = await uow.messages.find(caller, row.earlier_id)
+                if earlier is None:
+                    raise MessageNotFound
+                return message_view(earlier.id, earlier), False
+            return self._deliver(uow, outgoing, row)
+
+    async def _send_together(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
+        drafts = [outgoing.draft for outgoing in batch]
+        async with self._uow.command() as uow:
+            rows = await uow.messages.send_all(
+                [outgoing.caller for outgoing in batch],
+                self._pace,
+                ids=[outgoing.id for outgoing in batch],
+                targets=[draft.target_id for draft in drafts],
+                client_ids=[draft.client_id for draft in drafts],
+                fingerprints=[outgoing.fingerprint for outgoing in batch],
+                kinds=[draft.kind for draft in drafts],
+                bodies=[draft.body for draft in drafts],
+                reply_tos=[draft.reply_to for draft in drafts],
+                forwarded_froms=[draft.forwarded_from for draft in drafts],
+                mentions=[f"{{{','.join(map(str, draft.mentions))}}}" for draft in drafts],
+            )
+            return [self._outcome(uow, outgoing, row) for outgoing, row in zip(batch, rows, strict=True)]
+
+    def _outcome(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow | None) -> _Sent | Exception:
+        if row is None:
+            return Unauthenticated()
+        if row.outcome == "unopened":
+            return _Unopened(row.sender_id)
+        if row.outcome in {"repeated", "alone"}:
+            # It has to be read, or counted one by one; that is seldom.
+            return RunAlone()
+        try:
+            return self._deliver(uow, outgoing, row)
+        except (MessengerError, TransientConflict) as refusal:
+            return refusal if isinstance(refusal, MessengerError) else RunAlone()
+
+    def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
+        _ensure_sent(row, outgoing.draft.target_id)
+        view = _sent_view(outgoing.id, outgoing.draft, row)
+        uow.recorded(_wake_ups(row, view, timestamp(uow.run.now)))
+        return view, True
+
+
+def _ensure_sent(row: SentRow, target_id: int) -> None:
+    """Turn an outcome that is a refusal into its error."""
+    if row.outcome == "sent" and row.seq is not None:
+        return
+    if row.sender_id == target_id:
+        raise CannotTargetSelf
+    if row.outcome == "forbidden":
+        raise NotAContact
+    if row.outcome == "misplaced":
+        raise MessageNotFound("reply_to is no message of this conversation")
+    if row.outcome == "unknown":
+        raise PeerNotFound
+    if row.outcome in _TOO_SOON:
+        raise refused(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
+    raise TransientConflict(row.outcome)
+
+
+def _fingerprint(draft: MessageDraft) -> bytes:
+    """128 bits of what the client asked for; not of its own id.
+
+    It is compared for ever, so its parts never change: a new field joins at the end, and only where it is given.
+    """
+    asked = [draft.target_id, draft.kind, draft.body, draft.reply_to, draft.forwarded_from, draft.mentions]
+    return hashlib.sha256(msgspec.json.encode(asked)).digest()[:16]
+
+
+def _wake_ups(row: SentRow, view: MessageView, at: str) -> list[WakeUp]:
+    """What each side's devices are told, at hand already: a socket of this process costs no read."""
+    shown = {row.sender_id: view, view.target_id: msgspec.structs.replace(view, target_id=row.sender_id)}
+    return [
+        WakeUp(user, position, MessageCreated.name, shown.get(user), at)
+        for user, position in zip(row.told, row.positions, strict=True)
+    ]
+
+
+def _sent_view(message_id: UUID, draft: MessageDraft, row: SentRow) -> MessageView:
+    assert row.seq is not None
+    assert row.created_at is not None
+    return MessageView(
+        message_id,
+        draft.client_id,
+        draft.target_id,
+        row.sender_id,
+        row.sender_device_id,
+        row.seq,
+        draft.kind,
+        draft.body,
+        None,
+        [],
+        draft.reply_to,
+        draft.forwarded_from,
+        draft.mentions,
+        [],
+        timestamp(row.created_at),
+        None,
+        None,
+        timestamp_or_none(row.expires_at),
+    )
