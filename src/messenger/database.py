@@ -59,6 +59,8 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,
+        # What a mapped object holds is nothing for an error's message.
+        hide_parameters=True,
         # The server ends a statement before that, if it can be reached.
         silence=options.statement_timeout + 1.0,
         pool_reset_on_return=None,

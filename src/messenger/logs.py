@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,6 +25,11 @@ class JsonFormatter(logging.Formatter):
             entry["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(entry).decode()
 
+    def formatException(self, ei: Any) -> str:
+        """The trace, without the rows that PostgreSQL's DETAIL quotes: they are somebody's words."""
+        _forget_rows(ei[1], set())
+        return super().formatException(ei)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return timestamp(datetime.fromtimestamp(record.created, UTC))
 
@@ -36,6 +41,17 @@ class TextFormatter(JsonFormatter):
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         line = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {message}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _forget_rows(error: BaseException | None, seen: set[int]) -> None:
+    """For this error and all that it came of; a database's is known by its SQLSTATE."""
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    if hasattr(error, "sqlstate") and getattr(error, "detail", None):
+        error.detail = None  # type: ignore[attr-defined]
+    for each in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
+        _forget_rows(each, seen)
 
 
 def configure_logging(level: str, how: Literal["text", "json"]) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
+from unittest.mock import AsyncMock
 
 import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.controllers._finish import FILE_POLICY
+from messenger.controllers.demo import PAGE_POLICY as DEMO_POLICY
+from messenger.controllers.documents import PAGE_POLICY as DOCS_POLICY
+from messenger.errors import DatabaseUnavailable, StorageFull
 from messenger.testing import Person
-from tests.controllers._wire import GUARDED, OPERATIONS, SECURITY_HEADERS, Operation
+from tests.authorization._inventory import handlers
+from tests.controllers._wire import OPERATIONS, SECURITY_HEADERS, Operation
 from tests.controllers.conftest import client_of
 from tests.media.images import encoded, plain
 
@@ -27,47 +35,158 @@ ELSEWHERE = [
     "https://app.example:8443",
     "null",
 ]
-OTHERS = ["/nowhere", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/openapi.json"]
+UNDOCUMENTED = {
+    "/openapi.json": "/openapi.json",
+    "/docs": "/docs",
+    "/docs/{name}": "/docs/swagger-ui.css",
+    "/demo": "/demo",
+    "/demo/{name}": "/demo/icon.svg",
+}
+"""Pages for people by their routes, each with an address."""
+
+# What a cache may keep: pages, which it asks about; images, for ever.
+MAY_BE_KEPT = {"/openapi.json": "no-cache", "/demo": "no-cache", "/avatars": "public, max-age=31536000, immutable"}
+
+
+class Refusal(NamedTuple):
+    """A request that is refused before or behind its route, and how."""
+
+    status: int
+    method: str
+    path: str
+    headers: dict[str, str] = {}  # noqa: RUF012
+    content: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.method} {self.path}"
+
+
+JSON = {"Content-Type": "application/json"}
+REFUSALS = [
+    Refusal(404, "GET", "/nowhere"),
+    Refusal(404, "POST", "/nowhere"),
+    Refusal(404, "GET", "/docs/nothing.js"),
+    Refusal(404, "GET", "/demo/nothing.js"),
+    Refusal(404, "GET", "/demo/..%2f..%2fconfig.py"),
+    Refusal(404, "GET", "/openapi-unused/swagger"),
+    Refusal(404, "GET", "/avatars/nothing"),
+    Refusal(404, "GET", "/users/nobody"),
+    Refusal(405, "PATCH", "/profile"),
+    Refusal(405, "POST", "/docs"),
+    Refusal(405, "DELETE", "/demo"),
+    Refusal(405, "PUT", "/avatars/nothing"),
+    Refusal(400, "POST", "/messages", JSON, b"{"),
+    Refusal(400, "GET", "/history/12345678?limit=none"),
+    Refusal(413, "PUT", "/profile", JSON, b'"' + b"x" * 1_100_000),
+    Refusal(415, "PUT", "/profile", {"Content-Type": "text/html"}, b"<p>"),
+    Refusal(415, "POST", "/avatar/upload", JSON, b"{}"),
+    Refusal(422, "POST", "/register", JSON, b'{"username": "ada-lovelace", "password": "short", "name": "Ada"}'),
+    Refusal(422, "POST", "/e2e/secret_key", JSON, b'{"d": "secret"}'),
+    Refusal(426, "GET", "/ws"),
+]
+
+
+def faults_of(answer: httpx.Response) -> list[str]:
+    """What is wrong with an answer's headers."""
+    headers = answer.headers
+    found = [name for name, value in SECURITY_HEADERS.items() if headers.get_list(name) != [value]]
+    path = answer.request.url.path
+    kept = next((how for prefix, how in MAY_BE_KEPT.items() if path.startswith(prefix)), "no-store")
+    if headers.get_list("cache-control") != [kept] and headers.get_list("cache-control") != ["no-store"]:
+        found.append("cache-control")
+    policies = [POLICY, FILE_POLICY, DOCS_POLICY, DEMO_POLICY]
+    if len(headers.get_list("content-security-policy")) != 1 or headers["content-security-policy"] not in policies:
+        found.append("content-security-policy")
+    if "accept" not in headers.get("vary", "").lower():
+        found.append("vary")
+    if answer.content and "content-type" not in headers:
+        found.append("content-type")
+    # Tokens are in no cookies, so that no page can send them along unasked.
+    found += [name for name in headers if name == "set-cookie" or name.startswith("access-control-")]
+    return found
 
 
 class TestSafeHeaders:
+    """Of every answer, whoever asks: what is documented and what is not, what is served and what is refused."""
+
+    def test_every_route_is_looked_at(self, app: Litestar) -> None:
+        looked_at = {(operation.method, operation.path.rstrip("/")) for operation in OPERATIONS}
+        looked_at |= {("GET", path) for path in UNDOCUMENTED}
+        assert {route for route, _ in handlers(app)} == looked_at
+
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-    async def test_are_on_every_answer(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
-        answer = await client.request(operation.method, operation.url(), headers=ada.headers)
-        assert {name: answer.headers.get_list(name) for name in SECURITY_HEADERS} == {
-            name: [value] for name, value in SECURITY_HEADERS.items()
-        }
-
-    @pytest.mark.parametrize("path", OTHERS)
-    async def test_are_on_what_is_not_documented(self, client: httpx.AsyncClient, path: str) -> None:
-        answer = await client.get(path)
-        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
-
-    @pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
-    @pytest.mark.parametrize("signed_in", [True, False])
-    async def test_nothing_of_an_account_is_stored_by_a_cache(
-        self, client: httpx.AsyncClient, ada: Person, operation: Operation, signed_in: bool
-    ) -> None:
-        headers = ada.headers if signed_in else {}
+    @pytest.mark.parametrize("who", ["signed in", "anonymous", "forged"])
+    async def test_of_each_route(self, client: httpx.AsyncClient, ada: Person, operation: Operation, who: str) -> None:
+        forged = {"Authorization": "Bearer never-given-to-anybody"}
+        headers = {"signed in": ada.headers, "anonymous": {}, "forged": forged}[who]
         answer = await client.request(operation.method, operation.url(), headers=headers)
+        assert faults_of(answer) == []
+        if operation.needs_token:
+            assert answer.headers.get_list("cache-control") == ["no-store"]
+
+    @pytest.mark.parametrize("path", UNDOCUMENTED.values())
+    async def test_of_pages(self, client: httpx.AsyncClient, path: str) -> None:
+        answer = await client.get(path)
+        assert (answer.status_code, faults_of(answer)) == (200, [])
+
+    @pytest.mark.parametrize("path", ["/docs", "/demo"])
+    async def test_page_runs_its_own_scripts_alone(self, client: httpx.AsyncClient, path: str) -> None:
+        policy = (await client.get(path)).headers["content-security-policy"]
+        said = dict(part.split(" ", 1) for part in policy.split("; "))
+        assert (said["default-src"], said["script-src"], said["frame-ancestors"]) == ("'none'", "'self'", "'none'")
+
+    @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+    async def test_of_refusals(self, unwatched: httpx.AsyncClient, ada: Person, refusal: Refusal) -> None:
+        headers = {**ada.headers, **refusal.headers}
+        answer = await unwatched.request(refusal.method, refusal.path, headers=headers, content=refusal.content)
+        assert (answer.status_code, faults_of(answer)) == (refusal.status, [])
         assert answer.headers.get_list("cache-control") == ["no-store"]
+        assert answer.headers["content-type"] == "application/problem+json"
 
-    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-    async def test_content_may_load_nothing(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
-        answer = await client.request(operation.method, operation.url(), headers=ada.headers)
-        assert answer.headers.get_list("content-security-policy") == [POLICY]
+    async def test_of_a_fault_of_ours(
+        self, unwatched: httpx.AsyncClient, ada: Person, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for fault, status in ((RuntimeError(), 500), (DatabaseUnavailable(), 503), (StorageFull(), 507)):
+            monkeypatch.setattr(container.services.profiles, "get", AsyncMock(side_effect=fault))
+            for accept in ("application/json", "application/msgpack"):
+                answer = await unwatched.get("/profile", headers={**ada.headers, "Accept": accept})
+                assert (answer.status_code, faults_of(answer)) == (status, [])
+                assert answer.headers.get_list("cache-control") == ["no-store"]
 
-    async def test_avatar_is_immutable(self, client: httpx.AsyncClient, ada: Person) -> None:
-        files = {"file": encoded(plain())}
+    async def test_of_options(self, unwatched: httpx.AsyncClient) -> None:
+        answer = await unwatched.options("/profile")
+        assert (answer.status_code, faults_of(answer)) == (204, [])
+
+    async def test_of_a_page_that_the_browser_has(self, unwatched: httpx.AsyncClient) -> None:
+        tag = (await unwatched.get("/demo")).headers["etag"]
+        answer = await unwatched.get("/demo", headers={"If-None-Match": tag})
+        assert (answer.status_code, faults_of(answer)) == (304, [])
+
+    async def test_server_says_nothing_of_itself(self, client: httpx.AsyncClient) -> None:
+        assert {"server", "x-powered-by", "via"} & set((await client.get("/health/live")).headers) == set()
+
+
+class TestFiles:
+    """What somebody uploaded runs nothing and is of no origin, where a browser opens it by itself."""
+
+    @pytest.mark.parametrize("kind", ["url", "thumb_url"])
+    async def test_avatar_is_sandboxed_and_immutable(self, client: httpx.AsyncClient, ada: Person, kind: str) -> None:
+        files = {"file": ("page.html", encoded(plain()), "text/html")}
         avatar = (await client.post("/avatar/upload", headers=ada.headers, files=files)).json()["avatar"]
-        answer = await client.get(avatar["url"])
+        answer = await client.get(avatar[kind])
+        assert (answer.status_code, faults_of(answer)) == (200, [])
+        assert answer.headers["content-type"] == "image/webp"
+        assert answer.headers.get_list("content-security-policy") == [FILE_POLICY]
         assert answer.headers.get_list("cache-control") == ["public, max-age=31536000, immutable"]
 
     async def test_avatar_that_is_not_there_is_not_cached(self, client: httpx.AsyncClient) -> None:
         assert (await client.get("/avatars/" + "0" * 64)).headers["cache-control"] == "no-store"
 
-    async def test_server_says_nothing_of_itself(self, client: httpx.AsyncClient) -> None:
-        assert {"server", "x-powered-by", "via"} & set((await client.get("/health/live")).headers) == set()
+    async def test_archive_is_sandboxed_and_saved(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/account/export", headers=ada.headers)
+        assert (answer.status_code, faults_of(answer)) == (200, [])
+        assert answer.headers["content-disposition"] == 'attachment; filename="account.zip"'
+        assert answer.headers.get_list("content-security-policy") == [FILE_POLICY]
 
 
 class TestWithoutCors:

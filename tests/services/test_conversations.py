@@ -199,6 +199,20 @@ class TestCursor:
         assert (await page(container, ada)).cursor == "e0"
 
 
+async def part(container: Container, ada: Person, bob: Person, between: str) -> None:
+    """Let Ada write to Bob no more, for this reason."""
+    contacts = container.services.contacts
+    if between == "strangers":
+        await contacts.unsubscribe(ada.actor, bob.id)
+    elif between == "I blocked":
+        await contacts.block(ada.actor, bob.id)
+    elif between == "they blocked":
+        await contacts.block(bob.actor, ada.id)
+    else:
+        patch = ProfilePatch(privacy=PrivacyPatch(messages_from="nobody"))
+        await container.services.profiles.update(bob.actor, patch)
+
+
 class TestSettings:
     async def test_each_is_changed_and_shown(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
@@ -291,27 +305,25 @@ class TestSettings:
     async def test_who_may_not_write_does_not_set_the_expiry(
         self, container: Container, make: Factory, between: str
     ) -> None:
-        ada, bob = await make.people(2)
-        if between == "I blocked":
-            await container.services.contacts.block(ada.actor, bob.id)
-        elif between == "they blocked":
-            await container.services.contacts.block(bob.actor, ada.id)
-        elif between == "nobody":
-            await make.befriend(ada, bob)
-            patch = ProfilePatch(privacy=PrivacyPatch(messages_from="nobody"))
-            await container.services.profiles.update(bob.actor, patch)
+        ada, bob = await make.friends()
+        await make.message(bob, ada)
+        await part(container, ada, bob, between)
         with pytest.raises(NotAContact):
             await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=60))
-        assert await told(container, bob, "conversation.updated") == []
+        assert (await only(container, bob)).expire_after is None
+
+    @pytest.mark.parametrize("between", ["strangers", "I blocked", "they blocked", "nobody"])
+    async def test_who_may_not_write_makes_no_conversation(
+        self, container: Container, make: Factory, between: str
+    ) -> None:
+        ada, bob = await make.friends()
+        await part(container, ada, bob, between)
+        with pytest.raises(PeerNotFound):
+            await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
+        assert await rows(container, "SELECT FROM members WHERE user_id IN ($1, $2)", ada.id, bob.id) == []
 
     async def test_expiry_that_stays_tells_nobody_else(self, container: Container, make: Factory) -> None:
-        ada, bob = await make.people(2)
+        ada, bob = await make.friends()
         view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=None))
         assert view.expire_after is None
         assert await told(container, bob, "conversation.updated") == []
-
-    async def test_stranger_may_be_muted(self, container: Container, make: Factory, clock: FixedClock) -> None:
-        ada, bob = await make.people(2)
-        patch = ConversationPatch(muted_until=clock.now())
-        view = await container.services.conversations.update(ada.actor, bob.id, patch)
-        assert view.muted_until == timestamp(clock.now())

@@ -65,11 +65,12 @@ class TestGet:
         for person in ada_and_bob:
             assert (await container.services.messages.get(person.actor, message.id)).body == "Hello"
 
-    async def test_a_block_holds_for_old_messages_too(
-        self, container: Container, ada_and_bob: Any, message: MessageView
+    @pytest.mark.parametrize("end", ["block", "unsubscribe"])
+    async def test_a_block_holds_for_old_messages_too_and_looks_like_the_end_of_a_contact(
+        self, container: Container, ada_and_bob: Any, message: MessageView, end: str
     ) -> None:
         ada, bob = ada_and_bob
-        await container.services.contacts.block(bob.actor, ada.id)
+        await getattr(container.services.contacts, end)(bob.actor, ada.id)
         with pytest.raises(NotAContact):
             await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Still here"))
         assert await told(container, bob, message) == ["message.created"]

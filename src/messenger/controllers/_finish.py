@@ -26,6 +26,9 @@ _UNLESS_SAID_OTHERWISE = (
 )
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
+FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+"""For what somebody uploaded, and for archives: opened by itself it runs nothing, and is of no origin."""
+
 HEADERS = (*_SECURITY, *_UNLESS_SAID_OTHERWISE)
 """Of an answer that says nothing else itself."""
 

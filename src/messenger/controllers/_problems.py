@@ -75,7 +75,7 @@ def on_messenger_error(request: Request[Any, Any, Any], error: MessengerError) -
     if error.status >= 500:
         # One line: when the database is away there are many of these, and each has the same trace.
         cause = type(error.__cause__).__name__ if error.__cause__ else "no cause"
-        logger.warning("%s %s: %s (%s)", request.method, request.scope["path"], error.code, cause)
+        logger.warning("%s %s: %s (%s)", request.method, _route(request), error.code, cause)
     return problem_response(
         error.status,
         error.code,
@@ -160,8 +160,14 @@ def _wire_name(request: Request[Any, Any, Any], key: str) -> str:
 
 def on_any_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A fault of ours: logged with its trace, told without one."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, _route(request), exc_info=error)
     return problem_response(500, MessengerError.code, MessengerError.title, MessengerError.title)
+
+
+def _route(request: Request[Any, Any, Any]) -> str:
+    """The path's pattern: who is asked for, and an avatar's key, are nothing for a log."""
+    scope: Any = request.scope
+    return str(scope.get("path_template") or "unknown")
 
 
 EXCEPTION_HANDLERS: Any = {

@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from messenger.controllers._documents import answers, public
+from messenger.controllers._finish import FILE_POLICY
 from messenger.controllers._parameters import PageLimit
 from messenger.controllers._wire import WireRequest
 from messenger.errors import (
@@ -120,7 +121,10 @@ class AccountController(Controller):
     )
     async def export(self, request: WireRequest) -> Stream:
         archive = await request.services.exports.archive(request.caller)
-        headers = {"Content-Disposition": 'attachment; filename="account.zip"'}
+        headers = {
+            "Content-Disposition": 'attachment; filename="account.zip"',
+            "Content-Security-Policy": FILE_POLICY,
+        }
         return Stream(_chunks(archive), media_type="application/zip", headers=headers)
 
 

@@ -33,7 +33,8 @@ from messenger.schemas.messages import (
     ReceiptDraft,
 )
 
-SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1)]
+# The framework keeps a bound of 0 from the document, unless it is told apart.
+SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]
 
 
 class MessageController(Controller):

@@ -11,9 +11,11 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, JSONBody, QueryParameter
 
 from messenger.controllers._documents import answers, public
+from messenger.controllers._finish import FILE_POLICY
+from messenger.controllers._forms import read_form
 from messenger.controllers._parameters import PeerPath
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireRequest, entity_tag, require_form, require_signed_in
+from messenger.controllers._wire import WireRequest, entity_tag, require_signed_in
 from messenger.errors import (
     AvatarNotFound,
     FileTooLarge,
@@ -30,7 +32,6 @@ from messenger.schemas.users import PersonView, ProfilePatch, ProfileView, Uploa
 from messenger.services.avatars import MAX_FILE_BYTES, file_fingerprint
 
 _FORM_OVERHEAD = 64 * 1024
-_FORM_PARTS = 16
 
 
 class AvatarForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,14 +103,12 @@ class AvatarController(Controller):
             StorageUnavailable,
             body=True,
         )["responses"],
-        guards=[require_signed_in, require_form],
+        guards=[require_signed_in, read_form],
     )
     async def upload(
         self,
         request: WireRequest,
-        data: Annotated[
-            AvatarForm, Body(media_type=RequestEncodingType.MULTI_PART, multipart_form_part_limit=_FORM_PARTS)
-        ],
+        data: Annotated[AvatarForm, Body(media_type=RequestEncodingType.MULTI_PART)],
     ) -> UploadedAvatarView:
         image = await data.file.read(MAX_FILE_BYTES + 1)
         if len(image) > MAX_FILE_BYTES:
@@ -130,5 +129,9 @@ class AvatarController(Controller):
     )
     async def file(self, request: WireRequest, key: FromPath[str]) -> Response[bytes]:
         image = await request.services.avatars.file(key)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{key}"'}
+        headers = {
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Content-Security-Policy": FILE_POLICY,
+            "ETag": f'"{key}"',
+        }
         return Response(image, media_type="image/webp", headers=headers)

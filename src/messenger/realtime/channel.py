@@ -31,6 +31,10 @@ class Bell:
         if position > self._after:
             self._rung.set()
 
+    def wake(self) -> None:
+        """Ask again who asks, whatever the stream says."""
+        self._rung.set()
+
     def end(self) -> None:
         """Don't wait any longer."""
         self.ended = True
@@ -97,6 +101,11 @@ class Channel:
             bell.ring(position)
         if self._reader is None and self.latest > self._head and any(socket.live for socket in self._sockets):
             self._reader = asyncio.create_task(self._read())
+
+    def on_revoked(self) -> None:
+        """Devices may have been signed out, and no event says so: requests that wait ask again who they are."""
+        for bell in self.bells:
+            bell.wake()
 
     def signal(self, broadcast: Broadcast) -> None:
         """Something fleeting."""

@@ -110,7 +110,7 @@ class Hub:
         said: list[BusMessage] = []
         for each in news:
             if each.position == 0:
-                self.on_doubt(each.user_id)
+                self._on_revoked(each.user_id)
                 said.append(Revoked(each.user_id))
                 continue
             channel = self._channels.get(each.user_id)
@@ -145,7 +145,13 @@ class Hub:
             if message.device_id in self.sockets:
                 self.on_doubt(message.user_id)
         else:
-            self.on_doubt(message.user_id)
+            self._on_revoked(message.user_id)
+
+    def _on_revoked(self, user_id: int) -> None:
+        self.on_doubt(user_id)
+        channel = self._channels.get(user_id)
+        if channel is not None:
+            channel.on_revoked()
 
     def on_hint(self, user_id: int, position: int) -> None:
         """This user's stream reaches at least so far."""

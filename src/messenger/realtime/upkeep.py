@@ -22,8 +22,10 @@ LOOK_SECONDS = 5.0
 LOOK_SECONDS_WITHOUT_BUS = 1.0
 RENEW_SECONDS = 10.0
 _BEAT_SECONDS = 1.0
-# A socket is found silent before the time is over that the contract gives.
-_MARGIN_SECONDS = 1.5
+# Who is silent hears why; an answer to that is not waited for, since pings had none.
+_FAREWELL_SECONDS = 1.0
+# A socket is gone before the time is over that the contract gives: a beat finds it, then comes the farewell.
+_MARGIN_SECONDS = _BEAT_SECONDS + _FAREWELL_SECONDS + 0.5
 _BATCH = 1000
 
 
@@ -83,6 +85,7 @@ class Upkeep:
                 connection.heard = now
         if now - connection.heard >= self._timeout:
             socket.close(SILENT, "silent")
+            asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, connection.abort)
 
     # --- the lease ---
 

@@ -2,81 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from asyncio.transports import BaseTransport
 from time import monotonic
 from typing import Any
 
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from messenger.http_connection import refusal
+from messenger.realtime._slim import Flag, Inbox
 from messenger.realtime.connection import EXTENSION, Gone, Listener
-from messenger.realtime.frames import RESTART, Message, ends_with_frame, pong_payload
+from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
 
 MAX_FRAME_BYTES = 512 * 1024
 _SHORTEST_SPREAD, _LONGEST_SPREAD = 1.0, 30.0
 _RETURNS_A_SECOND = 200.0
 _BUFFERED_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
+# Bytes that are parsed in one turn of the loop: 256 KiB at once can hold 40,000 frames, a third of a second's work.
+_AT_ONCE = 8 * 1024
+MAX_ODD_FRAMES = 1000
+"""Pings, pongs that nobody asked for and fragments of one message, which a client may send in a minute."""
+_ODD_SECONDS = 60.0
 
 
 def retry_after(connections: int) -> float:
     """A random wait, in seconds, that spreads this many clients to some 200 a second."""
     return random.uniform(0, min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, connections / _RETURNS_A_SECOND)))  # noqa: S311
-
-
-class _Inbox:
-    """What came and was not asked for yet, for one reader; an `asyncio.Queue` takes 3 KB when it is empty."""
-
-    __slots__ = ("_items", "_reader")
-
-    def __init__(self) -> None:
-        self._items: list[Any] = []
-        self._reader: asyncio.Future[None] | None = None
-
-    def put_nowait(self, item: Any) -> None:
-        self._items.append(item)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def empty(self) -> bool:
-        return not self._items
-
-    async def get(self) -> Any:
-        while not self._items:
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        return self._items.pop(0)
-
-
-class _Flag:
-    """What uvicorn uses of `asyncio.Event`, without its empty deque of 0.7 KB. Set to begin with."""
-
-    __slots__ = ("_is_set", "_waiters")
-
-    def __init__(self) -> None:
-        self._is_set = True
-        self._waiters: list[asyncio.Future[None]] = []
-
-    def clear(self) -> None:
-        self._is_set = False
-
-    def set(self) -> None:
-        self._is_set = True
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def wait(self) -> None:
-        while not self._is_set:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
 
 
 class UvicornConnection(WebSocketsSansIOProtocol):
@@ -94,25 +50,93 @@ class UvicornConnection(WebSocketsSansIOProtocol):
     _buffered = 0
     _open = False
     _is_between_frames = False
+    _is_deaf = False
+    _unread = b""
+    _pings = _odd_frames = 0
+    _odd_since = 0.0
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        self.queue = _Inbox()  # type: ignore[assignment]
-        self.writable = _Flag()  # type: ignore[assignment]
+        self.queue = Inbox()  # type: ignore[assignment]
+        self.writable = Flag()  # type: ignore[assignment]
         self.close_timeout = _CLOSE_SECONDS
         self.heard = monotonic()
         self.transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
 
     def data_received(self, data: bytes) -> None:
         self.heard = monotonic()
-        if self._is_between_frames and (payload := pong_payload(data)) is not None:
+        if self._unread or len(data) > _AT_ONCE:
+            if not self._unread:
+                self.loop.call_soon(self._read_on)
+            self._unread += data
+            self.transport.pause_reading()
+        elif self._is_between_frames and (payload := pong_payload(data)) is not None:
             # What comes most; the parser for all kinds of frames takes eight times as long over it.
             self._on_pong(payload)
+        else:
+            self._read(data)
+
+    def _read_on(self) -> None:
+        """The next piece of much that came at once; others are served in between."""
+        data, self._unread = self._unread[:_AT_ONCE], self._unread[_AT_ONCE:]
+        if self.transport.is_closing():
+            self._unread = b""
+            return
+        self._read(data)
+        # A message has come: `receive` goes on when it was taken.
+        if not self.read_paused:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._unread:
+            self.loop.call_soon(self._read_on)
+        else:
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
+        if self._is_deaf:
             return
         self._is_between_frames = self._is_between_frames and ends_with_frame(data)
         super().data_received(data)
-        if self.conn.state is not State.OPEN:
-            self._open = self._is_between_frames = False
+        if self.conn.state is State.OPEN:
+            return
+        self._open = self._is_between_frames = False
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The parser of handshakes is narrower than that of requests.
+            self.transport.write(b"".join(self.conn.data_to_send()) or refusal(400))
+            self.transport.close()
+        if self.transport.is_closing() and not self.closed and self.close_timer is None:
+            # Who breaks the rules may not read what is left to be said, either.
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message: ASGIReceiveEvent = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._go_on()
+        return message
+
+    def handle_ping(self) -> None:
+        pongs = self.conn.data_to_send()
+        if self.has_room:
+            # RFC 6455 section 5.5.3: an answer to the newest ping is enough.
+            self.transport.write(b"".join(pongs))
+        self._count_odd()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if not event.fin:
+            self._count_odd()
+
+    def _count_odd(self) -> None:
+        """One more frame that is no message: they cost as much to read, and no limit of requests counts them."""
+        if self.heard - self._odd_since > _ODD_SECONDS:
+            self._odd_since, self._odd_frames = self.heard, 0
+        self._odd_frames += 1
+        if max(self._odd_frames, len(self.frames)) > MAX_ODD_FRAMES:
+            self.frames = []
+            self._is_deaf = True
+            self.close(TOO_MANY, "too many frames")
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -122,6 +146,10 @@ class UvicornConnection(WebSocketsSansIOProtocol):
 
     def handle_pong(self, event: Frame) -> None:
         self._on_pong(bytes(event.data))
+        if self._pings:
+            self._pings -= 1
+        else:
+            self._count_odd()
 
     def _on_pong(self, payload: bytes) -> None:
         if self._listener is not None:
@@ -199,12 +227,14 @@ class UvicornConnection(WebSocketsSansIOProtocol):
 
     def ping(self, payload: bytes) -> bool:
         if self._open:
+            self._pings += 1
             self.conn.send_ping(payload)
             self.transport.write(b"".join(self.conn.data_to_send()))
         return True
 
     def write_pinged(self, message: Message, payload: bytes) -> bool:
         if self._open:
+            self._pings += 1
             self.transport.write(message.pinged(payload))
         return True
 
@@ -219,7 +249,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         if self.read_paused:
             self.read_paused = False
-            self.transport.resume_reading()
+            self._go_on()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def abort(self) -> None:

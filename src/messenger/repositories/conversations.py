@@ -109,18 +109,17 @@ class _Opened(msgspec.Struct, frozen=True):
     target_id: int | None
 
 
-# Whoever comes second waits for the first one's commit, and then finds its rows.
+# Only who may write opens one: it is the other's, too. Whoever comes second waits for the first one's commit, and then
+# finds its rows.
 _OPEN = Statement(
     "conversations.open_direct",
-    """
-    WITH {actor},
-    target AS (
-        SELECT u.id FROM actor JOIN users AS u ON u.id = :target AND u.id <> actor.user_id
-            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
-    ),
+    f"""
+    WITH {{actor}},
+    {TARGET},
     made AS (
         INSERT INTO conversations (kind, low_id, high_id, last_at)
         SELECT 'direct', least(actor.user_id, target.id), greatest(actor.user_id, target.id), :now FROM actor, target
+        WHERE target.allowed
         ON CONFLICT (low_id, high_id) DO NOTHING RETURNING id
     ),
     joined AS (
@@ -129,7 +128,7 @@ _OPEN = Statement(
             VALUES (actor.user_id, target.id), (target.id, actor.user_id)
         ) AS pair (user_id, target_id)
     )
-    SELECT {actor_columns}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON true
+    SELECT {{actor_columns}}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
     """,
     _Opened,
     writes=True,
@@ -241,7 +240,7 @@ class ConversationRepository:
         return row if row and row.conversation_id is not None else None
 
     async def open_direct(self, caller: Caller, target_id: int) -> bool:
-        """Make sure that there is a 1:1 with this user; False where there is no such user."""
+        """Make sure that there is a 1:1 with this user; False where there is no such user that takes messages."""
         row = await self._run.first(_OPEN, caller, target=target_id)
         return row is not None and row.target_id is not None
 

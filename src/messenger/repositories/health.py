@@ -7,11 +7,28 @@ import msgspec
 from messenger.statements import Runner, Statement
 
 
-class _Revision(msgspec.Struct, frozen=True):
-    version_num: str
+class SchemaRow(msgspec.Struct, frozen=True):
+    """The migration that the schema is at, and the head of the oldest release that can run on it, where that is told.
+
+    Both are numbers of four digits.
+    """
+
+    revision: str
+    oldest: str | None
+
+    def serves(self, head: str) -> bool:
+        """Whether a release with this head can run on it: its own schema, or one that was made for its successors."""
+        return self.revision == head or (self.revision > head and self.oldest is not None and self.oldest <= head)
 
 
-_REVISION = Statement("health.revision", "SELECT version_num FROM alembic_version", _Revision, writes=False)
+SCHEMA = """
+    SELECT version_num AS revision,
+        substring(obj_description('alembic_version'::regclass, 'pg_class') FROM '[0-9]{4}') AS oldest
+    FROM alembic_version
+"""
+"""The comment is written by `migrations/env.py`."""
+
+_SCHEMA = Statement("health.schema", SCHEMA, SchemaRow, writes=False)
 
 
 class DurabilityRow(msgspec.Struct, frozen=True):
@@ -33,10 +50,9 @@ class HealthRepository:
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    async def revision(self) -> str | None:
-        """The migration that the schema is at."""
-        row = await self._run.first(_REVISION)
-        return row.version_num if row else None
+    async def schema(self) -> SchemaRow | None:
+        """Where the schema is; None where there is none yet."""
+        return await self._run.first(_SCHEMA)
 
     async def unsafe_settings(self) -> list[str]:
         """Settings with which an acknowledged message could be lost."""

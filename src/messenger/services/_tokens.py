@@ -27,6 +27,10 @@ class TokenIssuer:
         """
         return once and msgspec.structs.replace(once, fingerprint=self._mint.sealed(once.fingerprint))
 
+    def blinded(self, login: str) -> str:
+        """For what was typed where a login belongs, which may be a password: equal for equal logins, and no more."""
+        return self._mint.sealed(login.encode("utf-8", "surrogatepass")).hex()
+
     def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
         """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.
 

@@ -89,7 +89,7 @@ class AccountService:
         await self._gate.take("login_address", address)
         key, number = parse_login(draft.login)
         # What is looked up is what is counted: other spellings of a login are no further tries.
-        await self._gate.take("login_account", key if number is None else number)
+        await self._gate.take("login_account", self._issuer.blinded(key or str(number)))
         once = self._issuer.sealed(once)
         try:
             return await self._verified_login(key, number, draft, address, once)

@@ -152,7 +152,9 @@ class ContactService:
             if after != before:
                 await uow.contacts.set_edges(me, target_id, after, message=message)
                 await _tell(uow, me, target_id, before.mine, after.mine)
-                await _tell(uow, target_id, me, before.theirs, after.theirs)
+                # A request takes the same statements, whether it meets a block or not: the time must not tell.
+                alike = step is after_subscribe
+                await _tell(uow, target_id, me, before.theirs, after.theirs, alike=alike)
                 if pair.have_talked and (before.mine == "mutual") != (after.mine == "mutual"):
                     # How far the other side has read shows to a mutual contact alone, and may have moved meanwhile.
                     uow.record(ConversationUpdated(target_id), [me])
@@ -168,12 +170,15 @@ class _Turn(NamedTuple):
     is_mutual: bool
 
 
-async def _tell(uow: UnitOfWork, owner_id: int, target_id: int, before: str | None, after: str | None) -> None:
-    """One side's event, where that side changed."""
-    if before == after:
+async def _tell(
+    uow: UnitOfWork, owner_id: int, target_id: int, before: str | None, after: str | None, *, alike: bool = False
+) -> None:
+    """One side's event, where that side changed; `alike`: it is looked at even where it didn't."""
+    if before == after and not alike:
         return
     row = await uow.contacts.find(owner_id, target_id)
-    uow.record(ContactUpdated(target_id, _edge(row) if row else {"state": "none"}), [owner_id])
+    if before != after:
+        uow.record(ContactUpdated(target_id, _edge(row) if row else {"state": "none"}), [owner_id])
 
 
 def _edge(row: ContactRow) -> dict[str, object]:

@@ -50,9 +50,9 @@ class HealthService:
     async def _database(self) -> tuple[str, str]:
         try:
             async with self._uow.read() as uow:
-                revision = await HealthRepository(uow.run).revision()
+                schema = await HealthRepository(uow.run).schema()
         except MessengerError as error:
             return error.code, "unknown"
-        if revision == self._head:
+        if schema is not None and schema.serves(self._head):
             return "ok", "ok"
-        return "ok", f"the schema is at {revision or 'nothing'}, this release needs {self._head}"
+        return "ok", f"the schema is at {schema.revision if schema else 'nothing'}, this release needs {self._head}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -86,6 +87,14 @@ async def _clone(postgres_url: str, template: str) -> str:
     return _on(postgres_url, name)
 
 
+@contextlib.asynccontextmanager
+async def cloned_database(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A database of somebody's own, with the schema; gone when the block ends."""
+    url = await _clone(postgres_url, template)
+    yield url
+    await _run_sql(postgres_url, f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def database_url(postgres_url: str, template_name: str) -> str:
     """The database that the tests of this process share."""
@@ -95,9 +104,8 @@ async def database_url(postgres_url: str, template_name: str) -> str:
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh_database_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
     """A database of this test's own."""
-    url = await _clone(postgres_url, template_name)
-    yield url
-    await _run_sql(postgres_url, f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+    async with cloned_database(postgres_url, template_name) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

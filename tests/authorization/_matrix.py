@@ -1,0 +1,180 @@
+"""Who may do what with whose: a row for each route and each method of the socket, to be read by people.
+
+`of`, what the request names:
+    own       nothing: whatever there is is the caller's
+    account   the owner's, with a guess at its password or token
+    owner     the owner's number or username
+    asker     the number of one who has asked the owner for contact
+    letter    a message from the owner to the contact
+    received  a message from the owner to the caller
+    sent      a message from the caller to the owner
+    device    the owner's second device
+    avatar    the key of the owner's avatar
+    page      nothing of anybody's
+
+Who asks:
+    owner     whose things these are
+    contact   a mutual contact; the two have talked
+    stranger  has an account, and nothing else to do with the owner
+    blocked   was such a contact, and is blocked by the owner
+    blocker   was such a contact, and has blocked the owner
+    former    was such a contact, and was removed by the owner
+    keyless   has no token that is good: signed out, expired, none at all (each is tried)
+    gone      has the token of an account that was disabled or erased (each is tried)
+
+What is answered: a status, or for a refusal a word of WORDS; `.`: there is no such case.
+What is refused, and what is only read, changes no row of anybody's; stamps of activity don't count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+COLUMNS = ("owner", "contact", "stranger", "blocked", "blocker", "former", "keyless", "gone")
+TRIED = {"keyless": ("signed_out", "expired", "anonymous"), "gone": ("disabled", "erased")}
+
+WORDS = {
+    "-": (401, "unauthenticated"),
+    "wrong": (401, "invalid_credentials"),
+    "stale": (401, "invalid_refresh_token"),
+    "self": (400, "cannot_target_self"),
+    "private": (403, "not_a_contact"),
+    "foreign": (403, "not_the_sender"),
+    "nobody": (404, "peer_not_found"),
+    "nothing": (404, "message_not_found"),
+    "nodevice": (404, "device_not_found"),
+    "nosecret": (404, "secret_not_found"),
+    "unasked": (409, "no_pending_request"),
+    "unblock": (409, "contact_blocked"),
+    "upgrade": (426, "upgrade_required"),
+}
+
+MATRIX = """
+                                      of        owner    contact  stranger blocked  blocker  former   keyless  gone
+
+POST   /register                      page      201      201      201      201      201      201      201      201
+POST   /login                         own       200      200      200      200      200      200      .        wrong
+POST   /login                         account   wrong    wrong    wrong    wrong    wrong    wrong    wrong    wrong
+POST   /token/refresh                 own       200      200      200      200      200      200      .        stale
+POST   /token/refresh                 account   stale    stale    stale    stale    stale    stale    stale    stale
+POST   /logout                        own       204      204      204      204      204      204      -        -
+POST   /password                      own       204      204      204      204      204      204      -        -
+POST   /password                      account   wrong    wrong    wrong    wrong    wrong    wrong    -        -
+GET    /devices                       own       200      200      200      200      200      200      -        -
+DELETE /devices/{device_id}           device    204      nodevice nodevice nodevice nodevice nodevice -        -
+DELETE /account                       own       204      204      204      204      204      204      -        -
+DELETE /account                       account   wrong    wrong    wrong    wrong    wrong    wrong    -        -
+GET    /account/export                own       200      200      200      200      200      200      -        -
+
+GET    /profile                       own       200      200      200      200      200      200      -        -
+PUT    /profile                       own       200      200      200      200      200      200      -        -
+GET    /users/{user_id}               owner     200      200      200      200      200      200      -        -
+GET    /users                         owner     200      200      200      200      200      200      -        -
+POST   /avatar/upload                 own       201      201      201      201      201      201      -        -
+DELETE /avatar                        own       204      204      204      204      204      204      -        -
+GET    /avatars/{key}                 avatar    200      200      200      200      200      200      200      200
+
+GET    /contacts                      own       200      200      200      200      200      200      -        -
+GET    /statuses                      own       200      200      200      200      200      200      -        -
+PUT    /contacts/{user_id}            owner     nobody   200      nobody   nobody   200      nobody   -        -
+POST   /subscribe                     owner     self     200      200      200      unblock  200      -        -
+POST   /confirm_subscribe             owner     self     unasked  unasked  unasked  unasked  unasked  -        -
+POST   /confirm_subscribe             asker     200      unasked  unasked  unasked  unasked  unasked  -        -
+POST   /unsubscribe                   owner     self     200      200      200      200      200      -        -
+POST   /block                         owner     self     200      200      200      200      200      -        -
+POST   /unblock                       owner     self     200      200      200      200      200      -        -
+
+POST   /messages                      owner     self     201      private  private  private  private  -        -
+GET    /messages/{message_id}         letter    200      200      nothing  nothing  nothing  nothing  -        -
+GET    /messages/{message_id}         received  .        200      .        200      200      200      -        -
+PATCH  /messages/{message_id}         letter    200      foreign  nothing  nothing  nothing  nothing  -        -
+PATCH  /messages/{message_id}         sent      .        200      .        private  private  private  -        -
+DELETE /messages/{message_id}         letter    204      foreign  nothing  nothing  nothing  nothing  -        -
+DELETE /messages/{message_id}         sent      .        204      .        204      204      204      -        -
+DELETE /messages/{message_id}?for=me  letter    204      204      nothing  nothing  nothing  nothing  -        -
+GET    /history/{target_id}           owner     nobody   200      200      200      200      200      -        -
+GET    /conversations                 own       200      200      200      200      200      200      -        -
+PUT    /conversations/{target_id}     owner     nobody   200      nobody   200      200      200      -        -
+PUT    /conversations/{target_id}?all owner     nobody   200      nobody   private  private  private  -        -
+POST   /receipts                      owner     nobody   204      nobody   204      204      204      -        -
+
+GET    /sync                          own       200      200      200      200      200      200      -        -
+POST   /ws/ticket                     own       201      201      201      201      201      201      -        -
+GET    /ws                            own       upgrade  upgrade  upgrade  upgrade  upgrade  upgrade  -        -
+OPEN   /ws                            own       101      101      101      101      101      101      -        -
+SOCKET message.send                   owner     self     200      private  private  private  private  -        -
+SOCKET receipt.set                    owner     nobody   200      nobody   200      200      200      -        -
+SOCKET typing                         owner     self     200      private  private  private  private  -        -
+SOCKET call.signal                    owner     self     200      private  private  private  private  -        -
+SOCKET presence.set                   own       200      200      200      200      200      200      -        -
+SOCKET ping                           own       200      200      200      200      200      200      -        -
+
+GET    /e2e/secret_key                own       200      nosecret nosecret nosecret nosecret nosecret -        -
+POST   /e2e/secret_key                own       201      201      201      201      201      201      -        -
+GET    /ice_servers                   own       200      200      200      200      200      200      -        -
+
+GET    /health/live                   page      200      200      200      200      200      200      200      200
+GET    /health/ready                  page      200      200      200      200      200      200      200      200
+GET    /metrics                       page      -        -        -        -        -        -        -        -
+GET    /openapi.json                  page      200      200      200      200      200      200      200      200
+GET    /docs                          page      200      200      200      200      200      200      200      200
+GET    /docs/{name}                   page      200      200      200      200      200      200      200      200
+GET    /demo                          page      200      200      200      200      200      200      200      200
+GET    /demo/{name}                   page      200      200      200      200      200      200      200      200
+"""
+
+
+class Case(NamedTuple):
+    """One cell, for one who asks. `variant`: what stands behind `?`, where one route has rows of several kinds."""
+
+    method: str
+    path: str
+    variant: str
+    of: str
+    actor: str
+    expected: str
+
+    @property
+    def status(self) -> int:
+        return WORDS[self.expected][0] if self.expected in WORDS else int(self.expected)
+
+    @property
+    def code(self) -> str | None:
+        """A refusal's code."""
+        return WORDS[self.expected][1] if self.expected in WORDS else None
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Refused, or only read. An open socket is a row of its own."""
+        return self.status >= 400 or self.method == "GET"
+
+    @property
+    def route(self) -> tuple[str, str]:
+        return self.method, self.path
+
+    @property
+    def id(self) -> str:
+        """As tests are named."""
+        variant = f"?{self.variant}" if self.variant else ""
+        return f"{self.method} {self.path}{variant} of {self.of} by {self.actor}"
+
+
+def parse(table: str) -> list[Case]:
+    """The table's cells. Raises `ValueError` for what is none of its words."""
+    cases: list[Case] = []
+    lines = [line.split() for line in table.splitlines() if line.strip()]
+    if lines.pop(0) != ["of", *COLUMNS]:
+        raise ValueError("the first line names the columns")
+    for method, place, of, *cells in lines:
+        if len(cells) != len(COLUMNS):
+            raise ValueError(f"{method} {place}: {len(cells)} cells for {len(COLUMNS)} columns")
+        path, _, variant = place.partition("?")
+        for column, expected in zip(COLUMNS, cells, strict=True):
+            if expected not in WORDS and expected != "." and not expected.isdigit():
+                raise ValueError(f"{method} {place}: {expected} is no word")
+            actors = () if expected == "." else TRIED.get(column, (column,))
+            cases += [Case(method, path, variant, of, actor, expected) for actor in actors]
+    return cases
+
+
+CASES = parse(MATRIX)

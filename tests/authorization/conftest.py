@@ -1,0 +1,120 @@
+"""A database of this folder's own, in which nothing happens that a test has not asked for; a server over it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.database import create_engine
+from messenger.media.processor import Avatar
+from messenger.testing import Factory, StatementLog
+from messenger.testing.plugin import cloned_database
+from tests.authorization._cast import Cast
+from tests.controllers.conftest import client_of
+from tests.realtime._wire import Realtime
+from tests.realtime.conftest import serve
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def settings(settings: Settings, postgres_url: str, template_name: str) -> AsyncIterator[Settings]:
+    """As for all tests, but for the database; with metrics, so that they are there to be refused, and with stamps as
+    seldom as they can be.
+    """
+    async with cloned_database(postgres_url, template_name) as url:
+        token = "a token of the operator's alone, 32+"
+        yield msgspec.structs.replace(settings, database_url=url, metrics_token=token, activity_resolution=3600.0)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(settings.database_url, settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def statements(engine: AsyncEngine) -> StatementLog:
+    """What goes over the engine's connections."""
+    return StatementLog(engine)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def container(settings: Settings, engine: AsyncEngine, statements: StatementLog) -> AsyncIterator[Container]:
+    """By the real clock: of its loops only those that sockets need run, and those only for tests that have some."""
+    container = Container(settings, engine=engine)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(container.images, "avatar", _decoded)
+    yield container
+    patch.undo()
+    await container.close()
+
+
+async def _decoded(data: bytes) -> Avatar:
+    """Any bytes are an image: what decodes them is tested elsewhere."""
+    return Avatar(hashlib.sha256(data).hexdigest(), data, data, 64, 64, "cGxhY2Vob2xkZXI=")
+
+
+@pytest.fixture
+def make(container: Container) -> Factory:
+    """People, and what is between them."""
+    return Factory(container)
+
+
+@pytest.fixture(scope="session")
+def app(container: Container) -> Litestar:
+    """Made once: it takes longer than most of these tests."""
+    return create_app(container)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, in this event loop."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def workers(settings: Settings) -> AsyncIterator[list[Realtime]]:
+    """Two servers on real ports, each with a pool of its own: they have a database in common, and wake each other."""
+    async with contextlib.AsyncExitStack() as undo:
+        yield [await undo.enter_async_context(_worker(settings)) for _ in range(2)]
+
+
+@contextlib.asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[Realtime]:
+    container = Container(msgspec.structs.replace(settings, bus_url="postgres:", pool_size=5))
+    async with container.realtime.running():
+        server, task, port = await serve(container)
+        yield Realtime(port, container.realtime.presence._pass)
+        server.should_exit = True
+        await task
+    await container.close()
+
+
+@pytest.fixture(scope="session")
+def realtime(workers: list[Realtime]) -> Realtime:
+    """One of them."""
+    return workers[0]
+
+
+@pytest.fixture(scope="session")
+def standing(container: Container) -> Cast:
+    """A cast that nothing may change: for what is refused, and what is only read."""
+    return Cast(container)
+
+
+@pytest.fixture
+def cast(container: Container) -> Cast:
+    """A cast of this test's own."""
+    return Cast(container)

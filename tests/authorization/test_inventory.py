@@ -1,0 +1,124 @@
+"""No route and no method without its rows in the matrix, nor without what it must declare (TRUST.md A11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from litestar import Litestar, get
+from litestar.routes import HTTPRoute
+
+from messenger.app import create_app
+from messenger.container import Container
+from messenger.controllers._methods import METHODS
+from messenger.controllers._wire import require_bearer, require_signed_in
+from tests.authorization._inventory import HIDDEN, Route, handlers, inventory
+from tests.authorization._matrix import CASES, COLUMNS, TRIED, parse
+from tests.controllers._wire import OPERATIONS, Operation
+
+# Pages for people, which are no part of the contract.
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{name}"}
+
+# Routes without a limit. Whoever adds one says here why it needs none, or declares a limit.
+UNLIMITED: dict[Route, str] = {
+    ("GET", "/health/live"): "costs nothing, and an orchestrator must hear of it",
+    ("GET", "/health/ready"): "the same; one small read",
+    ("GET", "/metrics"): "behind a token of the operator's",
+    ("GET", "/avatars/{key}"): "cacheable for ever, and a key can't be guessed",
+}
+
+
+def documented(operation: Operation) -> Route:
+    # The contract names `/avatar/`; the router takes either.
+    return operation.method, operation.path.rstrip("/")
+
+
+@get("/leak", sync_to_thread=False)
+def leak() -> dict[str, str]:
+    """A route that somebody added, and thought of nothing."""
+    return {}
+
+
+class TestRows:
+    def test_every_route_and_method_has_them_and_they_name_no_other(self, app: Litestar) -> None:
+        assert inventory(app) == {case.route for case in CASES}
+
+    def test_a_new_route_is_seen_to_have_none(self, container: Container) -> None:
+        app = create_app(container)
+        app.register(leak)
+        assert inventory(app) - {case.route for case in CASES} == {("GET", "/leak")}
+
+    def test_a_new_method_is_seen_to_have_none(self, app: Litestar) -> None:
+        assert inventory(app, [*METHODS, "leak"]) - {case.route for case in CASES} == {("SOCKET", "leak")}
+
+    def test_everyone_asks_for_everything(self, app: Litestar) -> None:
+        everyone = {actor for column in COLUMNS for actor in TRIED.get(column, (column,))}
+        # Whoever has no token has no password of an account of their own either.
+        for route in inventory(app):
+            assert {case.actor for case in CASES if case.route == route} == everyone, route
+
+    @pytest.mark.parametrize("cells", ["200 " * 7, "200 " * 7 + "maybe"])
+    def test_a_line_that_is_none_is_refused(self, cells: str) -> None:
+        with pytest.raises(ValueError, match="/profile"):
+            parse(f"of {' '.join(COLUMNS)}\nGET /profile own {cells}")
+
+    def test_one_who_is_blocked_is_answered_as_one_who_was_removed(self) -> None:
+        cells = {(case.route, case.variant, case.of, case.actor): case.expected for case in CASES}
+        rows = {key[:3] for key in cells if key[3] == "blocked"}
+        told_apart = [row for row in rows if cells[*row, "blocked"] != cells[*row, "former"]]
+        assert told_apart == []
+
+    async def test_what_the_framework_mounts_is_not_there(self, app: Litestar, client: httpx.AsyncClient) -> None:
+        hidden = [route.path for route in app.routes if isinstance(route, HTTPRoute) and route.path.startswith(HIDDEN)]
+        answers = [await client.get(path.replace("{path:str}", "x")) for path in hidden]
+        assert hidden
+        assert {answer.status_code for answer in answers} == {404}
+
+
+class TestDeclared:
+    def test_every_route_is_documented_but_pages(self, app: Litestar) -> None:
+        told = {documented(operation) for operation in OPERATIONS}
+        assert {route for route, _ in handlers(app)} - told == {("GET", path) for path in UNDOCUMENTED}
+
+    def test_every_route_says_who_may_ask(self, app: Litestar) -> None:
+        needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
+        for route, handler in handlers(app):
+            guarded = bool({require_bearer, require_signed_in} & set(handler.guards or ()))
+            assert guarded == needs_token.get(route, False), route
+
+    def test_the_matrix_says_the_same(self) -> None:
+        needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
+        for case in CASES:
+            if case.actor == "anonymous" and case.route in needs_token and case.path != "/metrics":
+                assert (case.expected == "-") == needs_token[case.route], case.id
+
+    def test_every_route_has_a_limit_or_a_reason(self) -> None:
+        unlimited = {documented(operation) for operation in OPERATIONS if "429" not in operation.told["responses"]}
+        assert unlimited == set(UNLIMITED)
+
+    def test_every_body_has_a_schema(self, app: Litestar) -> None:
+        takes_a_body = {documented(operation): operation.takes_a_body for operation in OPERATIONS}
+        for route, handler in handlers(app):
+            takes = "data" in handler.parsed_fn_signature.parameters
+            assert takes == takes_a_body.get(route, False), route
+        for operation in OPERATIONS:
+            content = operation.told.get("requestBody", {}).get("content", {})
+            assert all(told.get("schema") for told in content.values()), operation.id
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+    def test_every_answer_has_a_schema(self, operation: Operation) -> None:
+        answers: dict[str, Any] = operation.told["responses"]
+        assert any(status < "300" for status in answers)
+        for status, told in answers.items():
+            content = told.get("content", {})
+            assert bool(content) == (status not in {"204", "101"}), status
+            # Bytes have an empty one (OpenAPI 3.1 section 4.8.14.3).
+            assert all(each["schema"] or "json" not in kind for kind, each in content.items()), status
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_every_method_reads_a_struct_and_refuses_what_it_does_not_know(self, name: str) -> None:
+        for decoder in (METHODS[name].json, METHODS[name].msgpack):
+            draft: type[msgspec.Struct] = decoder.type
+            assert draft.__struct_config__.forbid_unknown_fields

@@ -1,0 +1,213 @@
+"""Receipts, presence and ringing tell nothing to those who are no mutual contacts, over HTTP and over sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from messenger.container import Container
+from messenger.testing import Factory, Person
+from tests.authorization._cast import Cast
+from tests.authorization._matrix import CASES, Case
+from tests.authorization._requests import CALL_ID, data
+from tests.authorization._targets import addressing, gone, reserved
+from tests.realtime._wire import Realtime, Wire
+
+NO_CONTACTS = ("stranger", "asker", "blocked", "blocker", "former")
+EVERYONE = "everyone"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(realtime: Realtime) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the worker whose sockets are listened to."""
+    async with httpx.AsyncClient(base_url=realtime.http) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def sockets(realtime: Realtime, cast: Cast, *roles: str) -> AsyncIterator[dict[str, Wire]]:
+    """A socket for each of these, past all that happened before."""
+    async with contextlib.AsyncExitStack() as stack:
+        people = {role: await cast.person(role) for role in roles}
+        wires = {role: await stack.enter_async_context(realtime.wire(person)) for role, person in people.items()}
+        assert realtime._settle is not None
+        await realtime._settle()
+        for wire in wires.values():
+            await wire.settled()
+        yield wires
+
+
+async def heard(realtime: Realtime, wires: dict[str, Wire]) -> dict[str, list[str]]:
+    """What each was told meanwhile, by its kind; who heard nothing is left out.
+
+    Each puts a mark into the own stream: what comes before it has come.
+    """
+    assert realtime._settle is not None
+    await realtime._settle()
+    told: dict[str, list[str]] = {}
+    for role, wire in wires.items():
+        mark = secrets.token_hex(8)
+        await wire.ask("presence.set", status_text=mark)
+        await wire.event("profile.updated", status_text=mark)
+        if frames := await wire.settled():
+            told[role] = [frame.get("event", frame["type"]) for frame in frames]
+    return told
+
+
+async def show_all(client: httpx.AsyncClient, person: Person) -> None:
+    """The widest privacy there is."""
+    privacy = dict.fromkeys(("last_seen", "messages_from", "calls_from"), EVERYONE)
+    answer = await client.put("/profile", headers=person.headers, json={"privacy": privacy})
+    assert answer.status_code == 200
+
+
+class TestOwnerIsNotHeard:
+    """What the owner does reaches the contact, and none of the others."""
+
+    async def test_presence(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast) -> None:
+        await show_all(client, await cast.person("owner"))
+        async with sockets(realtime, cast, "contact", *NO_CONTACTS) as wires:
+            async with realtime.wire(await cast.person("owner")) as owner:
+                await owner.ask("presence.set", status="busy", status_text="In a meeting")
+                await wires["contact"].signal("presence", status="busy")
+            await wires["contact"].signal("presence", online=False)
+            told = await heard(realtime, {role: wires[role] for role in NO_CONTACTS})
+        assert told == {}
+
+    async def test_statuses(self, client: httpx.AsyncClient, cast: Cast) -> None:
+        owner = await cast.person("owner")
+        await show_all(client, owner)
+        seen = {}
+        for role in ("contact", *NO_CONTACTS):
+            answer = await client.get("/statuses", headers=await cast.headers(role))
+            seen[role] = [item["user_id"] for item in answer.json()["items"]]
+        assert seen == {"contact": [owner.id], **{role: [] for role in NO_CONTACTS}}
+
+    @pytest.mark.parametrize("role", NO_CONTACTS)
+    async def test_typing(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str) -> None:
+        person = await cast.person(role)
+        await show_all(client, person)
+        async with sockets(realtime, cast, "owner", role) as wires:
+            reply = await wires["owner"].ask("typing", target_id=person.id)
+            told = await heard(realtime, {role: wires[role]})
+        # Where one takes messages from everyone, everyone may write; a block goes before that.
+        assert ("error" in reply, told) == ((True, {}) if role.startswith("block") else (False, {role: ["typing"]}))
+
+    @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
+    async def test_receipts(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str) -> None:
+        owner, person = await cast.person("owner"), await cast.person(role)
+        async with sockets(realtime, cast, "owner", role) as wires:
+            reply = await wires["owner"].ask("receipt.set", target_id=person.id, read_seq=2)
+            assert "error" not in reply
+            assert await heard(realtime, wires) == {"owner": ["receipt.updated"]}
+        listed = (await client.get("/conversations", headers=person.headers)).json()["items"]
+        assert [(each["target"]["id"], each["target_receipt"]) for each in listed] == [(owner.id, None)]
+        events = (await client.get("/sync?cursor=e0&limit=200", headers=person.headers)).json()["events"]
+        receipts = [event["data"] for event in events if event["event"] == "receipt.updated"]
+        assert {receipt["user_id"] for receipt in receipts} <= {person.id}
+
+    @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
+    async def test_proof_of_delivery(self, realtime: Realtime, cast: Cast, role: str) -> None:
+        """A device that takes its events proves so without a word: that, too, is a receipt."""
+        owner, person = await cast.person("owner"), await cast.person(role)
+        async with sockets(realtime, cast, role) as wires:
+            async with realtime.wire(owner, cursor="e0") as wire:
+                await wire.event("receipt.updated", target_id=person.id, delivered_seq=2)
+            assert await heard(realtime, wires) == {}
+
+
+class TestOwnerHearsNothing:
+    """Who is no contact reaches the owner by nothing but a request for contact."""
+
+    @pytest.mark.parametrize("role", NO_CONTACTS)
+    async def test_typing_ringing_and_receipts(self, realtime: Realtime, cast: Cast, role: str) -> None:
+        owner = await cast.person("owner")
+        async with sockets(realtime, cast, "owner", role) as wires:
+            wire = wires[role]
+            replies = [
+                await wire.ask("typing", target_id=owner.id),
+                await wire.ask("typing", target_id=owner.id, typing=False),
+                await wire.ask("call.signal", target_id=owner.id, call_id=CALL_ID, payload={"type": "offer"}),
+                await wire.ask("message.send", target_id=owner.id, client_id="1", body="Hello?"),
+                await wire.ask("receipt.set", target_id=owner.id, read_seq=1),
+                await wire.ask("presence.set", status="away"),
+            ]
+            told = await heard(realtime, {"owner": wires["owner"]})
+        codes = [reply.get("error", {}).get("code") for reply in replies]
+        assert codes[:4] == ["not_a_contact", None, "not_a_contact", "not_a_contact"]
+        assert told == {}
+
+    @pytest.mark.parametrize("role", NO_CONTACTS)
+    async def test_coming_and_going(self, realtime: Realtime, cast: Cast, role: str) -> None:
+        person = await cast.person(role)
+        async with sockets(realtime, cast, "owner") as wires:
+            async with realtime.wire(person):
+                pass
+            assert await heard(realtime, wires) == {}
+
+
+ADDRESSED = [case for case in CASES if case.method == "SOCKET" and case.of == "owner" and case.actor == "stranger"]
+
+
+@pytest.mark.parametrize("case", ADDRESSED, ids=lambda case: case.id)
+class TestEnumeration:
+    """As over HTTP: `test_enumeration.py`."""
+
+    async def errors(
+        self, realtime: Realtime, case: Case, actor: Person, targets: dict[str, Person]
+    ) -> dict[str, dict[str, Any]]:
+        async with realtime.wire(actor) as wire:
+            return {
+                reason: (await wire.ask(case.path, **data(addressing(case, actor, target))))["error"]
+                for reason, target in targets.items()
+            }
+
+    async def test_who_is_no_more_is_answered_for_like_who_never_was(
+        self, realtime: Realtime, container: Container, make: Factory, case: Case
+    ) -> None:
+        errors = await self.errors(realtime, case, await make.person(), await gone(container, make))
+        assert errors["nobody"]["code"] == "peer_not_found"
+        assert errors["erased"] == errors["disabled"] == errors["nobody"]
+
+    async def test_why_one_wants_nothing_of_a_stranger_is_not_told(
+        self, realtime: Realtime, container: Container, make: Factory, case: Case
+    ) -> None:
+        actor = await make.person()
+        errors = await self.errors(realtime, case, actor, await reserved(container, make, actor))
+        assert errors["blocking"] == errors["private"] == errors["usual"]
+
+
+class TestRinging:
+    async def answers(self, realtime: Realtime, caller: Person, target: Person) -> dict[str, Any]:
+        async with realtime.wire(caller) as wire:
+            reply = await wire.ask("call.signal", target_id=target.id, call_id=CALL_ID, payload={"type": "offer"})
+        return {key: value for key, value in reply.items() if key != "id"}
+
+    async def test_a_stranger_learns_nothing_of_who_is_there(self, realtime: Realtime, cast: Cast) -> None:
+        owner, stranger = await cast.person("owner"), await cast.person("stranger")
+        away = await self.answers(realtime, stranger, owner)
+        async with realtime.wire(owner) as wire:
+            here = await self.answers(realtime, stranger, owner)
+            assert [frame for frame in await wire.settled() if frame["type"] == "signal"] == []
+        assert here == away
+        assert away["error"]["code"] == "not_a_contact"
+
+    async def test_nor_does_anyone_whom_the_owner_takes_calls_from(
+        self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast
+    ) -> None:
+        owner, stranger = await cast.person("owner"), await cast.person("stranger")
+        await show_all(client, owner)
+        away = await self.answers(realtime, stranger, owner)
+        async with realtime.wire(owner) as wire:
+            here = await self.answers(realtime, stranger, owner)
+            rung = await wire.signal("call.signal")
+        assert here == away == {"type": "reply", "data": None}
+        assert set(rung) == {"target_id", "user_id", "device_id", "call_id", "payload"}
+        assert msgspec.json.encode(rung).find(stranger.access_token.encode()) == -1

@@ -1,0 +1,71 @@
+"""The clock that all workers share: the database's, whatever their hosts' clocks say."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from messenger import clock
+from messenger.clock import SharedClock
+from messenger.config import Settings
+from messenger.container import Container
+
+DAY = timedelta(days=1)
+
+
+def learn(shared: SharedClock, off: timedelta, *, way: float = 0.0) -> datetime:
+    """Tell it that the database's clock is so far off ours; `way`: seconds that the question and its answer took."""
+    asked = time.monotonic()
+    theirs = datetime.now(UTC) + off
+    shared.learn(theirs, asked=asked - way / 2, answered=asked + way / 2)
+    return theirs
+
+
+def test_until_it_has_learnt_it_is_the_hosts() -> None:
+    assert abs(SharedClock().now() - datetime.now(UTC)) < timedelta(seconds=1)
+
+
+def test_then_it_is_the_databases() -> None:
+    shared = SharedClock()
+    theirs = learn(shared, DAY)
+    assert abs(shared.now() - theirs) < timedelta(seconds=1)
+
+
+def test_the_hosts_may_be_set_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedClock()
+    theirs = learn(shared, DAY)
+    monkeypatch.setattr(clock, "time", lambda: 0.0)
+    assert abs(shared.now() - theirs) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("off", "follows"), [(timedelta(seconds=1), False), (timedelta(seconds=9), True)])
+def test_what_the_way_explains_is_no_difference(off: timedelta, follows: bool) -> None:
+    shared = SharedClock()
+    before = learn(shared, DAY)
+    learn(shared, DAY + off, way=4.0)
+    assert (shared.now() - before > timedelta(seconds=0.5)) is follows
+
+
+def test_it_has_whole_milliseconds() -> None:
+    shared = SharedClock()
+    learn(shared, timedelta(microseconds=123_456))
+    assert all(shared.now().microsecond % 1000 == 0 for _ in range(1000))
+    assert shared.now().tzinfo is UTC
+
+
+async def test_a_worker_learns_it_when_it_says_that_it_is_alive(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "time", lambda: time.time() + DAY.total_seconds())
+    container = Container(settings)
+    assert container.clock.now() - datetime.now(UTC) > DAY / 2
+    await container.services.presence.renew(uuid4())
+    connection = await asyncpg.connect(settings.database_url)
+    theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    await connection.close()
+    assert abs(container.clock.now() - theirs) < timedelta(seconds=2)
+    await container.close()
