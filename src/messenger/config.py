@@ -52,6 +52,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auto_migrate: Annotated[
         Literal["on", "off"], _meta("Whether `serve` brings the schema up first; `messenger db upgrade` does it apart.")
     ] = "on"
+    allow_data_loss: Annotated[
+        Literal["on", "off"],
+        _meta(
+            "Whether `serve` starts on a database with `fsync`, `full_page_writes` or `synchronous_commit` off, which "
+            "loses acknowledged messages in a crash: for tests, and never in production."
+        ),
+    ] = "off"
     postgres_bin: Annotated[
         str, _meta("Folder of `initdb` and `postgres` for the server's own PostgreSQL. Empty: the wheel, then PATH.")
     ] = ""
@@ -102,6 +109,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["auto", "on", "off"],
         _meta("Whether `/demo` is served; `auto`: in development."),
     ] = "auto"
+
+    max_connections: Annotated[
+        int, _meta("Connections of one worker, sockets included; one more is told 503.", ge=1, le=100000)
+    ] = 20000
+    keep_alive_timeout: Annotated[
+        float, _meta("A connection without a request is closed after this.", "seconds", ge=1, le=3600)
+    ] = 5.0
+    head_timeout: Annotated[
+        float, _meta("How long a request's head may take; later, 408.", "seconds", ge=1, le=600)
+    ] = 10.0
+    body_timeout: Annotated[
+        float, _meta("How long a request's whole body may take; later, 408.", "seconds", ge=1, le=86400)
+    ] = 300.0
+    min_rate: Annotated[
+        int,
+        _meta("A client that sends a body, or reads an answer, more slowly for 10 s is cut off.", "bytes/s", ge=1),
+    ] = 1024
 
     rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
     trusted_proxies: Annotated[
@@ -227,6 +251,8 @@ def _check(settings: Settings) -> None:
             valid = False
         if not valid:
             refuse("database_url", "is wrong: it must look like postgresql://user:password@host:5432/name")
+    if settings.allow_data_loss == "on" and settings.environment == "production":
+        refuse("allow_data_loss", "is refused in production")
     if settings.turn_urls and not settings.turn_secret:
         refuse("turn_secret", "is missing: MESSENGER_TURN_URLS needs it")
     for field, schemes in (("stun_urls", ("stun", "stuns")), ("turn_urls", ("turn", "turns"))):

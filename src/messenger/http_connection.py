@@ -1,11 +1,52 @@
-"""uvicorn's HTTP protocol, with an answer's head and body in one system call."""
+"""uvicorn's HTTP protocol, in bounds, and with an answer's head and body in one system call."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from messenger.http_patience import Pace, Patience, Watch
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_URL_BYTES = 8 * 1024
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
+"""Requests that may wait while the one before them is answered."""
+
+# Of a field, beside its name and value: a colon, a space, the line's end.
+_BETWEEN = 4
+# Bytes that may be read for one of a body, and what chunks must have on the mean where there are many of them.
+_FRAMING = 8
+_MANY_CHUNKS, _CHUNK_BYTES = 4096, 128
+
+# What a client is waited for.
+_HEAD, _BODY, _NEXT, _ANSWER_READ, _NOTHING = "head", "body", "next", "answer read", "nothing"
+
+_REASONS = {
+    400: ("malformed_request", "The request can't be read"),
+    408: ("request_timeout", "The request took too long to come"),
+    414: ("uri_too_long", "The address is too long"),
+    431: ("headers_too_large", "The headers are too many or too large"),
+    503: ("overloaded", "The server has too many connections; try again"),
+}
+_HEADERS = (
+    b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
+    b"strict-transport-security: max-age=31536000\r\nreferrer-policy: no-referrer\r\n"
+    b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n"
+)
+
+
+def refusal(status: int) -> bytes:
+    """A whole answer of the connection's own: a problem document (RFC 9457), and the last word."""
+    code, title = _REASONS[status]
+    problem = {"type": f"urn:messenger:problem:{code}", "title": title, "status": status}
+    document = msgspec.json.encode({**problem, "detail": title, "code": code, "errors": []})
+    retry = b"retry-after: 5\r\n" if status == 503 else b""
+    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], _HEADERS, retry, len(document), document)
 
 
 class JoinedWrites:
@@ -46,14 +87,180 @@ class JoinedWrites:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Its parser and it hold each other, and one that became a WebSocket lets go."""
+    """uvicorn's, with bounds on what a client may send and on how long it may take.
+
+    Its parser and it hold each other, and one that became a WebSocket lets go. The parser bounds nothing: a head, a
+    trailer or a chunk's extension would be collected for as long as it comes.
+    """
+
+    # Since the last whole request: bytes that were read, and those of them that are a body's.
+    _read = 0
+    _body_bytes = _pieces = 0
+    _fault = 400
+    _running: Any = None
+
+    def __init__(self, *arguments: Any, gate: Gate | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._gate = gate or Gate()
+        self._pace = Pace()
+
+    # --- what the transport calls ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._gate.watch.enter(self)
+        if len(self.connections) > self._gate.capacity:
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.watch.leave(self)
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells only the request that came last; this one would fail at writing its answer.
+            running.disconnected = True
+            running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._read += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(self._fault)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                # What comes next is in the protocol that it named, or can't be told from that.
+                self.cycle.keep_alive = False
+        else:
+            if self._read > MAX_HEAD_BYTES:
+                self._check_excess()
+
+    def _check_excess(self) -> None:
+        if self._is_in_head:
+            self._refuse(431 if self.headers else 414)
+        elif self._read > MAX_HEAD_BYTES + _FRAMING * self._body_bytes:
+            self._refuse(400)
+
+    # --- what the parser calls ---
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) > MAX_URL_BYTES:
+            self._fault = 414
+            raise ValueError
+        if len(self.headers) > MAX_HEADERS or (self._read > MAX_HEAD_BYTES and self._head_bytes > MAX_HEAD_BYTES):
+            self._fault = 431
+            raise ValueError
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError
+        self._body_bytes = self._pieces = 0
+        super().on_headers_complete()
+        # Fields that come behind a chunked body go to a list that nobody reads: they are no headers.
+        self.headers = self.headers.copy()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        self._pieces += 1
+        if self._pieces > _MANY_CHUNKS and self._body_bytes < _CHUNK_BYTES * self._pieces:
+            # The loop takes megabytes in one turn; in chunks of a byte they would hold it for half a second.
+            raise ValueError
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._read = 0
+        super().on_message_complete()
+
+    @property
+    def _is_in_head(self) -> bool:
+        """Whether some of a head has come, and not all of it."""
+        return self.scope is not None and "method" not in self.scope
+
+    @property
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + _BETWEEN for name, value in self.headers)
+
+    # --- requests and answers ---
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
         # The head of an answer to HEAD is all of it.
         if cycle.scope["method"] != "HEAD":
             cycle.transport = JoinedWrites(cycle.transport)
         super()._start_asgi_task(cycle, app)
 
+    def on_response_complete(self) -> None:
+        """As uvicorn does, without its timer: `look` sees who is idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
     def handle_websocket_upgrade(self) -> None:
+        if (self.cycle is not None and not self.cycle.response_complete) or self.scope["http_version"] != "1.1":
+            # The answers that are due would be written between frames; HTTP/1.0 knows no upgrade.
+            self._refuse(400)
+            return
+        self._gate.watch.leave(self)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]
+
+    def _refuse(self, status: int) -> None:
+        """Hang up, and say why where the client can't take that for the answer to something else."""
+        cycle = self.cycle
+        if self.transport.is_closing():
+            return
+        if cycle is None or (cycle.response_complete and not cycle.more_body):
+            self.transport.write(refusal(status))
+        elif not cycle.more_body:
+            # Requests that came whole before what is wrong get their answers first.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        elif not cycle.response_started and not self.pipeline:
+            self.transport.write(refusal(status))
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    # --- how long it takes ---
+
+    def look(self, now: float) -> None:
+        patience, unsent = self._gate.patience, self.transport.get_write_buffer_size()
+        waits_for = _ANSWER_READ if unsent else self._waits_for()
+        amount = -unsent if unsent else self._body_bytes
+        waited = self._pace.waited((waits_for, self.cycle), amount, now)
+        if waits_for == _ANSWER_READ:
+            if self._pace.is_slow(amount, now, patience):
+                self.transport.abort()
+        elif waits_for == _BODY:
+            if waited >= patience.body or self._pace.is_slow(amount, now, patience):
+                self._refuse(408)
+        elif waits_for == _HEAD and waited >= patience.head and self._is_in_head:
+            self._refuse(408)
+        elif (waits_for == _HEAD and waited >= patience.head) or (waits_for == _NEXT and waited >= patience.idle):
+            self.transport.close()
+
+    def _waits_for(self) -> str:
+        cycle = self.cycle
+        if cycle is None:
+            return _HEAD
+        if cycle.response_complete:
+            # Who was answered before the whole body came has no more time than who says nothing.
+            return _HEAD if self._is_in_head else _NEXT
+        is_asked = cycle.more_body and not self.flow.read_paused and not cycle.waiting_for_100_continue
+        return _BODY if is_asked else _NOTHING
+
+
+class Gate:
+    """Makes the connections of one worker, for `uvicorn.Config(http=…)`, and has an eye on them."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self.watch = Watch()
+        self.capacity = self.patience.capacity
+
+    def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:
+        return HttpConnection(*arguments, gate=self, **options)

@@ -24,11 +24,13 @@ from messenger import migrations
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.http_connection import HttpConnection
+from messenger.http_connection import Gate
+from messenger.http_patience import Patience
 from messenger.local_database import embedded, published
 from messenger.logs import configure_logging
 from messenger.realtime.bus import transport_of
 from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
+from messenger.repositories.health import SchemaRow
 from messenger.security.turn import check_ice_url
 from messenger.storage.object_store import ObjectStore
 
@@ -50,9 +52,8 @@ def serve(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     load_secret(settings)
     with _listening(settings) as listening, _database(settings) as (settings, postgres):
-        revision = asyncio.run(_examine_database(settings))
-        if settings.auto_migrate == "on" and revision != migrations.head_revision():
-            migrations.upgrade(settings.database_url)
+        schema = asyncio.run(_examine_database(settings))
+        migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
         logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
         if settings.workers == 1:
             _serve_here(settings, postgres, listening)
@@ -129,10 +130,10 @@ def _database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres |
             yield msgspec.structs.replace(settings, database_url=url), postgres
 
 
-async def _examine_database(settings: Settings) -> str | None:
-    """An acknowledged message must survive a crash: refuse a database that says otherwise, in production.
+async def _examine_database(settings: Settings) -> SchemaRow | None:
+    """An acknowledged message must survive a crash: refuse a database that says otherwise, unless that is asked for.
 
-    The revision of its schema; None where there is none yet.
+    Where its schema is; None where there is none yet.
     """
     try:
         connection = await asyncpg.connect(settings.database_url, timeout=10)
@@ -144,18 +145,29 @@ async def _examine_database(settings: Settings) -> str | None:
             "SELECT name, setting FROM pg_settings WHERE name = ANY ($1) AND setting = 'off'",
             ["fsync", "synchronous_commit", "full_page_writes"],
         )
-        is_new = await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL")
-        revision: str | None = None if is_new else await connection.fetchval("SELECT version_num FROM alembic_version")
+        schema = await migrations.schema_of(connection)
     finally:
         await connection.close()
     if version.major < 15:
         raise SettingsError(f"MESSENGER_DATABASE_URL: PostgreSQL 15 or newer is needed, this is {version.major}")
     off = ", ".join(sorted(row["name"] for row in rows))
-    if off and settings.environment == "production":
-        raise SettingsError(f"MESSENGER_DATABASE_URL: {off} off loses acknowledged messages; turn it on")
+    if off and settings.allow_data_loss == "off":
+        raise SettingsError(
+            f"MESSENGER_DATABASE_URL: {off} off loses acknowledged messages; turn it on (MESSENGER_ALLOW_DATA_LOSS)"
+        )
     if off:
         logger.warning("%s off: acknowledged messages can be lost", off)
-    return revision
+    return schema
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        connections=settings.max_connections,
+        idle=settings.keep_alive_timeout,
+        head=settings.head_timeout,
+        body=settings.body_timeout,
+        rate=settings.min_rate,
+    )
 
 
 def _config(settings: Settings, app: object) -> uvicorn.Config:
@@ -165,7 +177,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=HttpConnection,
+        http=Gate(_patience(settings)),  # type: ignore[arg-type]
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 
 from messenger.container import Container
 from messenger.realtime.frames import Message, ends_with_frame, pong_payload
-from messenger.realtime.uvicorn_protocol import UvicornConnection
+from messenger.realtime.uvicorn_protocol import MAX_ODD_FRAMES, UvicornConnection
 from messenger.testing import Factory
 from tests.realtime._wire import Realtime
 
@@ -127,8 +127,10 @@ class TestShortWay:
         for start, end in itertools.pairwise(marks):
             connection.data_received(data[start:end])
         said = {code: [frame.data for frame in sent if frame.opcode is code] for code in Opcode}
-        assert pongs == said[Opcode.PONG]
         heard = [await connection.receive() for _ in said[Opcode.TEXT]]
+        while connection._unread:
+            await asyncio.sleep(0)
+        assert pongs == said[Opcode.PONG]
         assert heard == [{"type": "websocket.receive", "text": bytes(text).decode()} for text in said[Opcode.TEXT]]
         assert connection.queue.empty()
         answers = [Frame(Opcode.PONG, payload).serialize(mask=False) for payload in said[Opcode.PING]]
@@ -142,6 +144,26 @@ class TestShortWay:
         connection.data_received(_wire([Frame(Opcode.PONG, b"7")]))
         connection.write(Message(b"{}", binary=False))
         assert (pongs, b"".join(transport.written[1:])) == ([], b"")
+
+
+class TestFloods:
+    """What is no message is counted, but not the answers to our own pings."""
+
+    async def test_only_pongs_that_nobody_asked_for_are_one(self) -> None:
+        connection, _, pongs = await _opened()
+        two = _wire([Frame(Opcode.PONG, b"7")] * 2)
+        for _ in range(MAX_ODD_FRAMES):
+            connection.ping(b"7")
+            connection.ping(b"7")
+            # Two at once come the long way.
+            connection.data_received(two)
+        assert (len(pongs), connection.close_sent) == (2 * MAX_ODD_FRAMES, False)
+        for _ in range(MAX_ODD_FRAMES // 2):
+            connection.data_received(two)
+        assert not connection.close_sent
+        connection.data_received(two)
+        assert connection.close_sent
+        connection.connection_lost(None)
 
 
 class TestWriting:

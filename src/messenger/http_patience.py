@@ -1,0 +1,101 @@
+"""How long a client may keep a connection waiting, and one watch over all connections of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from time import monotonic
+from typing import Protocol
+
+import msgspec
+
+_LOOK_SECONDS = 1.0
+# For the database, the bus, image workers, logs: what else a worker opens.
+_OTHER_FILES = 256
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker bears. A client is asked for `rate` bytes a second, on the mean of each `window`."""
+
+    connections: int = 20_000
+    """Open at one time, sockets included."""
+    idle: float = 5.0
+    """Seconds between an answer and the next request."""
+    head: float = 10.0
+    """Seconds for a request's head, the connection's first one included."""
+    body: float = 300.0
+    """Seconds for a request's whole body."""
+    rate: int = 1024
+    window: float = 10.0
+
+    @property
+    def capacity(self) -> int:
+        """`connections`, as far as there are files for them."""
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        bounded = files != resource.RLIM_INFINITY
+        return max(1, min(self.connections, files - _OTHER_FILES)) if bounded else self.connections
+
+
+class Watched(Protocol):
+    """A connection that may be kept waiting."""
+
+    def look(self, now: float) -> None:
+        """Close it where its client takes too long; `now` by `time.monotonic()`."""
+        ...
+
+
+class Watch:
+    """Looks at all connections once a second: a timer for each request would cost more than all that it guards."""
+
+    def __init__(self) -> None:
+        self._connections: set[Watched] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, connection: Watched) -> None:
+        """Look at this one from now on."""
+        self._connections.add(connection)
+        if self._timer is None:
+            self._wait()
+
+    def leave(self, connection: Watched) -> None:
+        """Look at it no more; again is harmless."""
+        self._connections.discard(connection)
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = monotonic()
+        for connection in tuple(self._connections):
+            connection.look(now)
+        if self._connections:
+            self._wait()
+
+
+class Pace:
+    """For how long a client has been waited for, and whether it comes on meanwhile."""
+
+    __slots__ = ("_amount", "_marked", "_since", "_waits_for")
+
+    def __init__(self) -> None:
+        self._waits_for: object = None
+        self._since = self._marked = 0.0
+        self._amount = 0
+
+    def waited(self, waits_for: object, amount: int, now: float) -> float:
+        """Seconds since this was first waited for; `amount`, in bytes, grows as it comes."""
+        if waits_for != self._waits_for:
+            self._waits_for = waits_for
+            self._since = self._marked = now
+            self._amount = amount
+        return now - self._since
+
+    def is_slow(self, amount: int, now: float, patience: Patience) -> bool:
+        """Whether, in a window that has just ended, less came than `patience.rate` asks for."""
+        if now - self._marked < patience.window:
+            return False
+        came = amount - self._amount
+        wanted = patience.rate * (now - self._marked)
+        self._marked, self._amount = now, amount
+        return came < wanted

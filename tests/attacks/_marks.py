@@ -1,0 +1,96 @@
+"""People whose every word carries their mark, and requests whose answers may carry no other's."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+_MARK = re.compile(rb"mark[0-9]+x")
+
+
+class Marked(msgspec.Struct):
+    """A person, their token, the friend whose mark they may see, and how many answers have proved right."""
+
+    mark: str
+    id: int
+    token: str
+    friend: Marked | None = None
+    proved: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request by somebody; `shown`: whose marks its answer has at least."""
+
+    who: Marked
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    shown: frozenset[str]
+
+    def check(self, status: int, answer: bytes) -> None:
+        """Fail where this is the answer to another request, or of another person."""
+        assert 200 <= status < 300, (self.method, self.path, status, answer)
+        seen = {mark.decode() for mark in _MARK.findall(answer)}
+        assert self.who.friend is not None
+        foreign = seen - {self.who.mark, self.who.friend.mark}
+        assert not foreign, f"{self.who.mark} was shown {foreign} by {self.method} {self.path}"
+        missing = self.shown - seen
+        assert not missing, f"{self.method} {self.path} of {self.who.mark} says {answer!r}"
+        self.who.proved += 1
+
+
+def _profile(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "GET", "/profile", None, frozenset({who.mark}))
+
+
+def _rename(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "PUT", "/profile", {"about": f"about {who.mark}"}, frozenset({who.mark}))
+
+
+def _contacts(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "GET", "/contacts", None, frozenset({friend.mark}))
+
+
+def _look(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "GET", f"/users/{friend.id}", None, frozenset({friend.mark}))
+
+
+def _send(who: Marked, friend: Marked) -> Asked:
+    body = {"target_id": friend.id, "client_id": uuid4().hex, "body": f"from {who.mark}"}
+    return Asked(who, "POST", "/messages", body, frozenset({who.mark}))
+
+
+def _history(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "GET", f"/history/{friend.id}?limit=5", None, frozenset())
+
+
+def _statuses(who: Marked, friend: Marked) -> Asked:
+    return Asked(who, "GET", "/statuses", None, frozenset())
+
+
+_KINDS: tuple[Callable[[Marked, Marked], Asked], ...] = (
+    _profile,
+    _rename,
+    _contacts,
+    _look,
+    _send,
+    _send,
+    _history,
+    _statuses,
+)
+
+
+def any_request(crowd: list[Marked], chance: random.Random) -> Asked:
+    """Of anybody, for anything."""
+    who = chance.choice(crowd)
+    assert who.friend is not None
+    return chance.choice(_KINDS)(who, who.friend)

@@ -1,0 +1,172 @@
+"""Bytes as they are, over sockets of our own: what a client library would never send."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+from websockets.frames import Frame, Opcode
+
+from tests.attacks._strain import Prey
+
+SECONDS = 15.0
+# After the last answer: whether the server hangs up.
+_LINGER_SECONDS = 0.15
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
+KEY = b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+Play = Callable[[Prey], Coroutine[Any, Any, str]]
+
+
+class Attack(msgspec.Struct, frozen=True):
+    """A name, what is done, and the answers that are right."""
+
+    name: str
+    play: Play
+    right: tuple[str, ...]
+
+
+@asynccontextmanager
+async def dial(prey: Prey) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """One connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", prey.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def request(line: str, *headers: bytes, body: bytes = b"") -> bytes:
+    """A request's bytes; `headers` as they are, each with its line's end."""
+    return line.encode() + b" HTTP/1.1\r\nHost: x\r\n" + b"".join(headers) + b"\r\n" + body
+
+
+def sized(line: str, body: bytes, *headers: bytes) -> bytes:
+    """A request with its body and its length."""
+    return request(line, *headers, b"Content-Length: %d\r\n" % len(body), body=body)
+
+
+async def say(prey: Prey, pieces: Iterable[bytes], *, pause: float = 0.0) -> str:
+    """Say it, as fast as it is taken or with pauses; which statuses came, and whether the server hung up."""
+    async with dial(prey) as (reader, writer):
+        speaking = asyncio.create_task(_speak(writer, pieces, pause))
+        heard, closed = bytearray(), False
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not closed and not (_is_whole(heard) and speaking.done()):
+                    closed = not await _hear(reader, heard)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGER_SECONDS):
+                        while not closed:
+                            closed = not await _hear(reader, heard)
+        except TimeoutError:
+            pass
+        finally:
+            speaking.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError):
+                await speaking
+        statuses = list(dict.fromkeys(status.decode() for status in _STATUS.findall(heard)))
+        return " ".join([*statuses, "closed" if closed else "open"])
+
+
+async def _hear(reader: asyncio.StreamReader, heard: bytearray) -> bool:
+    """Hear a little more, for a moment; False when the server has hung up."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            data = await reader.read(65536)
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+    heard += data
+    return bool(data)
+
+
+async def _speak(writer: asyncio.StreamWriter, pieces: Iterable[bytes], pause: float) -> None:
+    with suppress(ConnectionError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            if pause:
+                await asyncio.sleep(pause)
+
+
+def _is_whole(heard: bytes | bytearray) -> bool:
+    """Whether an answer has come to its end."""
+    head, found, rest = bytes(heard).rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
+    length = _LENGTH.search(head + b"\r\n")
+    return bool(found) and (head.startswith(b"101 ") or (length is not None and len(rest) >= int(length[1])))
+
+
+def saying(*pieces: bytes) -> Play:
+    """An attack that says this."""
+    return lambda prey: say(prey, pieces)
+
+
+def signed(make: Callable[[bytes], bytes]) -> Play:
+    """An attack by somebody who is signed in: `make` takes the header that says so."""
+    return lambda prey: say(prey, [make(prey.bearer)])
+
+
+# --- WebSocket ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def socketed(
+    prey: Prey, protocol: bytes = b"messenger.json"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A socket after its handshake."""
+    async with dial(prey) as (reader, writer):
+        chosen = b"Sec-WebSocket-Protocol: %b\r\n" % protocol
+        writer.write(request("GET /ws", UPGRADE, KEY, chosen, prey.bearer))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head, head
+        yield reader, writer
+
+
+def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
+    """A client's frame."""
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+def framing(pieces: Iterable[bytes], *, protocol: bytes = b"messenger.json", reads: bool = True) -> Play:
+    """An attack over a socket: the close code that ends it, or `reply` and the status where it is answered."""
+
+    async def play(prey: Prey) -> str:
+        async with socketed(prey, protocol) as (reader, writer):
+            speaking = asyncio.create_task(_speak(writer, pieces, 0.0))
+            try:
+                if not reads:
+                    await asyncio.wait([speaking], timeout=1)
+                async with asyncio.timeout(SECONDS):
+                    return await _ending(reader)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return "cut"
+            except TimeoutError:
+                return "open"
+            finally:
+                speaking.cancel()
+                with suppress(asyncio.CancelledError, ConnectionError):
+                    await speaking
+
+    return play
+
+
+async def _ending(reader: asyncio.StreamReader) -> str:
+    while True:
+        first, length = await reader.readexactly(2)
+        if length in (126, 127):
+            length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8), "big")
+        payload = await reader.readexactly(length)
+        if first & 0xF == Opcode.CLOSE:
+            return str(int.from_bytes(payload[:2], "big"))
+        if b"reply" in payload[:20]:
+            found = re.search(rb'status(?:":|\xcd)(\d{3}|..)', payload, re.DOTALL)
+            status = found[1] if found else b"none"
+            return "reply " + (status.decode() if status.isdigit() else str(int.from_bytes(status, "big")))

@@ -1,0 +1,116 @@
+"""Clients that take their time: the server's patience here is that of `_prey`, in seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+from tests.attacks._prey import PATIENCE
+from tests.attacks._raw import Attack, Play, request, say, sized
+from tests.attacks._strain import Prey
+
+_HEALTH = request("GET /health/live")
+_JSON = b"Content-Type: application/json\r\n"
+_HEAD = request("POST /login", _JSON, b"Content-Length: 100000\r\n")
+_CROWD = PATIENCE.connections + 100
+
+
+def _slowly(start: bytes, piece: bytes, *, pause: float, count: int = 1000) -> Play:
+    def pieces() -> Iterator[bytes]:
+        yield start
+        for _ in range(count):
+            yield piece
+
+    return lambda prey: say(prey, pieces(), pause=pause)
+
+
+async def _unread(prey: Prey) -> str:
+    """Ask for much and take nothing of it; whether the server gives up."""
+    with socket.socket() as client:
+        # Little is held in the kernel, so that it is soon felt by the server.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", prey.port))
+        sending = asyncio.create_task(_ask_on(client))
+        try:
+            async with asyncio.timeout(12):
+                # The server's reset shows as an error of the socket, which nobody reads from.
+                while not client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    if sending.done() and sending.exception():
+                        break
+                    await asyncio.sleep(0.05)
+                return "cut"
+        except TimeoutError:
+            return "open"
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _ask_on(client: socket.socket) -> None:
+    """One request after the other, until the kernels' buffers hold no more answers."""
+    while True:
+        await asyncio.get_running_loop().sock_sendall(client, request("GET /openapi.json"))
+        await asyncio.sleep(0.005)
+
+
+async def _crowd(prey: Prey) -> str:
+    """More connections than there may be, each with a head that trickles; then somebody who means it."""
+    connections = [await asyncio.open_connection("127.0.0.1", prey.port) for _ in range(_CROWD)]
+    try:
+        for _, writer in connections:
+            writer.write(_HEALTH[:-3])
+        state = await asyncio.to_thread(prey.state)
+        bound = "bounded" if state["connections"] <= PATIENCE.connections + 1 else "unbounded"
+        heard = await asyncio.gather(*(_last_word(reader) for reader, _ in connections))
+        refused = sum(b" 503 " in word for word in heard)
+        late = sum(b" 408 " in word for word in heard)
+        told = "all told" if refused + late == _CROWD and late else f"{refused} and {late} told"
+        return f"{bound}, {told}, then {await say(prey, [_HEALTH])}"
+    finally:
+        for _, writer in connections:
+            writer.transport.abort()
+
+
+async def _last_word(reader: asyncio.StreamReader) -> bytes:
+    heard = b""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(15):
+            heard = await reader.read()
+    return heard
+
+
+SLOW = (
+    Attack("nothing at all", _slowly(b"", b"", pause=0.2), ("closed",)),
+    Attack("a head that trickles", _slowly(b"GET /", b"a", pause=0.2), ("408 closed", "closed")),
+    Attack("headers that trickle", _slowly(_HEALTH[:-2], b"a: b\r\n", pause=0.2), ("408 closed",)),
+    Attack("empty lines that trickle", _slowly(b"", b"\r\n", pause=0.2), ("closed",)),
+    Attack("nothing behind an answer", _slowly(_HEALTH, b"", pause=0.2), ("200 closed",)),
+    Attack("empty lines behind an answer", _slowly(_HEALTH, b"\r\n", pause=0.2), ("200 closed",)),
+    Attack("a body that trickles", _slowly(_HEAD, b" " * 10, pause=0.1), ("408 closed",)),
+    Attack("a body that stops", _slowly(_HEAD + b" " * 50_000, b"", pause=0.2), ("408 closed",)),
+    Attack("a body of 4 KB/s that lasts too long", _slowly(_HEAD, b" " * 400, pause=0.1), ("408 closed",)),
+    Attack("a body of 4 KB/s that comes in time", _slowly(_HEAD, b" " * 5000, pause=0.1, count=20), ("400 open",)),
+    Attack(
+        "chunks that trickle",
+        _slowly(request("POST /login", _JSON, b"Transfer-Encoding: chunked\r\n"), b"1\r\n \r\n", pause=0.1),
+        ("408 closed",),
+    ),
+    Attack(
+        "a body that trickles behind its answer",
+        _slowly(request("POST /avatar/upload", b"Content-Length: 100000\r\n"), b" " * 200, pause=0.1),
+        ("401 closed",),
+    ),
+    Attack(
+        "a request in two halves",
+        _slowly(sized("POST /login", b"{}", _JSON)[:-1], b"}", pause=1, count=1),
+        ("400 open",),
+    ),
+    Attack("answers that nobody reads", _unread, ("cut",)),
+)
+
+# Apart from the others: whoever comes at the same time is turned away.
+CROWD = Attack(f"{_CROWD} connections whose heads trickle", _crowd, ("bounded, all told, then 200 open",))

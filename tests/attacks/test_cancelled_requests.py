@@ -1,0 +1,277 @@
+"""Who gives up on a request never leaves its answer to another (redis-py's CVE-2023-28858; `TRUST.md` A24).
+
+`MESSENGER_PROOF=long` cancels ten thousand requests in each way; `MESSENGER_PROOF_SEED` repeats a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from messenger.app import create_app
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.testing import Factory, Person
+from tests.attacks._marks import Asked, Marked, any_request
+from tests.attacks._raw import dial
+from tests.attacks._strain import Prey, prey
+from tests.budgets._driver import Request
+
+IS_LONG = os.environ.get("MESSENGER_PROOF") == "long"
+CANCELLED = 10_000 if IS_LONG else 500
+SECONDS = 1200 if IS_LONG else 60
+PEOPLE, AT_ONCE = 20, 24
+# Far less than ask at one time, so that many are given up while they wait for a connection.
+POOL = 4
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = int(os.environ.get("MESSENGER_PROOF_SEED") or secrets.randbits(32))
+    print(f"MESSENGER_PROOF_SEED={seed}")  # noqa: T201
+    return random.Random(seed)
+
+
+def _befriended(crowd: list[Marked]) -> list[Marked]:
+    for one, other in zip(crowd[::2], crowd[1::2], strict=True):
+        one.friend, other.friend = other, one
+    return crowd
+
+
+def _marks() -> list[str]:
+    first = secrets.randbelow(10**9) * 100
+    return [f"mark{first + number}x" for number in range(PEOPLE)]
+
+
+# --- the server's own tasks -----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def narrow(settings: Settings) -> AsyncIterator[Container]:
+    """Services over a pool that is too small for those who ask."""
+    container = Container(msgspec.structs.replace(settings, pool_size=POOL, pool_timeout=30.0))
+    yield container
+    await container.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crowd(narrow: Container) -> list[Marked]:
+    make = Factory(narrow)
+    people = [(mark, await make.person(mark, name=mark)) for mark in _marks()]
+    for (_, one), (_, other) in zip(people[::2], people[1::2], strict=True):
+        await make.befriend(one, other)
+    return _befriended([Marked(mark, person.id, person.access_token) for mark, person in people])
+
+
+class Restless:
+    """Many who ask at one time, until enough of what they ask was given up. `target`: what they ask."""
+
+    def __init__(self, target: Any, crowd: list[Marked], chance: random.Random) -> None:
+        self._target = target
+        self._crowd = crowd
+        self._chance = chance
+        self.cancelled = 0
+
+    async def run(self) -> None:
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._ask_on())
+
+    async def _ask_on(self) -> None:
+        while self.cancelled < CANCELLED:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        raise NotImplementedError
+
+
+class Storm(Restless):
+    """Requests as the server's tasks, many of which are cancelled at some point or other."""
+
+    async def _turn(self) -> None:
+        asked = any_request(self._crowd, self._chance)
+        request = _request(self._target, asked)
+        task = asyncio.create_task(request.answered())
+        if self._chance.random() < 0.7:
+            await self._give_up(task)
+        with suppress(asyncio.CancelledError):
+            await task
+        if task.cancelled():
+            self.cancelled += 1
+        else:
+            _check(asked, request)
+
+    async def _give_up(self, task: asyncio.Task[None]) -> None:
+        """After some turns of the loop, or some milliseconds: before, in and behind its statements."""
+        if self._chance.random() < 0.5:
+            for _ in range(self._chance.randrange(40)):
+                await asyncio.sleep(0)
+        else:
+            await asyncio.sleep(self._chance.uniform(0, 0.03))
+        task.cancel()
+
+
+def _request(app: Any, asked: Asked) -> Request:
+    return Request(app, asked.method, asked.path, cast(Person, asked.who), asked.body)
+
+
+def _check(asked: Asked, request: Request) -> None:
+    answer = b"".join(message.get("body", b"") for message in request.sent[1:])
+    asked.check(request.sent[0]["status"], answer)
+
+
+class TestTasks:
+    @pytest.mark.timeout(SECONDS + 60)
+    async def test_no_answer_is_anothers_and_nothing_stays_behind(
+        self, narrow: Container, crowd: list[Marked], chance: random.Random
+    ) -> None:
+        app = create_app(narrow)
+        pool = cast(Any, narrow.engine.pool)
+        # All connections are made, so that their files are counted before and after.
+        await asyncio.gather(*(_ask(app, any_request(crowd, chance)) for _ in range(AT_ONCE)))
+        before = len(asyncio.all_tasks())
+        storm = Storm(app, crowd, chance)
+        await storm.run()
+        async with asyncio.timeout(10):
+            while pool.checkedout() or len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0.01)
+        assert storm.cancelled >= CANCELLED
+        assert sum(who.proved for who in crowd) > PEOPLE
+        # Each connection serves on, with no transaction left open.
+        for asked in [any_request(crowd, chance) for _ in range(10 * POOL)]:
+            await _ask(app, asked)
+        async with narrow.uow.read() as uow:
+            states = await uow._driver.fetch(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'"
+            )
+        assert states == []
+
+
+async def _ask(app: Any, asked: Asked) -> None:
+    request = _request(app, asked)
+    await request.answered()
+    _check(asked, request)
+
+
+class TestControl:
+    """What the marks are good for: a server with redis-py's fault is found out."""
+
+    async def test_an_answer_left_behind_is_seen(self, chance: random.Random) -> None:
+        people = _befriended([Marked(mark, number, mark) for number, mark in enumerate(_marks())])
+        marks = {f"Bearer {who.token}".encode(): who for who in people}
+        left: deque[bytes] = deque()
+
+        async def desynchronised(scope: Any, _: Any, send: Any) -> None:
+            who = marks[dict(scope["headers"])[b"authorization"]]
+            assert who.friend is not None
+            left.append(f"{who.mark} {who.friend.mark}".encode())
+            await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": left.popleft()})
+
+        with pytest.raises(ExceptionGroup) as told:
+            await Storm(desynchronised, people, chance).run()
+        assert told.group_contains(AssertionError, match="was shown")
+
+
+# --- clients that hang up -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Prey]:
+    with prey(tmp_path_factory.mktemp("prey"), database_url, pool_size=POOL, pool_timeout=30) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def callers(hosting: Prey) -> list[Marked]:
+    """People of that server, in pairs who know each other."""
+    crowd = _befriended([Marked(mark, *hosting.join(mark)) for mark in _marks()])
+    with httpx.Client(base_url=hosting.url, timeout=30) as client:
+        for who in crowd:
+            assert who.friend is not None
+            body = {"target_id": who.friend.id}
+            assert client.post("/subscribe", json=body, headers=who.headers).status_code == 200
+    return crowd
+
+
+class Callers(Restless):
+    """Clients with connections that are kept and pipelined, and that many of them break off."""
+
+    async def _turn(self) -> None:
+        async with dial(self._target) as (reader, writer):
+            while self._chance.random() < 0.4:
+                await self._talk(reader, writer)
+            self.cancelled += await self._hang_up(reader, writer)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Some requests at once, answered in their order."""
+        asked = self._some()
+        writer.write(b"".join(map(_bytes, asked)))
+        for each in asked:
+            each.check(*await _answer(reader))
+
+    async def _hang_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        """Within a body, while they are worked on, or within an answer; how many were given up."""
+        asked = self._some()
+        said = b"".join(map(_bytes, asked))
+        how = self._chance.random()
+        if how < 0.25:
+            said = said[: self._chance.randrange(1, len(said))]
+        writer.write(said)
+        await writer.drain()
+        if how < 0.8:
+            await asyncio.sleep(self._chance.uniform(0, 0.04))
+        else:
+            await reader.read(self._chance.randrange(1, 400))
+        return len(asked)
+
+    def _some(self) -> list[Asked]:
+        return [any_request(self._crowd, self._chance) for _ in range(self._chance.choice((1, 1, 1, 2, 5)))]
+
+
+def _bytes(asked: Asked) -> bytes:
+    body = b"" if asked.body is None else msgspec.json.encode(asked.body)
+    kind = b"" if asked.body is None else b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    head = f"{asked.method} {asked.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {asked.who.token}\r\n"
+    return head.encode() + kind + b"\r\n" + body
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return int(head[9:12]), await reader.readexactly(length)
+
+
+class TestClients:
+    @pytest.mark.timeout(SECONDS + 60)
+    async def test_no_answer_is_anothers_and_nothing_stays_behind(
+        self, hosting: Prey, callers: list[Marked], chance: random.Random
+    ) -> None:
+        before = await asyncio.to_thread(hosting.state)
+        calls = Callers(hosting, callers, chance)
+        await calls.run()
+        async with asyncio.timeout(15):
+            while True:
+                state = await asyncio.to_thread(hosting.state)
+                if state["connections"] == state["requests"] == state["on_loan"] == 0:
+                    break
+                await asyncio.sleep(0.05)
+        assert calls.cancelled >= CANCELLED
+        assert sum(who.proved for who in callers) > PEOPLE
+        # Who hangs up is nobody's fault, and no line in the log.
+        assert await asyncio.to_thread(hosting.log.read_text) == ""
+        assert state["tasks"] <= before["tasks"]
+        assert state["files"] <= before["files"] + POOL

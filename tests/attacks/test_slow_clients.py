@@ -1,0 +1,47 @@
+"""A client that keeps the server waiting is cut off, told so where it can be, and holds nothing afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.attacks._raw import Attack
+from tests.attacks._slow import CROWD, SLOW
+from tests.attacks._strain import Prey, prey
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Prey]:
+    with prey(tmp_path_factory.mktemp("prey"), database_url) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def answers(waiting: Prey) -> AsyncIterator[dict[str, str]]:
+    """What each was told; all of them at one time, for they do nothing but wait."""
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        tasks = {attack.name: group.create_task(attack.play(waiting)) for attack in SLOW}
+    yield {name: task.result() for name, task in tasks.items()}
+
+
+@pytest.mark.parametrize("attack", SLOW, ids=lambda attack: attack.name)
+async def test_is_not_waited_for(answers: dict[str, str], attack: Attack) -> None:
+    assert answers[attack.name] in attack.right
+
+
+async def test_a_crowd_is_bounded(waiting: Prey) -> None:
+    strain = await waiting.measure(CROWD.play)
+    assert strain.answer in CROWD.right
+    assert strain.cpu < 0.1
+
+
+async def test_nothing_stays_behind(waiting: Prey, answers: dict[str, str]) -> None:
+    assert answers
+    # The last ones are seen to be gone at the next look.
+    async with asyncio.timeout(10):
+        while (state := await asyncio.to_thread(waiting.state))["connections"]:
+            await asyncio.sleep(0.05)
+    assert (state["requests"], state["on_loan"]) == (0, 0)
