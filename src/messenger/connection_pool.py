@@ -87,7 +87,12 @@ class ConnectionPool(NullPool):
             self._open += 1
             return await self._connect()
         handed = await self._wait()
-        return await self._connect() if handed is None else self._lend(handed)
+        if handed is not None and not handed.driver.is_closed():
+            return self._lend(handed)
+        if handed is not None:
+            # It closed while it was handed over; its place is taken already.
+            _throw_away(handed)
+        return await self._connect()
 
     def give_back(self, connection: PooledConnection) -> None:
         self._lent.discard(connection)
@@ -98,8 +103,7 @@ class ConnectionPool(NullPool):
 
     def discard(self, connection: PooledConnection) -> None:
         self._lent.discard(connection)
-        connection.driver.terminate()
-        connection.fairy.invalidate()
+        _throw_away(connection)
         self._vacate()
 
     def dispose(self) -> None:
@@ -186,6 +190,11 @@ class ConnectionPool(NullPool):
                 else:
                     self.give_back(handed)
             raise
+
+
+def _throw_away(connection: PooledConnection) -> None:
+    connection.driver.terminate()
+    connection.fairy.invalidate()
 
 
 def _refuse(waiter: asyncio.Future[PooledConnection | None]) -> None:

@@ -121,6 +121,19 @@ class TestWaiting:
         assert pool.checkedout() == 1
         lent[1].give_back()
 
+    async def test_one_that_closes_while_it_is_handed_over_is_replaced(self, pool: ConnectionPool) -> None:
+        lent = [await pool.borrow(), await pool.borrow()]
+        waiter = await _patient(pool)
+        lent[0].give_back()
+        # In the same turn of the loop: who waits hears of it in the next one.
+        lent[0].driver.terminate()
+        handed = await waiter
+        assert not handed.driver.is_closed()
+        assert await handed.driver.fetchval("SELECT 1") == 1
+        for connection in (handed, lent[1]):
+            connection.give_back()
+        assert pool.checkedout() == 0
+
     async def test_cancelled_while_it_waits_it_is_passed_over(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         gone, waiting = await _patient(pool), await _patient(pool)
