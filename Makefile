@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 # The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proof lint types contracts walk bench bench-quick bench-realtime flames docs lock clean servers
+.PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime flames docs lock clean servers
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,12 +25,16 @@ $(UV):
 # index settings say where they come from.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(PYTHON) -m venv $(VENV)
-	$(UV) export --frozen --quiet --all-groups --no-group bench --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
+	$(UV) export --frozen --quiet --all-groups --no-group bench --no-group audit --no-group fuzz --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 # What one yardstick needs lives apart: Litestar loads pydantic where it finds it, and would be another one.
 	$(UV) export --frozen --quiet --only-group bench --no-emit-project --output-file $(VENV)/bench.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --target $(VENV)/bench --require-hashes $(VENV)/bench.txt
+# So do the programs that look at us from outside: they bring pytest plugins and half a web framework along.
+	$(PYTHON) -m venv $(VENV)/checks
+	$(UV) export --frozen --quiet --only-group audit --only-group fuzz --no-emit-project --output-file $(VENV)/checks.txt
+	$(UV) pip sync --quiet --python $(VENV)/checks/bin/python --require-hashes $(VENV)/checks.txt
 	@touch $@
 
 run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
@@ -39,8 +43,22 @@ run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_D
 test: setup  ## Run the tests on a PostgreSQL of their own.
 	$(BIN)/pytest -n 2
 
-proof: setup  ## The model test and the faults in their long form (twenty rounds; well over ten minutes).
-	MESSENGER_PROOF=long $(BIN)/pytest -s tests/proof tests/process/test_faults.py
+proof: setup  ## The model test in its long form: a hundred new ways (well over ten minutes).
+	MESSENGER_PROOF=long $(BIN)/pytest -s tests/proof
+
+CYCLES ?= 20
+faults: setup  ## Break a server in every known way under load, CYCLES (20) times each, into build/faults.
+	$(BIN)/python -m tests.faults --cycles $(CYCLES)
+
+fuzz: setup  ## schemathesis and hypothesis against a running server, for FUZZ_SECONDS (an hour) from FUZZ_SEED on.
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(BIN)/pytest -s -p no:randomly tests/fuzz
+
+audit: setup  ## Known vulnerabilities of the locked versions; says so where nobody can be asked.
+	$(UV) export --frozen --quiet --all-groups --all-extras --no-emit-project --output-file $(VENV)/locked.txt
+	$(BIN)/python tools/audit.py $(VENV)/locked.txt
+
+sbom: setup  ## The lock's bill of materials (CycloneDX 1.5), checked: build/sbom.json.
+	$(VENV)/checks/bin/python tools/sbom.py $(UV) build/sbom.json
 
 servers:  ## Install the servers that some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2.
 	apt-get update -qq

@@ -10,7 +10,7 @@ import msgspec
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers.documents import openapi_document
+from messenger.controllers._openapi import openapi_document
 
 
 def openapi_json() -> str:

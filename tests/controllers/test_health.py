@@ -99,6 +99,15 @@ class TestReady:
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()["checks"]["process"]) == (503, "draining")
 
+    async def test_is_200_also_when_all_connections_are_taken(self, settings: Settings) -> None:
+        container = Container(msgspec.structs.replace(settings, pool_size=1, pool_timeout=0.1))
+        async with client_of(create_app(container)) as client:
+            taken = await container.uow.pool.borrow()
+            assert_problem(await client.get("/profile", headers={"Authorization": "Bearer x"}), 503, "overloaded")
+            assert (await client.get("/health/ready")).status_code == 200
+            taken.give_back()
+        await container.close()
+
 
 class TestDatabaseAway:
     @pytest.mark.parametrize(

@@ -197,9 +197,11 @@ class TestExamples:
 
 
 def _shows_itself(schema: dict[str, Any]) -> bool:
-    parts = schema.get("oneOf", [schema])
-    return "examples" in schema or all(
-        {"enum", "const", "$ref"} & set(part) or part.get("type") in {"boolean", "null"} for part in parts
+    parts = schema.get("oneOf") or schema.get("anyOf") or []
+    return (
+        bool({"examples", "enum", "const", "$ref"} & set(schema))
+        or schema.get("type") in {"boolean", "null"}
+        or (bool(parts) and all(map(_shows_itself, parts)))
     )
 
 

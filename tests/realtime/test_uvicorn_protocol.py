@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 
 from messenger.container import Container
 from messenger.realtime.frames import Message, ends_with_frame, pong_payload
-from messenger.realtime.uvicorn_protocol import MAX_ODD_FRAMES, UvicornConnection
+from messenger.realtime.uvicorn_protocol import MAX_ODD_FRAMES, NOT_TEXT, UvicornConnection
 from messenger.testing import Factory
 from tests.realtime._wire import Realtime
 
@@ -47,6 +47,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        self.told_to_close = False
 
     def write(self, data: Any) -> None:
         self.written.append(bytes(data))
@@ -68,6 +69,7 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         """The test ends it."""
+        self.told_to_close = True
 
 
 class Pongs(list[bytes]):
@@ -85,11 +87,16 @@ async def _accept(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.accept"})
 
 
-async def _opened() -> tuple[UvicornConnection, Transport, Pongs]:
+def _connecting() -> tuple[UvicornConnection, Transport]:
     config = uvicorn.Config(_accept, ws_per_message_deflate=False, ws_ping_interval=None, log_config=None)
     config.load()
-    connection, transport, pongs = UvicornConnection(config, ServerState(), {}), Transport(), Pongs()
+    connection, transport = UvicornConnection(config, ServerState(), {}), Transport()
     connection.connection_made(transport)
+    return connection, transport
+
+
+async def _opened() -> tuple[UvicornConnection, Transport, Pongs]:
+    (connection, transport), pongs = _connecting(), Pongs()
     connection.data_received(_HANDSHAKE)
     await asyncio.gather(*connection.tasks)
     connection.attach(pongs)
@@ -164,6 +171,26 @@ class TestFloods:
         connection.data_received(two)
         assert connection.close_sent
         connection.connection_lost(None)
+
+
+class TestNoText:
+    """Text that is no UTF-8 (RFC 6455 section 8.1) ends a connection, quietly, whenever it comes."""
+
+    async def test_it_is_closed_with_its_code(self, caplog: pytest.LogCaptureFixture) -> None:
+        connection, transport, _ = await _opened()
+        connection.data_received(_wire([Frame(Opcode.TEXT, b"\xdc")]))
+        assert transport.written == [Frame(Opcode.CLOSE, NOT_TEXT.to_bytes(2, "big")).serialize(mask=False)]
+        assert (await connection.receive())["code"] == NOT_TEXT  # type: ignore[typeddict-item]
+        connection.connection_lost(None)
+        assert caplog.records == []
+
+    async def test_before_the_answer_to_the_handshake_nothing_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        connection, transport = _connecting()
+        connection.data_received(_HANDSHAKE)
+        connection.data_received(_wire([Frame(Opcode.TEXT, b"\xdc")]))
+        assert transport.told_to_close
+        connection.connection_lost(None)
+        assert caplog.records == []
 
 
 class TestWriting:

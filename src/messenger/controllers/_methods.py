@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Actor
-from messenger.errors import PayloadTooLarge, UnknownMethod
+from messenger.errors import FieldError, PayloadTooLarge, UnknownMethod, ValidationFailed
 from messenger.realtime.hub import Hub
 from messenger.realtime.typing_board import Typist
 from messenger.schemas.messages import MessageDraft, MessageView, ReceiptDraft
@@ -66,13 +66,26 @@ async def _set_presence(session: Session, patch: PresencePatch) -> ProfileView:
 
 
 async def _signal_call(session: Session, draft: CallSignalDraft) -> None:
-    if len(msgspec.json.encode(draft.payload)) > MAX_SIGNAL_BYTES:
+    if _size(draft.payload) > MAX_SIGNAL_BYTES:
         raise PayloadTooLarge("payload has 64 KiB at most")
     audience = await session.services.signals.call_audience(session.actor, draft.target_id)
     me = session.actor
     # In a 1:1 each side addresses the conversation as the other one.
     view = CallSignalView(me.user_id, me.user_id, me.device_id, draft.call_id, draft.payload)
     session.hub.signal(audience, "call.signal", view)
+
+
+def _size(payload: dict[str, Any]) -> int:
+    """Bytes of a payload as JSON. Raises `ValidationFailed` where one of the two encodings has no word for it.
+
+    Its receivers choose theirs: JSON has none for MessagePack's extensions, MessagePack none for numbers over 64 bits.
+    """
+    try:
+        msgspec.msgpack.encode(payload)
+        return len(msgspec.json.encode(payload))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        fault = FieldError("payload", "invalid", "it must fit JSON and MessagePack alike")
+        raise ValidationFailed(f"payload: {fault.message}", errors=(fault,)) from None
 
 
 async def _ping(_: Session, __: NoData) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from litestar import Controller, Litestar, Response, get
+from litestar import Controller, Response, get
 from litestar.params import FromPath
 
-from messenger.controllers._wire import MSGPACK, WireRequest
-from messenger.errors import IdempotencyKeyReused, NotFound, VersionConflict
-from messenger.schemas.realtime import EVENT_STRUCTS
+from messenger.controllers._openapi import openapi_document
+from messenger.controllers._wire import WireRequest
+from messenger.errors import NotFound
 
 _ASSETS = {
     "swagger-ui.css": "text/css",
@@ -44,70 +43,6 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'"
 )
-
-
-def openapi_document(app: Litestar) -> dict[str, Any]:
-    """The app's OpenAPI document, with what the framework can't know or says in Python's own terms."""
-    document: dict[str, Any] = _portable(app.openapi_schema.to_schema())
-    # The router takes either path; the contract names this one.
-    document["paths"]["/avatar/"] = document["paths"].pop("/avatar")
-    _describe_events(document["components"]["schemas"])
-    # The framework knows of HTTP alone, and promises a 200.
-    socket = document["paths"]["/ws"]["get"]["responses"]
-    socket["101"] = {**socket.pop("200"), "description": "Switching to WebSocket"}
-    for path in document["paths"].values():
-        for operation in path.values():
-            _complete(operation)
-    return document
-
-
-def _describe_events(schemas: dict[str, Any]) -> None:
-    """What `data` may be, which a union of untagged structs can't say to the framework."""
-    kinds = sorted({kind.__name__: kind for kind in EVENT_STRUCTS}.items())
-    _, described = msgspec.json.schema_components([kind for _, kind in kinds], ref_template=_REFERENCE)
-    for name, schema in described.items():
-        schemas.setdefault(name, _portable(schema))
-    schemas["EventFrame"]["properties"]["data"] |= {"anyOf": [{"$ref": _REFERENCE.format(name=n)} for n, _ in kinds]}
-
-
-def _complete(operation: dict[str, Any]) -> None:
-    """MessagePack beside JSON wherever a body is of our schemas, and the headers that a request may have."""
-    responses = operation["responses"].values()
-    for body in (operation.get("requestBody", {}), *responses):
-        content = body.get("content", {})
-        if "application/json" in content:
-            content[MSGPACK] = content["application/json"]
-    problems = " ".join(response["description"] for response in responses)
-    for code, headers in _REQUEST_HEADERS.items():
-        if f"`{code}`" in problems:
-            operation["parameters"] = [*operation.get("parameters", ()), *headers]
-
-
-def _portable(node: Any) -> Any:
-    """The same with patterns as ECMA-262 writes them, which has no `\\A` and no `\\Z`."""
-    if isinstance(node, dict):
-        return {
-            key: value.replace(r"\A", "^").replace(r"\Z", "$")
-            if key == "pattern" and isinstance(value, str)
-            else _portable(value)
-            for key, value in node.items()
-        }
-    return [_portable(item) for item in node] if isinstance(node, list) else node
-
-
-_REFERENCE = "#/components/schemas/{name}"
-
-
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
-
-
-_REQUEST_HEADERS = {
-    IdempotencyKeyReused.code: [
-        _header("Idempotency-Key", "1 to 128 visible ASCII characters; the same request again gets the same answer")
-    ],
-    VersionConflict.code: [_header("If-Match", "The `ETag` that the change builds upon, or `*`")],
-}
 
 
 class DocumentController(Controller):

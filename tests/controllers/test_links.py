@@ -1,0 +1,49 @@
+"""The links of the document lead to operations that there are, from what answers really have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.controllers._schema import resolve
+from tests.controllers._wire import DOCUMENT, OPERATION
+
+LINKS = [
+    pytest.param(operation, status, link, id=f"{operation.id}-{status}-{link['operationId']}")
+    for operation in OPERATION.values()
+    for status, response in operation.told["responses"].items()
+    for link in response.get("links", {}).values()
+]
+
+
+def _has(schema: dict[str, Any], pointer: list[str]) -> bool:
+    """Whether a value of this schema may have what a JSON pointer names."""
+    schema = resolve(DOCUMENT, schema)
+    if not pointer:
+        return True
+    if any(_has(part, pointer) for part in (*schema.get("oneOf", ()), *schema.get("anyOf", ()))):
+        return True
+    if pointer[0].isdigit():
+        return "items" in schema and _has(schema["items"], pointer[1:])
+    return pointer[0] in schema.get("properties", {}) and _has(schema["properties"][pointer[0]], pointer[1:])
+
+
+def _is_told(operation: Any, status: str, expression: str) -> bool:
+    """Whether a runtime expression (OpenAPI 3.1, section 4.8.20.3) names something that the document tells of."""
+    if expression.startswith("$response.body#/"):
+        (schema, *_) = (body["schema"] for body in operation.told["responses"][status]["content"].values())
+        return _has(schema, expression.removeprefix("$response.body#/").split("/"))
+    if expression.startswith("$request.path."):
+        return expression.removeprefix("$request.path.") in operation.parameters("path")
+    return expression == "$response.header.ETag"
+
+
+@pytest.mark.parametrize(("operation", "status", "link"), LINKS)
+class TestLinks:
+    async def test_leads_to_parameters_that_there_are(self, operation: Any, status: str, link: Any) -> None:
+        told = {parameter["name"] for parameter in OPERATION[link["operationId"]].told["parameters"]}
+        assert set(link["parameters"]) <= told
+
+    async def test_starts_at_what_the_answer_has(self, operation: Any, status: str, link: Any) -> None:
+        assert all(_is_told(operation, status, expression) for expression in link["parameters"].values())

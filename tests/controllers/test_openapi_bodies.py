@@ -1,0 +1,55 @@
+"""What the document says of bodies and parameters, where the framework says less than the decoder knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.controllers._schema import resolve
+from tests.controllers._wire import DOCUMENT, OPERATION, OPERATIONS, WITH_JSON, Operation
+
+each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+with_json = pytest.mark.parametrize("operation", WITH_JSON, ids=lambda operation: operation.id)
+
+
+class TestBodies:
+    @with_json
+    async def test_unknown_field_is_refused_by_the_schema_too(self, operation: Operation) -> None:
+        assert [schema["title"] for schema in _objects(operation.body_schema) if _is_open(schema)] == []
+
+    async def test_items_of_a_list_are_told_with_their_bounds(self) -> None:
+        draft = resolve(DOCUMENT, OPERATION["sendMessage"].body_schema or {})
+        assert draft["properties"]["mentions"]["items"]["minimum"] == 1
+
+    @each
+    async def test_idempotency_key_is_told_with_its_characters(self, operation: Operation) -> None:
+        for parameter in operation.told.get("parameters", ()):
+            if parameter["name"] == "Idempotency-Key":
+                assert re.fullmatch(parameter["schema"]["pattern"], "a-key")
+                assert not re.fullmatch(parameter["schema"]["pattern"], "two words")
+
+
+class TestParameters:
+    async def test_bound_of_zero_is_told(self) -> None:
+        told = {parameter["name"]: parameter["schema"] for parameter in OPERATION["getHistory"].told["parameters"]}
+        assert (told["before"]["minimum"], told["after"]["minimum"]) == (0, 0)
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a schema, those behind references included."""
+    if isinstance(schema, dict):
+        found = resolve(DOCUMENT, schema)
+        if "properties" in found:
+            yield found
+        for part in found.values():
+            yield from _objects(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _objects(part)
+
+
+def _is_open(schema: dict[str, Any]) -> bool:
+    return schema.get("additionalProperties") is not False

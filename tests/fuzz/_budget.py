@@ -1,0 +1,49 @@
+"""How long and from which seed: `FUZZ_SECONDS` (absent: the short form, bounded in examples) and `FUZZ_SEED`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
+LONG = SECONDS > 0
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+OF_THE_OPENAPI, OF_THE_LIMITS, OF_A_TEST = 0.5, 0.05, 0.04
+"""Shares of `FUZZ_SECONDS`: of schemathesis' two runs, and of each test that runs by `fuzz`."""
+SLACK = 300.0
+"""Seconds that a test in its long form may take beyond its share: to start servers, to shrink an example."""
+
+
+def timeout(share: float, *, short: float = 120.0) -> float:
+    """For `pytest.mark.timeout`."""
+    return max(short, SECONDS * share + SLACK) if SECONDS else short
+
+
+def fuzz(check: Callable[[Any], object], strategy: SearchStrategy[Any], *, examples: int) -> None:
+    """Check `examples` values of one seed; in the long form one seed after the other, until a test's share is spent."""
+    deadline = time.monotonic() + SECONDS * OF_A_TEST
+    bounds = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+
+    def checked(value: Any) -> None:
+        check(value)
+
+    for number in itertools.count(SEED):
+        try:
+            seed(number)(bounds(given(strategy)(checked)))()
+        except BaseException as error:
+            error.add_note(f"again with FUZZ_SEED={number}")
+            raise
+        if time.monotonic() >= deadline:
+            return

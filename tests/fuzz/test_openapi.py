@@ -1,0 +1,100 @@
+"""schemathesis against the server's own document: a real sign-in, people who know each other, links from call to call.
+
+It lives in an environment of its own (`.venv/checks`): it brings pytest plugins along, and much else that nobody asked
+into ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.controllers._wire import OPERATION
+from tests.fuzz._budget import LONG, OF_THE_LIMITS, OF_THE_OPENAPI, SECONDS, SEED, timeout
+from tests.fuzz._crowd import Crowd, gather
+from tests.fuzz.conftest import METRICS_TOKEN, SETTINGS
+from tests.process.server import running
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / ".venv/checks/bin/schemathesis"
+NEVER_WELL = {"openSocket"}
+"""Operations that HTTP alone can't succeed at."""
+NARROW = tuple(
+    option
+    for operation in ("eraseAccount", "login", "storeSecret", "subscribe", "uploadAvatar")
+    for option in ("--include-operation-id", operation)
+)
+"""Operations whose limits are soon reached, for the short form."""
+DICTIONARIES = {
+    "user_ids": ("user_id", "target_id"),
+    "message_ids": ("message_id", "reply_to", "forwarded_from"),
+    "usernames": ("username", "login"),
+    "avatar_keys": ("key",),
+}
+
+
+def _configuration(crowd: Crowd) -> str:
+    """schemathesis' own file: what it may use of what there is, half of the time; and our check for one of its own."""
+    there_is: dict[str, Any] = msgspec.to_builtins(crowd)
+    lines = ["[checks.positive_data_acceptance]", "enabled = false"]
+    for name, parameters in DICTIONARIES.items():
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(there_is[name])}"]
+        for parameter in parameters:
+            lines += [f"[parameters.{parameter}]", f'dictionary = "{name}"', "probability = 0.5"]
+    return "\n".join(lines)
+
+
+def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]:
+    """Run it; how often each operation gave each status. What it has found is the failure's message."""
+    (folder / "schemathesis.toml").write_text(_configuration(crowd))
+    (folder / "crowd.json").write_bytes(msgspec.json.encode(crowd))
+    variables = {
+        "FUZZ_CROWD": str(folder / "crowd.json"),
+        "FUZZ_TALLY": str(folder / "tally.json"),
+        "FUZZ_ENCODINGS": "all" if LONG else "json",
+        "PYTHONPATH": str(ROOT),
+        "SCHEMATHESIS_HOOKS": "tests.fuzz._schemathesis",
+    }
+    done = subprocess.run(
+        [
+            *(str(PROGRAM), "--config-file", str(folder / "schemathesis.toml"), "run", f"{crowd.url}/openapi.json"),
+            *("--no-color", "--generation-database", "none", "--request-timeout", "40", f"--seed={SEED}", *options),
+        ],
+        env={**os.environ, **variables},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout[done.stdout.find("= SUMMARY =") :])  # noqa: T201
+    assert done.returncode == 0, done.stdout + done.stderr
+    tally: dict[str, dict[str, int]] = json.loads((folder / "tally.json").read_text())
+    return tally
+
+
+@pytest.mark.timeout(timeout(OF_THE_OPENAPI, short=300))
+def test_document_is_kept(crowd: Crowd, tmp_path: Path) -> None:
+    budget = ("--max-time", str(int(SECONDS * OF_THE_OPENAPI))) if LONG else ("--max-examples", "5")
+    tally = _run(crowd, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
+    good = {operation for operation, statuses in tally.items() if any(status < "400" for status in statuses)}
+    never = set(OPERATION) - good - NEVER_WELL
+    # Luck decides of some: a request to confirm is there once, and may be blocked before.
+    assert len(never) <= 8, never
+
+
+@pytest.mark.timeout(timeout(OF_THE_LIMITS, short=300))
+def test_limits_are_documented(tmp_path: Path) -> None:
+    """The same with limits: an answer of 429 that the document doesn't tell of would be found."""
+    with running(tmp_path, rate_limits="on", **SETTINGS) as server:
+        budget = ("--max-time", str(int(SECONDS * OF_THE_LIMITS))) if LONG else (*NARROW, "--max-examples", "30")
+        crowd = gather(server.url, metrics_token=METRICS_TOKEN)
+        tally = _run(crowd, tmp_path, "--phases", "fuzzing", "--mode", "positive", *budget)
+    limited = {operation for operation, statuses in tally.items() if "429" in statuses}
+    # Others depend on what was drawn; this one counts every try.
+    assert "uploadAvatar" in limited
