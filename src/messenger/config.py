@@ -67,7 +67,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, _meta("How long a request waits for a connection before it is told 503.", "seconds", gt=0, le=60)
     ] = 2.0
     statement_timeout: Annotated[
-        float, _meta("How long one statement may run before it is cancelled.", "seconds", gt=0, le=300)
+        float,
+        _meta(
+            "How long one statement may run before PostgreSQL cancels it. Who asked is told 503 after 2.2 already.",
+            "seconds",
+            gt=0,
+            le=300,
+        ),
     ] = 5.0
 
     activity_resolution: Annotated[

@@ -13,6 +13,8 @@ from sqlalchemy.util import greenlet_spawn
 from messenger.errors import Overloaded
 
 _WATCH_SECONDS = 1.0
+# Whoever is given a place has this long for connecting, however long they waited.
+_LEAST_SECONDS = 0.5
 
 
 class PooledConnection:
@@ -86,13 +88,16 @@ class ConnectionPool(NullPool):
         if self._open < self._size:
             self._open += 1
             return await self._connect()
+        asked = perf_counter()
         handed = await self._wait()
         if handed is not None and not handed.driver.is_closed():
             return self._lend(handed)
         if handed is not None:
             # It closed while it was handed over; its place is taken already.
             _throw_away(handed)
-        return await self._connect()
+        # Waiting and connecting together are what a request waits for a connection.
+        async with asyncio.timeout(max(_LEAST_SECONDS, asked + self._timeout - perf_counter())):
+            return await self._connect()
 
     def give_back(self, connection: PooledConnection) -> None:
         self._lent.discard(connection)

@@ -44,6 +44,13 @@ CONSTRAINTS: dict[str, type[MessengerError]] = {
 REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_idempotency_keys", "pk_secrets"})
 """Violations that a second run of the same use case turns into an answer: it finds the row that won."""
 
+SILENCE = 2.2
+"""Seconds after which a statement without an answer is given up, and its connection with it.
+
+So whoever asks is told within three that the database is away; the pool looks every half a second. A statement that is
+only slow is ended by the server itself (`statement_timeout`), which goes on with it until then.
+"""
+
 _TRANSIENT = frozenset({"40001", "40P01"})
 _BUSY = frozenset({"53300", "55P03", "57014"})
 _READ_ONLY = "25006"
@@ -61,15 +68,15 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         pool_timeout=options.pool_timeout,
         # What a mapped object holds is nothing for an error's message.
         hide_parameters=True,
-        # The server ends a statement before that, if it can be reached.
-        silence=options.statement_timeout + 1.0,
+        silence=SILENCE,
         pool_reset_on_return=None,
         connect_args={
             "timeout": 2.0,
             "server_settings": {
                 "application_name": "messenger",
                 "statement_timeout": str(round(options.statement_timeout * 1000)),
-                "lock_timeout": str(round(options.statement_timeout * 1000)),
+                # A wait for a lock ends before the silence does, with an answer.
+                "lock_timeout": str(round(min(options.statement_timeout, SILENCE - 0.2) * 1000)),
                 "idle_in_transaction_session_timeout": "30000",
                 "jit": "off",
                 # The plans that tests look at are those that run; and planning one of these costs more than running it.

@@ -20,10 +20,13 @@ class Work:
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
         self.not_together: set[int] = set()
+        self.away = False
 
     async def alone(self, item: int) -> int:
         self.runs.append([item])
         await self.gate.wait()
+        if self.away:
+            raise DatabaseUnavailable
         if item < 0:
             raise PeerNotFound
         return 2 * item
@@ -128,6 +131,36 @@ class TestOutcomes:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results[1:]] == [DatabaseUnavailable, DatabaseUnavailable]
         assert work.runs == [[1], [2, 3]]
+
+    @pytest.mark.parametrize("first", [[1], [1, 2], [1, 2, 3]], ids=["alone", "one of a queue", "together"])
+    async def test_who_waited_behind_it_is_not_made_to_wait_again(
+        self, first: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        work = Work()
+        tasks = await work.ask(*first)
+        if len(first) > 1:
+            # The lane goes on with the others, which stay under way.
+            work.gate.set()
+            work.gate.clear()
+            await tasks[0]
+            await asyncio.sleep(0)
+        monkeypatch.setattr("messenger.services._batches._WAITED_SECONDS", 0.0)
+        waiting = await work.ask(8, 9)
+        work.away, work.failure = True, DatabaseUnavailable()
+        runs = len(work.runs)
+        work.gate.set()
+        results = await asyncio.gather(*tasks[len(first) > 1 :], *waiting, return_exceptions=True)
+        assert {type(result) for result in results} == {DatabaseUnavailable}
+        assert len(work.runs) == runs
+
+    async def test_who_has_only_just_come_is_asked_for(self) -> None:
+        work = Work()
+        tasks = await work.ask(-1, 2)
+        work.away = True
+        waiting = await work.ask(8)
+        work.gate.set()
+        await asyncio.gather(*tasks, *waiting, return_exceptions=True)
+        assert work.runs == [[-1], [2, 8]]
 
 
 class TestCancellation:

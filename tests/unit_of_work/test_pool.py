@@ -151,6 +151,20 @@ class TestWaiting:
             await connecting
         assert pool.checkedout() == 0
 
+    async def test_waiting_and_connecting_last_no_longer_than_waiting_may(
+        self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lent = [await pool.borrow(), await pool.borrow()]
+        waiting = await _patient(pool)
+        monkeypatch.setattr(connection_pool, "_LEAST_SECONDS", 0.01)
+        monkeypatch.setattr(pool, "_timeout", 0.01)
+        monkeypatch.setattr(connection_pool, "greenlet_spawn", _never)
+        lent[0].discard()
+        with pytest.raises(TimeoutError):
+            await waiting
+        lent[1].give_back()
+        assert pool.checkedout() == 0
+
     async def test_failed_connection_lets_the_next_one_try(self) -> None:
         nowhere = create_engine("postgresql://nobody@127.0.0.1:1/nothing", Options(pool_size=1, pool_timeout=5))
         pool = nowhere.sync_engine.pool
@@ -220,3 +234,8 @@ class TestEnd:
             await waiting
         for connection in lent:
             connection.give_back()
+
+
+async def _never(*_: object) -> None:
+    """A server that takes a connection and says nothing."""
+    await asyncio.Event().wait()

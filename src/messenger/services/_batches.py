@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from messenger.errors import DatabaseUnavailable
@@ -14,6 +15,8 @@ Outcome = TypeVar("Outcome")
 
 MOST = 64
 """Items of a batch."""
+_WAITED_SECONDS = 0.5
+"""Who has waited for so long behind a run that found no database is not made to wait for the next one."""
 
 
 class RunAlone(Exception):
@@ -29,7 +32,7 @@ class Batches(Generic[Item, Outcome]):
 
     `together` gives an outcome or an exception for each item. Where it raises, nothing of it was done, and each item is
     run alone: one that the database refuses takes none of the others with it. Only a database that is away is away for
-    all.
+    all, and for those who have waited behind that run.
     """
 
     def __init__(
@@ -42,29 +45,42 @@ class Batches(Generic[Item, Outcome]):
         self._alone = alone
         self._together = together
         self._free = lanes
-        self._queue: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
+        self._queue: deque[tuple[Item, asyncio.Future[Outcome], float]] = deque()
         self._runs: set[asyncio.Task[None]] = set()
 
     async def run(self, item: Item) -> Outcome:
         """The item's own outcome. Raises what it raises alone."""
         if not self._free:
             outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._queue.append((item, outcome))
+            self._queue.append((item, outcome, perf_counter()))
             return await outcome
         self._free -= 1
         try:
-            return await self._alone(item)
+            return await self._run_alone(item)
         finally:
             self._go_on()
+
+    async def _run_alone(self, item: Item) -> Outcome:
+        try:
+            return await self._alone(item)
+        except DatabaseUnavailable:
+            self._refuse()
+            raise
+
+    def _refuse(self) -> None:
+        """Those who have waited long enough behind a run that found no database."""
+        before = perf_counter() - _WAITED_SECONDS
+        while self._queue and self._queue[0][2] <= before:
+            _settle(self._queue.popleft()[1], DatabaseUnavailable())
 
     def _go_on(self) -> None:
         """A lane became free."""
         batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
         while self._queue and len(batch) < MOST:
-            entry = self._queue.popleft()
+            item, waiting, _ = self._queue.popleft()
             # Who has gone away while waiting is not run for.
-            if not entry[1].done():
-                batch.append(entry)
+            if not waiting.done():
+                batch.append((item, waiting))
         if not batch:
             self._free += 1
             return
@@ -92,10 +108,11 @@ class Batches(Generic[Item, Outcome]):
 
     async def _outcomes(self, items: Sequence[Item]) -> Sequence[Outcome | BaseException]:
         if len(items) == 1:
-            return await asyncio.gather(self._alone(items[0]), return_exceptions=True)
+            return await asyncio.gather(self._run_alone(items[0]), return_exceptions=True)
         try:
             return await self._together(items)
         except DatabaseUnavailable:
+            self._refuse()
             return [DatabaseUnavailable() for _ in items]
         except Exception:
             return await asyncio.gather(*map(self._alone, items), return_exceptions=True)
