@@ -9,7 +9,8 @@ UV_VERSION := 0.13.9
 # The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime flames docs lock clean servers
+.PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime bench-growth
+.PHONY: flames docs lock clean servers
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Litestar, Response, get
 from litestar.params import FromPath
 
 from messenger.controllers._openapi import openapi_document
@@ -54,8 +55,11 @@ class DocumentController(Controller):
     async def document(self, request: WireRequest) -> Response[bytes]:
         state = request.app.state
         if getattr(state, "openapi", None) is None:
-            state.openapi = msgspec.json.encode(openapi_document(request.app))
-        return Response(state.openapi, media_type="application/json", headers={"Cache-Control": "no-cache"})
+            # Making it takes a tenth of a second, for which nobody else is to wait.
+            state.openapi = asyncio.create_task(asyncio.to_thread(_encoded_document, request.app))
+        return Response(
+            await asyncio.shield(state.openapi), media_type="application/json", headers={"Cache-Control": "no-cache"}
+        )
 
     @get("/docs", media_type="text/html")
     async def page(self) -> Response[str]:
@@ -68,6 +72,10 @@ class DocumentController(Controller):
         if name not in _ASSETS:
             raise NotFound
         return Response(_asset_path(name).read_bytes(), media_type=_ASSETS[name])
+
+
+def _encoded_document(app: Litestar) -> bytes:
+    return msgspec.json.encode(openapi_document(app))
 
 
 def _asset_path(name: str) -> Path:
