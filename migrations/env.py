@@ -32,10 +32,27 @@ def run(connection: Connection) -> None:
     try:
         with context.begin_transaction():
             context.run_migrations()
+        tell_who_can_run(connection)
+        connection.commit()
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
         connection.commit()
+
+
+def tell_who_can_run(connection: Connection) -> None:
+    """Write down which releases can run on this schema; those that know nothing of its newest migrations read it.
+
+    A migration that takes away what older releases still use says so by `oldest_release`, the head of the first release
+    that doesn't use it any more. Most only add, and say nothing.
+    """
+    revision = context.get_context().get_current_revision()
+    if revision is None:
+        return
+    applied = context.script.iterate_revisions(revision, "base")
+    oldest = max((getattr(each.module, "oldest_release", "0001") for each in applied), default="0001")
+    told = f"Releases from migration {oldest} on can run on this schema."
+    connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{told}'"))
 
 
 async def main() -> None:

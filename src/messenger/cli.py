@@ -154,12 +154,19 @@ def users() -> None:
 def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
     from messenger.container import Container
     from messenger.local_database import database_url
-    from messenger.migrations import upgrade
+    from messenger.migrations import bring_up, schema_of
 
     settings = Settings.from_env()
     with database_url(settings) as url:
-        if settings.auto_migrate == "on":
-            upgrade(url)
+
+        async def look() -> Any:
+            connection = await asyncpg.connect(url, timeout=10)
+            try:
+                return await schema_of(connection)
+            finally:
+                await connection.close()
+
+        bring_up(url, asyncio.run(look()), may_upgrade=settings.auto_migrate == "on")
 
         async def run() -> T:
             # The operator is not a guest: limits are for clients. A server that runs is told, by its own bus.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from time import monotonic, time
 from typing import Protocol
 from uuid import UUID
 
@@ -16,13 +17,30 @@ class Clock(Protocol):
         """The time as an aware UTC datetime with whole milliseconds, the wire's resolution."""
         ...
 
+    def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
+        """The database's time, which it told between these two instants of `time.monotonic()`."""
+        ...
 
-class SystemClock:
-    """The machine's clock."""
+
+class SharedClock:
+    """The database's clock, so that all workers have one time, whatever their hosts' clocks say.
+
+    Until the first look at the database it is the host's; between two looks it goes by the monotonic clock, which
+    nobody sets. Whose token is still valid, which event is too old: two workers must not differ about that.
+    """
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
 
     def now(self) -> datetime:
-        now = datetime.now(UTC)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        seconds = (time() if self._offset is None else monotonic() + self._offset) * 1000 // 1 / 1000
+        return datetime.fromtimestamp(seconds, UTC)
+
+    def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
+        offset = theirs.timestamp() - (asked + answered) / 2
+        # A difference that the way there and back explains is none: time doesn't jump for it.
+        if self._offset is None or abs(offset - self._offset) > (answered - asked) / 2:
+            self._offset = offset
 
 
 class FixedClock:
@@ -33,6 +51,9 @@ class FixedClock:
 
     def now(self) -> datetime:
         return self._now
+
+    def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
+        """It stands still."""
 
     def advance(self, **by: float) -> datetime:
         """Move forward by `timedelta(**by)`."""

@@ -30,6 +30,7 @@ from messenger.security.tokens import TokenMint
 from messenger.services import Services
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
+from messenger.services._unreadable import Unreadable
 from messenger.services.accounts import AccountService
 from messenger.services.administration import AdministrationService
 from messenger.services.avatars import AvatarService
@@ -89,7 +90,8 @@ class Container:
             self.metrics,
             resolution=settings.activity_resolution,
         )
-        streams, presences = StreamService(self.uow), PresenceService(self.uow, self.clock)
+        unreadable = Unreadable(self.uow, self.metrics.unreadable)
+        streams, presences = StreamService(self.uow, unreadable), PresenceService(self.uow, self.clock)
         taker = Taker(streams)
         # Half of the pool is for requests, whatever the sockets want.
         turnstile = Turnstile(streams, max(1, settings.pool_size // 2))
@@ -105,7 +107,7 @@ class Container:
             socket_timeout=settings.socket_timeout,
             limited=settings.rate_limits == "on",
         )
-        self.services = self._services(secret, streams, presences, taker)
+        self.services = self._services(secret, unreadable, streams, presences, taker)
         self.administration = AdministrationService(
             self.uow, self.clock, self.hasher, password_min_length=settings.password_min_length
         )
@@ -122,7 +124,14 @@ class Container:
         )
         return Bus(uuid4(), transport, talks=bool(settings.bus_url) or settings.workers > 1)
 
-    def _services(self, secret: bytes, streams: StreamService, presences: PresenceService, taker: Taker) -> Services:
+    def _services(
+        self,
+        secret: bytes,
+        unreadable: Unreadable,
+        streams: StreamService,
+        presences: PresenceService,
+        taker: Taker,
+    ) -> Services:
         settings, uow, clock, store = self.settings, self.uow, self.clock, self.store
         presence = self.realtime.presence
         gate = Gate(uow, enabled=settings.rate_limits == "on")
@@ -152,8 +161,8 @@ class Container:
                 key=_derive(secret, "turn"),
                 ttl=settings.ice_ttl,
             ),
-            contacts=ContactService(uow, gate, presence),
-            conversations=ConversationService(uow, gate),
+            contacts=ContactService(uow, gate, unreadable, presence),
+            conversations=ConversationService(uow, gate, unreadable),
             devices=DeviceService(uow, gate, issuer),
             exports=ExportService(uow, gate, store),
             health=HealthService(
@@ -163,13 +172,13 @@ class Container:
                 head=head_revision(),
             ),
             maintenance=MaintenanceService(uow, clock, store, events_kept_for=timedelta(days=settings.event_retention)),
-            messages=MessageService(uow, gate, lanes=max(1, min(4, settings.pool_size // 2))),
+            messages=MessageService(uow, gate, unreadable, lanes=max(1, min(4, settings.pool_size // 2))),
             presence=presences,
             profiles=ProfileService(uow, gate, presence),
             safe=SafeService(uow, gate),
             signals=SignalService(uow, gate),
             streams=streams,
-            sync=SyncService(uow, self.hub, taker),
+            sync=SyncService(uow, unreadable, self.hub, taker),
         )
 
     @contextlib.asynccontextmanager

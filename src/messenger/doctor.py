@@ -16,7 +16,7 @@ from messenger.config import Settings, SettingsError, environment, load_secret, 
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.local_database import database_url
-from messenger.migrations import head_revision
+from messenger.migrations import head_revision, schema_of
 from messenger.realtime.bus import transport_of
 from messenger.storage.object_store import ObjectStore
 
@@ -102,14 +102,13 @@ async def _locale(connection: asyncpg.Connection) -> Finding:
 
 
 async def _migrations(connection: asyncpg.Connection) -> Finding:
-    try:
-        revision = await connection.fetchval("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        revision = None
-    head = head_revision()
-    if revision == head:
-        return Finding("migrations", True, f"the schema is at {head}")
-    return Finding("migrations", False, f"the schema is at {revision}, not at {head}", "Run `messenger db upgrade`.")
+    schema, head = await schema_of(connection), head_revision()
+    at = f"the schema is at {schema.revision if schema else None}"
+    if schema is not None and schema.serves(head):
+        return Finding("migrations", True, at)
+    too_new = schema is not None and schema.revision > head
+    advice = "Start the release that it was made for." if too_new else "Run `messenger db upgrade`."
+    return Finding("migrations", False, f"{at}, not at {head}", advice)
 
 
 async def _clock(connection: asyncpg.Connection) -> Finding:

@@ -38,6 +38,9 @@ class Metrics:
             "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
         )
         self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
+        self._unreadable = Counter(
+            "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
+        )
 
     def socket_opened(self) -> None:
         """One more socket."""
@@ -47,6 +50,10 @@ class Metrics:
         """One socket less; `code` is a close code, and a client's own ones are one label."""
         self._sockets.dec()
         self._closed.labels(str(code) if code in _CLOSE_CODES else "other").inc()
+
+    def unreadable(self, kind: str) -> None:
+        """One more row that can't be shown."""
+        self._unreadable.labels(kind).inc()
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         """One more statement."""

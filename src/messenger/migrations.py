@@ -5,14 +5,21 @@ alembic is imported where it is needed: it takes a third of a second, and a sche
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
+
+from messenger.config import SettingsError
 from messenger.database import sqlalchemy_url
+from messenger.repositories.health import SCHEMA, SchemaRow
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+logger = logging.getLogger(__name__)
 
 _PACKAGED = Path(__file__).parent / "_migrations"
 _CHECKOUT = Path(__file__).parents[2] / "migrations"
@@ -37,6 +44,29 @@ def alembic_config(database_url: str = "") -> Config:
 def head_revision() -> str:
     """The newest migration; they are numbered, and their files begin with the number."""
     return max(path.name.partition("_")[0] for path in (_folder() / "versions").glob("[0-9]*_*.py"))
+
+
+async def schema_of(connection: asyncpg.Connection) -> SchemaRow | None:
+    """Where the schema of this database is; None where there is none yet."""
+    is_new = await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL")
+    row = None if is_new else await connection.fetchrow(SCHEMA)
+    return SchemaRow(*row) if row else None
+
+
+def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) -> None:
+    """Bring a schema up that is older than this release. Raises `SettingsError` for one that is too new for it."""
+    head = head_revision()
+    if schema is None or schema.revision < head:
+        if may_upgrade:
+            upgrade(database_url)
+    elif not schema.serves(head):
+        needed = f"releases from migration {schema.oldest} on" if schema.oldest else "a newer release"
+        raise SettingsError(
+            f"MESSENGER_DATABASE_URL: the schema is at {schema.revision} and needs {needed}; this one is of {head}. "
+            "Start the newer release, or let it take the schema back with `messenger db downgrade`"
+        )
+    elif schema.revision > head:
+        logger.warning("the schema is at %s, newer than this release of %s, which can run on it", schema.revision, head)
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:

@@ -27,6 +27,7 @@ EXEMPT = {
     "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
     "exports.messages": "an export is all that is one's own: a page sorts the numbers of one's conversations",
     "conversations.page": "a page, and what else was in its last minute",
+    "conversations.places": "the same",
     "streams.take": "at most a thousand events of each stream, by its bounds of positions",
 }
 CALLERS: dict[str, Caller] = {"token": Bearer(b""), "device": Actor(0, UUID(int=0))}

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import httpx
 import psutil
 
 START_SECONDS = 60.0
+SERVE = (sys.executable, "-m", "messenger", "serve")
 
 
 def free_port() -> int:
@@ -60,19 +61,33 @@ class Server:
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
+def launch(
+    folder: Path,
+    port: int,
+    log: Path,
+    settings: Mapping[str, object],
+    *,
+    command: Sequence[str] = SERVE,
+    variables: Mapping[str, str] = {},
+) -> subprocess.Popen[bytes]:
+    """Start a server in its data folder, with these settings and these variables of its process."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env={**environment(folder, port=port, **settings), **variables},
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
 @contextmanager
 def running(folder: Path, **settings: object) -> Iterator[Server]:
     """A server that is ready; it is told to end, and killed when it doesn't."""
     port = free_port()
     log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "messenger", "serve"],
-            env=environment(folder, port=port, **settings),
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    log.unlink(missing_ok=True)
+    process = launch(folder, port, log, settings)
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
         server.await_ready()
@@ -89,7 +104,7 @@ def running(folder: Path, **settings: object) -> Iterator[Server]:
 def refused(folder: Path, **settings: object) -> tuple[int, str]:
     """Start a server that must not start; its exit code, and what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "messenger", "serve"],
+        SERVE,
         env=environment(folder, **settings),
         cwd=folder,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -10,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import psutil
 import pytest
 
+from messenger.embedded import EmbeddedPostgres
 from messenger.testing.factories import PASSWORD
 from tests.process.server import refused, running
 
@@ -29,6 +32,27 @@ def folder() -> Iterator[Path]:
 
 
 CHEAP = {"password_time_cost": 1, "password_memory_cost": 32}
+
+
+class DurableDatabase:
+    """A PostgreSQL as it comes along: it loses nothing, unless it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def run(self, sql: str) -> None:
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url)
+            await connection.execute(sql)
+            await connection.close()
+
+        asyncio.run(run())
+
+
+@pytest.fixture
+def durable(folder: Path) -> Iterator[DurableDatabase]:
+    with EmbeddedPostgres(folder / "apart") as postgres:
+        yield DurableDatabase(postgres.start())
 
 
 class TestOwnDatabase:
@@ -109,11 +133,29 @@ class TestRefusals:
         assert code == 2
         assert said.strip().splitlines()[-1].startswith("messenger: MESSENGER_DATABASE_URL")
 
-    def test_production_refuses_a_database_that_can_lose_messages(self, folder: Path, fresh_database_url: str) -> None:
-        # The tests' own PostgreSQL runs with fsync off.
-        code, said = refused(folder, database_url=fresh_database_url, environment="production", port=0)
+    @pytest.mark.parametrize("environment", ["development", "production"])
+    def test_a_database_that_can_lose_messages_is_refused(
+        self, folder: Path, fresh_database_url: str, environment: str
+    ) -> None:
+        # The tests' own PostgreSQL runs with all three off.
+        code, said = refused(folder, database_url=fresh_database_url, environment=environment, port=0)
         assert code == 2
-        assert "fsync" in said
+        assert "fsync, full_page_writes, synchronous_commit off" in said
+
+    def test_one_setting_of_its_role_is_enough_to_be_refused(self, folder: Path, durable: DurableDatabase) -> None:
+        durable.run("ALTER ROLE messenger SET synchronous_commit = off")
+        code, said = refused(folder, database_url=durable.url, port=0)
+        assert code == 2
+        assert ": synchronous_commit off" in said
+
+    def test_a_test_may_have_it(self, folder: Path, fresh_database_url: str) -> None:
+        with running(folder, database_url=fresh_database_url, allow_data_loss="on", **CHEAP) as server:
+            assert "acknowledged messages can be lost" in server.log.read_text()
+
+    def test_production_never_has_it(self, folder: Path) -> None:
+        code, said = refused(folder, allow_data_loss="on", environment="production", port=0)
+        assert code == 2
+        assert "MESSENGER_ALLOW_DATA_LOSS" in said
 
 
 class TestAddress:

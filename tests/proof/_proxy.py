@@ -40,9 +40,12 @@ class Flow:
 
 
 class Proxy:
-    """Carries to `target`, which may change. What is armed happens once, to the connection that comes to it first."""
+    """Carries to `target`, which may change: an address, or a path where sockets of the file system are made.
 
-    def __init__(self, target: Address, *, make_socket: Callable[[], socket.socket] = socket.socket) -> None:
+    What is armed happens once, to the connection that comes to it first.
+    """
+
+    def __init__(self, target: Address | str, *, make_socket: Callable[[], socket.socket] = socket.socket) -> None:
         self.target = target
         self._make_socket = make_socket
         self.port = 0

@@ -43,7 +43,7 @@ async def judge(crowd: Crowd) -> Findings:
         clients = [await crowd.fresh_client(member, stack) for member in crowd.members]
         await _settle(crowd)
         await _part(crowd, clients)
-        await _await_proofs(crowd)
+        await await_proofs(crowd)
         fresh = await _load(crowd, clients)
         now = timestamp(datetime.now(UTC))
         for each in fresh:
@@ -96,7 +96,7 @@ async def _part(crowd: Crowd, clients: list[Client]) -> None:
                 crowd.problems.append(f"{device.name} was told that it is signed out, and is not")
 
 
-async def _await_proofs(crowd: Crowd) -> None:
+async def await_proofs(crowd: Crowd) -> None:
     """Every message that a device of its receiver has counts as delivered."""
     users = [member.id for member in crowd.members]
     late = """

@@ -14,6 +14,7 @@ from messenger.errors import DatabaseUnavailable, Unauthenticated
 from messenger.events import WakeUp
 from messenger.realtime.channel import Channel
 from messenger.realtime.frames import JSON, Broadcast, SignalFrame
+from messenger.realtime.page_share import share_of
 from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamEvent, StreamPage, Taken
 from messenger.realtime.socket import MAX_QUEUED, MAX_QUEUED_BYTES, Socket
 from messenger.realtime.taker import Taker
@@ -33,6 +34,7 @@ class Table:
     def __init__(self, count: int = 0) -> None:
         self.events = [event(n) for n in range(1, count + 1)]
         self.reads = 0
+        self.limits: list[int] = []
         self.faults: list[Exception] = []
         self.kept_from = 1
         self.taken: list[Taken] = []
@@ -46,6 +48,7 @@ class Table:
 
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         self.reads += 1
+        self.limits.append(limit)
         await asyncio.sleep(0)
         if self.faults:
             raise self.faults.pop(0)
@@ -255,6 +258,29 @@ class TestBounds:
             rig.socket.offer(event(position), large)
         assert rig.socket._queued_bytes <= MAX_QUEUED_BYTES
         assert not rig.socket.live
+
+    async def test_page_of_long_messages_is_not_held_whole(self) -> None:
+        table = Table()
+        table.add(40, data="y" * (MAX_QUEUED_BYTES // 10))
+        rig = Rig(table)
+        await rig.go_live()
+        assert rig.positions == list(range(1, 41))
+        # A page tells how many fit; only one that fitted lets it try more.
+        assert table.limits[:3] == [100, 9, 18]
+
+    def test_share_of_a_page_has_so_many_bytes(self) -> None:
+        events = [event(n, "y" * 1000) for n in range(1, 11)]
+        assert [each.position for each in share_of(events, JSON, 3500)] == [1, 2, 3]
+        assert [each.position for each in share_of(events, JSON, 1)] == [1]
+        assert len(share_of(events, JSON, 100_000)) == 10
+        assert share_of([], JSON, 1) == []
+
+    async def test_one_event_is_held_however_long_it_is(self) -> None:
+        table = Table()
+        table.add(3, data="y" * (2 * MAX_QUEUED_BYTES))
+        rig = Rig(table)
+        await rig.go_live()
+        assert rig.positions == [1, 2, 3]
 
     async def test_signals_are_dropped_and_events_are_not(self) -> None:
         rig = Rig(Table(1))

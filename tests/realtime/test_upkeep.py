@@ -168,6 +168,25 @@ class TestPulse:
                 assert ada.actor.device_id in container.hub.sockets
                 assert (await alive.ask("ping"))["data"] is None
 
+    async def test_who_is_silent_is_told_and_not_waited_for(
+        self, beats: None, settings: Settings, engine: AsyncEngine
+    ) -> None:
+        async with _quick(settings, engine) as (container, realtime):
+            bob = await Factory(container).person()
+            async with realtime.wire(bob) as silent:
+                told = asyncio.get_running_loop().create_future()
+
+                def note(data: bytes | bytearray) -> None:
+                    # The farewell, of which the library must not know, or it would answer.
+                    if b"silent" in data and not told.done():
+                        told.set_result(asyncio.get_running_loop().time())
+
+                silent.connection.protocol.receive_data = note  # type: ignore[method-assign]
+                async with asyncio.timeout(10):
+                    at = await told
+                    await silent.connection.wait_closed()
+                assert 0.5 < asyncio.get_running_loop().time() - at < 3
+
     async def test_peer_that_takes_nothing_is_cut(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()

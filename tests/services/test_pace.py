@@ -17,6 +17,7 @@ from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageV
 from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
+from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.testing import Factory, Person, StatementLog
 
@@ -110,7 +111,9 @@ class TestMessages:
 
     async def test_workers_count_together(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
-        other = MessageService(limited.uow, Gate(limited.uow, enabled=True))
+        other = MessageService(
+            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
+        )
         for number in range(ONE.burst):
             await (other if number % 2 else limited.services.messages).send(ada.actor, draft(bob.id, number))
         with pytest.raises(RateLimited):
@@ -135,7 +138,9 @@ class TestTogether:
 
     @staticmethod
     def service(limited: Container) -> MessageService:
-        return MessageService(limited.uow, Gate(limited.uow, enabled=True), lanes=1)
+        return MessageService(
+            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable), lanes=1
+        )
 
     async def test_a_batch_lets_through_what_single_messages_would(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)

@@ -25,6 +25,7 @@ from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageV
 from messenger.schemas.realtime import cursor_position
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
+from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.testing import Factory, Person, StatementLog
 
@@ -32,7 +33,12 @@ from messenger.testing import Factory, Person, StatementLog
 @pytest.fixture
 def sends(container: Container) -> MessageService:
     """One lane: what comes while the first is under way goes together."""
-    return MessageService(container.uow, Gate(container.uow, enabled=False), lanes=1)
+    return MessageService(
+        container.uow,
+        Gate(container.uow, enabled=False),
+        Unreadable(container.uow, container.metrics.unreadable),
+        lanes=1,
+    )
 
 
 def draft(to: int, client_id: str, body: str = "Hello", **more: Any) -> MessageDraft:
@@ -278,7 +284,15 @@ class TestTwice:
                 if one.id < other.id:
                     await make.befriend(one, other)
                     await make.message(one, other)
-        services = [MessageService(container.uow, Gate(container.uow, enabled=False), lanes=1) for _ in range(3)]
+        services = [
+            MessageService(
+                container.uow,
+                Gate(container.uow, enabled=False),
+                Unreadable(container.uow, container.metrics.unreadable),
+                lanes=1,
+            )
+            for _ in range(3)
+        ]
         asked = [
             services[n % 3].send(people[n % 4].actor, draft(people[(n + 1 + n // 4 % 3) % 4].id, f"n{n}"))
             for n in range(120)

@@ -145,9 +145,9 @@ class Channel:
                 socket = next((each for each in self._sockets if each.live), None)
                 if socket is None:
                     return
-                heard_of = self.latest
+                heard_of, after = self.latest, self._head
                 try:
-                    page = await socket.read(after=self._head)
+                    page = await socket.read(after=after)
                 except Unauthenticated:
                     socket.close(SIGNED_OUT, "signed out")
                     continue
@@ -161,7 +161,7 @@ class Channel:
                 for event in page.events:
                     self._hand(event)
                 self._head = max(self._head, page.end)
-                if page.end <= self._head and not page.events and self.latest <= heard_of:
+                if page.end <= after and self.latest <= heard_of:
                     # A hint named a place that the table doesn't have.
                     self.latest = self._head
         except Exception:

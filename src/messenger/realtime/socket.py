@@ -11,6 +11,7 @@ from messenger.actor import Actor
 from messenger.errors import MessengerError, Unauthenticated
 from messenger.realtime.connection import Connection, Gone
 from messenger.realtime.frames import FAULT, SIGNED_OUT, Broadcast, CaughtUp, Codec, Message, Refusal, Reply, Resync
+from messenger.realtime.page_share import next_limit, share_of
 from messenger.realtime.ports import StreamEvent, StreamPage, Streams
 from messenger.realtime.taker import Taker
 from messenger.schemas.realtime import stream_cursor
@@ -59,6 +60,7 @@ class Socket:
         "_asked",
         "_foreign",
         "_is_known",
+        "_limit",
         "_owes_caught_up",
         "_pump",
         "_queue",
@@ -96,6 +98,7 @@ class Socket:
         self.home: Home | None = None
         self._streams = streams
         self._taker = taker
+        self._limit = PAGE
         self._written = after
         self._queued = after
         self._queue: list[_Queued] = []
@@ -296,18 +299,25 @@ class Socket:
         if page.lost:
             self.connection.write(self.codec.message(Resync(stream_cursor(page.head))))
             self._written = page.head
-        for event in page.events:
+        share, read, end = share_of(page.events, self.codec, MAX_QUEUED_BYTES), len(page.events), page.end
+        nothing_left = end <= self._written
+        self._limit = next_limit(self._limit, read, len(share), PAGE)
+        # A page of long messages is megabytes: what is not held is let go, and read again when the peer has taken this.
+        del page
+        for event in share:
             await self.connection.drain()
-            self._write_event(event.position, event.foreign, self.codec.message(event.frame))
-        self._written = max(self._written, page.end)
+            self._write_event(*event)
         self._confirm()
+        if len(share) < read:
+            return
+        self._written = max(self._written, end)
         if self.home is None:
             # The peer went while its page was being read.
             raise Gone
         # A hint may name a place that the table doesn't have (a database restored from a backup): where nothing is
         # left and nothing was heard of since, this is the end. No await between this look and being live: whatever
         # comes after it is handed over.
-        if self._written >= self.home.latest or (not page.events and self.home.latest <= heard_of):
+        if self._written >= self.home.latest or (nothing_left and self.home.latest <= heard_of):
             self._queued = self._written
             self.live = True
             self.home.on_live(self)
@@ -320,7 +330,7 @@ class Socket:
         wait = _FIRST_RETRY
         while True:
             try:
-                return await self.read(after=self._written)
+                return await self._streams.read(self.actor, after=self._written, limit=self._limit)
             except Unauthenticated:
                 raise
             except MessengerError:

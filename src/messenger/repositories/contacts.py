@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.models import Edges
+from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, STATUS_COLUMNS, TARGET
 from messenger.schemas._types import ContactState, StatusName
 from messenger.statements import Runner, Statement
@@ -45,6 +47,28 @@ _PAGE = Statement(
     ORDER BY c.target_id
     """,
     ContactRow,
+    writes=False,
+)
+
+
+class _Target(msgspec.Struct, frozen=True, gc=False):
+    target_id: int
+
+
+_TARGETS = Statement(
+    "contacts.targets",
+    """
+    WITH {actor}
+    SELECT {page_actor_columns}, c.target_id
+    FROM actor LEFT JOIN LATERAL (
+        SELECT e.target_id FROM contacts AS e
+        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
+            AND (:state::text IS NULL OR e.state = :state)
+        ORDER BY e.target_id LIMIT :limit
+    ) AS c ON true
+    ORDER BY c.target_id
+    """,
+    _Target,
     writes=False,
 )
 
@@ -196,6 +220,10 @@ _REACH = Statement(
 )
 
 
+def _unread(target_id: int) -> ContactRow:
+    return blank_row(ContactRow, target_id=target_id)
+
+
 class ContactRepository:
     """Edges between users."""
 
@@ -203,8 +231,18 @@ class ContactRepository:
         self._run = run
 
     async def list_page(self, caller: Caller, *, state: str | None, after: int, limit: int) -> list[ContactRow]:
-        """The caller's contacts by ascending number; one round trip."""
-        return await self._run.all(_PAGE, caller, state=state, after=after, limit=limit)
+        """The caller's contacts by ascending number; one round trip. Of one that can't be read only that is known."""
+        try:
+            return await self._run.all(_PAGE, caller, state=state, after=after, limit=limit)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+
+        async def read(part: Sequence[int]) -> list[ContactRow]:
+            return await self._run.all(_PAGE, caller, state=state, after=part[0] - 1, limit=len(part))
+
+        rows = await self._run.all(_TARGETS, caller, state=state, after=after, limit=limit)
+        return await read_round([row.target_id for row in rows], read, _unread)
 
     async def find(self, owner_id: int, target_id: int) -> ContactRow | None:
         """One contact as its owner sees it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     AVATAR_OF_CONTACT,
@@ -91,17 +93,39 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
 # An index has each membership under the minute of its last message, so that a message moves it once a minute. A whole
 # page is older than the minute before which it begins, so the last of them is in its minute or a younger one; what is
 # in these minutes is looked at, and put into its order.
-_PAGE = _page(
-    "conversations.page",
-    """(c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)
+_BEFORE = """(c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)
             AND x.last_minute <= date_trunc('minute', :before_at::timestamptz)
             AND x.last_minute >= coalesce((
                 SELECT y.last_minute FROM members AS y
                 WHERE y.user_id = actor.user_id AND y.last_minute < date_trunc('minute', :before_at::timestamptz)
                 ORDER BY y.last_minute DESC OFFSET :limit - 1 LIMIT 1
-            ), '-infinity')""",
-)
+            ), '-infinity')"""
+_PAGE = _page("conversations.page", _BEFORE)
 _ONE = _page("conversations.one", "x.target_id = :target")
+
+
+class _Place(msgspec.Struct, frozen=True, gc=False):
+    conversation_id: int
+    last_at: datetime
+    target_id: int
+    position: int
+
+
+_PLACES = Statement(
+    "conversations.places",
+    f"""
+    WITH {{actor}}
+    SELECT {{page_actor_columns}}, me.id AS conversation_id, me.last_at, me.target_id, s.position
+    FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+    LEFT JOIN LATERAL (
+        SELECT c.id, c.last_at, x.target_id FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
+        WHERE x.user_id = actor.user_id AND {_BEFORE} ORDER BY c.last_at DESC, c.id DESC LIMIT :limit
+    ) AS me ON true
+    ORDER BY me.last_at DESC, me.id DESC
+    """,
+    _Place,
+    writes=False,
+)
 
 
 class _Opened(msgspec.Struct, frozen=True):
@@ -222,6 +246,12 @@ _RECEIPT = Statement(
 )
 
 
+def _unread(place: _Place) -> ConversationRow:
+    return blank_row(
+        ConversationRow, position=place.position, conversation_id=place.conversation_id, last_at=place.last_at
+    )
+
+
 class ConversationRepository:
     """Conversations of the caller, addressed by the peer on the other side."""
 
@@ -231,8 +261,22 @@ class ConversationRepository:
     async def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
     ) -> list[ConversationRow]:
-        """The caller's conversations, latest first; one round trip. One row without a conversation where none is."""
-        return await self._run.all(_PAGE, caller, before_at=before_at, before_id=before_id, limit=limit)
+        """The caller's conversations, latest first; one round trip. One row without a conversation where none is.
+
+        Of one that can't be read, with its last message, only its place is known.
+        """
+        try:
+            return await self._run.all(_PAGE, caller, before_at=before_at, before_id=before_id, limit=limit)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+        places = await self._run.all(_PLACES, caller, before_at=before_at, before_id=before_id, limit=limit)
+
+        async def read(part: Sequence[_Place]) -> list[ConversationRow]:
+            rows = [await self.find(caller, place.target_id) for place in part]
+            return [row for row in rows if row is not None]
+
+        return await read_round(places, read, _unread)
 
     async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:
         """One conversation, also one without messages."""

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import HIDDEN_JOIN, MESSAGE_COLUMNS, TAKES_MESSAGES, MessageRow, edge
 from messenger.repositories.sending import SEND, SEND_ALL, SentRow
 from messenger.statements import Runner, Statement
@@ -150,12 +151,48 @@ class MessageRepository:
         return await self._run.batch(SEND_ALL, callers, **pace, **columns)
 
     async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
-        """The last messages below `before`, ascending; no row at all where there is no such peer."""
-        return await self._run.all(_HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit)
+        """The last messages below `before`, ascending; no row at all where there is no such peer.
+
+        Of a message that can't be read only `seq` is known.
+        """
+        try:
+            return await self._run.all(_HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+        last = await self._last_seq(caller, target_id)
+        end = min(before, last + 1)
+        return await self._read_round(caller, target_id, range(max(1, end - limit), end), last)
 
     async def list_after(self, caller: Caller, target_id: int, *, after: int, limit: int) -> list[HistoryRow]:
-        """The first messages above `after`, ascending; no row at all where there is no such peer."""
-        return await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit)
+        """The first messages above `after`, ascending; else as `list_before`."""
+        try:
+            return await self._run.all(
+                _HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit
+            )
+        except Exception as error:
+            if not is_damage(error):
+                raise
+        last = await self._last_seq(caller, target_id)
+        return await self._read_round(caller, target_id, range(after + 1, min(after + limit, last) + 1), last)
+
+    async def _last_seq(self, caller: Caller, target_id: int) -> int:
+        rows = await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=1, after=0, limit=1)
+        return rows[0].last_seq if rows else 0
+
+    async def _read_round(self, caller: Caller, target_id: int, seqs: range, last: int) -> list[HistoryRow]:
+        """`seq` has no gaps: which they are is known without reading them."""
+
+        async def read(part: Sequence[int]) -> list[HistoryRow]:
+            rows = await self._run.all(
+                _HISTORY_AFTER, caller, target=target_id, before=part[-1] + 1, after=part[0] - 1, limit=len(part)
+            )
+            return [row for row in rows if row.seq]
+
+        def blank(seq: int) -> HistoryRow:
+            return blank_row(HistoryRow, last_seq=last, target_id=target_id, seq=seq)
+
+        return await read_round(seqs, read, blank)
 
     async def find(self, caller: Caller, message_id: UUID) -> MessageRow | None:
         """One message as the caller sees it; None where the caller takes no part in its conversation."""

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
@@ -23,6 +24,9 @@ from messenger.statements import Runner, Statement
 
 TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
+
+UNREAD = "unread"
+"""What stands for the name of an event that can't be read."""
 
 
 class StreamRow(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +150,29 @@ _READ = Statement(
 )
 
 
+class _Place(msgspec.Struct, frozen=True, gc=False):
+    head: int
+    taken: int
+    position: int | None
+
+
+_PLACES = Statement(
+    "streams.places",
+    """
+    WITH {actor}
+    SELECT {actor_columns}, s.position AS head, s.taken, page.position
+    FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+    LEFT JOIN LATERAL (
+        SELECT e.position FROM events AS e
+        WHERE e.user_id = actor.user_id AND e.position > :after::bigint ORDER BY e.position LIMIT :limit
+    ) AS page ON true
+    ORDER BY page.position
+    """,
+    _Place,
+    writes=False,
+)
+
+
 class ToldRow(msgspec.Struct, frozen=True):
     """A receipt's event: where it went, and what it says."""
 
@@ -229,8 +256,28 @@ class StreamRepository:
         self._run = run
 
     async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
-        """The caller's events after a position; one round trip. One row without an event where there is none."""
-        return await self._run.all(_READ, caller, after=after, limit=limit)
+        """The caller's events after a position; one round trip. One row without an event where there is none.
+
+        An event that can't be read is `UNREAD`, and known by its position alone.
+        """
+        try:
+            return await self._run.all(_READ, caller, after=after, limit=limit)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+        return await self._read_round(caller, after, limit)
+
+    async def _read_round(self, caller: Caller, after: int, limit: int) -> list[StreamRow]:
+        # Which there are: one that can't be read must not be taken for one that is not there, nor the other way round.
+        places = await self._run.all(_PLACES, caller, after=after, limit=limit)
+
+        async def read(part: Sequence[_Place]) -> list[StreamRow]:
+            return await self._run.all(_READ, caller, after=(part[0].position or 0) - 1, limit=len(part))
+
+        def blank(place: _Place) -> StreamRow:
+            return blank_row(StreamRow, head=place.head, taken=place.taken, position=place.position, event=UNREAD)
+
+        return await read_round(places, read, blank)
 
     async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[ToldRow]:
         """Move delivered receipts to what these users' devices have; one statement with all its events."""

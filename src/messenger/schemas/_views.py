@@ -6,9 +6,14 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from messenger.schemas._types import timestamp
+from msgspec import convert
+
+from messenger.schemas._types import PeerId, timestamp
 from messenger.schemas.messages import MessageView
 from messenger.schemas.users import AvatarView
+
+# What an array of PostgreSQL's need not be: it may hold NULL, and arrays.
+_Mentions = list[PeerId]
 
 
 class AvatarColumns(Protocol):
@@ -28,6 +33,8 @@ def avatar_view(row: AvatarColumns) -> AvatarView | None:
 
 
 class MessageColumns(Protocol):
+    @property
+    def id(self) -> UUID | None: ...
     @property
     def client_id(self) -> str: ...
     @property
@@ -58,11 +65,15 @@ class MessageColumns(Protocol):
     def expires_at(self) -> datetime | None: ...
 
 
-def message_view(message_id: UUID, row: MessageColumns) -> MessageView:
-    """A message as its row shows it to the reader."""
+def message_view(row: MessageColumns) -> MessageView:
+    """A message as its row shows it to the reader. Raises for one that is not there, or not the reader's."""
     # Of all views the one that is made most: it calls as little as it can.
+    if row.id is None or row.target_id is None:
+        raise LookupError("no message, or one of a conversation that is not the reader's")
+    if row.mentions:
+        convert(row.mentions, _Mentions)
     return MessageView(
-        message_id,
+        row.id,
         row.client_id,
         row.target_id,
         row.sender_id,

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-import logging
-from uuid import UUID
+from functools import partial
 
 import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.realtime.ports import StreamEvent, StreamPage
 from messenger.repositories.streams import StreamConversation, StreamPeer, StreamPerson, StreamRow
-from messenger.schemas._types import timestamp
+from messenger.schemas._types import PeerId, Seq, timestamp
 from messenger.schemas._views import message_view
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
+from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view, person_view, profile_view, user_view
 from messenger.unit_of_work import UnitOfWorkFactory
 
-logger = logging.getLogger(__name__)
 
+class _Receipt(msgspec.Struct, frozen=True):
+    """What a receipt's event keeps; whose it is not are told no count."""
+
+    target_id: PeerId
+    user_id: PeerId
+    read_seq: Seq
+    delivered_seq: Seq
+    unread: Seq | None = None
+    version: Seq | None = None
+
+
+class _Edge(msgspec.Struct, frozen=True):
+    """What a contact's event keeps: its owner's own words."""
+
+    state: str
+    alias: str | None = None
+    message: str | None = None
+    since: str | None = None
+
+
+# Whatever a payload says is checked: no client must meet what the contract has not, and no encoding what it can't say.
+_decode_receipt = msgspec.json.Decoder(_Receipt).decode
+_decode_edge = msgspec.json.Decoder(_Edge).decode
+_decode_device = msgspec.json.Decoder(DeviceView).decode
+_decode_removed = msgspec.json.Decoder(RemovedDeviceView).decode
 _decode_peer = msgspec.json.Decoder(StreamPeer).decode
 _decode_conversation = msgspec.json.Decoder(StreamConversation).decode
 _decode_person = msgspec.json.Decoder(StreamPerson).decode
 
 
 async def read_page(
-    uow_factory: UnitOfWorkFactory, caller: Caller, after: int, limit: int, *, stamp: bool
+    uow_factory: UnitOfWorkFactory, unreadable: Unreadable, caller: Caller, after: int, limit: int, *, stamp: bool
 ) -> tuple[Actor, StreamPage]:
     """What comes after a position, in one round trip. `stamp`: whether asking is an activity."""
     async with uow_factory.read() as uow:
@@ -34,24 +58,20 @@ async def read_page(
         if not stamp:
             uow.run.stale.clear()
     assert actor is not None
-    return actor, _page(actor, rows, after)
+    return actor, await _page(unreadable, actor, rows, after)
 
 
-def _page(actor: Actor, rows: list[StreamRow], after: int) -> StreamPage:
-    """Positions have no gaps, so a gap is what the sweep took; an end before `after` is another stream's cursor."""
+async def _page(unreadable: Unreadable, actor: Actor, rows: list[StreamRow], after: int) -> StreamPage:
+    """Positions have no gaps, so a gap is what the sweep took; an end before `after` is another stream's cursor.
+
+    An event that can't be shown is no gap: `end` is behind it.
+    """
     head, taken = (rows[0].head, rows[0].taken) if rows else (0, 0)
     found = [row for row in rows if row.position is not None]
     if any(row.position != place for place, row in enumerate(found, start=after + 1)) or (not found and head != after):
         return StreamPage([], head, head, taken, lost=True)
-    events = []
-    for row in found:
-        try:
-            events.append(_event(actor, row))
-        except Exception:
-            # One row that can't be shown must not keep a user from all that came after it.
-            logger.exception("an event could not be shown: %s at %s", row.event, row.position)
-    end = after + len(found)
-    return StreamPage(events, end, head, taken)
+    events = await unreadable.shown("event", actor, partial(_event, actor), found)
+    return StreamPage(events, after + len(found), head, taken)
 
 
 def _event(actor: Actor, row: StreamRow) -> StreamEvent:
@@ -64,13 +84,13 @@ def _event(actor: Actor, row: StreamRow) -> StreamEvent:
 
 
 def _message(_: Actor, row: StreamRow) -> object:
-    assert row.id is not None
-    return message_view(row.id, row)
+    return message_view(row)
 
 
 def receipt_view(payload: str) -> ReceiptView:
-    """What a receipt's event says; whose it is not are told no count."""
-    return msgspec.convert({"unread": None, "version": None, **msgspec.json.decode(payload)}, ReceiptView)
+    """What a receipt's event says."""
+    kept = _decode_receipt(payload)
+    return ReceiptView(kept.target_id, kept.user_id, kept.read_seq, kept.delivered_seq, kept.unread, kept.version)
 
 
 def _receipt(_: Actor, row: StreamRow) -> object:
@@ -79,15 +99,15 @@ def _receipt(_: Actor, row: StreamRow) -> object:
 
 def _conversation(_: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
-    last = message_view(row.id, row) if row.id is not None else None
+    last = message_view(row) if row.id is not None else None
     return conversation_view(row.peer_id, _decode_conversation(row.peer or ""), last)
 
 
 def _contact(_: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
-    edge = {"alias": None, "message": None, "since": None, **msgspec.json.decode(row.payload or "")}
+    edge = _decode_edge(row.payload or "")
     user = user_view(row.peer_id, _decode_peer(row.peer or ""))
-    return ContactChangeView(row.peer_id, user, edge["state"], edge["alias"], edge["message"], edge["since"])
+    return ContactChangeView(row.peer_id, user, edge.state, edge.alias, edge.message, edge.since)
 
 
 def _profile(actor: Actor, row: StreamRow) -> object:
@@ -99,11 +119,11 @@ def _profile(actor: Actor, row: StreamRow) -> object:
 
 
 def _device(_: Actor, row: StreamRow) -> object:
-    return msgspec.json.decode(row.payload or "", type=DeviceView)
+    return _decode_device(row.payload or "")
 
 
 def _removed_device(_: Actor, row: StreamRow) -> object:
-    return RemovedDeviceView(UUID(msgspec.json.decode(row.payload or "")["id"]))
+    return _decode_removed(row.payload or "")
 
 
 _SHOW = {

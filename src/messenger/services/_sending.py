@@ -112,7 +112,7 @@ class Sender:
                 earlier = await uow.messages.find(caller, row.earlier_id)
                 if earlier is None:
                     raise MessageNotFound
-                return message_view(earlier.id, earlier), False
+                return message_view(earlier), False
             return self._deliver(uow, outgoing, row)
 
     async def _send_together(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:

@@ -31,6 +31,7 @@ from messenger.schemas.users import (
     SubscribeDraft,
 )
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.services._unreadable import Unreadable
 from messenger.services._views import status_view, user_view
 from messenger.services.presence import PresenceTeller
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
@@ -41,17 +42,18 @@ Step = Callable[[Edges], Edges]
 class ContactService:
     """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, presence: PresenceTeller) -> None:
         self._uow = uow
         self._gate = gate
+        self._unreadable = unreadable
         self._presence = presence
 
     async def list_page(self, caller: Caller, *, state: ContactState | None, after: int, limit: int) -> ContactPage:
         """One's contacts by ascending number."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_page(caller, state=state, after=after, limit=limit + 1)
-        items = [contact_view(row) for row in rows[:limit]]
-        return ContactPage(items, str(items[-1].user.id) if len(rows) > limit else None)
+        items = await self._unreadable.shown("contact", caller, contact_view, rows[:limit])
+        return ContactPage(items, str(rows[limit - 1].target_id) if len(rows) > limit else None)
 
     async def statuses(self, caller: Caller) -> StatusesView:
         """How one's mutual contacts are, as far as each shows it."""

@@ -16,6 +16,7 @@ from messenger.schemas._views import message_view
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
 from messenger.services._gate import Gate
+from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view, unread_version
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
@@ -26,9 +27,10 @@ _LAST_DAY = datetime(9998, 12, 31, tzinfo=UTC)
 class ConversationService:
     """The page that a phone opens with costs one round trip."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable) -> None:
         self._uow = uow
         self._gate = gate
+        self._unreadable = unreadable
 
     async def list_page(self, caller: Caller, *, cursor: str | None, limit: int) -> ConversationPage:
         """One's conversations, latest first. Raises `ValidationFailed` for a cursor that is none of ours."""
@@ -39,7 +41,7 @@ class ConversationService:
         more = len(found) > limit
         found = found[:limit]
         return ConversationPage(
-            [_view(row) for row in found],
+            await self._unreadable.shown("conversation", caller, _view, found),
             _encode(found[-1]) if more else None,
             stream_cursor(rows[0].position if rows else 0),
         )
@@ -141,4 +143,6 @@ def _decode(cursor: str) -> tuple[datetime, int]:
 
 
 def _view(row: ConversationRow) -> ConversationView:
-    return conversation_view(row.peer_id, row, message_view(row.id, row) if row.id is not None else None)
+    if row.peer_id is None:
+        raise LookupError("a conversation with nobody")
+    return conversation_view(row.peer_id, row, message_view(row) if row.id is not None else None)

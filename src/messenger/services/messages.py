@@ -21,6 +21,7 @@ from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.services._gate import Gate
 from messenger.services._sending import Sender
+from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 
@@ -30,9 +31,10 @@ class MessageService:
     `lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one.
     """
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int = 4) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, *, lanes: int = 4) -> None:
         self._uow = uow
         self._gate = gate
+        self._unreadable = unreadable
         self._sender = Sender(uow, gate, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
@@ -50,7 +52,7 @@ class MessageService:
             row = await uow.messages.find(caller, message_id)
         if row is None:
             raise MessageNotFound
-        return message_view(row.id, row)
+        return message_view(row)
 
     async def edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
         """Replace the text. Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`."""
@@ -76,7 +78,7 @@ class MessageService:
             changed = await uow.messages.find(caller, message_id)
             if changed is None:
                 raise MessageNotFound
-            return message_view(changed.id, changed)
+            return message_view(changed)
 
     async def delete(self, caller: Caller, message_id: UUID, *, who: Literal["everyone", "me"]) -> None:
         """Empty it for everyone (its sender), or hide it from oneself. Raises `MessageNotFound`, `NotTheSender`."""
@@ -119,13 +121,11 @@ class MessageService:
             await self._gate.look_up(caller, target_id)
         if not rows:
             raise PeerNotFound
-        items = [message_view(row.id, row) for row in rows if row.id is not None]
-        more = len(items) > limit
-        if after is None:
-            items = items[-limit:]
-            return HistoryView(items, items[0].seq if more else None, rows[0].last_seq)
-        items = items[:limit]
-        return HistoryView(items, items[-1].seq if more else None, rows[0].last_seq)
+        found = [row for row in rows if row.seq]
+        more = len(found) > limit
+        found = found[-limit:] if after is None else found[:limit]
+        items = await self._unreadable.shown("message", caller, message_view, found)
+        return HistoryView(items, found[0 if after is None else -1].seq if more else None, rows[0].last_seq)
 
 
 def _ensure_fits(body: str) -> None:

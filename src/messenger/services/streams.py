@@ -13,6 +13,7 @@ from messenger.schemas._types import timestamp
 from messenger.schemas.realtime import TicketView
 from messenger.security.tokens import new_ticket, token_hash
 from messenger.services._events import read_page, receipt_view
+from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 TICKET_SECONDS = 30
@@ -21,8 +22,9 @@ TICKET_SECONDS = 30
 class StreamService:
     """What sockets need: a way in, pages, proofs of what was taken, and a look at the tables."""
 
-    def __init__(self, uow: UnitOfWorkFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable) -> None:
         self._uow = uow
+        self._unreadable = unreadable
 
     async def issue_ticket(self, caller: Caller) -> TicketView:
         """A ticket for a socket of this device: once, within 30 seconds."""
@@ -53,7 +55,7 @@ class StreamService:
 
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         """A page for a socket: to be told something is no activity. Raises `Unauthenticated`."""
-        _, page = await read_page(self._uow, actor, after, limit, stamp=False)
+        _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
         return page
 
     @repeated

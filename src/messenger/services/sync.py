@@ -11,6 +11,7 @@ from messenger.errors import CursorExpired, FieldError, ValidationFailed
 from messenger.realtime.ports import StreamPage
 from messenger.schemas.realtime import SyncView, cursor_position, stream_cursor
 from messenger.services._events import read_page
+from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory
 
 NOW = 2**62
@@ -40,18 +41,19 @@ class Taker(Protocol):
 class SyncService:
     """Reads cost one round trip; nothing of the database is held while a request waits."""
 
-    def __init__(self, uow: UnitOfWorkFactory, doorbell: Doorbell, taker: Taker) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable, doorbell: Doorbell, taker: Taker) -> None:
         self._uow = uow
+        self._unreadable = unreadable
         self._doorbell = doorbell
         self._taker = taker
 
     async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
         """What came after the cursor; waits up to `wait` seconds for the first event. Raises `CursorExpired`."""
         after = NOW if cursor is None else require_position(cursor)
-        actor, page = await read_page(self._uow, caller, after, limit, stamp=True)
+        actor, page = await read_page(self._uow, self._unreadable, caller, after, limit, stamp=True)
         if cursor is None:
             return SyncView([], stream_cursor(page.head), False)
-        if wait > 0 and not (page.events or page.lost):
+        if wait > 0 and page.end == after and not page.lost:
             page = await self._await_page(actor, after, limit, wait)
         if page.lost:
             raise CursorExpired
@@ -64,7 +66,7 @@ class SyncService:
         with self._doorbell.listening(actor, after) as bell:
             # Listen first, then look: what was committed in between rang nobody.
             while True:
-                _, page = await read_page(self._uow, actor, after, limit, stamp=False)
+                _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
                 left = until - monotonic()
                 if page.end > after or page.lost or bell.ended or left <= 0:
                     return page

@@ -1,0 +1,130 @@
+"""Negative controls: servers that are broken on purpose, which the checker must find fault with.
+
+Without them a harness that sees nothing would look as good as a server that loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import Random
+from typing import Literal
+
+import httpx
+import msgspec
+
+from tests.faults._crowd import FaultCrowd
+from tests.faults._fault import Installation
+from tests.faults._faults_process import kill
+from tests.faults._faults_repetition import send_at_once
+from tests.faults._outcome import Outcome
+from tests.faults._run import HEAL_SECONDS, WARM, take
+from tests.faults._world import World, opened
+from tests.proof._verdict import stored
+
+
+class Control(msgspec.Struct, frozen=True):
+    """`must_find`: the kind of finding without which it has failed."""
+
+    name: str
+    promise: str
+    what: str
+    must_find: Literal["lost", "duplicated"]
+    installation: Installation
+    strike: Callable[[World, Random], Awaitable[None]]
+
+
+# --- loss -----------------------------------------------------------------------------------------
+
+_UNWRITTEN_SECONDS = 3.0
+
+
+async def lose(world: World, chance: Random) -> None:
+    """Kill PostgreSQL while what it has acknowledged last is in its memory alone."""
+    # A commit that waits for the log takes all before it to the disk: the people stay, what they write now may go.
+    await world.execute("SET synchronous_commit = on; CREATE TABLE flushed (); DROP TABLE flushed")
+    await asyncio.sleep(_UNWRITTEN_SECONDS)
+    world.healed()
+    kill(world.postgres())
+
+
+# --- repetition -----------------------------------------------------------------------------------
+
+
+async def drop_constraint(world: World) -> None:
+    """The client's id is indexed as before, so that everything runs, and no longer unique."""
+    await world.execute(
+        "ALTER TABLE messages DROP CONSTRAINT uq_messages_sender_id;"
+        " CREATE INDEX uq_messages_sender_id ON messages (sender_id, client_id)"
+    )
+
+
+async def double(world: World, chance: Random) -> None:
+    """Send messages several times at the same moment: whoever looks first sees none of them yet."""
+    await drop_constraint(world)
+    async with httpx.AsyncClient(timeout=10.0) as http:
+        for _ in range(5):
+            await asyncio.gather(*(send_at_once(world, http, device) for device in world.crowd.devices))
+    world.healed()
+
+
+CONTROLS = {
+    control.name: control
+    for control in (
+        Control(
+            "acknowledge_early",
+            "G1",
+            "synchronous_commit off, PostgreSQL killed with -9 under load: the checker must report loss",
+            "lost",
+            Installation(
+                database="apart",
+                postgres=(("synchronous_commit", "off"), ("wal_writer_delay", "10s")),
+                settings=(("allow_data_loss", "on"),),
+            ),
+            lose,
+        ),
+        Control(
+            "forget_ids",
+            "G2",
+            "the client id's constraint dropped, messages sent 5 times at once: the checker must report repetitions",
+            "duplicated",
+            Installation(),
+            double,
+        ),
+    )
+}
+
+
+async def run_control(control: Control, *, seed: str) -> Outcome:
+    """Once; what the server has at the end is compared with what it acknowledged."""
+    outcome = Outcome(
+        name=control.name,
+        promise=control.promise,
+        what=control.what,
+        seed=seed,
+        at=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        asked=1,
+        recovery_bound=HEAL_SECONDS,
+        settled_bound=HEAL_SECONDS,
+        control=control.must_find,
+    )
+    started = time.monotonic()
+    try:
+        async with opened(control.installation) as world, AsyncExitStack() as stack:
+            world.crowd = crowd = FaultCrowd(world, f"{seed}-{control.name}", stack, frozenset({503}))
+            await crowd.gather(control.installation.pairs)
+            crowd.begin_cycle()
+            await crowd.more(WARM, seconds=HEAL_SECONDS)
+            await control.strike(world, Random(f"{seed}/{control.name}"))
+            healed = world.healed_at or time.monotonic()
+            outcome.recovery.append(round(await crowd.first_good(healed, seconds=HEAL_SECONDS) - healed, 3))
+            await crowd.rest(seconds=HEAL_SECONDS)
+            take(outcome, crowd, await stored(crowd))
+            outcome.cycles = 1
+    except Exception as error:
+        outcome.error = f"{type(error).__name__}: {error}"
+    outcome.seconds = round(time.monotonic() - started, 1)
+    return outcome

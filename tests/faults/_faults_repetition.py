@@ -1,0 +1,79 @@
+"""Messages that are sent again and again: five times at once, over a changed token, past a worker that died."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import httpx
+
+from messenger.testing.recorder import pair
+from tests.faults._fault import fault
+from tests.faults._faults_process import kill
+from tests.faults._world import World
+from tests.proof._crowd import Draft
+from tests.proof._device import Device
+
+TIMES = 5
+ROUNDS = 3
+
+
+@fault(
+    "send_again",
+    "G2",
+    "each message 5 times at once, then over a new token past a worker that died: one row, one answer",
+)
+async def send_again(world: World, chance: Random) -> None:
+    async with httpx.AsyncClient(timeout=10.0) as http:
+        senders = chance.sample(world.crowd.devices, 6)
+        for _ in range(ROUNDS):
+            sent = await asyncio.gather(*(send_at_once(world, http, device) for device in senders))
+        world.healed()
+        kill([chance.choice(world.workers())])
+        for device, (draft, answers) in zip(senders, sent, strict=True):
+            await device.client.refresh()
+            again = await post(world, http, device, draft)
+            told = {(each.json()["id"], each.json()["seq"], each.json()["created_at"]) for each in [*answers, *again]}
+            world.expect(len(told) == 1, f"{draft.client_id} was answered as {sorted(told)}")
+            other = await _post(world, http, device, draft, f"not {draft.body}")
+            world.expect(other is None or other.status_code == 409, f"the id with another body: {other}")
+
+
+async def send_at_once(world: World, http: httpx.AsyncClient, device: Device) -> tuple[Draft, list[httpx.Response]]:
+    """A new message, so many times at the same moment; the answers that came."""
+    member = world.crowd.member(device)
+    draft = world.crowd.draft(member, f"five of {len(world.crowd.drafts)}")
+    return draft, await post(world, http, device, draft, times=TIMES)
+
+
+async def post(
+    world: World, http: httpx.AsyncClient, device: Device, draft: Draft, *, times: int = 1
+) -> list[httpx.Response]:
+    """Send it, and write down what came of it; the good answers."""
+    recorder = world.crowd.recorder
+
+    async def one() -> httpx.Response | None:
+        recorder.invoke(draft.client_id, pair(draft.sender.id, draft.sender.partner.id))
+        answer = await _post(world, http, device, draft, draft.body)
+        if answer is None or not answer.is_success:
+            recorder.unknown(draft.client_id)
+            return None
+        recorder.ok(draft.client_id, answer.json()["seq"])
+        return answer
+
+    answers: Sequence[httpx.Response | None] = await asyncio.gather(*(one() for _ in range(times)))
+    return [answer for answer in answers if answer is not None]
+
+
+async def _post(
+    world: World, http: httpx.AsyncClient, device: Device, draft: Draft, text: str
+) -> httpx.Response | None:
+    """None: the connection broke."""
+    token = await device.client.keeper.access()
+    body = {"target_id": draft.sender.partner.id, "client_id": draft.client_id, "body": text}
+    url = f"{world.servers[0].url}/messages"
+    try:
+        return await http.post(url, json=body, headers={"Authorization": f"Bearer {token}"})
+    except httpx.HTTPError:
+        return None

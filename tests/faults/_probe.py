@@ -1,0 +1,92 @@
+"""Requests that a fault makes itself, beside the load: what is answered, and how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+
+from messenger.testing.recorder import pair
+from tests.faults._world import World
+from tests.proof._device import Device
+
+_PATIENCE = 20.0
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """`status` 0: there was no answer."""
+
+    what: str
+    status: int
+    retry_after: bool
+    seconds: float
+    said: str
+
+    @property
+    def refused_well(self) -> bool:
+        """Told to come back, and when."""
+        return self.status in {503, 507} and self.retry_after
+
+    def __str__(self) -> str:
+        return f"{self.what} was answered with {self.status} after {self.seconds:.2f} s: {self.said:.200}"
+
+
+class Probe:
+    """A device's own requests, past its proxy, to the world's server of this number."""
+
+    def __init__(self, world: World, device: Device, number: int = 0) -> None:
+        self.device = device
+        self._world = world
+        self._member = world.crowd.member(device)
+        self._http = httpx.AsyncClient(base_url=world.servers[number].url, timeout=_PATIENCE)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, method: str, path: str, **options: Any) -> Answered:
+        """One request."""
+        token = await self.device.client.keeper.access()
+        began = time.monotonic()
+        try:
+            answer = await self._http.request(method, path, headers={"Authorization": f"Bearer {token}"}, **options)
+        except httpx.HTTPError as error:
+            return Answered(f"{method} {path}", 0, False, time.monotonic() - began, repr(error))
+        seconds = time.monotonic() - began
+        return Answered(f"{method} {path}", answer.status_code, "retry-after" in answer.headers, seconds, answer.text)
+
+    async def read(self) -> list[Answered]:
+        """What a client asks for when it comes back, all at once."""
+        paths = f"/history/{self._member.partner.id}", "/profile", "/contacts", "/conversations", "/sync?cursor=e0"
+        return await asyncio.gather(*(self.ask("GET", path) for path in paths))
+
+    async def send(self, body: str) -> Answered:
+        """A message to the friend, in the recorder's history as everybody's."""
+        crowd, target_id = self._world.crowd, self._member.partner.id
+        draft = crowd.draft(self._member, body)
+        crowd.recorder.invoke(draft.client_id, pair(self._member.id, target_id))
+        sent = {"target_id": target_id, "client_id": draft.client_id, "body": body}
+        answer = await self.ask("POST", "/messages", json=sent)
+        if answer.status in {200, 201}:
+            crowd.recorder.ok(draft.client_id, msgspec.json.decode(answer.said)["seq"])
+        else:
+            crowd.recorder.unknown(draft.client_id)
+        return answer
+
+    async def health(self) -> list[Answered]:
+        """Both of its questions."""
+        return [await self.ask("GET", path) for path in ("/health/live", "/health/ready")]
+
+
+@asynccontextmanager
+async def probe(world: World, number: int = 0, *, device: int = 0) -> AsyncIterator[Probe]:
+    """One that is closed with the block."""
+    made = Probe(world, world.crowd.devices[device], number)
+    try:
+        yield made
+    finally:
+        await made.aclose()

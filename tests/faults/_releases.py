@@ -1,0 +1,87 @@
+"""The release before the newest migration: its source out of git, run with this environment's dependencies."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from messenger.migrations import head_revision
+
+_ROOT = Path(__file__).parents[2]
+_VERSIONS = "migrations/versions"
+_TRIED = 10
+
+
+class Release:
+    """A source tree. `head`: its newest migration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = (path.name for path in (folder / _VERSIONS).glob("[0-9]*_*.py"))
+        self.head = max(name.partition("_")[0] for name in names)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """With these a Python of this environment runs it, for a path of one's own comes before what is installed."""
+        return {"PYTHONPATH": str(self.folder / "src")}
+
+    @property
+    def knows_newer_schemas(self) -> bool:
+        """Whether it can tell a newer schema that it can run on from one that it can't; the first release can't yet."""
+        return "def bring_up" in (self.folder / "src/messenger/migrations.py").read_text()
+
+
+def earlier_revision() -> str | None:
+    """The commit before the newest migration; None where git doesn't reach so far back."""
+    newest = next((_ROOT / _VERSIONS).glob(f"{head_revision()}_*.py"))
+    if not _git("ls-files", "--", str(newest)):
+        # Not even committed: the release before it is what is.
+        return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
+    added = _git("log", "--diff-filter=A", "-1", "--format=%H", "--", str(newest))
+    # In a shallow clone its oldest commit seems to have added all.
+    return (_git("rev-parse", "--verify", "--quiet", f"{added}^") if added else "") or None
+
+
+def needs_history() -> str | None:
+    """An earlier release to be had."""
+    if earlier_revision() is None:
+        return f"NOT TESTED HERE: git knows no release before migration {head_revision()} (a shallow clone?)"
+    return None
+
+
+def unpack(folder: Path) -> Release:
+    """The earlier release, in this folder: not every commit is one, but the newest that starts could be."""
+    revision = earlier_revision()
+    assert revision is not None
+    for each in _git("rev-list", "--first-parent", f"--max-count={_TRIED}", revision).split():
+        archive = subprocess.run(
+            ["git", "archive", each, "src", "migrations"], cwd=_ROOT, check=True, capture_output=True
+        ).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
+            tree.extractall(folder, filter="data")
+        release = Release(folder)
+        if _starts(release):
+            return release
+        shutil.rmtree(folder)
+    raise AssertionError(f"none of the {_TRIED} commits up to {revision} starts")
+
+
+def _starts(release: Release) -> bool:
+    """Everything is built but the database."""
+    done = subprocess.run(
+        [sys.executable, "-m", "messenger", "openapi"],
+        env={**os.environ, **release.variables},
+        cwd=release.folder,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=_ROOT, capture_output=True, text=True, check=False).stdout.strip()
