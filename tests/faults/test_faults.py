@@ -36,8 +36,11 @@ async def test_what_is_promised_holds(faults: list[Fault]) -> None:
     wrong = [line(outcome) for outcome in outcomes if not (outcome.good or outcome.skipped)]
     assert not wrong, "\n".join(wrong)
     for outcome in outcomes:
-        if outcome.skipped:
+        if "apt-get install" in outcome.skipped:
             give_up(outcome.skipped)
+        elif outcome.skipped:
+            # What no package brings: a shallow checkout has no earlier release, a kernel drops no packets.
+            pytest.skip(outcome.skipped)
 
 
 @pytest.mark.timeout(180)
