@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statement_timeout: Annotated[
         float,
         _meta(
-            "How long one statement may run before PostgreSQL cancels it. Who asked is told 503 after 2.2 already.",
+            "How long one statement may run before PostgreSQL cancels it. Who asked is told 503 after 2 already.",
             "seconds",
             gt=0,
             le=300,

@@ -142,7 +142,7 @@ class ConnectionPool(NullPool):
         return connection
 
     def _keep_watch(self) -> None:
-        every = min(_WATCH_SECONDS, self._timeout / 4)
+        every = min(_WATCH_SECONDS, self._timeout / 8)
         self._watch = asyncio.get_running_loop().call_later(every, self._look)
 
     def _look(self) -> None:

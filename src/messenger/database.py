@@ -44,10 +44,10 @@ CONSTRAINTS: dict[str, type[MessengerError]] = {
 REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_idempotency_keys", "pk_secrets"})
 """Violations that a second run of the same use case turns into an answer: it finds the row that won."""
 
-SILENCE = 2.2
+SILENCE = 2.0
 """Seconds after which a statement without an answer is given up, and its connection with it.
 
-So whoever asks is told within three that the database is away; the pool looks every half a second. A statement that is
+So whoever asks is told within three that the database is away; the pool looks every quarter of a second. A statement that is
 only slow is ended by the server itself (`statement_timeout`), which goes on with it until then.
 """
 

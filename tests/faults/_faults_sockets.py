@@ -91,8 +91,8 @@ async def herd(world: World, chance: Random) -> None:
         bound = len(world.workers()) * (POOL + 1)
         world.expect(most <= bound, f"{most} database connections, {bound} are the most")
         world.note(
-            f"{size} sockets back in {back['seconds']:.1f} s (median {back['median']:.1f} s), {back['refused']} tries"
-            f" refused, at most {most} of {bound} database connections"
+            f"{size} sockets back in {back['seconds']:.1f} s (median {back['median']:.1f} s), tries refused:"
+            f" {back['refused'] or 'none'}, at most {most} of {bound} database connections"
         )
     world.healed()
 

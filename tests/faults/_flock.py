@@ -88,8 +88,9 @@ class _Inside:
         self._sockets: dict[Any, Socket] = {}
         self._delivered: list[float] = []
         self._codes: Counter[int] = Counter()
-        self._refused = 0
+        self._refused: Counter[str] = Counter()
         self._options: dict[str, Any] = {}
+        self._dialling = asyncio.Semaphore(_AT_ONCE)
         self._returning: set[asyncio.Task[float]] = set()
 
     async def people(self, *, database_url: str, first: int, count: int, friends: list[int]) -> list[int]:
@@ -119,12 +120,13 @@ class _Inside:
     async def drop(self) -> dict[str, Any]:
         """End all at once, and come back at once: seconds until each had caught up again."""
         self._options["returning"] = False
+        self._refused.clear()
         places = {device: socket.position for device, socket in self._sockets.items()}
         for socket in self._sockets.values():
             socket.cut()
         seconds = await asyncio.gather(*(self._come_back(device, place) for device, place in places.items()))
         self._options["returning"] = True
-        return {"seconds": max(seconds), "median": sorted(seconds)[len(seconds) // 2], "refused": self._refused}
+        return {"seconds": max(seconds), "median": sorted(seconds)[len(seconds) // 2], "refused": dict(self._refused)}
 
     async def cut(self) -> None:
         """End all, for good."""
@@ -183,14 +185,20 @@ class _Inside:
         socket = self._kind(device, position)
         socket.on_event = self._on_event
         try:
-            raw.bind((self._options["source"] or "0.0.0.0", 0))  # noqa: S104 - a client's end
-            await loop.sock_connect(raw, ("127.0.0.1", self._port))
-            await loop.create_connection(lambda: socket, sock=raw)
+            # Whoever has a connection asks at once: a server doesn't wait for long, and this one process is many.
+            async with self._dialling:
+                raw.bind((self._options["source"] or "0.0.0.0", 0))  # noqa: S104 - a client's end
+                await loop.sock_connect(raw, ("127.0.0.1", self._port))
+                await loop.create_connection(lambda: socket, sock=raw)
         except OSError:
             raw.close()
             raise
-        async with asyncio.timeout(_PATIENCE):
-            await socket.caught_up
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await socket.caught_up
+        except ConnectionError as error:
+            code = socket.ended.result() if socket.ended.done() else 0
+            raise ConnectionError(f"{error}, closed with {code}") from None
         self._sockets[device] = socket
         socket.ended.add_done_callback(lambda ended: self._on_end(device, socket, ended.result()))
 
@@ -211,8 +219,8 @@ class _Inside:
         while True:
             try:
                 await self._connect(device, position)
-            except (OSError, TimeoutError):
-                self._refused += 1
+            except (OSError, TimeoutError) as error:
+                self._refused[f"{type(error).__name__} {error}"] += 1
                 await asyncio.sleep(random.uniform(0, 0.5))
             else:
                 return perf_counter() - started
