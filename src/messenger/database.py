@@ -47,8 +47,8 @@ REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_
 SILENCE = 2.0
 """Seconds after which a statement without an answer is given up, and its connection with it.
 
-So whoever asks is told within three that the database is away; the pool looks every quarter of a second. A statement that is
-only slow is ended by the server itself (`statement_timeout`), which goes on with it until then.
+So whoever asks is told within three that the database is away; the pool looks every quarter of a second. A statement
+that is only slow is ended by the server itself (`statement_timeout`), which goes on with it until then.
 """
 
 _TRANSIENT = frozenset({"40001", "40P01"})

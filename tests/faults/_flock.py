@@ -187,7 +187,8 @@ class _Inside:
         try:
             # Whoever has a connection asks at once: a server doesn't wait for long, and this one process is many.
             async with self._dialling:
-                raw.bind((self._options["source"] or "0.0.0.0", 0))  # noqa: S104 - a client's end
+                if self._options["source"]:
+                    raw.bind((self._options["source"], 0))
                 await loop.sock_connect(raw, ("127.0.0.1", self._port))
                 await loop.create_connection(lambda: socket, sock=raw)
         except OSError:
