@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import NamedTuple, Self
 
 import httpx
 import psutil
+
+from messenger.testing.servers import free_port
 
 _START_SECONDS = 60.0
 
@@ -132,13 +133,6 @@ class Server:
 
 def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def free_port() -> int:
-    """One that nobody listens on, now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def seconds_of(process: psutil.Process) -> float:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import psutil
-from _server import Server, free_port, seconds_of
+from _server import Server, seconds_of
+
+from messenger.testing.servers import free_port
 
 _START_SECONDS = 30.0
 _BENCHMARKS = Path(__file__).parents[1]

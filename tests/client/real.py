@@ -17,7 +17,8 @@ from typing import Any
 
 from messenger.client import CaughtUp, Client, Event, EventStream, Resync, Signal, State
 from messenger.client.codec import Item
-from tests.process.server import Server, environment, free_port
+from messenger.testing.servers import free_port
+from tests.process.server import Server, environment
 
 PASSWORD = "fjord-lantern-quiet-93"
 # Tokens that live so short that they are renewed all the time.

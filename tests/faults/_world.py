@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import psutil
 
+from messenger.testing.servers import free_port
 from tests.faults._fault import Installation
 from tests.faults._keeper import Keeper
 from tests.faults._server import Server
-from tests.process.server import SERVE, free_port
+from tests.process.server import SERVE
 from tests.proof._proxy import Address, Proxy
 
 if TYPE_CHECKING:

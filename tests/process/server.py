@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,16 +14,10 @@ from pathlib import Path
 import httpx
 import psutil
 
+from messenger.testing.servers import free_port
+
 START_SECONDS = 60.0
 SERVE = (sys.executable, "-m", "messenger", "serve")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:

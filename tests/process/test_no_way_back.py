@@ -36,6 +36,8 @@ def server(fresh_database_url: str) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="messenger-again-", dir=memory if os.access(memory, os.W_OK) else None))
     settings = {
         "database_url": fresh_database_url,
+        # The tests' own PostgreSQL keeps nothing.
+        "allow_data_loss": "on",
         "workers": 2,
         "activity_resolution": 0,
         "rate_limits": "off",

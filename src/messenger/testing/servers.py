@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import pytest
 
 REQUIRED = "MESSENGER_TEST_REQUIRE_SERVERS"
 START_SECONDS = 20.0
+_FIRST_PORT, _PORTS = 20_000, 12_000
 
 
 def require(binary: str, *, package: str) -> str:
@@ -58,11 +60,17 @@ def _is_stopped(thread: Path) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody has at this moment.
+
+    It is none of those that outgoing connections are given (Linux: 32768 to 60999): between now and its use, one of
+    thousands of clients would take it.
+    """
+    while True:
+        # Not by `random`, which a test's seed makes draw the same in every process.
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 class ServerProcess:
