@@ -37,16 +37,20 @@ async def settings(settings: Settings, postgres_url: str, template_name: str) ->
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+async def observed_engine(settings: Settings) -> AsyncIterator[tuple[AsyncEngine, StatementLog]]:
     engine = create_engine(settings.database_url, settings)
-    yield engine
+    yield engine, StatementLog(engine)
     await engine.dispose()
 
 
 @pytest.fixture(scope="session")
-def statements(engine: AsyncEngine) -> StatementLog:
-    """What goes over the engine's connections."""
-    return StatementLog(engine)
+def engine(observed_engine: tuple[AsyncEngine, StatementLog]) -> AsyncEngine:
+    return observed_engine[0]
+
+
+@pytest.fixture(scope="session")
+def statements(observed_engine: tuple[AsyncEngine, StatementLog]) -> StatementLog:
+    return observed_engine[1]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -136,17 +136,23 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """One pool for all tests."""
+async def observed_engine(settings: Settings) -> AsyncIterator[tuple[AsyncEngine, StatementLog]]:
+    """The engine, and what goes over its connections: the log hears of those alone that are made after it."""
     engine = create_engine(settings.database_url, settings)
-    yield engine
+    yield engine, StatementLog(engine)
     await engine.dispose()
 
 
 @pytest.fixture(scope="session")
-def statements(engine: AsyncEngine) -> StatementLog:
+def engine(observed_engine: tuple[AsyncEngine, StatementLog]) -> AsyncEngine:
+    """One pool for all tests."""
+    return observed_engine[0]
+
+
+@pytest.fixture(scope="session")
+def statements(observed_engine: tuple[AsyncEngine, StatementLog]) -> StatementLog:
     """What goes over the engine's connections: `async with statements.recording() as sent`."""
-    return StatementLog(engine)
+    return observed_engine[1]
 
 
 @pytest.fixture
