@@ -9,7 +9,6 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
-from litestar.enums import HttpMethod
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, License, SecurityScheme
 
@@ -39,7 +38,7 @@ def create_app(container: Container) -> Litestar:
                 yield
 
     finish = Finish(container.metrics, access_log=settings.access_log == "on")
-    app = _Application(
+    app = Application(
         route_handlers=CONTROLLERS,
         request_class=WireRequest,
         response_class=WireResponse,
@@ -67,17 +66,6 @@ def create_app(container: Container) -> Litestar:
     app.services = container.services
     app.fast_path = FastPath(app, finish, heeds_origin=bool(settings.cors_origins))
     return app
-
-
-class _Application(Application):
-    """Without the framework's answers to OPTIONS of single handlers: it makes one for all that a path has."""
-
-    @classmethod
-    def get_route_handler_map(cls, value: Any) -> dict[str, Any]:
-        return {
-            path: {method: handler for method, handler in handlers.items() if method != HttpMethod.OPTIONS}
-            for path, handlers in super().get_route_handler_map(value).items()
-        }
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

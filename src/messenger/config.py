@@ -54,10 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "on"
     allow_data_loss: Annotated[
         Literal["on", "off"],
-        _meta(
-            "Whether `serve` starts on a database with `fsync`, `full_page_writes` or `synchronous_commit` off, which "
-            "loses acknowledged messages in a crash: for tests, and never in production."
-        ),
+        _meta("Whether `serve` starts on a database that loses what was acknowledged in a crash: never in production."),
     ] = "off"
     postgres_bin: Annotated[
         str, _meta("Folder of `initdb` and `postgres` for the server's own PostgreSQL. Empty: the wheel, then PATH.")

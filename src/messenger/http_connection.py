@@ -99,21 +99,21 @@ class HttpConnection(HttpToolsProtocol):
     _fault = 400
     _running: Any = None
 
-    def __init__(self, *arguments: Any, gate: Gate | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, connections: Connections | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._gate = gate or Gate()
+        self._all = connections or Connections()
         self._pace = Pace()
 
     # --- what the transport calls ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._gate.watch.enter(self)
-        if len(self.connections) > self._gate.capacity:
+        self._all.watch.enter(self)
+        if len(self.connections) > self._all.capacity:
             self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gate.watch.leave(self)
+        self._all.watch.leave(self)
         running = self._running
         if running is not None and not running.response_complete:
             # uvicorn tells only the request that came last; this one would fail at writing its answer.
@@ -203,7 +203,7 @@ class HttpConnection(HttpToolsProtocol):
             # The answers that are due would be written between frames; HTTP/1.0 knows no upgrade.
             self._refuse(400)
             return
-        self._gate.watch.leave(self)
+        self._all.watch.leave(self)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]
 
@@ -228,7 +228,7 @@ class HttpConnection(HttpToolsProtocol):
     # --- how long it takes ---
 
     def look(self, now: float) -> None:
-        patience, unsent = self._gate.patience, self.transport.get_write_buffer_size()
+        patience, unsent = self._all.patience, self.transport.get_write_buffer_size()
         waits_for = _ANSWER_READ if unsent else self._waits_for()
         amount = -unsent if unsent else self._body_bytes
         waited = self._pace.waited((waits_for, self.cycle), amount, now)
@@ -254,7 +254,7 @@ class HttpConnection(HttpToolsProtocol):
         return _BODY if is_asked else _NOTHING
 
 
-class Gate:
+class Connections:
     """Makes the connections of one worker, for `uvicorn.Config(http=…)`, and has an eye on them."""
 
     def __init__(self, patience: Patience | None = None) -> None:
@@ -263,4 +263,4 @@ class Gate:
         self.capacity = self.patience.capacity
 
     def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:
-        return HttpConnection(*arguments, gate=self, **options)
+        return HttpConnection(*arguments, connections=self, **options)

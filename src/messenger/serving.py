@@ -24,7 +24,7 @@ from messenger import migrations
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.http_connection import Gate
+from messenger.http_connection import Connections
 from messenger.http_patience import Patience
 from messenger.local_database import embedded, published
 from messenger.logs import configure_logging
@@ -177,7 +177,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=Gate(_patience(settings)),  # type: ignore[arg-type]
+        http=Connections(_patience(settings)),  # type: ignore[arg-type]
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

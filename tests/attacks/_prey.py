@@ -20,7 +20,7 @@ from messenger import serving
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.http_connection import Gate
+from messenger.http_connection import Connections
 from messenger.http_patience import Patience
 from messenger.logs import configure_logging
 
@@ -68,7 +68,7 @@ async def _main(settings: Settings) -> None:
     container, listening, probe = Container(settings), socket.socket(), Probe()
     listening.bind(("127.0.0.1", 0))
     config = serving._config(settings, create_app(container))
-    config.http = cast(Any, Gate(PATIENCE))
+    config.http = cast(Any, Connections(PATIENCE))
     config.timeout_graceful_shutdown = 2
     server = uvicorn.Server(config)
 

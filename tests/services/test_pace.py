@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Sequence
 from itertools import cycle, islice
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from messenger.actor import Bearer, Caller
 from messenger.clock import FixedClock
 from messenger.container import Container
-from messenger.errors import RateLimited
+from messenger.errors import MessengerError, NotAContact, RateLimited
 from messenger.limits import LIMITS
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
@@ -255,6 +256,17 @@ class TestLookingForPeople:
         for person in (ada, bob):
             assert (await limited.services.profiles.find(ada.actor, target_id=person.id)).id == person.id
 
+    async def test_a_contact_with_whom_one_has_not_talked_is_none(self, limited: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        closed = PrivacyPatch(messages_from="nobody", calls_from="nobody")
+        await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=closed))
+        await self.exhaust(limited, ada)
+        history = await limited.services.messages.history(ada.actor, bob.id, before=None, after=None, limit=1)
+        assert history.last_seq == 0
+        with pytest.raises(NotAContact):
+            await limited.services.messages.send(ada.actor, draft(bob.id, 1))
+        await limited.services.contacts.block(ada.actor, bob.id)
+
     @pytest.mark.parametrize("exists", [True, False])
     @pytest.mark.parametrize(
         "way", ["history", "block", "unblock", "unsubscribe", "confirm", "settings", "message", "typing", "calling"]
@@ -291,7 +303,57 @@ class TestLookingForPeople:
         await self.exhaust(limited, ada)
         with pytest.raises(RateLimited) as caught:
             await attempt()
+        # Nothing was done that the answer doesn't tell of.
+        assert (await limited.services.contacts.list_page(ada.actor, state=None, after=0, limit=1)).items == []
         assert "look_up" in caught.value.response_headers["RateLimit"]
+
+
+class TestPrice:
+    """Round trips with limits on; without them `tests/budgets` has the list."""
+
+    @staticmethod
+    async def cost(statements: StatementLog, work: Awaitable[object]) -> int:
+        async with statements.recording() as sent:
+            with contextlib.suppress(MessengerError):
+                await work
+        return len(sent)
+
+    async def test_a_message_is_one(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, 1))) == 1
+
+    async def test_the_first_of_a_pair_is_one_more(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
+        ada, bob = await make.friends()
+        assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, 1))) == 4
+
+    async def test_one_too_many_is_one(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        await send_to(limited.services.messages, ada, [bob], ONE.burst)
+        assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, ONE.burst))) == 1
+
+    async def test_a_stranger_is_three_more(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+        ada = await make.person()
+        history = limited.services.messages.history(ada.actor, NOBODY, before=None, after=None, limit=1)
+        assert await self.cost(statements, history) == 4
+
+    async def test_a_change_to_a_contact_is_two_more(
+        self, container: Container, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
+        costs = []
+        for each in (container, limited):
+            ada, bob = await make.friends()
+            costs.append(await self.cost(statements, each.services.contacts.unsubscribe(ada.actor, bob.id)))
+        assert costs[1] == costs[0] + 2
+
+    async def test_a_lease_is_two(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+        ada = await make.person()
+        gate, limit = Gate(limited.uow, enabled=True), LIMITS["change"]
+        for _ in range(limit.lease):
+            await gate.pass_by(limit.name, ada.actor)
+        costs = [await self.cost(statements, gate.pass_by(limit.name, ada.actor)) for _ in range(limit.lease + 1)]
+        assert costs == [2, *[0] * (limit.lease - 1), 2]
 
 
 async def test_a_receipt_and_an_edit_are_changes(limited: Container, make: Factory) -> None:

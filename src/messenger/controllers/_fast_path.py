@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 from litestar import Litestar
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg
 from litestar.routes import HTTPRoute
@@ -50,6 +51,14 @@ class Application(Litestar):
         fast_path = self.fast_path
         if fast_path is None or scope["type"] != "http" or not await fast_path.serve(scope, receive, send):
             await super().__call__(scope, receive, send)
+
+    @classmethod
+    def get_route_handler_map(cls, value: Any) -> dict[str, Any]:
+        """Without the framework's answers to OPTIONS of single handlers: it makes one for all that a path has."""
+        return {
+            path: {method: handler for method, handler in handlers.items() if method != HttpMethod.OPTIONS}
+            for path, handlers in super().get_route_handler_map(value).items()
+        }
 
 
 class FastRequest(Asked):

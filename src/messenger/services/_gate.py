@@ -59,13 +59,19 @@ class Gate:
                 return
             await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
 
-    async def look_up(self, caller: Caller, target: object) -> None:
-        """Somebody looks for a user with whom they have nothing to do. Raises `RateLimited`."""
+    async def look_up(self, caller: Caller, target: int | str) -> None:
+        """Somebody looks for a user, by number or by name. Raises `RateLimited`.
+
+        One whom they have an edge to, or have talked with, is no stranger, and takes nothing.
+        """
         if not self._enabled:
             return
         limit = LIMITS["look_up"]
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
+            pair = await uow.contacts.pair(actor.user_id, target) if isinstance(target, int) else None
+        if pair is not None and (pair.mine is not None or pair.have_talked):
+            return
         thing = f"looked_up:{actor.user_id}:{_short(str(target))}"
         await self._charge(
             limit,

@@ -16,7 +16,6 @@ Row = TypeVar("Row")
 View = TypeVar("View")
 
 _REMEMBERED = 10_000
-_FAR_BEHIND = 2**62
 
 _PLACES: dict[Kind, str] = {
     "event": "position {0.position}",
@@ -32,7 +31,7 @@ class Unreadable:
     def __init__(self, uow: UnitOfWorkFactory, count: Callable[[Kind], None]) -> None:
         self._uow = uow
         self._count = count
-        self._known: dict[tuple[str, str, int | None], None] = {}
+        self._known: dict[tuple[str, str, int], None] = {}
 
     async def shown(self, kind: Kind, caller: Caller, show: Callable[[Row], View], rows: Sequence[Row]) -> list[View]:
         """What these rows show to the caller, but for those that can't be shown; outside of a unit of work."""
@@ -54,16 +53,14 @@ class Unreadable:
                 self._tell(kind, _PLACES[kind].format(row), owner, error)
         return views
 
-    async def _owner(self, caller: Caller) -> int | None:
+    async def _owner(self, caller: Caller) -> int:
         """Whose page it is: pages don't say so themselves."""
         if isinstance(caller, Actor):
             return caller.user_id
         async with self._uow.read() as uow:
-            await uow.streams.read(caller, after=_FAR_BEHIND, limit=1)
-            uow.run.stale.clear()
-            return uow.run.actor.user_id if uow.run.actor else None
+            return (await uow.devices.authenticate(caller)).user_id
 
-    def _tell(self, kind: Kind, place: str, owner: int | None, error: Exception) -> None:
+    def _tell(self, kind: Kind, place: str, owner: int, error: Exception) -> None:
         known = (kind, place, owner)
         if known in self._known:
             return

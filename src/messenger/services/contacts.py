@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from msgspec import UNSET
 
 from messenger.actor import Caller
-from messenger.errors import CannotTargetSelf, NoPendingRequest, PeerNotFound
+from messenger.errors import CannotTargetSelf, PeerNotFound
 from messenger.events import ContactUpdated, ConversationUpdated
 from messenger.models import Edges
 from messenger.policies import (
@@ -116,15 +116,9 @@ class ContactService:
 
     async def _change(self, caller: Caller, target_id: int, step: Step, *, once: Once | None = None) -> RelationView:
         await self._gate.pass_by("change", caller)
-        try:
-            view = await self._take(caller, target_id, step, once=once)
-        except (PeerNotFound, NoPendingRequest):
-            await self._gate.look_up(caller, target_id)
-            raise
-        if view.state in {"none", "blocked"}:
-            # Whoever they are: it tells that there is such a user.
-            await self._gate.look_up(caller, target_id)
-        return view
+        # Before anything is done: whatever comes of it tells whether there is such a user.
+        await self._gate.look_up(caller, target_id)
+        return await self._take(caller, target_id, step, once=once)
 
     async def _take(
         self, caller: Caller, target_id: int, step: Step, *, message: str | None = None, once: Once | None = None

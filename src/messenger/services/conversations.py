@@ -49,14 +49,9 @@ class ConversationService:
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         """Change settings; who may write sets `expire_after` for all. Raises `PeerNotFound`, `NotAContact`."""
         await self._gate.pass_by("change", caller)
-        try:
-            view = await self._update(caller, target_id, patch)
-        except (PeerNotFound, NotAContact):
-            await self._gate.look_up(caller, target_id)
-            raise
-        if not view.last_seq:
-            await self._gate.look_up(caller, target_id)
-        return view
+        # Before anything is done: whatever comes of it tells whether there is such a user.
+        await self._gate.look_up(caller, target_id)
+        return await self._update(caller, target_id, patch)
 
     @repeated
     async def _update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:

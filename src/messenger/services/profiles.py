@@ -79,7 +79,7 @@ class ProfileService:
             actor = uow.run.actor
         is_self = row is not None and actor is not None and actor.user_id == row.id
         if not is_self and (row is None or row.mine is None):
-            await self._gate.look_up(caller, key or target_id)
+            await self._gate.look_up(caller, key or target_id or 0)
         if row is None:
             raise PeerNotFound
         return person_view(row.id, row, is_self=is_self)
