@@ -58,17 +58,23 @@ async def _ask_on(client: socket.socket) -> None:
 
 
 async def _crowd(prey: Prey) -> str:
-    """More connections than there may be, each with a head that trickles; then somebody who means it."""
-    connections = [await asyncio.open_connection("127.0.0.1", prey.port) for _ in range(_CROWD)]
+    """As many connections as there may be, each with a head that trickles, and more; then somebody who means it.
+
+    The surplus says nothing: what is sent to a socket that was closed makes TCP take back what it said.
+    """
+    connections = []
     try:
-        for _, writer in connections:
-            writer.write(_HEALTH[:-3])
+        for number in range(_CROWD):
+            reader, writer = await asyncio.open_connection("127.0.0.1", prey.port)
+            connections.append((reader, writer))
+            if number < PATIENCE.connections:
+                writer.write(_HEALTH[:-3])
         state = await asyncio.to_thread(prey.state)
         bound = "bounded" if state["connections"] <= PATIENCE.connections + 1 else "unbounded"
         heard = await asyncio.gather(*(_last_word(reader) for reader, _ in connections))
         refused = sum(b" 503 " in word for word in heard)
         late = sum(b" 408 " in word for word in heard)
-        # Some of the surplus send on after the refusal, and TCP takes back what they had not read of it.
+        # Some of the first may be cut before the last come, on a busy machine.
         enough = late == PATIENCE.connections and 2 * refused >= _CROWD - PATIENCE.connections
         told = "told" if enough else f"{refused} and {late} told"
         return f"{bound}, {told}, then {await say(prey, [_HEALTH])}"
