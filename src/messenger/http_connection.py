@@ -9,6 +9,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from messenger.http_answers import WHOLE_ANSWER, DefaultFields, JoinedWrites
 from messenger.http_patience import Pace, Patience, Watch
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -49,48 +50,11 @@ def refusal(status: int) -> bytes:
     return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], _HEADERS, retry, len(document), document)
 
 
-class JoinedWrites:
-    """A transport that holds the first write back: it goes with the second one, or when the loop's turn is over.
-
-    uvicorn writes an answer's head and its body apart, and uvloop hands each to the kernel at once: that costs more
-    than all else that uvicorn does for an answer. Nothing that ends an answer is ever held.
-    """
-
-    __slots__ = ("_held", "_is_first", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._held = b""
-        self._is_first = True
-
-    def write(self, data: bytes) -> None:
-        if self._is_first:
-            self._is_first = False
-            self._held = data
-            asyncio.get_running_loop().call_soon(self._let_go)
-            return
-        if self._held:
-            data, self._held = self._held + data, b""
-        self._transport.write(data)
-
-    def close(self) -> None:
-        self._let_go()
-        self._transport.close()
-
-    def _let_go(self) -> None:
-        if self._held:
-            data, self._held = self._held, b""
-            self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's, with bounds on what a client may send and on how long it may take.
 
-    Its parser and it hold each other, and one that became a WebSocket lets go. The parser bounds nothing: a head, a
-    trailer or a chunk's extension would be collected for as long as it comes.
+    Its parser, its extension and it hold each other, and one that became a WebSocket lets go. The parser bounds
+    nothing: a head, a trailer or a chunk's extension would be collected for as long as it comes.
     """
 
     # Since the last whole request: bytes that were read, and those of them that are a body's.
@@ -103,6 +67,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._all = connections or Connections()
         self._pace = Pace()
+        self._extensions = {WHOLE_ANSWER: self.answer_whole}
 
     # --- what the transport calls ---
 
@@ -187,7 +152,28 @@ class HttpConnection(HttpToolsProtocol):
         # The head of an answer to HEAD is all of it.
         if cycle.scope["method"] != "HEAD":
             cycle.transport = JoinedWrites(cycle.transport)
+            cycle.scope["extensions"] = self._extensions
         super()._start_asgi_task(cycle, app)
+
+    def answer_whole(self, scope: Any, status: int, fields: bytes, body: bytes) -> bool:
+        """The extension `WHOLE_ANSWER`."""
+        cycle = self._running
+        if (
+            cycle.scope is not scope
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or self.flow.write_paused
+        ):
+            return False
+        defaults = self._all.default_fields.joined(cycle.default_headers)
+        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], defaults, fields, body))
+        # As uvicorn's cycle leaves itself behind.
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        self.on_response_complete()
+        return True
 
     def on_response_complete(self) -> None:
         """As uvicorn does, without its timer: `look` sees who is idle."""
@@ -206,6 +192,7 @@ class HttpConnection(HttpToolsProtocol):
         self._all.watch.leave(self)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]
+        self._extensions = {}
 
     def _refuse(self, status: int) -> None:
         """Hang up, and say why where the client can't take that for the answer to something else."""
@@ -260,6 +247,7 @@ class Connections:
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self.watch = Watch()
+        self.default_fields = DefaultFields()
         self.capacity = self.patience.capacity
 
     def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:

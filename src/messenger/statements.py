@@ -113,6 +113,12 @@ class Statement(Generic[Row]):
             self._checked = True
         return [row(*record[skip:]) for record in records]
 
+    def build_one(self, record: Any) -> Row:
+        """One row's struct."""
+        if not self._checked or self.row is None:
+            return self.build([record])[0]
+        return self.row(*record[self.skip :])
+
 
 STATEMENTS: dict[str, Statement[Any]] = {}
 """Every statement of the process by name; metrics and tests walk over it."""
@@ -180,11 +186,11 @@ class Runner:
         """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
         record = await self._run(self._driver.fetchrow, statement, caller, values)
         if not statement.authenticates:
-            return None if record is None else statement.build([record])[0]
+            return None if record is None else statement.build_one(record)
         if record is None:
             raise Unauthenticated
         self._seen(record)
-        return None if record[_ACTOR_WIDTH] is None else statement.build([record])[0]
+        return None if record[_ACTOR_WIDTH] is None else statement.build_one(record)
 
     async def all(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> list[Row]:
         """All rows. Raises as `first` does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -20,6 +21,7 @@ from messenger.controllers._fast_path import Application, _Route
 from messenger.controllers._parameters import PageLimit
 from messenger.controllers._wire import WireRequest
 from messenger.testing import Factory, Person
+from tests._served import served
 from tests.controllers.conftest import client_of
 
 
@@ -53,9 +55,18 @@ def framework(app: Litestar, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def ways(app: Litestar, slow: Litestar, framework: list[str]) -> AsyncIterator[Ways]:
-    async with client_of(app) as one, client_of(slow) as other:
+@pytest_asyncio.fixture(params=["in process", "over the wire"], loop_scope="session")
+async def ways(
+    request: pytest.FixtureRequest, app: Litestar, slow: Litestar, framework: list[str]
+) -> AsyncIterator[Ways]:
+    """Behind our server program the fast one hands its answers over whole, which a client must not see."""
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "in process":
+            clients = [client_of(each) for each in (app, slow)]
+        else:
+            ports = [await stack.enter_async_context(served(each, date_header=False)) for each in (app, slow)]
+            clients = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") for port in ports]
+        one, other = [await stack.enter_async_context(client) for client in clients]
         yield Ways(one, other, framework)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 import pytest_asyncio
-import uvicorn
 
-from messenger.http_connection import HttpConnection, JoinedWrites
+from messenger.http_answers import WHOLE_ANSWER, JoinedWrites, lines
+from tests._served import served
 
 
 class Kernel:
@@ -73,9 +72,11 @@ class TestWrites:
 
 
 async def _answer(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the path, in pieces where it asks for that."""
+    """Answers with the path: in pieces or in one where it asks for that."""
     body: bytes = scope["path"].encode()
     assert (await receive())["type"] == "http.request"
+    if body.startswith(b"/whole") and _whole(scope, body):
+        return
     streamed = body.startswith(b"/stream")
     headers = [] if streamed else [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -87,21 +88,23 @@ async def _answer(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def _whole(scope: Any, body: bytes) -> bool:
+    answer = scope.get("extensions", {}).get(WHOLE_ANSWER)
+    if answer is None:
+        return False
+    fields = lines([(b"content-length", b"%d" % len(body)), (b"x-whole", b"yes")])
+    # Of another request that this connection might have had.
+    assert not answer(dict(scope), 200, fields, body)
+    done: bool = answer(scope, 200, fields, body)
+    # Once is all.
+    assert not (done and answer(scope, 200, fields, body))
+    return done
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def port() -> AsyncIterator[int]:
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        cast(Any, _answer), http=HttpConnection, lifespan="off", log_config=None, server_header=False, date_header=False
-    )
-    server = uvicorn.Server(config)
-    # pytest's own handlers of signals stay.
-    task = asyncio.create_task(server._serve([listening]))
-    while not server.started:
-        await asyncio.sleep(0)
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    await task
+    async with served(_answer, server_header=False, date_header=False) as port:
+        yield port
 
 
 async def _said(port: int, request: bytes) -> bytes:
@@ -140,3 +143,42 @@ class TestServer:
             b"HTTP/1.1 200 OK\r\n"
         )
         assert said.endswith(b"\r\n\r\n/a")
+
+    async def test_whole_answers_keep_their_place_among_others(self, port: int) -> None:
+        paths = ["/whole/a", "/b", "/whole/c", "/stream/d", "/whole/e"]
+        said = await _said(port, b"".join(map(_request, paths)) + _request("/last", "GET", "Connection: close"))
+        places = [said.index(text) for text in (b"ole/a", b"/b", b"ole/c", b"eam/d", b"ole/e", b"/last")]
+        assert places == sorted(places)
+        assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"x-whole: yes")) == (6, 3)
+
+    async def test_whole_answer_is_as_one_by_messages(self, port: int) -> None:
+        said = await _said(
+            port, _request("/whole") + _request("/apart") + _request("/last", "GET", "Connection: close")
+        )
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n"
+        assert said.startswith(b"%bx-whole: yes\r\n\r\n/whole%b\r\n/apart" % (head, head))
+
+    @pytest.mark.parametrize(("method", "more"), [("HEAD", ()), ("GET", ("Connection: close",))])
+    async def test_whole_answer_is_none_where_a_connection_ends_or_no_body_follows(
+        self, port: int, method: str, more: tuple[str, ...]
+    ) -> None:
+        said = await _said(port, _request("/whole", method, *more) + _request("/last", "GET", "Connection: close"))
+        assert (b"x-whole" in said, said.count(b"HTTP/1.1 200 OK")) == (False, 1 if more else 2)
+
+    async def test_whole_answer_before_its_body_came(self, port: int) -> None:
+        """What is left of the body is read, and belongs to no other request."""
+        said = await _said(
+            port,
+            _request("/whole/a", "POST", "Content-Length: 200000")
+            + b"GET /smuggled HTTP/1.1\r\n" * 8333
+            + b"12345678"
+            + _request("/last", "GET", "Connection: close"),
+        )
+        assert said.count(b"HTTP/1.1 200 OK") == 2
+        assert b"smuggled" not in said
+
+
+def test_line_with_a_break_in_it_is_none() -> None:
+    for value in (b"a\r\nb: c", b"a\nb", b"a\rb"):
+        with pytest.raises(ValueError, match="break"):
+            lines([(b"etag", value)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -14,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.http_connection import HttpConnection
 from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.testing import Factory
+from tests._served import start
 from tests.realtime._wire import Realtime
 
 
@@ -31,25 +30,14 @@ async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Conta
 
 async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
     """Start a server program over a container; its port."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
+    return await start(
         create_app(container),
-        http=HttpConnection,
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=None,
-        lifespan="off",
-        log_config=None,
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
-    # Without its signal handlers: the process is the test's.
-    task = asyncio.create_task(server._serve([listening]))
-    while not server.started:
-        await asyncio.sleep(0.005)
-    return server, task, listening.getsockname()[1]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -27,6 +27,7 @@ from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
 from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, bearer_of
 from messenger.errors import MessengerError
+from messenger.http_answers import WHOLE_ANSWER, lines
 from messenger.services import Services
 
 Receive = Callable[[], Awaitable[Any]]
@@ -39,6 +40,11 @@ _LENGTH = re.compile(rb"[0-9]{1,9}")
 _JSON_HEADER = (b"content-type", b"application/json")
 _MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
 _NOTHING: dict[str, Any] = {}
+_NO_HEADERS: list[tuple[bytes, bytes]] = []
+# The lines of an answer that says nothing else itself, up to its length's number.
+_JSON_LINES, _MSGPACK_LINES = (
+    lines((header, *HEADERS)) + b"content-length: " for header in (_JSON_HEADER, _MSGPACK_HEADER)
+)
 
 
 class Application(Litestar):
@@ -49,8 +55,11 @@ class Application(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         fast_path = self.fast_path
-        if fast_path is None or scope["type"] != "http" or not await fast_path.serve(scope, receive, send):
+        request = fast_path.read(scope) if fast_path is not None and scope["type"] == "http" else None
+        if fast_path is None or request is None:
             await super().__call__(scope, receive, send)
+        else:
+            await fast_path.answer(request, receive, send)
 
     @classmethod
     def get_route_handler_map(cls, value: Any) -> dict[str, Any]:
@@ -62,23 +71,41 @@ class Application(Litestar):
 
 
 class FastRequest(Asked):
-    """A request whose body, if it may have one, was read."""
+    """A request beyond doubt, but for its body, if it may have one."""
 
-    __slots__ = ("_body", "_caller", "scope")
+    __slots__ = ("_authorization", "_body", "_caller", "arguments", "route", "scope", "wants_msgpack")
 
-    def __init__(self, scope: Any, body: bytes) -> None:
+    def __init__(
+        self, scope: Any, route: _Route, arguments: dict[str, Any], authorization: bytes, wants_msgpack: bool
+    ) -> None:
         self.scope = scope
-        self._body = body
+        self.route = route
+        self.arguments = arguments
+        self.wants_msgpack = wants_msgpack
+        self._authorization = authorization
+        self._body = b""
         self._caller: Bearer | None = None
 
     @property
     def caller(self) -> Bearer:
         if self._caller is None:
-            self._caller = bearer_of(self.header(b"authorization"))
+            self._caller = bearer_of(self._authorization.decode("latin-1"))
         return self._caller
 
     async def body(self) -> bytes:
         return self._body
+
+    async def read_body(self, receive: Receive) -> bytes | None:
+        """The whole body, whose size its header has told; None when the client hung up."""
+        message = await receive()
+        parts = []
+        while message["type"] == "http.request":
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+                return self._body
+            message = await receive()
+        return None
 
 
 class _Route:
@@ -153,46 +180,25 @@ class FastPath:
         """Method and path of each, as the OpenAPI document names them."""
         return [(route.method, route.pattern) for route in self._routes.values()]
 
-    async def serve(self, scope: Any, receive: Receive, send: Send) -> bool:
-        """Answer, where the request is one of ours and beyond doubt; else touch nothing, and say so."""
+    def read(self, scope: Any) -> FastRequest | None:
+        """What is asked, where it is one of ours and beyond doubt."""
         path: str = scope["path"]
         route, segment = self._routes.get((scope["method"], path)), ""
         if route is None:
             head, _, segment = path.rpartition("/")
             route = self._routes.get((scope["method"], head + "/"))
             if route is None or not _NUMBER.fullmatch(segment):
-                return False
+                return None
         elif route.segment:
-            return False
-        wants_msgpack = self._read_head(scope, route)
-        if wants_msgpack is None:
-            return False
-        arguments = route.read(segment, scope["query_string"])
-        if arguments is None:
-            return False
-        body = b""
-        if route.body is not None:
-            read = await _read_body(receive)
-            if read is None:
-                # Nobody waits for an answer.
-                return True
-            body = read
-            try:
-                arguments = {**arguments, "data": route.body.decode(body)}
-            except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
-                await Litestar.__call__(self._app, scope, _again(body, receive), send)
-                return True
-        await self._answer(route, arguments, body, wants_msgpack, scope, receive, send)
-        return True
-
-    def _read_head(self, scope: Any, route: _Route) -> bool | None:
-        """Whether MessagePack is wanted; None where something about the headers is the framework's business."""
+            return None
         if scope.get("root_path"):
             return None
-        length, wants_msgpack, authorized = -1, False, False
+        length, wants_msgpack = -1, False
+        authorization: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                authorized = True
+                # The first one counts, as everywhere.
+                authorization = value if authorization is None else authorization
             elif name == b"accept":
                 wants_msgpack = wants_msgpack or b"application/msgpack" in value
             elif name == b"content-length":
@@ -204,40 +210,50 @@ class FastPath:
                     return None
             elif name == b"origin" and self._heeds_origin:
                 return None
-        if not authorized or (route.body is not None and not 0 < length <= route.max_body):
+        if authorization is None or (route.body is not None and not 0 < length <= route.max_body):
             return None
-        return wants_msgpack
+        arguments = route.read(segment, scope["query_string"])
+        return None if arguments is None else FastRequest(scope, route, arguments, authorization, wants_msgpack)
 
-    async def _answer(
-        self,
-        route: _Route,
-        arguments: dict[str, Any],
-        body: bytes,
-        wants_msgpack: bool,
-        scope: Any,
-        receive: Receive,
-        send: Send,
-    ) -> None:
+    async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
+        """Read its body, if it may have one, call its handler, and send what that says."""
+        scope, route = request.scope, request.route
+        arguments = request.arguments
+        if route.body is not None:
+            body = await request.read_body(receive)
+            if body is None:
+                # Nobody waits for an answer.
+                return
+            try:
+                arguments = {**arguments, "data": route.body.decode(body)}
+            except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+                await Litestar.__call__(self._app, scope, _again(body, receive), send)
+                return
         started = perf_counter()
         scope["litestar_app"] = self._app
         try:
-            request = FastRequest(scope, body)
-            await request.services.devices.admit(request.caller)
+            devices = request.services.devices
+            if not devices.admits(request.caller):
+                await devices.admit(request.caller)
             content = await route.call(request=request, **arguments)
-            status = route.status
-            headers = [_MSGPACK_HEADER if wants_msgpack else _JSON_HEADER]
+            status, more = route.status, _NO_HEADERS
             if isinstance(content, WireResponse):
                 status = content.status_code or status
-                for name, value in content.headers.items():
-                    headers.append((name.lower().encode(), value.encode()))
+                more = [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
                 content = content.content
-            answer = msgspec.msgpack.encode(content) if wants_msgpack else msgspec.json.encode(content)
+            if request.wants_msgpack:
+                answer, kind, fields = msgspec.msgpack.encode(content), _MSGPACK_HEADER, _MSGPACK_LINES
+            else:
+                answer, kind, fields = msgspec.json.encode(content), _JSON_HEADER, _JSON_LINES
+            fields = b"%b%d\r\n%b" % (fields, len(answer), lines(more) if more else b"")
         except Exception as error:
             await self._refuse(route, error, started, scope, receive, send)
             return
-        headers.append((b"content-length", b"%d" % len(answer)))
-        headers.extend(HEADERS)
         self._finish.note(route.method, route.pattern, status, started)
+        extensions = scope.get("extensions")
+        if extensions and WHOLE_ANSWER in extensions and extensions[WHOLE_ANSWER](scope, status, fields, answer):
+            return
+        headers = [kind, *HEADERS, (b"content-length", b"%d" % len(answer)), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer, "more_body": False})
 
@@ -259,23 +275,6 @@ class FastPath:
             await send(message)
 
         await answer(scope, receive, finished)
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, whose size its header has told; None when the client hung up."""
-    message = await receive()
-    if message["type"] != "http.request":
-        return None
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        return body
-    parts = [message.get("body", b"")]
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-    return b"".join(parts)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -149,7 +149,9 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
         request = _read(mine.codec, payload)
         request_id = request.id
         wanted = method(request.method)
-        await session.services.devices.admit(session.actor)
+        devices = session.services.devices
+        if not devices.admits(session.actor):
+            await devices.admit(session.actor)
         media_type = MSGPACK if mine.codec.binary else ""
         data = bytes(request.data)
         if data in _NO_DATA:

@@ -44,20 +44,22 @@ class Gate:
             limit = LIMITS[name]
             await self._charge(limit, lambda uow: _take(uow, limit, subject, cost))
 
+    def passes(self, name: str, caller: Caller) -> bool:
+        """`pass_by`, as far as that takes no database: whether it is done."""
+        return not self._enabled or self._purses.spend(LIMITS[name], _owner(caller))
+
     async def pass_by(self, name: str, caller: Caller) -> None:
         """One more of what a device does all the time. Raises `RateLimited`, `Unauthenticated`."""
-        if not self._enabled:
+        if self.passes(name, caller):
             return
         limit = LIMITS[name]
-        owner = caller.token_hash if isinstance(caller, Bearer) else caller.device_id
-        if not self._purses.spend(limit, owner):
-            async with self._uow.read() as uow:
-                actor = await uow.devices.authenticate(caller)
-            # Near its end the bucket is asked for single tokens, so that nobody is refused for what a lease would take.
-            if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
-                self._purses.fill(limit, owner, limit.lease - 1)
-                return
-            await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
+        async with self._uow.read() as uow:
+            actor = await uow.devices.authenticate(caller)
+        # Near its end the bucket is asked for single tokens, so that nobody is refused for what a lease would take.
+        if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
+            self._purses.fill(limit, _owner(caller), limit.lease - 1)
+            return
+        await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
 
     async def look_up(self, caller: Caller, target: int | str) -> None:
         """Somebody looks for a user, by number or by name. Raises `RateLimited`.
@@ -109,6 +111,10 @@ class Gate:
 
 async def _take(uow: UnitOfWork, limit: Limit, subject: object, cost: float) -> float:
     return await uow.limits.take(_key(limit, subject), capacity=limit.burst, rate=limit.rate, cost=cost)
+
+
+def _owner(caller: Caller) -> object:
+    return caller.token_hash if isinstance(caller, Bearer) else caller.device_id
 
 
 def _key(limit: Limit, subject: object) -> str:

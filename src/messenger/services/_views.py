@@ -111,7 +111,7 @@ def profile_view(user_id: int, row: ProfileColumns, *, created_at: datetime) -> 
         username=row.username or "",
         name=row.name,
         about=row.about,
-        avatar=avatar_view(row),
+        avatar=None if row.avatar_key is None else avatar_view(row),
         status=cast(StatusName, row.status),
         status_text=row.status_text,
         last_activity=timestamp(row.last_activity),

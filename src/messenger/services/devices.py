@@ -53,6 +53,10 @@ class DeviceService:
             await remove_devices(uow, row.user_id, device_id=row.device_id)
             return RefreshTokenReused
 
+    def admits(self, caller: Caller) -> bool:
+        """Count one more request of this device, where that takes no database; else it is for `admit`."""
+        return self._gate.passes("request", caller)
+
     async def admit(self, caller: Caller) -> None:
         """One more request of this device. Raises `RateLimited`."""
         await self._gate.pass_by("request", caller)

@@ -1,0 +1,36 @@
+"""A server program on a real port, in this loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from messenger.http_connection import HttpConnection
+
+
+async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
+    """Start one over an application; its port. uvicorn's options, without its logs and its lifespan."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=HttpConnection, lifespan="off", log_config=None, **options))
+    # Without its signal handlers: the process is the test's.
+    task = asyncio.create_task(server._serve([listening]))
+    while not server.started:
+        await asyncio.sleep(0)
+    return server, task, listening.getsockname()[1]
+
+
+@asynccontextmanager
+async def served(app: Any, **options: Any) -> AsyncIterator[int]:
+    """The port of one that ends with the block."""
+    server, task, port = await start(app, **options)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await task
