@@ -72,6 +72,8 @@ class Line:
                 subprotocols=[self._protocol],  # type: ignore[list-item]
                 compression=None,
                 max_size=None,
+                # Its pings come from another thread, and take from the random numbers that hypothesis watches over.
+                ping_interval=None,
             )
         )
 
