@@ -276,6 +276,16 @@ def _check(settings: Settings) -> None:
         refuse("metrics_token", "is too short: it needs 16 characters at least")
 
 
+def openings(settings: Settings) -> list[str]:
+    """What these settings leave open to strangers, and what closes it, each in a sentence."""
+    found = []
+    if settings.rate_limits == "off":
+        found.append(f"{PREFIX}RATE_LIMITS is off: passwords and people can be guessed without an end; set it to on")
+    if "*" in settings.trusted_proxies:
+        found.append(f"{PREFIX}TRUSTED_PROXIES is *: anyone can say they are at any address; name the proxies")
+    return found
+
+
 def load_secret(settings: Settings) -> bytes:
     """The configured secret, or the data folder's own, made at the first start and readable by its owner alone."""
     if settings.secret:

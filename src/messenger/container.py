@@ -93,20 +93,7 @@ class Container:
         unreadable = Unreadable(self.uow, self.metrics.unreadable)
         streams, presences = StreamService(self.uow, unreadable), PresenceService(self.uow, self.clock)
         taker = Taker(streams)
-        # Half of the pool is for requests, whatever the sockets want.
-        turnstile = Turnstile(streams, max(1, settings.pool_size // 2))
-        board = PresenceBoard(self.bus.origin, presences, self.hub.signal)
-        self.realtime = Realtime(
-            self.bus.origin,
-            self.clock,
-            self.bus,
-            self.hub,
-            board,
-            turnstile,
-            taker,
-            socket_timeout=settings.socket_timeout,
-            limited=settings.rate_limits == "on",
-        )
+        self.realtime = self._realtime(streams, presences, taker)
         self.services = self._services(secret, unreadable, streams, presences, taker)
         self.administration = AdministrationService(
             self.uow, self.clock, self.hasher, password_min_length=settings.password_min_length
@@ -123,6 +110,21 @@ class Container:
             namespace=_derive(secret, "bus").hex()[:16],
         )
         return Bus(uuid4(), transport, talks=bool(settings.bus_url) or settings.workers > 1)
+
+    def _realtime(self, streams: StreamService, presences: PresenceService, taker: Taker) -> Realtime:
+        settings = self.settings
+        return Realtime(
+            self.bus.origin,
+            self.clock,
+            self.bus,
+            self.hub,
+            PresenceBoard(self.bus.origin, presences, self.hub.signal),
+            # Half of the pool is for requests, whatever the sockets want.
+            Turnstile(streams, max(1, settings.pool_size // 2)),
+            taker,
+            socket_timeout=settings.socket_timeout,
+            limited=settings.rate_limits == "on",
+        )
 
     def _services(
         self,

@@ -135,6 +135,14 @@ class TestDoctor:
         findings = json.loads(run("doctor", "--json").stdout)
         assert ("turn", False) in [(row["part"], row["ok"]) for row in findings]
 
+    @pytest.mark.parametrize(("setting", "value"), [("RATE_LIMITS", "off"), ("TRUSTED_PROXIES", "10.0.0.1,*")])
+    def test_names_what_is_open_to_strangers(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+    ) -> None:
+        monkeypatch.setenv(f"MESSENGER_{setting}", value)
+        findings = json.loads(run("doctor", "--json").stdout)
+        assert [row["finding"].split()[0] for row in findings if row["part"] == "limits"] == [f"MESSENGER_{setting}"]
+
     def test_names_an_absent_database(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MESSENGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
         findings = json.loads(run("doctor", "--json").stdout)
