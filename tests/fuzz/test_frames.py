@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ from tests.fuzz._crowd import Crowd
 from tests.fuzz._texts import TAGS, damaged, json_texts, packed
 
 SECONDS = 5.0
+EVERY = 50
+"""Frames between two looks at those who listen."""
 CLOSES = {1002, 1003, 1007, 1009}
 """Ill-formed, of the wrong kind, no UTF-8, too large (RFC 6455, section 7.4.1)."""
 
@@ -60,6 +62,8 @@ class Line:
         self._headers = {"Authorization": f"Bearer {_token(crowd, who)}"}
         self._protocol = protocol
         self._number = 10**6
+        self._sent = 0
+        self.listeners: Sequence[Line] = ()
         self._opened = ExitStack()
         self.connection = self._open()
 
@@ -101,6 +105,11 @@ class Line:
             self.ping()
         except ConnectionClosed as ended:
             self._reopen(ended)
+        self._sent += 1
+        if self._sent % EVERY == 0:
+            # Whoever reads nothing for long doesn't answer the server's pings either, and is given up.
+            for line in self.listeners:
+                line.ping()
 
     def _reopen(self, ended: ConnectionClosed) -> None:
         assert ended.rcvd is not None, "cut without a close frame"
@@ -126,6 +135,7 @@ def lines(crowd: Crowd, protocol: str) -> Iterator[Line]:
         )
         for line in (mine, *others):
             stack.callback(line.close)
+        mine.listeners = others
         yield mine
         for line in others:
             line.ping()
