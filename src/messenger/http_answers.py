@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 WHOLE_ANSWER = "messenger.whole_answer"
-"""An ASGI extension of ours, in `scope["extensions"]`: called with the scope, a status, fields and a body.
+"""An ASGI extension of ours, in `scope["extensions"]`: called with `send`, a status, fields and a body.
 
 `fields` are header lines that end with CRLF and have been checked, `content-length` among them. False, and nothing
-written, where the answer has to go by `send`. uvicorn's `send` looks at every field with two regular expressions.
+written, where the answer has to go by `send`, as where that is not the server's own: somebody between wants to see it.
+uvicorn's `send` looks at every field with two regular expressions.
 """
 
 
@@ -37,6 +38,11 @@ class JoinedWrites:
         if self._held:
             data, self._held = self._held + data, b""
         self._transport.write(data)
+
+    def write_all(self, data: bytes) -> None:
+        """Write the rest, at once, behind what is held."""
+        self._is_first = False
+        self.write(data)
 
     def close(self) -> None:
         self._let_go()

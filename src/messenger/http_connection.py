@@ -53,8 +53,8 @@ def refusal(status: int) -> bytes:
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's, with bounds on what a client may send and on how long it may take.
 
-    Its parser, its extension and it hold each other, and one that became a WebSocket lets go. The parser bounds
-    nothing: a head, a trailer or a chunk's extension would be collected for as long as it comes.
+    Its parser, its extension and it hold each other, and let go at its end. The parser bounds nothing: a head, a
+    trailer or a chunk's extension would be collected for as long as it comes.
     """
 
     # Since the last whole request: bytes that were read, and those of them that are a body's.
@@ -85,6 +85,7 @@ class HttpConnection(HttpToolsProtocol):
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
+        self._let_go()
 
     def data_received(self, data: bytes) -> None:
         self._read += len(data)
@@ -155,11 +156,12 @@ class HttpConnection(HttpToolsProtocol):
             cycle.scope["extensions"] = self._extensions
         super()._start_asgi_task(cycle, app)
 
-    def answer_whole(self, scope: Any, status: int, fields: bytes, body: bytes) -> bool:
+    def answer_whole(self, send: Any, status: int, fields: bytes, body: bytes) -> bool:
         """The extension `WHOLE_ANSWER`."""
         cycle = self._running
         if (
-            cycle.scope is not scope
+            cycle is None
+            or cycle.send != send
             or cycle.response_started
             or cycle.disconnected
             or not cycle.keep_alive
@@ -167,7 +169,7 @@ class HttpConnection(HttpToolsProtocol):
         ):
             return False
         defaults = self._all.default_fields.joined(cycle.default_headers)
-        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], defaults, fields, body))
+        cycle.transport.write_all(b"%b%b%b\r\n%b" % (STATUS_LINE[status], defaults, fields, body))
         # As uvicorn's cycle leaves itself behind.
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
@@ -192,7 +194,14 @@ class HttpConnection(HttpToolsProtocol):
         self._all.watch.leave(self)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]
-        self._extensions = {}
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of all that holds on to this connection: requests that never began, and the extension, which scopes have."""
+        self.pipeline.clear()
+        self.cycle = self._running = None  # type: ignore[assignment]
+        self._pace = Pace()
+        self._extensions.clear()
 
     def _refuse(self, status: int) -> None:
         """Hang up, and say why where the client can't take that for the answer to something else."""

@@ -7,8 +7,6 @@ import gc
 import itertools
 import logging
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from messenger.container import Container
 from messenger.realtime.frames import Message, ends_with_frame, pong_payload
 from messenger.realtime.uvicorn_protocol import MAX_ODD_FRAMES, NOT_TEXT, UvicornConnection
 from messenger.testing import Factory
+from tests._uncollected import uncollected
 from tests.realtime._wire import Realtime
 
 _HANDSHAKE = (
@@ -238,16 +237,6 @@ class TestWriting:
         assert connection.has_room
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 class TestLife:
     async def test_open_one_forgets_its_handshake(self) -> None:
         connection, _, _ = await _opened()
@@ -259,7 +248,7 @@ class TestLife:
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
-        with _uncollected():
+        with uncollected():
             async with realtime.wire(ada):
                 socket = hosted.hub.sockets[ada.actor.device_id]
                 assert isinstance(socket.connection, UvicornConnection)
@@ -270,7 +259,7 @@ class TestLife:
                     await asyncio.sleep(0.01)
 
     async def test_refused_one_leaves_nothing_either(self, realtime: Realtime) -> None:
-        with _uncollected():
+        with uncollected():
             before = {id(each) for each in gc.get_objects() if isinstance(each, UvicornConnection)}
             with pytest.raises(InvalidStatus):
                 async with realtime.wire():

@@ -251,7 +251,7 @@ class FastPath:
             return
         self._finish.note(route.method, route.pattern, status, started)
         extensions = scope.get("extensions")
-        if extensions and WHOLE_ANSWER in extensions and extensions[WHOLE_ANSWER](scope, status, fields, answer):
+        if extensions and WHOLE_ANSWER in extensions and extensions[WHOLE_ANSWER](send, status, fields, answer):
             return
         headers = [kind, *HEADERS, (b"content-length", b"%d" % len(answer)), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
