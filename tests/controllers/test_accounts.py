@@ -106,6 +106,11 @@ class TestLogin:
         assert (unknown.status_code, unknown.text, unknown.headers) == (wrong.status_code, wrong.text, wrong.headers)
 
 
+    async def test_login_that_is_no_text_is_named(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post("/login", json={"login": "ada\0", "password": PASSWORD})
+        assert_problem(answer, 400, "validation_failed", field="login")
+
+
 class TestRefresh:
     async def test_answers_the_next_tokens(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.post("/token/refresh", json={"refresh_token": ada.refresh_token})

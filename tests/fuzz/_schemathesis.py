@@ -146,7 +146,8 @@ SAID_IN_WORDS = {
     "conflicting": "`before` and `after` of a page",
     "invalid_characters": "a name's, by their Unicode category",
     "cursor": "made by the server, opaque to the rest",
-    "read_seq": "one of the two receipts has to be there",
+    "read_seq": "one of the two receipts has to be there, and none lies beyond the conversation's end",
+    "delivered_seq": "as above",
 }
 """Refusals with 400 of what fits the schema, by the code or the field they name: JSON Schema can't say these."""
 

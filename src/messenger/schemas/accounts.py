@@ -27,7 +27,14 @@ class RegisterDraft(Draft, frozen=True):
 
 class LoginDraft(Draft, frozen=True):
     login: Annotated[
-        str, Meta(min_length=1, max_length=64, description="A username or a peer id", examples=["ada", "26040983"])
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            pattern=PRINTABLE,
+            description="A username or a peer id",
+            examples=["ada", "26040983"],
+        ),
     ]
     password: Password
     device_name: DeviceName | None = None
