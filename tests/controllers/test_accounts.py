@@ -105,7 +105,6 @@ class TestLogin:
         assert_problem(wrong, 401, "invalid_credentials")
         assert (unknown.status_code, unknown.text, unknown.headers) == (wrong.status_code, wrong.text, wrong.headers)
 
-
     async def test_login_that_is_no_text_is_named(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/login", json={"login": "ada\0", "password": PASSWORD})
         assert_problem(answer, 400, "validation_failed", field="login")

@@ -21,6 +21,9 @@ class Receiver:
         if isinstance(message, Revoked):
             tell(f"heard {message.user_id}")
 
+    def on_disconnect(self) -> None:
+        """`watch` tells it."""
+
     def on_reconnect(self) -> None:
         tell("back")
 

@@ -115,6 +115,16 @@ class TestSay:
 
 
 class TestRun:
+    async def test_a_loss_is_told_once_when_it_is_one_already(self, broker: MemoryBroker) -> None:
+        bus = bus_of(broker)
+        async with running(bus, bus_of(broker)) as (listener, _):
+            broker.stop()
+            await listener.until(lambda: listener.disconnects > 0)
+            assert not bus.connected
+            broker.start()
+            await listener.until_connected()
+        assert listener.disconnects == 1
+
     async def test_coming_back_calls_on_reconnect_once_and_not_at_first(self, broker: MemoryBroker) -> None:
         one, two = bus_of(broker), bus_of(broker)
         async with running(one, two) as (first, second):
@@ -227,6 +237,10 @@ class TestRun:
             def on_reconnect(self) -> None:
                 super().on_reconnect()
                 raise LookupError("another fault of the receiver's")
+
+            def on_disconnect(self) -> None:
+                super().on_disconnect()
+                raise LookupError("one more")
 
         speaker, bus = bus_of(broker), bus_of(broker)
         async with running(speaker, bus):

@@ -121,14 +121,24 @@ class TestElsewhere:
 
 
 class TestLook:
+    @pytest.mark.parametrize("cause", ["doubt", "the bus is lost"])
     async def test_event_that_nobody_announced_is_found(
-        self, realtime: Realtime, people: Factory, hosted: Container, engine: AsyncEngine, settings: Settings
+        self,
+        realtime: Realtime,
+        people: Factory,
+        hosted: Container,
+        engine: AsyncEngine,
+        settings: Settings,
+        cause: str,
     ) -> None:
         ada, bob = await people.friends()
         deaf = Container(settings, engine=engine)
         async with realtime.wire(bob) as wire:
             await Factory(deaf).message(ada, bob, "Unheard")
-            hosted.realtime.upkeep.doubt(None)
+            if cause == "doubt":
+                hosted.realtime.upkeep.doubt(None)
+            else:
+                hosted.hub.on_disconnect()
             assert (await wire.event("message.created"))["body"] == "Unheard"
         await deaf.close()
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 from uuid import UUID
 
@@ -68,6 +68,10 @@ class Receiver(Protocol):
 
     def on_message(self, message: BusMessage) -> None:
         """Another worker says something. Must not block."""
+        ...
+
+    def on_disconnect(self) -> None:
+        """Nothing is heard from here on: look at the table, often."""
         ...
 
     def on_reconnect(self) -> None:
@@ -153,7 +157,9 @@ class Bus:
                     wait = _FIRST_RETRY
                 first = False
             finally:
-                self.connected = False
+                was_connected, self.connected = self.connected, False
+            if was_connected and self._receiver is not None:
+                self._tell(self._receiver.on_disconnect)
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311
             wait = min(_LAST_RETRY, wait * 2)
 
@@ -169,9 +175,12 @@ class Bus:
 
     def _greet(self) -> None:
         logger.info("the bus is back")
+        if self._receiver is not None:
+            self._tell(self._receiver.on_reconnect)
+
+    def _tell(self, told: Callable[[], None]) -> None:
         try:
-            if self._receiver is not None:
-                self._receiver.on_reconnect()
+            told()
         except Exception:
             logger.exception("what was lost could not be looked for")
 

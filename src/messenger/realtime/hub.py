@@ -159,6 +159,10 @@ class Hub:
         if channel is not None:
             channel.on_hint(position)
 
+    def on_disconnect(self) -> None:
+        """The last words may be lost: look at the table, now; the looks after it follow sooner."""
+        self.on_doubt(None)
+
     def on_reconnect(self) -> None:
         """What was said while the bus was away is lost: look at the table, now."""
         self.on_doubt(None)

@@ -101,13 +101,18 @@ class Listener:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.heard: list[BusMessage] = []
-        self.reconnects = 0
+        self.disconnects = self.reconnects = 0
         self._changed = asyncio.Event()
         bus.listen(self)
 
     def on_message(self, message: BusMessage) -> None:
         """Keep it."""
         self.heard.append(message)
+        self._changed.set()
+
+    def on_disconnect(self) -> None:
+        """Count it."""
+        self.disconnects += 1
         self._changed.set()
 
     def on_reconnect(self) -> None:
