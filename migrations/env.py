@@ -14,8 +14,9 @@ from sqlalchemy.pool import NullPool
 from messenger.models import Base
 
 LOCK_KEY = 7_273_112_905
-# A statement that waits for a table's lock holds up all that come after it; better to fail and try again.
-LOCK_TIMEOUT = os.environ.get("MESSENGER_MIGRATION_LOCK_TIMEOUT", "5s")
+# A statement that waits for a table's lock holds up all that come after it, and requests are refused after 2 s; better
+# to fail, and to be tried again (`messenger.migrations`).
+LOCK_TIMEOUT = os.environ.get("MESSENGER_MIGRATION_LOCK_TIMEOUT", "1s")
 
 
 def run(connection: Connection) -> None:

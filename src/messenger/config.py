@@ -201,6 +201,7 @@ _NOT_SETTINGS = {
     for name in (
         "ARTIFACTS",
         "MIGRATION_LOCK_TIMEOUT",
+        "MIGRATION_PATIENCE",
         "PARENT_PID",
         "PROOF",
         "PROOF_SEED",

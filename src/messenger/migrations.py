@@ -1,4 +1,4 @@
-"""Where the migrations are, and how they are run: programmatically, on a URL, with a lock timeout.
+"""Where the migrations are, and how they are run: programmatically, on a URL, and beside a server that is at work.
 
 alembic is imported where it is needed: it takes a third of a second, and a schema that is up to date needs none of it.
 """
@@ -6,14 +6,20 @@ alembic is imported where it is needed: it takes a third of a second, and a sche
 from __future__ import annotations
 
 import logging
+import os
+import random
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 
 from messenger.config import SettingsError
-from messenger.database import sqlalchemy_url
+from messenger.database import TransientConflict, sqlalchemy_url, translate
+from messenger.errors import Overloaded
 from messenger.repositories.health import SCHEMA, SchemaRow
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 60
 _PACKAGED = Path(__file__).parent / "_migrations"
 _CHECKOUT = Path(__file__).parents[2] / "migrations"
 
@@ -73,14 +80,32 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring the schema up. Two that do it at once wait for each other."""
     from alembic import command
 
-    command.upgrade(alembic_config(database_url), revision)
+    _patiently(lambda: command.upgrade(alembic_config(database_url), revision), revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the schema back."""
     from alembic import command
 
-    command.downgrade(alembic_config(database_url), revision)
+    _patiently(lambda: command.downgrade(alembic_config(database_url), revision), revision)
+
+
+def _patiently(migrate: Callable[[], None], revision: str) -> None:
+    """Again and again where requests kept a table for longer than they can be held up, or a deadlock took its choice.
+
+    Each migration is one transaction: what failed left nothing. A step relative to where the schema is goes but once.
+    """
+    until = time.monotonic() + float(os.environ.get("MESSENGER_MIGRATION_PATIENCE", _PATIENCE_SECONDS))
+    while True:
+        try:
+            migrate()
+            return
+        except DBAPIError as error:
+            in_the_way = isinstance(translate(error), (TransientConflict, Overloaded))
+            if not in_the_way or revision[:1] in {"+", "-"} or time.monotonic() >= until:
+                raise
+        logger.warning("a table is in use; the migration is tried again")
+        time.sleep(random.uniform(0.2, 1))  # noqa: S311
 
 
 def check(database_url: str) -> None:

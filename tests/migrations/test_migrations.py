@@ -7,12 +7,13 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from alembic.script import ScriptDirectory
 
 from messenger import migrations
@@ -66,22 +67,41 @@ def test_every_migration_has_a_way_back() -> None:
         assert "def downgrade() -> None:\n    pass" not in path.read_text()
 
 
-async def test_a_migration_that_waits_for_a_lock_gives_up(empty_url: str) -> None:
-    command = [sys.executable, "-m", "messenger", "db", "downgrade", "base", "--yes"]
-    environment = {
-        **os.environ,
-        "MESSENGER_DATABASE_URL": empty_url,
-        "MESSENGER_MIGRATION_LOCK_TIMEOUT": "100ms",
-    }
-    up = await asyncio.create_subprocess_exec(*command[:4], "upgrade", env=environment)
-    assert await up.wait() == 0
-    holder = await asyncpg.connect(empty_url)
-    try:
-        async with holder.transaction():
-            await holder.execute("LOCK TABLE users IN ACCESS SHARE MODE")
-            down = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
-            _, said = await down.communicate()
-    finally:
-        await holder.close()
-    assert down.returncode != 0
-    assert b"lock timeout" in said
+class TestTableInUse:
+    """A migration never waits long for its lock: all that comes after it would wait, too."""
+
+    @pytest_asyncio.fixture
+    async def holder(self, empty_url: str) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction that has looked at the table of users."""
+        await asyncio.to_thread(migrations.upgrade, empty_url)
+        connection = await asyncpg.connect(empty_url)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+            yield connection
+        await connection.close()
+
+    async def _downgrade(self, url: str, patience: float) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "messenger", "db", "downgrade", "base", "--yes"),
+            env={
+                **os.environ,
+                "MESSENGER_DATABASE_URL": url,
+                "MESSENGER_MIGRATION_LOCK_TIMEOUT": "100ms",
+                "MESSENGER_MIGRATION_PATIENCE": str(patience),
+            },
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def test_it_gives_up(self, empty_url: str, holder: asyncpg.Connection) -> None:
+        down = await self._downgrade(empty_url, 0)
+        _, said = await down.communicate()
+        assert (down.returncode != 0, b"lock timeout" in said) == (True, True)
+
+    async def test_it_is_tried_again_until_the_table_is_free(self, empty_url: str, holder: asyncpg.Connection) -> None:
+        down = await self._downgrade(empty_url, 60)
+        assert down.stderr is not None
+        while b"tried again" not in await down.stderr.readline():
+            assert down.returncode is None
+        await holder.execute("ROLLBACK; BEGIN")
+        assert await down.wait() == 0
+        assert await holder.fetchval("SELECT to_regclass('users') IS NULL")
