@@ -12,7 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from messenger.errors import Overloaded
 
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS, _LATE_SECONDS = 1.0, 0.25
 # Whoever is given a place has this long for connecting, however long they waited.
 _LEAST_SECONDS = 0.5
 
@@ -143,19 +143,24 @@ class ConnectionPool(NullPool):
 
     def _keep_watch(self) -> None:
         every = min(_WATCH_SECONDS, self._timeout / 8)
-        self._watch = asyncio.get_running_loop().call_later(every, self._look)
+        self._watch = asyncio.get_running_loop().call_later(every, self._look, perf_counter() + every + _LATE_SECONDS)
 
-    def _look(self) -> None:
+    def _look(self, latest: float) -> None:
         self._watch = None
         now = perf_counter()
+        # Where this look comes late the process stood still, and answers may lie there unread: the next one tells.
+        if now <= latest:
+            self._judge(now)
+        if self._lent or self._waiters:
+            self._keep_watch()
+
+    def _judge(self, now: float) -> None:
         for connection in self._lent:
             if connection.since < now - self._silence:
                 # Whoever waits for its answer hears of it; they discard it.
                 connection.driver.terminate()
         while self._waiters and self._waiters[0][1] <= now - self._timeout:
             _refuse(self._waiters.popleft()[0])
-        if self._lent or self._waiters:
-            self._keep_watch()
 
     async def _connect(self) -> PooledConnection:
         """A new one, in a place that is counted already."""

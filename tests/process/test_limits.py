@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,15 +32,24 @@ def refresh(server: Server, number: int, forwarded: str) -> int:
     return httpx.post(f"{server.url}/token/refresh", json=body, headers=headers).status_code
 
 
+def _tries(server: Server, forwarded: str) -> tuple[int, bool]:
+    """How many were let through until one was refused; whether that is the burst, and what came in meanwhile."""
+    began = time.monotonic()
+    for number in range(2 * LIMIT.burst):
+        if refresh(server, number, forwarded.format(number)) == 429:
+            return number, LIMIT.burst <= number <= LIMIT.burst + LIMIT.rate * (time.monotonic() - began) + 1
+    return 2 * LIMIT.burst, False
+
+
 def test_a_claimed_address_changes_nothing(folder: Path) -> None:
     with running(folder, workers=2) as server:
-        statuses = [refresh(server, number, f"198.51.100.{number}") for number in range(LIMIT.burst + 1)]
-    assert statuses == [401] * LIMIT.burst + [429]
+        tries, is_the_burst = _tries(server, "198.51.100.{}")
+    assert is_the_burst, tries
 
 
 def test_behind_a_trusted_proxy_the_address_is_what_it_saw(folder: Path) -> None:
     with running(folder, workers=2, trusted_proxies="127.0.0.1") as server:
         # What stands left of it the client wrote.
-        statuses = [refresh(server, number, f"198.51.100.{number}, 203.0.113.5") for number in range(LIMIT.burst + 1)]
+        tries, is_the_burst = _tries(server, "198.51.100.{}, 203.0.113.5")
         other = refresh(server, 0, "203.0.113.5, 203.0.113.6")
-    assert (statuses, other) == ([401] * LIMIT.burst + [429], 401)
+    assert (is_the_burst, other) == (True, 401), tries

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
+from time import perf_counter
 
 import asyncpg
 import pytest
@@ -194,16 +196,24 @@ class TestSilence:
     async def test_one_that_is_set_to_work_again_is_not(self, pool: ConnectionPool) -> None:
         old, fresh = await pool.borrow(), await pool.borrow()
         old.since -= 3600
-        pool._look()
+        pool._look(inf)
         assert (old.driver.is_closed(), fresh.driver.is_closed()) == (True, False)
         old.discard()
         fresh.give_back()
+
+    async def test_one_whose_answer_nobody_could_read_is_not(self, pool: ConnectionPool) -> None:
+        connection = await pool.borrow()
+        connection.since -= 3600
+        # The process was stopped, and this is the first that it does.
+        pool._look(perf_counter() - 0.001)
+        assert not connection.driver.is_closed()
+        connection.give_back()
 
     async def test_resting_one_is_left_alone(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.give_back()
         connection.since -= 3600
-        pool._look()
+        pool._look(inf)
         assert await pool.borrow() is connection
         connection.give_back()
 
