@@ -130,8 +130,19 @@ def before_load_schema(context: Any, document: dict[str, Any]) -> None:
 
 
 def _pack(context: Any, value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value)
+    packed: bytes = msgpack.packb(_fitting(value))
     return packed
+
+
+def _fitting(value: Any) -> Any:
+    """The same, with numbers that MessagePack has no room for made as large as it has."""
+    if isinstance(value, dict):
+        return {key: _fitting(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_fitting(each) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-(2**63), min(2**64 - 1, value))
+    return value
 
 
 def _unpack(context: Any, response: Any) -> Any:
