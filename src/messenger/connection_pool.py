@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -141,26 +142,29 @@ class ConnectionPool(NullPool):
             self._keep_watch()
         return connection
 
-    def _keep_watch(self) -> None:
+    def _keep_watch(self, *, bears_lateness: bool = True) -> None:
         every = min(_WATCH_SECONDS, self._timeout / 8)
-        self._watch = asyncio.get_running_loop().call_later(every, self._look, perf_counter() + every + _LATE_SECONDS)
+        latest = perf_counter() + every + _LATE_SECONDS if bears_lateness else inf
+        self._watch = asyncio.get_running_loop().call_later(every, self._look, latest)
 
     def _look(self, latest: float) -> None:
         self._watch = None
         now = perf_counter()
-        # Where this look comes late the process stood still, and answers may lie there unread: the next one tells.
-        if now <= latest:
-            self._judge(now)
+        # A look that comes late means that the process stood still, and answers may lie there unread: the next one
+        # tells, however late. A loop that is always late would else never give up a server.
+        is_late = now > latest
+        if not is_late:
+            self._cut_silent(now)
+        while self._waiters and self._waiters[0][1] <= now - self._timeout:
+            _refuse(self._waiters.popleft()[0])
         if self._lent or self._waiters:
-            self._keep_watch()
+            self._keep_watch(bears_lateness=not is_late)
 
-    def _judge(self, now: float) -> None:
+    def _cut_silent(self, now: float) -> None:
         for connection in self._lent:
             if connection.since < now - self._silence:
                 # Whoever waits for its answer hears of it; they discard it.
                 connection.driver.terminate()
-        while self._waiters and self._waiters[0][1] <= now - self._timeout:
-            _refuse(self._waiters.popleft()[0])
 
     async def _connect(self) -> PooledConnection:
         """A new one, in a place that is counted already."""

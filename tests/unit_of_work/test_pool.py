@@ -209,6 +209,27 @@ class TestSilence:
         assert not connection.driver.is_closed()
         connection.give_back()
 
+    async def test_lateness_is_borne_once(self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection_pool, "_WATCH_SECONDS", 0.01)
+        # By this every look comes late.
+        monkeypatch.setattr(connection_pool, "_LATE_SECONDS", -inf)
+        monkeypatch.setattr(pool, "_silence", 0.02)
+        connection = await pool.borrow()
+        with pytest.raises(asyncpg.PostgresConnectionError):
+            await connection.driver.execute("SELECT pg_sleep(1)")
+        connection.discard()
+
+    async def test_who_waits_is_refused_by_a_late_look_too(self, pool: ConnectionPool) -> None:
+        lent = [await pool.borrow(), await pool.borrow()]
+        waiting = await _patient(pool)
+        waiter, asked = pool._waiters[0]
+        pool._waiters[0] = waiter, asked - 3600
+        pool._look(perf_counter() - 0.001)
+        with pytest.raises(Overloaded):
+            await waiting
+        for each in lent:
+            each.give_back()
+
     async def test_resting_one_is_left_alone(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.give_back()
