@@ -6,7 +6,6 @@ alembic is imported where it is needed: it takes a third of a second, and a sche
 from __future__ import annotations
 
 import logging
-import os
 import random
 import time
 from collections.abc import Callable
@@ -95,7 +94,7 @@ def _patiently(migrate: Callable[[], None], revision: str) -> None:
 
     Each migration is one transaction: what failed left nothing. A step relative to where the schema is goes but once.
     """
-    until = time.monotonic() + float(os.environ.get("MESSENGER_MIGRATION_PATIENCE", _PATIENCE_SECONDS))
+    until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             migrate()

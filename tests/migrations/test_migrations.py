@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 import pytest_asyncio
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from messenger import migrations
 
@@ -80,28 +82,37 @@ class TestTableInUse:
             yield connection
         await connection.close()
 
-    async def _downgrade(self, url: str, patience: float) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "messenger", "db", "downgrade", "base", "--yes"),
-            env={
-                **os.environ,
-                "MESSENGER_DATABASE_URL": url,
-                "MESSENGER_MIGRATION_LOCK_TIMEOUT": "100ms",
-                "MESSENGER_MIGRATION_PATIENCE": str(patience),
-            },
-            stderr=asyncio.subprocess.PIPE,
-        )
+    async def test_it_gives_up(
+        self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MESSENGER_MIGRATION_LOCK_TIMEOUT", "100ms")
+        monkeypatch.setattr(migrations, "_PATIENCE_SECONDS", 0)
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await asyncio.to_thread(migrations.downgrade, empty_url, "base")
 
-    async def test_it_gives_up(self, empty_url: str, holder: asyncpg.Connection) -> None:
-        down = await self._downgrade(empty_url, 0)
-        _, said = await down.communicate()
-        assert (down.returncode != 0, b"lock timeout" in said) == (True, True)
-
-    async def test_it_is_tried_again_until_the_table_is_free(self, empty_url: str, holder: asyncpg.Connection) -> None:
-        down = await self._downgrade(empty_url, 60)
-        assert down.stderr is not None
-        while b"tried again" not in await down.stderr.readline():
-            assert down.returncode is None
+    async def test_it_is_tried_again_until_the_table_is_free(
+        self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits = Event()
+        monkeypatch.setenv("MESSENGER_MIGRATION_LOCK_TIMEOUT", "100ms")
+        monkeypatch.setattr("messenger.migrations.time.sleep", lambda _: waits.set())
+        down = asyncio.create_task(asyncio.to_thread(migrations.downgrade, empty_url, "base"))
+        assert await asyncio.to_thread(waits.wait, 20)
         await holder.execute("ROLLBACK; BEGIN")
-        assert await down.wait() == 0
+        await down
         assert await holder.fetchval("SELECT to_regclass('users') IS NULL")
+
+    async def test_a_step_goes_but_once(
+        self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What of it was done can't be told from where the schema is."""
+        tries: list[str] = []
+
+        def fail(_: object, revision: str) -> None:
+            tries.append(revision)
+            raise DBAPIError("", {}, asyncpg.LockNotAvailableError("lock timeout"))
+
+        monkeypatch.setattr("alembic.command.downgrade", fail)
+        with pytest.raises(DBAPIError):
+            await asyncio.to_thread(migrations.downgrade, empty_url, "-1")
+        assert tries == ["-1"]
