@@ -201,7 +201,6 @@ _NOT_SETTINGS = {
     for name in (
         "ARTIFACTS",
         "MIGRATION_LOCK_TIMEOUT",
-        "MIGRATION_PATIENCE",
         "PARENT_PID",
         "PROOF",
         "PROOF_SEED",
@@ -275,16 +274,6 @@ def _check(settings: Settings) -> None:
             refuse("bus_url", "is wrong: several workers don't hear each other over local:")
     if settings.metrics_token and len(settings.metrics_token) < 16:
         refuse("metrics_token", "is too short: it needs 16 characters at least")
-
-
-def openings(settings: Settings) -> list[str]:
-    """What these settings leave open to strangers, and what closes it, each in a sentence."""
-    found = []
-    if settings.rate_limits == "off":
-        found.append(f"{PREFIX}RATE_LIMITS is off: passwords and people can be guessed without an end; set it to on")
-    if "*" in settings.trusted_proxies:
-        found.append(f"{PREFIX}TRUSTED_PROXIES is *: anyone can say they are at any address; name the proxies")
-    return found
 
 
 def load_secret(settings: Settings) -> bytes:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 import asyncpg
 import msgspec
 
-from messenger.config import Settings, SettingsError, environment, load_secret, openings, unknown_settings
+from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
+from messenger.exposure import exposures
 from messenger.local_database import database_url
 from messenger.migrations import head_revision, schema_of
 from messenger.realtime.bus import transport_of
@@ -36,7 +37,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; nothing is changed, but a schema is not made either."""
-    findings = [_settings(settings), *_openings(settings)]
+    findings = [_settings(settings)]
+    findings += [Finding("limits", False, each.what, each.advice) for each in exposures(settings)]
     try:
         with database_url(settings) as url:
             findings += asyncio.run(_database(url))
@@ -59,11 +61,6 @@ def _settings(settings: Settings) -> Finding:
     except (SettingsError, OSError) as error:
         return Finding("settings", False, str(error), "The data folder must be writable.")
     return Finding("settings", True, "every setting is known")
-
-
-def _openings(settings: Settings) -> list[Finding]:
-    found = [opening.partition("; ") for opening in openings(settings)]
-    return [Finding("limits", False, what, f"{advice[:1].upper()}{advice[1:]}.") for what, _, advice in found]
 
 
 async def _database(url: str) -> list[Finding]:

@@ -21,9 +21,10 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from messenger import migrations
-from messenger.config import Settings, SettingsError, environment, load_secret, openings, unknown_settings
+from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
+from messenger.exposure import exposures
 from messenger.http_connection import Connections
 from messenger.http_patience import Patience
 from messenger.local_database import embedded, published
@@ -47,8 +48,8 @@ def serve(settings: Settings) -> None:
     _on_signals(_leave)
     for name in unknown_settings(environment()):
         logger.warning("%s is no setting of this server; see docs/configuration.md", name)
-    for opening in openings(settings):
-        logger.warning("%s", opening)
+    for exposure in exposures(settings):
+        logger.warning("%s. %s", exposure.what, exposure.advice)
     _check_gateways(settings)
     _raise_file_limit()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
