@@ -245,13 +245,14 @@ class FastPath:
                 answer, kind, fields = msgspec.msgpack.encode(content), _MSGPACK_HEADER, _MSGPACK_LINES
             else:
                 answer, kind, fields = msgspec.json.encode(content), _JSON_HEADER, _JSON_LINES
-            fields = b"%b%d\r\n%b" % (fields, len(answer), lines(more) if more else b"")
+            whole = scope["extensions"].get(WHOLE_ANSWER) if "extensions" in scope else None
+            if whole is not None:
+                fields = b"%b%d\r\n%b" % (fields, len(answer), lines(more) if more else b"")
         except Exception as error:
             await self._refuse(route, error, started, scope, receive, send)
             return
         self._finish.note(route.method, route.pattern, status, started)
-        extensions = scope.get("extensions")
-        if extensions and WHOLE_ANSWER in extensions and extensions[WHOLE_ANSWER](send, status, fields, answer):
+        if whole is not None and whole(send, status, fields, answer):
             return
         headers = [kind, *HEADERS, (b"content-length", b"%d" % len(answer)), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})

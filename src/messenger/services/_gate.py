@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from messenger.actor import Bearer, Caller
+from messenger.actor import Caller
 from messenger.errors import RateLimited, Unavailable
 from messenger.limits import LIMITS, Limit
 from messenger.services._purses import Purses
@@ -46,7 +46,7 @@ class Gate:
 
     def passes(self, name: str, caller: Caller) -> bool:
         """`pass_by`, as far as that takes no database: whether it is done."""
-        return not self._enabled or self._purses.spend(LIMITS[name], _owner(caller))
+        return not self._enabled or self._purses.spend(LIMITS[name], caller)
 
     async def pass_by(self, name: str, caller: Caller) -> None:
         """One more of what a device does all the time. Raises `RateLimited`, `Unauthenticated`."""
@@ -57,7 +57,7 @@ class Gate:
             actor = await uow.devices.authenticate(caller)
         # Near its end the bucket is asked for single tokens, so that nobody is refused for what a lease would take.
         if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
-            self._purses.fill(limit, _owner(caller), limit.lease - 1)
+            self._purses.fill(limit, caller, limit.lease - 1)
             return
         await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
 
@@ -111,10 +111,6 @@ class Gate:
 
 async def _take(uow: UnitOfWork, limit: Limit, subject: object, cost: float) -> float:
     return await uow.limits.take(_key(limit, subject), capacity=limit.burst, rate=limit.rate, cost=cost)
-
-
-def _owner(caller: Caller) -> object:
-    return caller.token_hash if isinstance(caller, Bearer) else caller.device_id
 
 
 def _key(limit: Limit, subject: object) -> str:
