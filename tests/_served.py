@@ -13,15 +13,26 @@ import uvicorn
 from messenger.http_connection import HttpConnection
 
 
+class _Server(uvicorn.Server):
+    """Tells when it listens. Without its signal handlers: the process is the test's."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+
 async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
     """Start one over an application; its port. uvicorn's options, without its logs and its lifespan."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=HttpConnection, lifespan="off", log_config=None, **options))
-    # Without its signal handlers: the process is the test's.
+    server = _Server(uvicorn.Config(app, http=HttpConnection, lifespan="off", log_config=None, **options))
     task = asyncio.create_task(server._serve([listening]))
-    while not server.started:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await server.listens.wait()
     return server, task, listening.getsockname()[1]
 
 

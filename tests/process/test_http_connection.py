@@ -225,7 +225,7 @@ class TestLife:
             _request("/a"),
             _request("/whole"),
             _request("/stream"),
-            _request("/for ever".replace(" ", "-")) + _request("/a") + _request("/a"),
+            _request("/for-ever") + _request("/a") + _request("/a"),
             _request("/whole") + _UPGRADE,
         ],
         ids=["nothing", "by messages", "whole", "in pieces", "others wait behind it", "then a socket"],

@@ -37,7 +37,7 @@ def _tries(server: Server, forwarded: str) -> tuple[int, bool]:
     began = time.monotonic()
     for number in range(2 * LIMIT.burst):
         if refresh(server, number, forwarded.format(number)) == 429:
-            return number, LIMIT.burst <= number <= LIMIT.burst + LIMIT.rate * (time.monotonic() - began) + 1
+            return number, LIMIT.burst <= number <= LIMIT.burst + LIMIT.rate * (time.monotonic() - began)
     return 2 * LIMIT.burst, False
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
@@ -121,45 +122,36 @@ class TestElsewhere:
 
 
 class TestLook:
-    @pytest.mark.parametrize("cause", ["doubt", "the bus is lost"])
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def deaf(self, engine: AsyncEngine, settings: Settings) -> AsyncIterator[Container]:
+        """Another worker, whose words nobody hears."""
+        container = Container(settings, engine=engine)
+        yield container
+        await container.close()
+
+    @pytest.mark.parametrize("cause", ["doubt", "the bus is lost", "time"])
     async def test_event_that_nobody_announced_is_found(
         self,
         realtime: Realtime,
         people: Factory,
         hosted: Container,
-        engine: AsyncEngine,
-        settings: Settings,
+        deaf: Container,
+        monkeypatch: pytest.MonkeyPatch,
         cause: str,
     ) -> None:
         ada, bob = await people.friends()
-        deaf = Container(settings, engine=engine)
+        if cause == "time":
+            monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
         async with realtime.wire(bob) as wire:
             await Factory(deaf).message(ada, bob, "Unheard")
             if cause == "doubt":
                 hosted.realtime.upkeep.doubt(None)
-            else:
+            elif cause == "the bus is lost":
                 hosted.hub.on_disconnect()
+            else:
+                # The look that is under way still has its old time.
+                hosted.realtime.upkeep.doubt(ada.id)
             assert (await wire.event("message.created"))["body"] == "Unheard"
-        await deaf.close()
-
-    async def test_happens_by_itself_every_few_seconds(
-        self,
-        realtime: Realtime,
-        people: Factory,
-        hosted: Container,
-        engine: AsyncEngine,
-        settings: Settings,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
-        ada, bob = await people.friends()
-        deaf = Container(settings, engine=engine)
-        async with realtime.wire(bob) as wire:
-            await Factory(deaf).message(ada, bob, "Unheard")
-            # The look that is under way still has its old time.
-            hosted.realtime.upkeep.doubt(ada.id)
-            assert (await wire.event("message.created"))["body"] == "Unheard"
-        await deaf.close()
 
 
 class TestPulse:
