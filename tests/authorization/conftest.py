@@ -19,7 +19,7 @@ from messenger.container import Container
 from messenger.database import create_engine
 from messenger.media.processor import Avatar
 from messenger.testing import Factory, StatementLog
-from messenger.testing.plugin import cloned_database
+from messenger.testing.databases import temporary_database
 from tests.authorization._cast import Cast
 from tests.controllers.conftest import client_of
 from tests.realtime._wire import Realtime
@@ -31,7 +31,7 @@ async def settings(settings: Settings, postgres_url: str, template_name: str) ->
     """As for all tests, but for the database; with metrics, so that they are there to be refused, and with stamps as
     seldom as they can be.
     """
-    async with cloned_database(postgres_url, template_name) as url:
+    async with temporary_database(postgres_url, template_name) as url:
         token = "a token of the operator's alone, 32+"
         yield msgspec.structs.replace(settings, database_url=url, metrics_token=token, activity_resolution=3600.0)
 

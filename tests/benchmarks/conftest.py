@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import msgspec
 import pytest_asyncio
@@ -17,6 +14,7 @@ import pytest_asyncio
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.testing.databases import temporary_database
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -27,12 +25,8 @@ from _yardsticks.world import World
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
     """A database for a world: one for all tests of a file, because it takes longer to write than they take."""
-    name = f"world_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(postgres_url)
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {template_name} STRATEGY FILE_COPY")
-    yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    async with temporary_database(postgres_url, template_name) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

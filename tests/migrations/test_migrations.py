@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from threading import Event
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -19,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from messenger import migrations
+from messenger.testing.databases import create_database, drop_database
 
 REVISIONS = [
     revision.revision
@@ -26,22 +25,12 @@ REVISIONS = [
 ]
 
 
-async def _execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture
 def empty_url(postgres_url: str) -> Iterator[str]:
     """A database without a schema."""
-    name = f"messenger_stairway_{secrets.token_hex(4)}"
-    asyncio.run(_execute(postgres_url, f"DROP DATABASE IF EXISTS {name}"))
-    asyncio.run(_execute(postgres_url, f"CREATE DATABASE {name}"))
-    yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-    asyncio.run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    url = asyncio.run(create_database(postgres_url))
+    yield url
+    asyncio.run(drop_database(postgres_url, url))
 
 
 def test_stairway(empty_url: str) -> None:

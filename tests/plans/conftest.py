@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest_asyncio
@@ -12,6 +11,7 @@ from benchmarks._growth.world import connect_some, make_world
 
 from messenger.config import Settings
 from messenger.database import create_engine
+from messenger.testing.databases import temporary_database
 from tests.plans._plan import Plan, Schema
 
 USERS, MESSAGES = 20_000, 100_000
@@ -52,18 +52,13 @@ class Planner:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def planner(postgres_url: str, template_name: str, settings: Settings) -> AsyncIterator[Planner]:
     """Over a world of 20,000 users, with a connection of the server's own making."""
-    name = f"{template_name}_large"
-    url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-    maintenance = await asyncpg.connect(postgres_url)
-    await maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {template_name}")
-    schema = await _fill(url)
-    engine = create_engine(url, settings)
-    async with engine.connect() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        yield Planner(driver, schema)
-    await engine.dispose()
-    await maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await maintenance.close()
+    async with temporary_database(postgres_url, template_name) as url:
+        schema = await _fill(url)
+        engine = create_engine(url, settings)
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            yield Planner(driver, schema)
+        await engine.dispose()
 
 
 async def _fill(url: str) -> Schema:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -88,7 +86,7 @@ class World:
         """End so many of the workers' database connections, whatever they do."""
         await self.database.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() ORDER BY random() LIMIT $1",
+            " AND usename = current_user AND pid <> pg_backend_pid() ORDER BY random() LIMIT $1",
             connections,
         )
 
@@ -144,19 +142,6 @@ async def _worker(settings: Settings, broker: LossyBroker) -> AsyncIterator[Work
         server.should_exit = True
         await serving
     await container.close()
-
-
-@asynccontextmanager
-async def cloned(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A database with the schema, for connections that get killed."""
-    name = f"proof_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(postgres_url)
-    try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
 
 
 def narrow(patch: pytest.MonkeyPatch) -> None:

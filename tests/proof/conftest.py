@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from messenger.config import Settings
-from tests.proof._world import World, cloned, narrow, world
+from messenger.testing.databases import temporary_database
+from tests.proof._world import World, narrow, world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -20,7 +21,7 @@ async def two_workers(settings: Settings, postgres_url: str, template_name: str)
     """Two workers with narrow bounds, on a database of this module's own."""
     with pytest.MonkeyPatch.context() as patch:
         narrow(patch)
-        async with cloned(postgres_url, template_name) as url, world(settings, url) as made:
+        async with temporary_database(postgres_url, template_name) as url, world(settings, url) as made:
             yield made
 
 

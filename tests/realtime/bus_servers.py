@@ -7,11 +7,10 @@ import contextlib
 import gc
 import logging
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -25,6 +24,7 @@ from messenger.realtime.nats_bus import NatsTransport
 from messenger.realtime.postgres_bus import APPLICATION_NAME, PostgresTransport
 from messenger.realtime.redis_bus import RedisTransport
 from messenger.testing.buses import Listener
+from messenger.testing.databases import name_of, temporary_database
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess, freeze, give_up
 
 PASSWORD = "p/ss:w@rd %41"
@@ -77,10 +77,10 @@ class Process:
 class Postgres:
     """A database of its own, of which the connections are ended and refused."""
 
-    def __init__(self, postgres_url: str) -> None:
-        self.name = f"messenger_bus_{secrets.token_hex(4)}"
+    def __init__(self, postgres_url: str, url: str) -> None:
+        self.name = name_of(url)
         self._server_url = postgres_url
-        self.url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{self.name}"))
+        self.url = url
         self._frozen: list[int] = []
 
     def transport(
@@ -141,11 +141,10 @@ class Postgres:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def bus_database(postgres_url: str) -> AsyncIterator[Postgres]:
-    server = Postgres(postgres_url)
-    await server.sql(f"CREATE DATABASE {server.name}")
-    yield server
-    await server.thaw()
-    await server.sql(f"DROP DATABASE {server.name} WITH (FORCE)")
+    async with temporary_database(postgres_url) as url:
+        server = Postgres(postgres_url, url)
+        yield server
+        await server.thaw()
 
 
 @pytest.fixture(params=["postgres", "nats", "redis"])

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.testing.plugin import cloned_database
+from messenger.testing.databases import temporary_database
 from tests.realtime._wire import Realtime
 from tests.realtime.conftest import serve
 from tests.secrets._canaries import Canaries
@@ -40,7 +40,7 @@ class Evidence(msgspec.Struct, frozen=True):
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def own_database(postgres_url: str, template_name: str) -> AsyncIterator[tuple[Any, str]]:
     """A connection to a database of this folder's own, and its address."""
-    async with cloned_database(postgres_url, template_name) as url:
+    async with temporary_database(postgres_url, template_name) as url:
         connection = await asyncpg.connect(url)
         yield connection, url
         await connection.close()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -29,15 +25,10 @@ from messenger.container import Container
 from messenger.database import create_engine
 from messenger.embedded import EmbeddedPostgres
 from messenger.events import WakeUp
+from messenger.testing.databases import create_database, name_of, temporary_database
 from messenger.testing.factories import Factory
 from messenger.testing.statements import StatementLog
 from messenger.unit_of_work import Announcer
-
-_TEMPLATE = "messenger_template"
-
-
-def _on(url: str, database: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 @pytest.fixture(scope="session")
@@ -64,57 +55,24 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run_sql(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture(scope="session")
 def template_name(postgres_url: str) -> str:
     """A database with the schema, made by the migrations; to be cloned."""
-    name = f"{_TEMPLATE}_{secrets.token_hex(4)}"
-    asyncio.run(_run_sql(postgres_url, f"CREATE DATABASE {name}"))
-    migrations.upgrade(_on(postgres_url, name))
-    return name
-
-
-async def _clone(postgres_url: str, template: str) -> str:
-    name = f"messenger_{secrets.token_hex(6)}"
-    await _run_sql(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    return _on(postgres_url, name)
-
-
-@contextlib.asynccontextmanager
-async def cloned_database(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A database of somebody's own, with the schema; gone when the block ends."""
-    url = await _clone(postgres_url, template)
-    yield url
-    await _drop(postgres_url, urlsplit(url).path[1:])
-
-
-async def _drop(postgres_url: str, name: str) -> None:
-    for _ in range(100):
-        # What autovacuum does in it nobody but a superuser may end: it ends by itself.
-        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
-            await _run_sql(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
-            return
-        await asyncio.sleep(0.1)
-    raise RuntimeError(f"{name} could not be dropped")
+    url = asyncio.run(create_database(postgres_url))
+    migrations.upgrade(url)
+    return name_of(url)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def database_url(postgres_url: str, template_name: str) -> str:
     """The database that the tests of this process share."""
-    return await _clone(postgres_url, template_name)
+    return await create_database(postgres_url, template_name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh_database_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
     """A database of this test's own."""
-    async with cloned_database(postgres_url, template_name) as url:
+    async with temporary_database(postgres_url, template_name) as url:
         yield url
 
 
