@@ -76,10 +76,6 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     installation: Installation = USUAL
     answers: frozenset[int] = frozenset({503})
     """Statuses that a sender may be refused with, besides being answered well; each 503 must have a `Retry-After`."""
-    brief_cycles: int = 3
-    """Cycles of the short form, at most: fewer where one is dear."""
-    long_only: bool = False
-    """Too long for CI, even in the short form."""
     needs: Callable[[], str | None] | None = None
     """What this machine lacks for it; None: nothing."""
 
@@ -96,8 +92,6 @@ def fault(
     settled: float = 20.0,
     installation: Installation = USUAL,
     answers: frozenset[int] = frozenset({503}),
-    brief_cycles: int = 3,
-    long_only: bool = False,
     needs: Callable[[], str | None] | None = None,
 ) -> Callable[[Strike], Strike]:
     """Register what follows as a fault of this name."""
@@ -113,8 +107,6 @@ def fault(
             settled=settled,
             installation=installation,
             answers=answers,
-            brief_cycles=brief_cycles,
-            long_only=long_only,
             needs=needs,
         )
         return strike

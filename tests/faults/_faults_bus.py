@@ -97,7 +97,6 @@ for _kind, _prepare in ((NatsServer, with_nats), (RedisServer, with_redis)):
         f"{_kind.binary} between the workers killed or frozen for 10 s: no message is refused, none is lost",
         installation=Installation(prepare=_prepare),
         answers=frozenset(),
-        brief_cycles=1,
         needs=_needs(_kind),
     )
     _register(lose_server)
@@ -109,7 +108,6 @@ for _kind, _prepare in ((NatsServer, with_nats), (RedisServer, with_redis)):
     "LISTEN/NOTIFY between the workers cut again and again for 10 s: no message is refused, none is lost",
     installation=USUAL,
     answers=frozenset(),
-    brief_cycles=1,
 )
 async def lose_postgres_bus(world: World, chance: Random) -> None:
     async def cut() -> None:

@@ -55,7 +55,6 @@ async def with_wrong_clocks(world: World) -> None:
         settings=(("access_token_ttl", _TTL), ("bus_url", "postgres:")),
     ),
     answers=frozenset(),
-    brief_cycles=1,
     needs=needs_faketime,
 )
 async def wrong_clocks(world: World, chance: Random) -> None:

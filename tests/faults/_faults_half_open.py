@@ -69,7 +69,6 @@ def dropping() -> Iterator[None]:
     "50 sockets whose packets are dropped, both ways: closed within the silence that is allowed, nothing of them stays",
     installation=Installation(settings=(("socket_timeout", TIMEOUT), ("metrics_token", _TOKEN))),
     answers=frozenset(),
-    brief_cycles=1,
     needs=needs_iptables,
 )
 async def half_open(world: World, chance: Random) -> None:

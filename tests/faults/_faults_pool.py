@@ -24,7 +24,6 @@ _MARGIN = 1.0
     "G14",
     "every connection waits for a lock: 503 within the pool's 2 s, health green on a connection of its own",
     recovery=2.0,
-    brief_cycles=1,
     installation=Installation(workers=1, settings=(("pool_size", POOL),)),
 )
 async def pool_exhausted(world: World, chance: Random) -> None:

@@ -33,7 +33,6 @@ _MIXED_SECONDS = 4.0
     recovery=15.0,
     installation=USUAL,
     answers=frozenset(),
-    brief_cycles=1,
 )
 async def sigterm(world: World, chance: Random) -> None:
     server = world.servers[0]
@@ -82,7 +81,6 @@ async def with_the_release_before(world: World) -> None:
     "this release and the one before its newest migration on one schema: back, down, up, mixed, on; no request refused",
     installation=Installation(servers=2, workers=1, database="apart", prepare=with_the_release_before),
     answers=frozenset(),
-    brief_cycles=1,
     needs=needs_history,
 )
 async def releases(world: World, chance: Random) -> None:

@@ -67,7 +67,6 @@ async def writing(world: World) -> AsyncIterator[tuple[Flock, list[int]]]:
     "G13",
     "5,000 sockets dropped at once and back at once, while messages come: all resumed in 60 s, no Argon2 call",
     installation=SOCKETS,
-    brief_cycles=1,
 )
 async def herd(world: World, chance: Random) -> None:
     size = BRIEF_HERD if world.brief else HERD
@@ -129,7 +128,6 @@ CAP = _MEGABYTE
     "G8",
     "200 of 1,000 sockets in stopped processes while 10,000 messages flow: memory bounded, others on time, none lost",
     installation=SOCKETS,
-    brief_cycles=1,
 )
 async def slow_sockets(world: World, chance: Random) -> None:
     healthy, stopped = (64, 16) if world.brief else (795, 200)

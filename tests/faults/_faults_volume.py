@@ -115,7 +115,6 @@ async def full(folder: Path) -> AsyncIterator[None]:
     recovery=_RECOVERY_SECONDS,
     installation=VOLUMES,
     answers=frozenset({507}),
-    brief_cycles=1,
     needs=needs_volumes,
 )
 async def data_volume_full(world: World, chance: Random) -> None:
@@ -146,7 +145,6 @@ async def data_volume_full(world: World, chance: Random) -> None:
     "the uploads' volume full: 507 with Retry-After, no part of a file, no row without one; messages go on",
     installation=VOLUMES,
     answers=frozenset(),
-    brief_cycles=1,
     needs=needs_volumes,
 )
 async def upload_volume_full(world: World, chance: Random) -> None:

@@ -61,7 +61,7 @@ def begun(fault: Fault, seed: str, cycles: int, *, brief: bool = False) -> Outco
         what=fault.what,
         seed=seed,
         at=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        asked=min(cycles, fault.brief_cycles) if brief else cycles,
+        asked=cycles,
         recovery_bound=fault.recovery * slack,
         settled_bound=fault.settled * slack,
     )

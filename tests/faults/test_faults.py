@@ -20,8 +20,7 @@ def by_installation() -> list[list[Fault]]:
     """Those that share a world."""
     groups: dict[Installation, list[Fault]] = {}
     for fault in all_faults().values():
-        if not fault.long_only:
-            groups.setdefault(fault.installation, []).append(fault)
+        groups.setdefault(fault.installation, []).append(fault)
     return list(groups.values())
 
 
