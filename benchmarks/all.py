@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("compare", ("--seconds", "0.8"), ("--quick", "--turns", "2")),
+    Part("compare", (), ("--quick", "--turns", "2")),
     Part("endpoints", ("--rounds", "3", "--requests", "500"), ("--rounds", "1", "--requests", "200"), "--json"),
     Part("realtime", (), ("--quick", "latency", "fanout"), "--json"),
     Part("bus", ("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", "0.5")),

@@ -38,14 +38,14 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="WORK", help="works that begin so; repeatable")
     parser.add_argument("--no-seed", action="store_true", help="without the seed's way")
     parser.add_argument("--no-floors", action="store_true", help="without the floors")
-    parser.add_argument("--turns", type=int, help="5 without")
-    parser.add_argument("--seconds", type=float, help="of each turn; 1 without")
+    parser.add_argument("--turns", type=int, help="13 without")
+    parser.add_argument("--seconds", type=float, help="of each turn; 0.5 without")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="of compare.md and compare.json")
     options = parser.parse_args(arguments)
     options.workers = options.workers or ([1] if options.quick else [1, 2])
-    options.turns = options.turns or (3 if options.quick else 5)
-    options.seconds = options.seconds or (0.5 if options.quick else 1.0)
+    options.turns = options.turns or (3 if options.quick else 13)
+    options.seconds = options.seconds or 0.5
     return options
 
 
