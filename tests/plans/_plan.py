@@ -18,8 +18,8 @@ Node = dict[str, Any]
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """`unique`: the columns of each unique index. `small`: tables that don't grow with people and what they write.
-    `few`: columns of an index with which it gives a bounded number of rows.
+    """`unique`: the columns of each index over a whole unique key. `small`: tables that don't grow with people and what
+    they write. `few`: columns of an index with which it gives a bounded number of rows.
     """
 
     unique: dict[str, frozenset[str]]

@@ -24,7 +24,11 @@ _UNIQUE = """
 SELECT c.relname AS index, array_agg(a.attname::text) AS columns
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
     JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0 : i.indnkeyatts - 1])
-WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace GROUP BY c.relname
+WHERE c.relnamespace = 'public'::regnamespace AND (i.indisunique OR EXISTS (
+    SELECT FROM pg_index AS k WHERE k.indrelid = i.indrelid AND k.indisunique AND k.indpred IS NULL
+        AND (k.indkey::int2[])[0 : k.indnkeyatts - 1] <@ (i.indkey::int2[])[0 : i.indnkeyatts - 1]
+))
+GROUP BY c.relname
 """
 
 
