@@ -29,18 +29,6 @@ OLDEST_MAJOR = 15
 SYSTEM_DIR = Path("/var/lib/messenger")
 
 
-_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-def memory() -> int:
-    """Bytes of memory that there are for us: the machine's, or what its container may have of it."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for limit in _LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int(limit.read_text()))
-    return min(found)
-
-
 @dataclass(frozen=True)
 class Binaries:
     """PostgreSQL's programs of one major version."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from messenger import embedded_host as host
+from messenger import embedded_memory
 from messenger.config import Settings
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
@@ -15,9 +15,9 @@ from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 def embedded(settings: Settings) -> EmbeddedPostgres:
     """The PostgreSQL of this data folder, not yet started."""
     binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
-    # A quarter of the memory is what PostgreSQL's manual begins with. Of what it has not read yet it takes none.
-    megabytes = min(8192, max(128, host.memory() // 4 // 2**20))
-    options = {"shared_buffers": f"{megabytes}MB"}
+    options = {"shared_buffers": f"{embedded_memory.buffers() // 2**20}MB"}
+    if embedded_memory.huge_pages() >= embedded_memory.shared():
+        options["huge_pages"] = "try"
     return EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=binaries, settings=options)
 
 

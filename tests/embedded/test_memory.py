@@ -1,32 +1,122 @@
-"""How much memory the PostgreSQL that comes along may take."""
+"""How much memory the PostgreSQL that comes along may take, and in what pages."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
-from messenger import embedded_host as host
+from messenger import embedded_memory
 from messenger.config import Settings
 from messenger.local_database import embedded
 
 GIB = 2**30
+_RESERVED = Path("/proc/sys/vm/nr_hugepages")
+_PAGES = 120
+"""Enough for buffers of 128 MB, where a page has 2 MB."""
 
 
 def test_container_s_bound_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = host.memory()
+    machine = embedded_memory.memory()
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(host, "_LIMITS", (limit, tmp_path / "absent"))
-    assert host.memory() >= machine
+    monkeypatch.setattr(embedded_memory, "_LIMITS", (limit, tmp_path / "absent"))
+    assert embedded_memory.memory() >= machine
     limit.write_text("max\n")
-    assert host.memory() >= machine
+    assert embedded_memory.memory() >= machine
     limit.write_text("1048576\n")
-    assert host.memory() == 1048576
+    assert embedded_memory.memory() == 1048576
 
 
 @pytest.mark.parametrize(
     ("memory", "buffers"), [(GIB // 8, "128MB"), (4 * GIB, "1024MB"), (24 * GIB, "6144MB"), (1024 * GIB, "8192MB")]
 )
 def test_a_quarter_is_postgresql_s(memory: int, buffers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "memory", lambda: memory)
+    monkeypatch.setattr(embedded_memory, "memory", lambda: memory)
     assert embedded(Settings(data_dir=tmp_path))._settings["shared_buffers"] == buffers
+
+
+class TestHugePages:
+    @pytest.fixture
+    def told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """What the kernel says of memory, written by the test."""
+        told = tmp_path / "meminfo"
+        monkeypatch.setattr(embedded_memory, "_MEMORY", told)
+        return told
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "",
+            "MemTotal: 1 kB\n",
+            "HugePages_Free: 0\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n",
+            "HugePages_Free: 7\nHugePages_Rsvd: 7\nHugepagesize: 2048 kB\n",
+            "HugePages_Free: some\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n",
+        ],
+    )
+    def test_none_are_told_of(self, said: str, told: Path) -> None:
+        told.write_text(said)
+        assert embedded_memory.huge_pages() == 0
+
+    def test_what_can_t_be_touched_is_not_there(self, told: Path) -> None:
+        # No kernel has pages of this size: mapping one fails, as touching one does where a limit forbids it.
+        told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 3 kB\n")
+        assert embedded_memory.huge_pages() == 0
+
+    def test_container_s_bound_counts(self, told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n")
+        limit = tmp_path / "hugetlb.2MB.max"
+        limit.write_text("4194304\n")
+        monkeypatch.setattr(embedded_memory, "_TOUCH", "")
+        monkeypatch.setattr(embedded_memory, "_limits_of_pages", lambda _: (limit,))
+        assert embedded_memory.huge_pages() == 4194304
+
+    @pytest.mark.parametrize(("size", "name"), [(2**21, "2MB"), (2**30, "1GB"), (2**16, "64KB")])
+    def test_limits_are_named_by_the_size(self, size: int, name: str) -> None:
+        limits = embedded_memory._limits_of_pages(size)
+        assert [limit.name for limit in limits] == [f"hugetlb.{name}.max", f"hugetlb.{name}.limit_in_bytes"]
+
+    @pytest.mark.parametrize(("there", "asked"), [(GIB, "off"), (7 * GIB, "try")])
+    def test_they_are_asked_for_where_there_are_enough(
+        self, there: int, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded_memory, "memory", lambda: 24 * GIB)
+        monkeypatch.setattr(embedded_memory, "huge_pages", lambda: there)
+        assert embedded(Settings(data_dir=tmp_path))._settings["huge_pages"] == asked
+
+    @pytest.fixture
+    def reserved(self) -> Iterator[None]:
+        """Some of them, on a machine that lets us."""
+        before = _RESERVED.read_text() if _RESERVED.exists() else ""
+        try:
+            _RESERVED.write_text(str(_PAGES))
+        except OSError:
+            pytest.skip("NOT TESTED HERE: huge pages can't be reserved")
+        try:
+            if int(_RESERVED.read_text()) < _PAGES or "Hugepagesize:       2048 kB" not in _read_memory():
+                pytest.skip("NOT TESTED HERE: no huge pages of 2 MB are left")
+            yield
+        finally:
+            _RESERVED.write_text(before)
+
+    @pytest.mark.usefixtures("reserved")
+    def test_postgresql_has_them(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert embedded_memory.huge_pages() == _PAGES * 2**21
+        monkeypatch.setattr(embedded_memory, "memory", lambda: GIB // 2)
+        postgres = embedded(Settings(data_dir=folder / "data"))
+        with postgres:
+            assert asyncio.run(_status(postgres.start())) == "on"
+
+
+def _read_memory() -> str:
+    return Path("/proc/meminfo").read_text()
+
+
+async def _status(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        return str(await connection.fetchval("SHOW huge_pages_status"))
+    finally:
+        await connection.close()
