@@ -97,7 +97,7 @@ bench-realtime: setup  ## Latency, fan-out, idle sockets, resuming, presence, sl
 	$(BIN)/python benchmarks/realtime.py
 	$(BIN)/python benchmarks/bus.py
 
-bench-growth: setup  ## What requests cost with ten times the users and messages (half an hour, 12 GB under /var/tmp).
+bench-growth: setup  ## What requests cost with ten times the users and messages (a quarter of an hour or more, 12 GB under /var/tmp).
 	$(BIN)/python benchmarks/growth.py
 
 flames: setup  ## Flame graphs of the three hottest endpoints, into docs/pictures (about three minutes).
