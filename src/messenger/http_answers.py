@@ -42,7 +42,10 @@ class JoinedWrites:
     def write_all(self, data: bytes) -> None:
         """Write the rest, at once, behind what is held."""
         self._is_first = False
-        self.write(data)
+        if self._held:
+            self.write(data)
+        else:
+            self._transport.write(data)
 
     def close(self) -> None:
         self._let_go()

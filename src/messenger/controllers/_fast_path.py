@@ -73,7 +73,11 @@ class Application(Litestar):
 class FastRequest(Asked):
     """A request beyond doubt, but for its body, if it may have one."""
 
-    __slots__ = ("_authorization", "_body", "_caller", "arguments", "route", "scope", "wants_msgpack")
+    __slots__ = ("_body", "arguments", "authorization", "caller", "route", "scope", "services", "wants_msgpack")
+
+    services: Services
+    caller: Bearer
+    """Known from the moment at which it is answered: whoever has no token hears of that then."""
 
     def __init__(
         self, scope: Any, route: _Route, arguments: dict[str, Any], authorization: bytes, wants_msgpack: bool
@@ -81,16 +85,9 @@ class FastRequest(Asked):
         self.scope = scope
         self.route = route
         self.arguments = arguments
+        self.authorization = authorization
         self.wants_msgpack = wants_msgpack
-        self._authorization = authorization
         self._body = b""
-        self._caller: Bearer | None = None
-
-    @property
-    def caller(self) -> Bearer:
-        if self._caller is None:
-            self._caller = bearer_of(self._authorization.decode("latin-1"))
-        return self._caller
 
     async def body(self) -> bytes:
         return self._body
@@ -133,7 +130,8 @@ class _Route:
             for name, parameter in parameters.items()
         ]
         self._reader = msgspec.defstruct(f"Parameters_{handler.fn.__name__}", fields, kw_only=True)
-        self._may_be_bare = not required
+        self.bare: dict[str, Any] | None = None if required else _NOTHING
+        """The handler's arguments where path and query have none; None where that is not enough."""
 
     def read(self, segment: str, query: bytes) -> dict[str, Any] | None:
         """The handler's arguments out of the path and the query; None where something about them is in doubt."""
@@ -147,8 +145,6 @@ class _Route:
                 if name is None or name == self.segment or name in given or not _PLAIN.fullmatch(value):
                     return None
                 given[name] = value
-        if not given and self._may_be_bare:
-            return _NOTHING
         try:
             read = msgspec.convert(given, self._reader, strict=False)
         except msgspec.ValidationError:
@@ -163,7 +159,7 @@ def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:
 class FastPath:
     """The routes that go the short way."""
 
-    def __init__(self, app: Litestar, finish: Finish, *, heeds_origin: bool) -> None:
+    def __init__(self, app: Application, finish: Finish, *, heeds_origin: bool) -> None:
         self._app = app
         self._finish = finish
         self._heeds_origin = heeds_origin
@@ -212,7 +208,8 @@ class FastPath:
                 return None
         if authorization is None or (route.body is not None and not 0 < length <= route.max_body):
             return None
-        arguments = route.read(segment, scope["query_string"])
+        query = scope["query_string"]
+        arguments = route.read(segment, query) if segment or query else route.bare
         return None if arguments is None else FastRequest(scope, route, arguments, authorization, wants_msgpack)
 
     async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
@@ -232,9 +229,10 @@ class FastPath:
         started = perf_counter()
         scope["litestar_app"] = self._app
         try:
-            devices = request.services.devices
-            if not devices.admits(request.caller):
-                await devices.admit(request.caller)
+            services = request.services = self._app.services
+            caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
+            if not services.devices.admits(caller):
+                await services.devices.admit(caller)
             content = await route.call(request=request, **arguments)
             status, more = route.status, _NO_HEADERS
             if isinstance(content, WireResponse):
