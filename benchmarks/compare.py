@@ -1,6 +1,6 @@
 """Ours beside a hand-written ceiling, the seed's way and the floors of the machine, in the same run and in turns.
 
-`make setup && .venv/bin/python benchmarks/compare.py` takes about six minutes; `--quick` is a glance. All contenders
+`make setup && .venv/bin/python benchmarks/compare.py` takes about seven minutes; `--quick` is a glance. All contenders
 are up at once, on the PostgreSQL and over the data of ours, with durable settings; one at a time has work. Before
 anything is measured, the ceiling must give our answers. How to read it: `docs/performance.md`.
 """
