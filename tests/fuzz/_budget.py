@@ -14,10 +14,24 @@ from hypothesis.strategies import SearchStrategy
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 LONG = SECONDS > 0
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-OF_THE_OPENAPI, OF_THE_LIMITS, OF_A_TEST = 0.5, 0.05, 0.04
-"""Shares of `FUZZ_SECONDS`: of schemathesis' two runs, and of each test that runs by `fuzz`."""
+OF_THE_OPENAPI, OF_THE_LIMITS, OF_THE_REST = 0.5, 0.05, 0.45
+"""Shares of `FUZZ_SECONDS`: of schemathesis' two runs, and of all tests together that run by `fuzz`."""
 SLACK = 300.0
 """Seconds that a test in its long form may take beyond its share: to start servers, to shrink an example."""
+
+
+class Rest:
+    """What is left for the tests that run by `fuzz`, of whom there are so many in this run."""
+
+    tests = 1
+
+    @property
+    def of_a_test(self) -> float:
+        """The share of each."""
+        return OF_THE_REST / self.tests
+
+
+REST = Rest()
 
 
 def timeout(share: float, *, short: float = 120.0) -> float:
@@ -27,7 +41,7 @@ def timeout(share: float, *, short: float = 120.0) -> float:
 
 def fuzz(check: Callable[[Any], object], strategy: SearchStrategy[Any], *, examples: int) -> None:
     """Check `examples` values of one seed; in the long form one seed after the other, until a test's share is spent."""
-    deadline = time.monotonic() + SECONDS * OF_A_TEST
+    deadline = time.monotonic() + SECONDS * REST.of_a_test
     bounds = settings(
         max_examples=examples,
         database=None,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.fuzz._budget import OF_A_TEST, timeout
+from tests.fuzz._budget import REST, timeout
 from tests.fuzz._crowd import Crowd, gather
 from tests.process.server import Server, running
 
@@ -59,6 +59,9 @@ def _stays_well(server: Server) -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the long form a test takes its share."""
-    for item in items:
-        if "tests/fuzz" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(timeout(OF_A_TEST)))
+    rest = [
+        item for item in items if "tests/fuzz" in item.path.as_posix() and item.get_closest_marker("timeout") is None
+    ]
+    REST.tests = max(1, len(rest))
+    for item in rest:
+        item.add_marker(pytest.mark.timeout(timeout(REST.of_a_test)))
