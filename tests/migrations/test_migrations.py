@@ -91,6 +91,21 @@ class TestTableInUse:
         await down
         assert await holder.fetchval("SELECT to_regclass('users') IS NULL")
 
+    async def test_an_index_that_was_broken_off_is_made_anew(self, empty_url: str) -> None:
+        await asyncio.to_thread(migrations.upgrade, empty_url, "0004")
+        writer, maker = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
+        async with writer.transaction():
+            await writer.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
+            await maker.execute("SET lock_timeout = '50ms'")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await maker.execute("CREATE INDEX CONCURRENTLY ix_users_id ON users USING hash (id)")
+        is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_users_id'::regclass"
+        assert await maker.fetchval(is_valid) is False
+        await asyncio.to_thread(migrations.upgrade, empty_url, "0005")
+        assert await maker.fetchval(is_valid) is True
+        await writer.close()
+        await maker.close()
+
     async def test_a_step_goes_but_once(
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
