@@ -16,7 +16,7 @@ from messenger.config import Settings, SettingsError, environment, load_secret, 
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.exposure import exposures
-from messenger.local_database import database_url
+from messenger.local_database import database_url, is_outside_data_dir, location, make_data_dir
 from messenger.migrations import head_revision, schema_of
 from messenger.realtime.bus import transport_of
 from messenger.storage.object_store import ObjectStore
@@ -37,14 +37,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; nothing is changed, but a schema is not made either."""
-    findings = [_settings(settings)]
-    findings += [Finding("limits", False, each.what, each.advice) for each in exposures(settings)]
+    findings = [Finding("limits", False, each.what, each.advice) for each in exposures(settings)]
     try:
+        make_data_dir(settings)
         with database_url(settings) as url:
-            findings += asyncio.run(_database(url))
+            findings += asyncio.run(_database(url, settings))
             findings.append(asyncio.run(_bus(settings.bus_url or "postgres:", url)))
-    except EmbeddedPostgresError as error:
+    except (EmbeddedPostgresError, SettingsError) as error:
         findings.append(Finding("database", False, str(error), "See MESSENGER_POSTGRES_BIN and MESSENGER_DATA_DIR."))
+    # After the database: a secret without one says that the database is missing.
+    findings.insert(0, _settings(settings))
     findings.append(asyncio.run(_storage(settings)))
     findings += [_relay(url) for url in (*settings.stun_urls, *settings.turn_urls)]
     if not settings.turn_urls:
@@ -63,14 +65,14 @@ def _settings(settings: Settings) -> Finding:
     return Finding("settings", True, "every setting is known")
 
 
-async def _database(url: str) -> list[Finding]:
+async def _database(url: str, settings: Settings) -> list[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=5)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
         return [Finding("database", False, f"can't be reached: {error}", "Check MESSENGER_DATABASE_URL.")]
     try:
         return [
-            await _version(connection),
+            await _version(connection, settings),
             await _durability(connection),
             await _locale(connection),
             await _migrations(connection),
@@ -80,10 +82,14 @@ async def _database(url: str) -> list[Finding]:
         await connection.close()
 
 
-async def _version(connection: asyncpg.Connection) -> Finding:
-    version = connection.get_server_version()
-    text = f"PostgreSQL {version.major}.{version.minor}"
-    return Finding("database", version.major >= 15, text, None if version.major >= 15 else "15 or newer is needed.")
+async def _version(connection: asyncpg.Connection, settings: Settings) -> Finding:
+    version = (await connection.fetchval("SHOW server_version")).split()[0]
+    text = f"PostgreSQL {version}{location(settings)}"
+    if connection.get_server_version().major < 15:
+        return Finding("database", False, text, "15 or newer is needed.")
+    if is_outside_data_dir(settings):
+        return Finding("database", True, text, f"This is not in {settings.data_dir.resolve()}: a backup needs both.")
+    return Finding("database", True, text)
 
 
 async def _durability(connection: asyncpg.Connection) -> Finding:

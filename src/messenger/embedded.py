@@ -26,6 +26,7 @@ from typing import Self
 from urllib.parse import quote
 
 from messenger import embedded_host as host
+from messenger import embedded_location as location
 from messenger import embedded_process as process
 from messenger.embedded_host import Binaries
 from messenger.embedded_process import Account, EmbeddedPostgresError
@@ -132,11 +133,12 @@ class EmbeddedPostgres:
         self.stop()
 
     def _start(self) -> str:
-        self._account = host.account_for(self._data_dir)
-        self._home = host.home_for(self._data_dir, self._account)
+        self._account = location.account_for(self._data_dir)
+        self._home = location.home_for(self._data_dir, self._account)
         self._take_locks()
         binaries = host.find_binaries(self._bin_dir, self._account)
         password = self._set_up(binaries)
+        location.record_home(self._data_dir, self._home)
         folder = self._socket_folder()
         self._launch(binaries, folder)
         return f"postgresql://messenger:{password}@/messenger?host={quote(str(folder))}&port={_PORT}"

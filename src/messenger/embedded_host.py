@@ -1,19 +1,12 @@
-"""What `embedded` asks of the machine: a user to run PostgreSQL as, folders for it, its programs.
-
-PostgreSQL refuses to run as root. A root process therefore starts it as another user, and what that user can't
-reach (a checkout under /root) has its place under /var/lib/messenger instead; permissions of folders that are not
-PostgreSQL's own are never changed.
-"""
+"""What `embedded` needs of the machine: folders and files of its own, locks, PostgreSQL's programs."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import importlib.util
 import logging
 import os
-import pwd
 import re
 import shutil
 import stat
@@ -40,44 +33,7 @@ class Binaries:
         return str(self.folder / name)
 
 
-# --- users and folders ----------------------------------------------------------------------------
-
-
-def account_for(data_dir: Path) -> Account:
-    """This user; for root the owner of the cluster that is there, else `postgres`, else `nobody`."""
-    if os.geteuid() != 0:
-        return Account()
-    for home in (data_dir, _moved(data_dir)):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            owner = (home / "cluster").stat()
-            if owner.st_uid != 0:
-                return Account(owner.st_uid, owner.st_gid)
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-    raise EmbeddedPostgresError("PostgreSQL refuses to run as root, and there is no user 'postgres' or 'nobody'")
-
-
-def home_for(data_dir: Path, account: Account) -> Path:
-    """The data folder, made if need be; or, where the account can't reach it, a folder under `SYSTEM_DIR`."""
-    if account.uid is None:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return data_dir
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    home, moved = data_dir, _moved(data_dir)
-    used = (data_dir / "cluster").exists()
-    if used and not reaches(account, data_dir):
-        raise EmbeddedPostgresError(f"The user who owns {data_dir / 'cluster'} can't reach it: allow x on its parents")
-    if not used and ((moved / "cluster").exists() or not _can_have(account, data_dir)):
-        home = moved
-        _log.info("PostgreSQL's user can't reach %s: its database is kept in %s", data_dir, home)
-        _make_system_dir()
-    home.mkdir(mode=0o700, exist_ok=True)
-    if not reaches(account, home):
-        os.chown(home, -1, account.gid or 0)
-        home.chmod(0o710)
-    return home
+# --- folders --------------------------------------------------------------------------------------
 
 
 def reaches(account: Account, folder: Path) -> bool:
@@ -85,18 +41,13 @@ def reaches(account: Account, folder: Path) -> bool:
     return account.uid is None or spawn(account, ["/bin/sh", "-c", 'cd -- "$0"', str(folder)]).wait() == 0
 
 
-def _can_have(account: Account, data_dir: Path) -> bool:
-    """Whether the account may enter the folder, or may be let in since nothing else is in it yet."""
-    if not reaches(account, data_dir.parent):
-        return False
-    return not data_dir.exists() or reaches(account, data_dir) or not any(data_dir.iterdir())
-
-
-def _moved(data_dir: Path) -> Path:
+def moved_home(data_dir: Path) -> Path:
+    """Where the cluster of a data folder is kept that PostgreSQL's user can't reach."""
     return SYSTEM_DIR / f"{data_dir.name}-{digest(str(data_dir))}"
 
 
-def _make_system_dir() -> None:
+def make_system_dir() -> None:
+    """Make `SYSTEM_DIR`, for every user to enter."""
     if not SYSTEM_DIR.exists():
         SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
         SYSTEM_DIR.chmod(0o755)
@@ -193,7 +144,7 @@ def _reachable(folder: Path, account: Account) -> Path:
         raise EmbeddedPostgresError(f"PostgreSQL's user can't reach {folder}: install it where every user can read")
     postgres = (folder / "postgres").stat()
     copy = SYSTEM_DIR / f"postgresql-{digest(f'{folder} {postgres.st_size} {postgres.st_mtime_ns}')}"
-    _make_system_dir()
+    make_system_dir()
     lock = open_private(SYSTEM_DIR / ".copying", os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

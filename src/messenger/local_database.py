@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from messenger import embedded_memory
-from messenger.config import Settings
+from messenger.config import Settings, SettingsError
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.embedded_location import account_for, make_folder, recorded_home
+from messenger.embedded_process import Account
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
@@ -19,6 +22,33 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
     if embedded_memory.huge_pages() >= embedded_memory.shared():
         options["huge_pages"] = "try"
     return EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=binaries, settings=options)
+
+
+def make_data_dir(settings: Settings) -> None:
+    """Make the data folder, before anything else is put there. Raises `SettingsError` where it can't be written."""
+    folder = settings.data_dir.resolve()
+    try:
+        account = Account() if settings.database_url else account_for(folder / "postgres")
+        make_folder(account, folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(f"MESSENGER_DATA_DIR: {folder} can't be written: {error.strerror}") from None
+
+
+def location(settings: Settings) -> str:
+    """Where the files of the server's own PostgreSQL are, as a clause for people; empty with another database."""
+    if settings.database_url:
+        return ""
+    home = recorded_home(settings.data_dir.resolve() / "postgres")
+    return f", in {home}" if home else ""
+
+
+def is_outside_data_dir(settings: Settings) -> bool:
+    """Whether a copy of the data folder holds no database."""
+    folder = settings.data_dir.resolve()
+    home = None if settings.database_url else recorded_home(folder / "postgres")
+    return home is not None and not home.is_relative_to(folder)
 
 
 def _url_file(settings: Settings) -> Path:

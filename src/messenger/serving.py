@@ -27,7 +27,7 @@ from messenger.errors import MessengerError
 from messenger.exposure import exposures
 from messenger.http_connection import Connections
 from messenger.http_patience import Patience
-from messenger.local_database import embedded, published
+from messenger.local_database import embedded, make_data_dir, published
 from messenger.logs import configure_logging
 from messenger.realtime.bus import transport_of
 from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
@@ -50,11 +50,12 @@ def serve(settings: Settings) -> None:
         logger.warning("%s is no setting of this server; see docs/configuration.md", name)
     for exposure in exposures(settings):
         logger.warning("%s. %s", exposure.what, exposure.advice)
+    make_data_dir(settings)
     _check_gateways(settings)
     _raise_file_limit()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    load_secret(settings)
     with _listening(settings) as listening, _database(settings) as (settings, postgres):
+        # After the database: a secret without one says that the database is missing.
+        load_secret(settings)
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
         logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from messenger import embedded, embedded_host, embedded_process
+from messenger import embedded, embedded_location, embedded_process
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 _DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -148,7 +148,7 @@ class TestStart:
         assert "main thread" in str(refused[0])
 
     def test_a_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(self, data: Path) -> None:
-        stranger = embedded_process.spawn(embedded_host.account_for(data), ["/bin/sleep", "60"])
+        stranger = embedded_process.spawn(embedded_location.account_for(data), ["/bin/sleep", "60"])
         try:
             (data / "cluster" / "postmaster.pid").write_text(f"{stranger.pid}\n{data}/cluster\n0\n5432\n\n\n0 0\n")
             with EmbeddedPostgres(data, durable=False):

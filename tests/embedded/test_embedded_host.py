@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from messenger import embedded_host
+from messenger import embedded_host, embedded_location
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.embedded_process import postmaster_of
 
@@ -32,7 +32,7 @@ class TestRoot:
     def test_postgres_runs_as_somebody_else(self, data: Path) -> None:
         with EmbeddedPostgres(data, durable=False):
             postmaster = postmaster_of(data / "cluster")
-            assert Path(f"/proc/{postmaster}").stat().st_uid == embedded_host.account_for(data).uid != 0
+            assert Path(f"/proc/{postmaster}").stat().st_uid == embedded_location.account_for(data).uid != 0
 
     async def test_what_its_user_cannot_reach_is_kept_elsewhere(self, private: Path, system_dir: Path) -> None:
         package = next(embedded_host._candidates()).parents[1]
@@ -41,20 +41,20 @@ class TestRoot:
                 shutil.copytree(source, private / source.name)
         bin_dir = private / package.name / "pginstall" / "bin"
         for _ in range(2):
-            with EmbeddedPostgres(private / "data", bin_dir=bin_dir, durable=False) as postgres:
+            with EmbeddedPostgres(private / "data" / "postgres", bin_dir=bin_dir, durable=False) as postgres:
                 connection = await asyncpg.connect(postgres.start())
                 assert await connection.fetchval("SELECT 1") == 1
                 await connection.close()
                 assert postgres.log_file.is_relative_to(system_dir)
         assert os.stat(private).st_mode & 0o777 == 0o700
-        assert sorted(name.split("-")[0] for name in os.listdir(system_dir)) == [".copying", "data", "postgresql"]
+        assert sorted(name.split("-")[0] for name in os.listdir(system_dir)) == [".copying", "postgres", "postgresql"]
 
     def test_two_at_once_copy_the_binaries_once(self, private: Path, system_dir: Path) -> None:
         (private / "bin").mkdir()
         (private / "share").mkdir()
         (private / "share" / "postgres.bki").touch()
         (private / "bin" / "postgres").write_text("#!/bin/sh\n")
-        account = embedded_host.account_for(private)
+        account = embedded_location.account_for(private)
         with ThreadPoolExecutor(2) as pool:
             found = list(pool.map(lambda _: embedded_host._reachable(private / "bin", account), range(2)))
         assert found[0] == found[1]
@@ -64,13 +64,14 @@ class TestRoot:
     def test_a_cluster_that_went_out_of_reach_is_not_replaced(
         self, folder: Path, data: Path, private: Path, system_dir: Path
     ) -> None:
-        data.rename(private / "data")
+        (private / "installation").mkdir()
+        data.rename(private / "installation" / "postgres")
         with pytest.raises(EmbeddedPostgresError, match="can't reach it"):
-            EmbeddedPostgres(private / "data").start()
+            EmbeddedPostgres(private / "installation" / "postgres").start()
 
     def test_a_squatted_folder_is_refused(self, folder: Path) -> None:
         (folder / "squatted").symlink_to("/root")
-        account = embedded_host.account_for(folder)
+        account = embedded_location.account_for(folder)
         with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"):
             embedded_host.own_folder(folder / "squatted", account)
 
@@ -96,7 +97,7 @@ class TestBinaries:
             EmbeddedPostgres(data, bin_dir=folder).start()
 
     def test_another_major_version_names_both(self, data: Path) -> None:
-        binaries = embedded_host.find_binaries(None, embedded_host.account_for(data))
+        binaries = embedded_host.find_binaries(None, embedded_location.account_for(data))
         (data / "cluster" / "PG_VERSION").write_text("9\n")
         with pytest.raises(EmbeddedPostgresError, match=f"made by PostgreSQL 9, .* are PostgreSQL {binaries.major}"):
             EmbeddedPostgres(data).start()

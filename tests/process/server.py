@@ -105,3 +105,10 @@ def refused(folder: Path, **settings: object) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stderr.decode()
+
+
+def command(folder: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """A command beside the server, or on its data folder."""
+    argv = [*SERVE[:-1], *words]
+    env = environment(folder, **settings)
+    return subprocess.run(argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)

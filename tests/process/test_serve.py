@@ -18,7 +18,7 @@ import pytest
 
 from messenger.embedded import EmbeddedPostgres
 from messenger.testing.factories import PASSWORD
-from tests.process.server import refused, running
+from tests.process.server import command, refused, running
 
 
 @pytest.fixture
@@ -93,6 +93,41 @@ class TestOwnDatabase:
         assert code == 1
         assert "in use" in said
         assert len(said.strip().splitlines()) == 1
+
+
+class TestDataFolder:
+    def test_doctor_names_the_place_of_the_database(self, folder: Path) -> None:
+        with running(folder, **CHEAP):
+            done = command(folder, "doctor")
+        assert f", in {folder}/postgres" in done.stdout
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+    def test_doctor_says_that_a_backup_needs_two_places(self, folder: Path) -> None:
+        elsewhere = folder / "elsewhere" / "postgres"
+        (folder / "data").mkdir()
+        with running(folder / "data", **CHEAP):
+            pass
+        elsewhere.parent.mkdir()
+        (folder / "data" / "postgres").rename(elsewhere)
+        (folder / "data" / "postgres.location").write_text(str(elsewhere))
+        done = command(folder / "data", "doctor")
+        assert f", in {elsewhere}" in done.stdout
+        assert f"This is not in {folder}/data: a backup needs both." in done.stdout
+
+    def test_missing_database_is_refused(self, folder: Path) -> None:
+        with running(folder, **CHEAP):
+            pass
+        shutil.rmtree(folder / "postgres")
+        code, said = refused(folder, port=0)
+        assert code == 1
+        assert "PostgreSQL is missing" in said.strip().splitlines()[-1]
+        assert not (folder / "postgres").exists()
+
+    def test_folder_that_cannot_be_made_is_named(self, folder: Path) -> None:
+        (folder / "file").touch()
+        code, said = refused(folder, data_dir=folder / "file" / "data")
+        assert code == 2
+        assert said == f"messenger: MESSENGER_DATA_DIR: {folder}/file/data can't be written: Not a directory\n"
 
 
 class TestEnd:
