@@ -82,7 +82,7 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Messenger",
         version=__version__,
-        description="Accounts, consent-based contacts, presence, messages, events, avatars, the safe, TURN.",
+        description="Accounts, contacts, presence, messages, events, avatars, encrypted secrets and calls.",
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", description="An access token")}

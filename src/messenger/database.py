@@ -133,9 +133,9 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
     if state == "53100":
         return StorageFull()
     if state == _UNENCODABLE:
-        return ValidationFailed("A value is outside of what can be stored")
+        return ValidationFailed("A value is out of range")
     if state in _UNTRANSLATABLE:
-        return ValidationFailed("A text holds a character that can't be stored")
+        return ValidationFailed("A text contains a character that cannot be stored")
     # 28 and 3D: it refuses our password, or has lost our database; to a client that is the same as away.
     if state[:2] in {"08", "28", "3D", "53", "57"} or state == _READ_ONLY:
         return DatabaseUnavailable()

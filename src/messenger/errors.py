@@ -24,7 +24,7 @@ class MessengerError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    title: ClassVar[str] = "Something went wrong on the server"
+    title: ClassVar[str] = "Internal server error"
     headers: ClassVar[dict[str, str]] = {}
 
     def __init__(
@@ -46,93 +46,93 @@ class MessengerError(Exception):
 
 
 class ValidationFailed(MessengerError):
-    status, code, title = 400, "validation_failed", "The request is not valid"
+    status, code, title = 400, "validation_failed", "The request is invalid"
 
 
 class MalformedBody(ValidationFailed):
-    code, title = "malformed_body", "The body can't be read"
+    code, title = "malformed_body", "The body could not be parsed"
 
 
 class UnknownField(ValidationFailed):
-    code, title = "unknown_field", "The request has a field that is not known"
+    code, title = "unknown_field", "The request has an unknown field"
 
 
 class UnknownMethod(ValidationFailed):
-    code, title = "unknown_method", "A socket has no such method"
+    code, title = "unknown_method", "Unknown socket method"
 
 
 class CannotTargetSelf(ValidationFailed):
-    code, title = "cannot_target_self", "This call needs another user as its target"
+    code, title = "cannot_target_self", "You cannot target your own account"
 
 
 # --- 401, 403: who asks ---------------------------------------------------------------------------
 
 
 class Unauthenticated(MessengerError):
-    status, code, title = 401, "unauthenticated", "A valid access token is needed"
+    status, code, title = 401, "unauthenticated", "A valid access token is required"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidCredentials(Unauthenticated):
-    code, title = "invalid_credentials", "Login or password is wrong"
+    code, title = "invalid_credentials", "Wrong login or password"
 
 
 class InvalidRefreshToken(Unauthenticated):
-    code, title = "invalid_refresh_token", "The refresh token is not valid any more"
+    code, title = "invalid_refresh_token", "The refresh token is invalid or has expired"
 
 
 class RefreshTokenReused(Unauthenticated):
-    code, title = "refresh_token_reused", "A used refresh token was shown again; the device is signed out"
+    code, title = "refresh_token_reused", "A used refresh token was presented again; the device has been signed out"
 
 
 class Forbidden(MessengerError):
-    status, code, title = 403, "forbidden", "This is not allowed"
+    status, code, title = 403, "forbidden", "You are not allowed to do this"
 
 
 class NotAContact(Forbidden):
-    code, title = "not_a_contact", "This user accepts messages from contacts alone"
+    code, title = "not_a_contact", "This user only accepts messages from contacts"
 
 
 class OriginNotAllowed(Forbidden):
-    code, title = "origin_not_allowed", "Pages of this origin may not open a socket here"
+    code, title = "origin_not_allowed", "This origin is not allowed to open a WebSocket"
 
 
 class NotTheSender(Forbidden):
-    code, title = "not_the_sender", "Only its sender may change a message"
+    code, title = "not_the_sender", "Only the sender can change a message"
 
 
 # --- 404: what does not exist, or is not yours to know of -----------------------------------------
 
 
 class NotFound(MessengerError):
-    status, code, title = 404, "not_found", "There is nothing here"
+    status, code, title = 404, "not_found", "Not found"
 
 
 class PeerNotFound(NotFound):
-    code, title = "peer_not_found", "There is no such peer"
+    code, title = "peer_not_found", "User not found"
 
 
 class MessageNotFound(NotFound):
-    code, title = "message_not_found", "There is no such message"
+    code, title = "message_not_found", "Message not found"
 
 
 class DeviceNotFound(NotFound):
-    code, title = "device_not_found", "There is no such device"
+    code, title = "device_not_found", "Device not found"
 
 
 class AvatarNotFound(NotFound):
-    code, title = "avatar_not_found", "There is no such avatar"
+    code, title = "avatar_not_found", "Avatar not found"
 
 
 class SecretNotFound(NotFound):
-    code, title = "secret_not_found", "No secret is stored"
+    code, title = "secret_not_found", "This account has no stored secret"
 
 
 # --- 409, 410, 412: the state says no ------------------------------------------------------------------
 
 
 class Conflict(MessengerError):
-    status, code, title = 409, "conflict", "The state of things doesn't allow this"
+    status, code, title = 409, "conflict", "The request conflicts with the current state"
 
 
 class UsernameTaken(Conflict):
@@ -140,27 +140,27 @@ class UsernameTaken(Conflict):
 
 
 class NoPendingRequest(Conflict):
-    code, title = "no_pending_request", "This user has not asked you"
+    code, title = "no_pending_request", "This user has not sent you a contact request"
 
 
 class ContactBlocked(Conflict):
-    code, title = "contact_blocked", "You blocked this user; unblock first"
+    code, title = "contact_blocked", "You have blocked this user; unblock them first"
 
 
 class ClientIdReused(Conflict):
-    code, title = "client_id_reused", "This client_id was used for another message"
+    code, title = "client_id_reused", "This client_id was already used for a different message"
 
 
 class MessageIsDeleted(Conflict):
-    code, title = "message_deleted", "This message was deleted"
+    code, title = "message_deleted", "This message has been deleted"
 
 
 class CursorExpired(MessengerError):
-    status, code, title = 410, "cursor_expired", "What came after this cursor is not kept any more; load afresh"
+    status, code, title = 410, "cursor_expired", "Events after this cursor have expired; reload the state"
 
 
 class VersionConflict(MessengerError):
-    status, code, title = 412, "version_conflict", "It was changed in the meantime; load it again"
+    status, code, title = 412, "version_conflict", "The resource has changed since; load it again"
 
 
 # --- 413, 415, 422: content that can't be taken ---------------------------------------------------
@@ -171,7 +171,7 @@ class PayloadTooLarge(MessengerError):
 
 
 class MessageTooLarge(PayloadTooLarge):
-    code, title = "message_too_large", "A message's body has 64 KiB at most"
+    code, title = "message_too_large", "A message body is limited to 64 KiB"
 
 
 class FileTooLarge(PayloadTooLarge):
@@ -179,19 +179,19 @@ class FileTooLarge(PayloadTooLarge):
 
 
 class SecretTooLarge(PayloadTooLarge):
-    code, title = "secret_too_large", "The envelope has 64 KiB at most"
+    code, title = "secret_too_large", "The envelope is limited to 64 KiB"
 
 
 class UnsupportedMediaType(MessengerError):
-    status, code, title = 415, "unsupported_media_type", "This content type is not understood here"
+    status, code, title = 415, "unsupported_media_type", "This content type is not supported"
 
 
 class UnsupportedImage(UnsupportedMediaType):
-    code, title = "unsupported_image", "This is not a whole JPEG, PNG, WebP or GIF image"
+    code, title = "unsupported_image", "The file is not a complete JPEG, PNG, WebP or GIF image"
 
 
 class Unprocessable(MessengerError):
-    status, code, title = 422, "unprocessable", "The content can't be accepted"
+    status, code, title = 422, "unprocessable", "The content cannot be accepted"
 
 
 class PasswordWeak(Unprocessable):
@@ -203,15 +203,15 @@ class ImageTooLarge(Unprocessable):
 
 
 class NotEncrypted(Unprocessable):
-    code, title = "not_encrypted", "This is not a ciphertext envelope"
+    code, title = "not_encrypted", "The body is not an encrypted envelope"
 
 
 class IdempotencyKeyReused(Unprocessable):
-    code, title = "idempotency_key_reused", "This Idempotency-Key was used with another body"
+    code, title = "idempotency_key_reused", "This Idempotency-Key was already used for a different request"
 
 
 class UpgradeRequired(MessengerError):
-    status, code, title = 426, "upgrade_required", "This path speaks WebSocket alone"
+    status, code, title = 426, "upgrade_required", "This endpoint only accepts WebSocket connections"
     headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
@@ -219,26 +219,26 @@ class UpgradeRequired(MessengerError):
 
 
 class RateLimited(MessengerError):
-    status, code, title = 429, "rate_limited", "Too many requests; wait"
+    status, code, title = 429, "rate_limited", "Too many requests; retry later"
 
 
 class Unavailable(MessengerError):
-    status, code, title = 503, "unavailable", "The server can't do this now; try again"
+    status, code, title = 503, "unavailable", "The server cannot do this right now; retry later"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
 class DatabaseUnavailable(Unavailable):
-    code, title = "database_unavailable", "The database can't be reached; try again"
+    code, title = "database_unavailable", "The database is unavailable; retry later"
 
 
 class Overloaded(Unavailable):
-    code, title = "overloaded", "The server is busy; try again"
+    code, title = "overloaded", "The server is overloaded; retry later"
 
 
 class StorageUnavailable(Unavailable):
-    code, title = "storage_unavailable", "The file store can't be reached; try again"
+    code, title = "storage_unavailable", "The file store is unavailable; retry later"
 
 
 class StorageFull(MessengerError):
-    status, code, title = 507, "storage_full", "There is no room left; try again later"
+    status, code, title = 507, "storage_full", "The server has run out of storage; retry later"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}

@@ -28,11 +28,11 @@ _MANY_CHUNKS, _CHUNK_BYTES = 4096, 128
 _HEAD, _BODY, _NEXT, _ANSWER_READ, _NOTHING = "head", "body", "next", "answer read", "nothing"
 
 _REASONS = {
-    400: ("malformed_request", "The request can't be read"),
-    408: ("request_timeout", "The request took too long to come"),
-    414: ("uri_too_long", "The address is too long"),
-    431: ("headers_too_large", "The headers are too many or too large"),
-    503: ("overloaded", "The server has too many connections; try again"),
+    400: ("malformed_request", "The request could not be parsed"),
+    408: ("request_timeout", "The request took too long to arrive"),
+    414: ("uri_too_long", "The URL is too long"),
+    431: ("headers_too_large", "The request headers are too large"),
+    503: ("overloaded", "The server has too many connections; retry later"),
 }
 _HEADERS = (
     b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"

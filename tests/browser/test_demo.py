@@ -28,7 +28,7 @@ class TestGettingIn:
         await expect(errors).to_have_text(["This text has characters that are not allowed here"])
         await expect(tab.page.locator("#register").get_by_label("Username")).to_have_attribute("aria-invalid", "true")
         await tab.register("Ada", "ada.lovelace", "short")
-        await expect(errors).to_have_text([re.compile("A password has 15 characters or more")])
+        await expect(errors).to_have_text([re.compile("A password needs at least 15 characters")])
         await tab.register("Ada", taken.username, PASSWORD)
         await expect(errors).to_have_text(["This username is taken"])
 
@@ -36,7 +36,7 @@ class TestGettingIn:
         tab = await sit()
         tab.announce("/login")
         await tab.sign_in("nobody.at.all", PASSWORD)
-        await expect(tab.page.locator("#sign-in .form-error")).to_have_text("Login or password is wrong")
+        await expect(tab.page.locator("#sign-in .form-error")).to_have_text("Wrong login or password")
 
     async def test_two_people_meet_and_see_it_live(self, sit: Sit) -> None:
         ada, bob, mark = await sit(), await sit(), secrets.token_hex(4)
@@ -49,7 +49,7 @@ class TestGettingIn:
         form = bob.page.locator("#add-form")
         await form.get_by_label("Username or number").fill("nobody.at.all")
         await bob.button("Send request").click()
-        await expect(form.locator(".field-error:not(:empty)")).to_have_text(["There is no such peer"])
+        await expect(form.locator(".field-error:not(:empty)")).to_have_text(["User not found"])
         await form.get_by_label("Username or number").fill(f"ada{mark}")
         await form.get_by_label("A word with it").fill("It's Bob")
         await bob.button("Send request").click()
@@ -203,7 +203,9 @@ class TestPicture:
         await tab.open_settings()
         nothing = {"name": "me.png", "mimeType": "image/png", "buffer": b"not a picture"}
         await tab.page.locator("#avatar-file").set_input_files(nothing)  # type: ignore[arg-type]
-        await expect(tab.page.locator("#avatar-error")).to_have_text("This is not a whole JPEG, PNG, WebP or GIF image")
+        await expect(tab.page.locator("#avatar-error")).to_have_text(
+            "The file is not a complete JPEG, PNG, WebP or GIF image"
+        )
 
 
 class TestDevices:

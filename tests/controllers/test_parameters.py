@@ -168,7 +168,7 @@ class TestPaths:
     @pytest.mark.parametrize("path", ["/nowhere", "/%F0%9F%98%80", "/x?y=<script>alert(1)</script>"])
     async def test_unknown_one_is_not_repeated(self, client: httpx.AsyncClient, path: str) -> None:
         answer = await client.get(path)
-        assert answer.json()["detail"] == "There is nothing here"
+        assert answer.json()["detail"] == "Not found"
 
 
 class TestMethods:

@@ -27,7 +27,7 @@ async def read_form(connection: Any, _: Any) -> None:
         parts = await _parse(connection.stream(), options.get("boundary", ""))
         texts = {segment: content.decode() for segment, content in parts if not segment.filename}
     except (MultipartError, UnicodeError):
-        raise ValidationFailed("The form can't be read") from None
+        raise ValidationFailed("The form could not be parsed") from None
     form: dict[str, list[Any]] = {}
     for segment, content in parts:
         form.setdefault(segment.name, []).append(texts[segment] if segment in texts else _file(content))

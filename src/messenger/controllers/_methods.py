@@ -67,7 +67,7 @@ async def _set_presence(session: Session, patch: PresencePatch) -> ProfileView:
 
 async def _signal_call(session: Session, draft: CallSignalDraft) -> None:
     if _size(draft.payload) > MAX_SIGNAL_BYTES:
-        raise PayloadTooLarge("payload has 64 KiB at most")
+        raise PayloadTooLarge("payload is limited to 64 KiB")
     audience = await session.services.signals.call_audience(session.actor, draft.target_id)
     me = session.actor
     # In a 1:1 each side addresses the conversation as the other one.
@@ -84,7 +84,7 @@ def _size(payload: dict[str, Any]) -> int:
         msgspec.msgpack.encode(payload)
         return len(msgspec.json.encode(payload))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        fault = FieldError("payload", "invalid", "it must fit JSON and MessagePack alike")
+        fault = FieldError("payload", "invalid", "must be representable in both JSON and MessagePack")
         raise ValidationFailed(f"payload: {fault.message}", errors=(fault,)) from None
 
 
@@ -106,5 +106,5 @@ def method(name: str) -> Method:
     """The method of this name. Raises `UnknownMethod`."""
     found = METHODS.get(name)
     if found is None:
-        raise UnknownMethod(f"the methods are {', '.join(METHODS)}")
+        raise UnknownMethod(f"supported methods: {', '.join(METHODS)}")
     return found

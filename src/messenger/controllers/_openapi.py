@@ -106,11 +106,11 @@ _REQUEST_HEADERS = {
     IdempotencyKeyReused.code: [
         _header(
             "Idempotency-Key",
-            "1 to 128 visible ASCII characters; the same request again gets the same answer",
+            "1 to 128 visible ASCII characters; for 24 hours, the same key returns the first response again",
             minLength=1,
             maxLength=128,
             pattern=r"^[\x21-\x7e]+$",
         )
     ],
-    VersionConflict.code: [_header("If-Match", "The `ETag` that the change builds upon, or `*`")],
+    VersionConflict.code: [_header("If-Match", "Apply the change only if this `ETag` still matches; `*`: any version")],
 }

@@ -14,12 +14,17 @@ from messenger.controllers._wire import refusal
 from messenger.errors import (
     FieldError,
     FileTooLarge,
+    Forbidden,
     MalformedBody,
     MessageTooLarge,
     MessengerError,
+    NotFound,
     PayloadTooLarge,
+    RateLimited,
     SecretTooLarge,
+    Unauthenticated,
     UnknownField,
+    UnsupportedMediaType,
     ValidationFailed,
 )
 
@@ -31,7 +36,7 @@ AVATAR_PATH = "/avatar/upload"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """`application/problem+json`; `code` is stable, `errors` name the faults of a body, path or query."""
+    """An RFC 9457 problem. `code` is stable and machine-readable; `errors` lists the invalid fields of the request."""
 
     type: str
     title: str
@@ -88,14 +93,14 @@ def on_messenger_error(request: Request[Any, Any, Any], error: MessengerError) -
 
 
 _HTTP_CODES = {
-    400: ("validation_failed", "The request is not valid"),
-    401: ("unauthenticated", "A valid access token is needed"),
-    403: ("forbidden", "This is not allowed"),
-    404: ("not_found", "There is nothing here"),
-    405: ("method_not_allowed", "This path doesn't know that method"),
+    400: (ValidationFailed.code, ValidationFailed.title),
+    401: (Unauthenticated.code, Unauthenticated.title),
+    403: (Forbidden.code, Forbidden.title),
+    404: (NotFound.code, NotFound.title),
+    405: ("method_not_allowed", "This path does not support this method"),
     413: (PayloadTooLarge.code, PayloadTooLarge.title),
-    415: ("unsupported_media_type", "This content type is not understood here"),
-    429: ("rate_limited", "Too many requests; wait"),
+    415: (UnsupportedMediaType.code, UnsupportedMediaType.title),
+    429: (RateLimited.code, RateLimited.title),
 }
 
 
@@ -103,12 +108,12 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     """A refusal of the framework's: routing, parameters, sizes."""
     if isinstance(error, InternalServerException) and error.detail == _HUNG_UP:
         # Nobody hears the answer, and nobody here has done anything wrong.
-        return problem_response(400, MalformedBody.code, MalformedBody.title, "The client hung up")
+        return problem_response(400, MalformedBody.code, MalformedBody.title, "The client closed the connection")
     if error.status_code >= 500:
         return on_any_exception(request, error)
     if isinstance(error, ValidationException):
         return on_messenger_error(request, _validation_failed(request, error))
-    code, title = _HTTP_CODES.get(error.status_code, ("http_error", "The request can't be answered"))
+    code, title = _HTTP_CODES.get(error.status_code, ("http_error", "The request cannot be served"))
     if error.status_code == 413:
         code, title = _too_large(request.scope["path"])
     # The framework lists the WebSocket of a path among its methods.

@@ -174,7 +174,7 @@ def _read(codec: Codec, payload: bytes) -> Request:
     except msgspec.ValidationError as error:
         raise refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
-        raise MalformedBody("The frame can't be read") from None
+        raise MalformedBody("The frame could not be parsed") from None
 
 
 # --- the door -------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     after = None if cursor is None else cursor_position(cursor)
     if cursor is not None and after is None:
         raise ValidationFailed(
-            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what you were given"),)
+            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
         )
     authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
     # Who sends neither hears the same as who sends a wrong one, and costs no round trip.

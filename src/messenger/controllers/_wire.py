@@ -80,7 +80,7 @@ class Asked:
             return None
         if not _IDEMPOTENCY_KEY.match(key):
             raise ValidationFailed(
-                "Idempotency-Key must have 1 to 128 visible ASCII characters",
+                "Idempotency-Key must be 1 to 128 visible ASCII characters",
                 errors=(FieldError("Idempotency-Key", "invalid", "1 to 128 visible ASCII characters"),),
             )
         digest = hashlib.sha256(self.scope["path"].encode() + b"\0")
@@ -234,18 +234,20 @@ _FAULTS = (
     (
         re.compile(r"\AObject contains unknown field `(?P<name>.*)`\Z", re.DOTALL),
         "unknown_field",
-        "this field is not known",
+        "unknown field",
     ),
     (re.compile(r"missing required field `(?P<name>.*)`"), "required", "this field is required"),
-    (re.compile(r"of length <= (?P<limit>\d+)"), "too_long", "at most {limit}"),
-    (re.compile(r"of length >= (?P<limit>\d+)"), "too_short", "at least {limit}"),
+    (re.compile(r"`(?P<kind>\w+)[^`]*` of length <= (?P<limit>\d+)"), "too_long", "at most {limit} {unit}"),
+    (re.compile(r"`(?P<kind>\w+)[^`]*` of length >= (?P<limit>\d+)"), "too_short", "at least {limit} {unit}"),
     (re.compile(r"(`int`|`float`) >=? (?P<limit>-?\d+)"), "too_small", "at least {limit}"),
     (re.compile(r"(`int`|`float`) <=? (?P<limit>-?\d+)"), "too_large", "at most {limit}"),
-    (re.compile(r"matching regex"), "invalid_characters", "this text has characters that are not allowed here"),
-    (re.compile(r"Invalid enum value"), "invalid_choice", "this is none of the choices"),
-    (re.compile(r"out of range"), "too_large", "this number is out of range"),
+    (re.compile(r"matching regex"), "invalid_characters", "contains characters that are not allowed"),
+    (re.compile(r"Invalid enum value"), "invalid_choice", "not one of the allowed values"),
+    (re.compile(r"out of range"), "too_large", "the number is out of range"),
     (re.compile(r"Expected `(?P<kind>[^`]+)`, got `(?P<got>[^`]+)`"), "wrong_type", "expected {kind}, got {got}"),
 )
+_UNITS = {"str": "character"}
+_JSON_NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 _TELLING = 400
 _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 
@@ -264,8 +266,16 @@ def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
         if found is None:
             continue
         groups = found.groupdict()
-        return _refused((prefix, path, groups.get("name", "")), code, words.format(**groups))
-    return _refused((prefix, path), "invalid", "this value can't be read")
+        unit = _UNITS.get(groups.get("kind", ""), "item")
+        wording = {**groups, "unit": unit if groups.get("limit") == "1" else f"{unit}s"}
+        wording |= {name: _json_names(groups[name]) for name in ("kind", "got") if name in groups}
+        return _refused((prefix, path, groups.get("name", "")), code, words.format(**wording))
+    return _refused((prefix, path), "invalid", "this value is not valid")
+
+
+def _json_names(types: str) -> str:
+    """msgspec's type names, such as `int | null`, in the terms of JSON."""
+    return " or ".join(_JSON_NAMES.get(name, name) for name in types.split(" | "))
 
 
 def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:

@@ -38,14 +38,14 @@ from messenger.schemas.accounts import (
 
 
 class AccountController(Controller):
-    """Signing up, in and out."""
+    """Sign-up, sign-in, tokens and devices."""
 
     tags = ("Accounts",)
 
     @post(
         "/register",
         operation_id="register",
-        summary="Make an account and sign its first device in",
+        summary="Create an account and sign in its first device",
         **public(UsernameTaken, PasswordWeak, IdempotencyKeyReused, RateLimited, body=True),
     )
     async def register(self, request: WireRequest, data: JSONBody[RegisterDraft]) -> SignedInView:
@@ -55,7 +55,7 @@ class AccountController(Controller):
         "/login",
         operation_id="login",
         status_code=200,
-        summary="Sign a device in",
+        summary="Sign in on a new device",
         **public(InvalidCredentials, IdempotencyKeyReused, RateLimited, body=True),
     )
     async def login(self, request: WireRequest, data: JSONBody[LoginDraft]) -> SignedInView:
@@ -65,13 +65,13 @@ class AccountController(Controller):
         "/token/refresh",
         operation_id="refreshToken",
         status_code=200,
-        summary="Change a refresh token for the next pair",
+        summary="Exchange a refresh token for a new token pair",
         **public(InvalidRefreshToken, RefreshTokenReused, RateLimited, body=True),
     )
     async def refresh(self, request: WireRequest, data: JSONBody[RefreshDraft]) -> RefreshedView:
         return await request.services.devices.refresh(data.refresh_token, address=request.address)
 
-    @post("/logout", operation_id="logout", status_code=204, summary="Sign this device out", **answers())
+    @post("/logout", operation_id="logout", status_code=204, summary="Sign out this device", **answers())
     async def logout(self, request: WireRequest) -> None:
         await request.services.devices.logout(request.caller)
 
@@ -79,25 +79,25 @@ class AccountController(Controller):
         "/password",
         operation_id="changePassword",
         status_code=204,
-        summary="Change the password and sign every other device out",
+        summary="Change the password and sign out all other devices",
         **answers(InvalidCredentials, PasswordWeak, RateLimited, body=True),
     )
     async def change_password(self, request: WireRequest, data: JSONBody[PasswordDraft]) -> None:
         await request.services.accounts.change_password(request.caller, data.old_password, data.new_password)
 
-    @get("/devices", operation_id="listDevices", summary="The account's signed-in devices", **answers(query=True))
+    @get("/devices", operation_id="listDevices", summary="List your signed-in devices", **answers(query=True))
     async def list_devices(
         self,
         request: WireRequest,
         limit: PageLimit = 50,
-        cursor: Annotated[UUID | None, QueryParameter(description="`next` of the page before")] = None,
+        cursor: Annotated[UUID | None, QueryParameter(description="`next` from the previous page")] = None,
     ) -> DevicePage:
         return await request.services.devices.list_devices(request.caller, after=cursor, limit=limit)
 
     @delete(
         "/devices/{device_id:uuid}",
         operation_id="signOutDevice",
-        summary="Sign one of one's own devices out",
+        summary="Sign out one of your devices",
         **answers(DeviceNotFound, query=True),
     )
     async def sign_out(self, request: WireRequest, device_id: FromPath[UUID]) -> None:
@@ -106,7 +106,7 @@ class AccountController(Controller):
     @delete(
         "/account",
         operation_id="eraseAccount",
-        summary="Erase the account, for good",
+        summary="Permanently erase your account",
         **answers(InvalidCredentials, RateLimited, body=True),
     )
     async def erase(self, request: WireRequest, data: JSONBody[EraseDraft]) -> None:
@@ -115,7 +115,7 @@ class AccountController(Controller):
     @get(
         "/account/export",
         operation_id="exportAccount",
-        summary="All that the server holds of this account, as a ZIP archive",
+        summary="Export all data of your account as a ZIP archive",
         media_type="application/zip",
         **answers(RateLimited),
     )

@@ -11,14 +11,14 @@ from messenger.schemas.calls import IceServersView
 
 
 class CallController(Controller):
-    """What a call needs."""
+    """Voice and video calls."""
 
     tags = ("Calls",)
 
     @get(
         "/ice_servers",
         operation_id="getIceServers",
-        summary="STUN and TURN servers with time-limited credentials",
+        summary="List STUN and TURN servers with time-limited credentials",
         **answers(RateLimited),
     )
     async def ice_servers(self, request: WireRequest) -> IceServersView:

@@ -32,20 +32,20 @@ from messenger.schemas.users import (
 
 
 class ContactController(Controller):
-    """Who knows whom."""
+    """Contacts and presence."""
 
     tags = ("Contacts",)
 
-    @get("/contacts", operation_id="listContacts", summary="One's contacts", **answers(query=True, fast=True))
+    @get("/contacts", operation_id="listContacts", summary="List your contacts", **answers(query=True, fast=True))
     async def list_contacts(
         self,
         request: WireRequest,
         wanted: Annotated[
-            ContactState | None, QueryParameter(name="state", description="Only those in this state")
+            ContactState | None, QueryParameter(name="state", description="Only contacts in this state")
         ] = None,
         limit: PageLimit = 50,
         cursor: Annotated[
-            str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` of the page before")
+            str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` from the previous page")
         ] = None,
     ) -> ContactPage:
         return await request.services.contacts.list_page(
@@ -55,7 +55,7 @@ class ContactController(Controller):
     @put(
         "/contacts/{user_id:int}",
         operation_id="setContactAlias",
-        summary="Name a contact for oneself",
+        summary="Set a private alias for a contact",
         **answers(PeerNotFound, body=True),
     )
     async def set_alias(self, request: WireRequest, user_id: PeerPath, data: JSONBody[AliasDraft]) -> ContactView:
@@ -65,7 +65,7 @@ class ContactController(Controller):
         "/subscribe",
         operation_id="subscribe",
         status_code=200,
-        summary="Ask for mutual contact",
+        summary="Send a contact request",
         **answers(PeerNotFound, CannotTargetSelf, ContactBlocked, IdempotencyKeyReused, RateLimited, body=True),
     )
     async def subscribe(self, request: WireRequest, data: JSONBody[SubscribeDraft]) -> RelationView:
@@ -75,7 +75,7 @@ class ContactController(Controller):
         "/confirm_subscribe",
         operation_id="confirmSubscribe",
         status_code=200,
-        summary="Answer a request for contact",
+        summary="Accept or decline a contact request",
         **answers(PeerNotFound, CannotTargetSelf, NoPendingRequest, IdempotencyKeyReused, body=True),
     )
     async def confirm(self, request: WireRequest, data: JSONBody[ConfirmDraft]) -> RelationView:
@@ -85,7 +85,7 @@ class ContactController(Controller):
         "/unsubscribe",
         operation_id="unsubscribe",
         status_code=200,
-        summary="End a contact, or take a request back",
+        summary="Remove a contact or withdraw a contact request",
         **answers(PeerNotFound, CannotTargetSelf, body=True),
     )
     async def unsubscribe(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
@@ -105,12 +105,17 @@ class ContactController(Controller):
         "/unblock",
         operation_id="unblock",
         status_code=200,
-        summary="Take a block back",
+        summary="Unblock a user",
         **answers(PeerNotFound, CannotTargetSelf, body=True),
     )
     async def unblock(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
         return await request.services.contacts.unblock(request.caller, data.target_id)
 
-    @get("/statuses", operation_id="listStatuses", summary="How one's mutual contacts are", **answers(fast=True))
+    @get(
+        "/statuses",
+        operation_id="listStatuses",
+        summary="List the presence of your mutual contacts",
+        **answers(fast=True),
+    )
     async def statuses(self, request: WireRequest) -> StatusesView:
         return await request.services.contacts.statuses(request.caller)

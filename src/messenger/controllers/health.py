@@ -16,20 +16,24 @@ from messenger.services.health import ReadyView
 
 
 class HealthController(Controller):
-    """What an orchestrator asks."""
+    """Health checks and metrics."""
 
     tags = ("Health",)
 
-    @get("/health/live", operation_id="getLiveness", summary="The process answers", security=[{}])
+    @get("/health/live", operation_id="getLiveness", summary="Liveness check: the process responds", security=[{}])
     async def live(self) -> dict[str, str]:
         return {"status": "ok"}
 
     @get(
         "/health/ready",
         operation_id="getReadiness",
-        summary="It can serve: database and migrations",
+        summary="Readiness check: database and migrations",
         security=[{}],
-        responses={503: ResponseSpec(ReadyView, generate_examples=False, description="It can't; which part and why")},
+        responses={
+            503: ResponseSpec(
+                ReadyView, generate_examples=False, description="Not ready; `checks` names the failing part"
+            )
+        },
     )
     async def ready(self, request: WireRequest) -> WireResponse[ReadyView]:
         ready = await request.services.health.ready()
@@ -40,7 +44,7 @@ class HealthController(Controller):
     @get(
         "/metrics",
         operation_id="getMetrics",
-        summary="Prometheus metrics, for the holder of the metrics token",
+        summary="Prometheus metrics (requires the metrics token)",
         media_type="text/plain",
         **public(NotFound, Unauthenticated),
     )

@@ -33,7 +33,7 @@ from messenger.schemas.messages import (
     ReceiptDraft,
 )
 
-# The framework keeps a bound of 0 from the document, unless it is told apart.
+# The framework omits a bound of 0 from the document unless it is stated separately.
 SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]
 
 
@@ -45,7 +45,7 @@ class MessageController(Controller):
     @post(
         "/messages",
         operation_id="sendMessage",
-        summary="Send a message; the same `client_id` again gives the first one, with 200",
+        summary="Send a message; repeating a `client_id` returns the first message with 200",
         **answers(
             PeerNotFound,
             NotAContact,
@@ -65,7 +65,7 @@ class MessageController(Controller):
     @get(
         "/messages/{message_id:uuid}",
         operation_id="getMessage",
-        summary="One message",
+        summary="Get a message",
         **answers(MessageNotFound, query=True),
     )
     async def get_message(self, request: WireRequest, message_id: FromPath[UUID]) -> MessageView:
@@ -74,7 +74,7 @@ class MessageController(Controller):
     @patch(
         "/messages/{message_id:uuid}",
         operation_id="editMessage",
-        summary="Replace a message's text",
+        summary="Edit a message",
         **answers(MessageNotFound, NotTheSender, NotAContact, MessageIsDeleted, MessageTooLarge, body=True),
     )
     async def edit(self, request: WireRequest, message_id: FromPath[UUID], data: JSONBody[MessagePatch]) -> MessageView:
@@ -83,7 +83,7 @@ class MessageController(Controller):
     @delete(
         "/messages/{message_id:uuid}",
         operation_id="deleteMessage",
-        summary="Delete a message for everyone, or for oneself",
+        summary="Delete a message for everyone or only for yourself",
         **answers(MessageNotFound, NotTheSender, query=True),
     )
     async def delete_message(
@@ -97,7 +97,7 @@ class MessageController(Controller):
     @get(
         "/history/{target_id:int}",
         operation_id="getHistory",
-        summary="A conversation's messages in ascending `seq`; without `before` and `after`, the latest",
+        summary="List messages of a conversation in ascending `seq`; the latest ones by default",
         **answers(PeerNotFound, query=True, fast=True),
     )
     async def history(
@@ -121,7 +121,7 @@ class ConversationController(Controller):
     @get(
         "/conversations",
         operation_id="listConversations",
-        summary="One's conversations, latest first",
+        summary="List your conversations, most recent first",
         **answers(query=True, fast=True),
     )
     async def list_conversations(
@@ -129,7 +129,7 @@ class ConversationController(Controller):
         request: WireRequest,
         limit: PageLimit = 50,
         cursor: Annotated[
-            str | None, QueryParameter(min_length=1, max_length=64, description="`next` of the page before")
+            str | None, QueryParameter(min_length=1, max_length=64, description="`next` from the previous page")
         ] = None,
     ) -> ConversationPage:
         return await request.services.conversations.list_page(request.caller, cursor=cursor, limit=limit)
@@ -137,7 +137,7 @@ class ConversationController(Controller):
     @put(
         "/conversations/{target_id:int}",
         operation_id="updateConversation",
-        summary="Change a conversation's settings",
+        summary="Change the settings of a conversation",
         **answers(PeerNotFound, NotAContact, body=True),
     )
     async def update(
@@ -149,7 +149,7 @@ class ConversationController(Controller):
         "/receipts",
         operation_id="setReceipt",
         status_code=204,
-        summary="Say how far one has read or received; only ever forward",
+        summary="Advance your read and delivered receipts",
         **answers(PeerNotFound, body=True),
     )
     async def receipt(self, request: WireRequest, data: JSONBody[ReceiptDraft]) -> None:

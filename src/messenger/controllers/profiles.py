@@ -35,17 +35,17 @@ _FORM_OVERHEAD = 64 * 1024
 
 
 class AvatarForm(msgspec.Struct, forbid_unknown_fields=True):
-    """The form of an upload: one file, and nothing else."""
+    """The upload form: exactly one file."""
 
     file: UploadFile
 
 
 class ProfileController(Controller):
-    """One's own profile, and others'."""
+    """Your profile, and other users."""
 
     tags = ("Profiles",)
 
-    @get("/profile", operation_id="getProfile", summary="One's own profile", **answers(fast=True))
+    @get("/profile", operation_id="getProfile", summary="Get your profile", **answers(fast=True))
     async def get_profile(self, request: WireRequest) -> WireResponse[ProfileView]:
         found = await request.services.profiles.get(request.caller)
         return WireResponse(found.profile, headers={"ETag": entity_tag(found.version)})
@@ -53,7 +53,7 @@ class ProfileController(Controller):
     @put(
         "/profile",
         operation_id="updateProfile",
-        summary="Change what is given; `If-Match` guards against a lost update",
+        summary="Update your profile; omitted fields are unchanged, `If-Match` prevents lost updates",
         **answers(UsernameTaken, VersionConflict, body=True),
     )
     async def update_profile(self, request: WireRequest, data: JSONBody[ProfilePatch]) -> WireResponse[ProfileView]:
@@ -63,7 +63,7 @@ class ProfileController(Controller):
     @get(
         "/users/{user_id:int}",
         operation_id="getUser",
-        summary="Another user, as their privacy shows them",
+        summary="Get another user, as their privacy settings allow",
         **answers(PeerNotFound, RateLimited, query=True),
     )
     async def get_user(self, request: WireRequest, user_id: PeerPath) -> PersonView:
@@ -72,7 +72,7 @@ class ProfileController(Controller):
     @get(
         "/users",
         operation_id="findUser",
-        summary="Another user by the whole username",
+        summary="Find a user by exact username",
         **answers(PeerNotFound, RateLimited, query=True),
     )
     async def find_user(
@@ -84,14 +84,14 @@ class ProfileController(Controller):
 
 
 class AvatarController(Controller):
-    """One's own avatar, and the files of all."""
+    """Your avatar, and avatar images."""
 
     tags = ("Avatars",)
 
     @post(
         "/avatar/upload",
         operation_id="uploadAvatar",
-        summary="Replace one's avatar: JPEG, PNG, WebP or GIF, 10 MiB and 25 megapixels at most",
+        summary="Replace your avatar: JPEG, PNG, WebP or GIF, at most 10 MiB and 25 megapixels",
         dto=None,
         request_max_body_size=MAX_FILE_BYTES + _FORM_OVERHEAD,
         responses=answers(
@@ -116,14 +116,14 @@ class AvatarController(Controller):
         once = await request.once(file_fingerprint(image))
         return await request.services.avatars.upload(request.caller, image, once=once)
 
-    @delete("/avatar/", operation_id="deleteAvatar", summary="Have no avatar", **answers())
+    @delete("/avatar/", operation_id="deleteAvatar", summary="Delete your avatar", **answers())
     async def remove(self, request: WireRequest) -> None:
         await request.services.avatars.remove(request.caller)
 
     @get(
         "/avatars/{key:str}",
         operation_id="getAvatar",
-        summary="The image itself, cacheable for ever; its key is what is secret about it",
+        summary="Download an avatar image (immutable; the URL is unguessable)",
         media_type="image/webp",
         **public(AvatarNotFound, StorageUnavailable, query=True),
     )

@@ -18,19 +18,19 @@ MAX_WAIT = 30
 
 CursorQuery = Annotated[
     str | None,
-    QueryParameter(pattern=r"^e[0-9]{1,15}$", description="Where the last answer or event ended; absent: now"),
+    QueryParameter(pattern=r"^e[0-9]{1,15}$", description="Resume after this cursor; omit to start now"),
 ]
 
 
 class RealtimeController(Controller):
-    """What a device must know, in one order without a gap."""
+    """The event stream: ordered, without gaps."""
 
     tags = ("Realtime",)
 
     @get(
         "/sync",
         operation_id="sync",
-        summary="Events after the cursor; waits for the first one where asked to",
+        summary="List events after the cursor, optionally waiting for one",
         **answers(CursorExpired, query=True, fast=True),
     )
     async def sync(
@@ -39,7 +39,8 @@ class RealtimeController(Controller):
         cursor: CursorQuery = None,
         limit: PageLimit = 50,
         wait: Annotated[
-            float, QueryParameter(ge=0, le=MAX_WAIT, description="Seconds to wait for the first event")
+            float,
+            QueryParameter(ge=0, le=MAX_WAIT, description="Seconds to wait for the first event"),
         ] = 0,
     ) -> SyncView:
         return await request.services.sync.sync(request.caller, cursor=cursor, limit=limit, wait=wait)
@@ -47,7 +48,7 @@ class RealtimeController(Controller):
     @post(
         "/ws/ticket",
         operation_id="issueTicket",
-        summary="A ticket that opens one socket of this device, for browsers",
+        summary="Issue a single-use ticket that opens a WebSocket from a browser",
         **answers(),
     )
     async def ticket(self, request: WireRequest) -> TicketView:
@@ -56,7 +57,7 @@ class RealtimeController(Controller):
     @get(
         "/ws",
         operation_id="openSocket",
-        summary="The WebSocket (RFC 6455): replays what came after the cursor, then goes on live",
+        summary="Open the WebSocket: replays events after the cursor, then continues live",
         description="Frames are in `docs/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
         **answers(UpgradeRequired, OriginNotAllowed, query=True),
     )
@@ -65,7 +66,7 @@ class RealtimeController(Controller):
         request: WireRequest,
         cursor: CursorQuery = None,
         ticket: Annotated[
-            str | None, QueryParameter(max_length=128, description="Instead of the `Authorization` header")
+            str | None, QueryParameter(max_length=128, description="Replaces the `Authorization` header")
         ] = None,
     ) -> None:
         await request.services.devices.authenticate(request.caller)

@@ -39,14 +39,14 @@ class EnvelopeBody(WireBody):
 
 
 class SafeController(Controller):
-    """The account's secret, encrypted by its devices."""
+    """The secret of an account, encrypted by its devices."""
 
     tags = ("End-to-end encryption",)
 
     @post(
         "/e2e/secret_key",
         operation_id="storeSecret",
-        summary="Store the next version of the account's encrypted secret",
+        summary="Store a new version of your encrypted secret",
         dto=EnvelopeBody,
         **answers(NotEncrypted, SecretTooLarge, VersionConflict, IdempotencyKeyReused, RateLimited, body=True),
     )
@@ -59,7 +59,7 @@ class SafeController(Controller):
     @get(
         "/e2e/secret_key",
         operation_id="getSecret",
-        summary="The newest version; ten reads a day",
+        summary="Get the latest version of your encrypted secret (10 reads a day)",
         **answers(SecretNotFound, RateLimited),
     )
     async def get_secret(self, request: WireRequest) -> WireResponse[SecretView]:

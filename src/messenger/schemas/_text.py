@@ -18,12 +18,12 @@ def clean_name(text: str, *, field: str = "name") -> str:
     """A name of one line: NFC, trimmed, with something to see in it. Raises `ValidationFailed`."""
     cleaned = unicodedata.normalize("NFC", text).strip()
     if any(unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"} and c not in _ALLOWED_FORMAT for c in cleaned):
-        raise _refusal(field, "invalid_characters", "control characters can't be in a name")
+        raise _refusal(field, "invalid_characters", "control characters are not allowed")
     if all(unicodedata.category(character) in _INVISIBLE or character in _FILLERS for character in cleaned):
-        raise _refusal(field, "blank", "a name needs a letter, a digit or a symbol")
+        raise _refusal(field, "blank", "at least one visible character is required")
     # Composing makes some scripts' text longer than what was sent.
     if len(cleaned) > MAX_LENGTH:
-        raise _refusal(field, "too_long", f"at most {MAX_LENGTH}")
+        raise _refusal(field, "too_long", f"at most {MAX_LENGTH} characters")
     return cleaned
 
 

@@ -13,13 +13,13 @@ PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 Timestamp = Annotated[
     str,
     Meta(
-        description="RFC 3339, UTC, milliseconds",
+        description="UTC with milliseconds (RFC 3339)",
         examples=["2026-11-22T10:15:30.123Z"],
         extra_json_schema={"format": "date-time"},
     ),
 ]
-PeerId = Annotated[int, Meta(ge=1, le=2**53 - 1, description="Number of a user or a group", examples=[26040983])]
-Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in a conversation: 1, 2, 3 …", examples=[42])]
+PeerId = Annotated[int, Meta(ge=1, le=2**53 - 1, description="ID of a user or a group", examples=[26040983])]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Sequence number in the conversation", examples=[42])]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada Lovelace"])]
 Username = Annotated[
     str,
@@ -27,7 +27,7 @@ Username = Annotated[
         min_length=2,
         max_length=64,
         pattern=r"\A(?=.*[A-Za-z_])[A-Za-z0-9_][A-Za-z0-9_.-]*\Z",
-        description="Letters, digits, `_`, `.` and `-`; not a number. Its case is kept, and means nothing.",
+        description="Letters, digits, `_`, `.` and `-`; not only digits. Case is preserved but not significant.",
         examples=["ada"],
     ),
 ]
@@ -40,7 +40,7 @@ ClientId = Annotated[
         min_length=1,
         max_length=64,
         pattern=r"\A[\x21-\x7e]+\Z",
-        description="The client's own id of a message; a UUID is a good one",
+        description="The client's ID for the message, unique per account; use a UUID",
         examples=["0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f"],
     ),
 ]

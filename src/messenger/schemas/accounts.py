@@ -15,7 +15,7 @@ DeviceName = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE,
 
 
 class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a client sends: unknown fields are refused."""
+    """A request body; unknown fields are refused."""
 
 
 class RegisterDraft(Draft, frozen=True):
@@ -32,7 +32,7 @@ class LoginDraft(Draft, frozen=True):
             min_length=1,
             max_length=64,
             pattern=PRINTABLE,
-            description="A username or a peer id",
+            description="A username or a user ID",
             examples=["ada", "26040983"],
         ),
     ]
@@ -57,7 +57,7 @@ class TokensView(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     refresh_token: str
     token_type: Literal["Bearer"]
-    expires_in: Annotated[int, Meta(description="Seconds that the access token lives")]
+    expires_in: Annotated[int, Meta(description="Lifetime of the access token in seconds")]
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created_at: Timestamp
     last_activity: Timestamp
-    current: Annotated[bool, Meta(description="Whether this device asks")]
+    current: Annotated[bool, Meta(description="True for the device that makes this request")]
 
 
 class SignedInView(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,10 @@ from messenger.schemas._types import Timestamp
 
 
 class IceServerView(msgspec.Struct, frozen=True):
-    """Fits `RTCPeerConnection` as it is."""
+    """An `RTCIceServer` for `RTCPeerConnection`."""
 
     urls: list[str]
-    username: Annotated[str | None, Meta(description="null for STUN")]
+    username: Annotated[str | None, Meta(description="null for STUN servers")]
     credential: str | None
 
     def __repr__(self) -> str:
@@ -23,6 +23,6 @@ class IceServerView(msgspec.Struct, frozen=True):
 
 class IceServersView(msgspec.Struct, frozen=True):
     ice_servers: list[IceServerView]
-    ttl: Annotated[int, Meta(description="Seconds that the credentials live")]
-    refresh_after: Annotated[int, Meta(description="Seconds after which to ask again")]
+    ttl: Annotated[int, Meta(description="Lifetime of the credentials in seconds")]
+    refresh_after: Annotated[int, Meta(description="Request new credentials after this many seconds")]
     expires_at: Timestamp

@@ -40,12 +40,12 @@ class MessagePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class MessageView(msgspec.Struct, frozen=True, gc=False):
     id: UUID
     client_id: str
-    target_id: Annotated[PeerId, Meta(description="The peer as you address it: in a 1:1, the other one")]
+    target_id: Annotated[PeerId, Meta(description="The conversation as you address it: in a 1:1, the other user")]
     sender_id: PeerId
     sender_device_id: UUID
     seq: Seq
     kind: str
-    body: Annotated[str | None, Meta(description="null: deleted or expired")]
+    body: Annotated[str | None, Meta(description="null if the message was deleted or has expired")]
     envelopes: dict[str, Any] | None
     attachments: list[Any]
     reply_to: UUID | None
@@ -59,13 +59,15 @@ class MessageView(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistoryView(msgspec.Struct, frozen=True, gc=False):
-    items: Annotated[list[MessageView], Meta(description="In ascending `seq`")]
-    next: Annotated[int | None, Meta(description="What to pass as `before` (or `after`) for more; null: there is none")]
+    items: Annotated[list[MessageView], Meta(description="In ascending order of `seq`")]
+    next: Annotated[
+        int | None, Meta(description="Pass as `before` (or `after`) to get the next page; null on the last one")
+    ]
     last_seq: Seq
 
 
 class TargetReceiptView(msgspec.Struct, frozen=True, gc=False):
-    """How far the other side of a 1:1 has read and received."""
+    """How far the other user of a 1:1 conversation has read and received."""
 
     read_seq: Seq
     delivered_seq: Seq
@@ -77,20 +79,20 @@ class ConversationView(msgspec.Struct, frozen=True, gc=False):
     last_seq: Seq
     read_seq: Seq
     unread: Annotated[int, Meta(ge=0)]
-    version: Annotated[int, Meta(description="Of two counts of unread messages the one with the higher version holds")]
+    version: Annotated[int, Meta(description="Version of `unread`; of two counts, keep the higher version")]
     muted_until: Timestamp | None
     pinned: bool
     archived: bool
-    expire_after: Annotated[int | None, Meta(description="Seconds that a new message lives")]
+    expire_after: Annotated[int | None, Meta(description="New messages expire after this many seconds; null: never")]
     target_receipt: Annotated[
-        TargetReceiptView | None, Meta(description="null: a group, or one who doesn't show it to you")
+        TargetReceiptView | None, Meta(description="null for groups, and for users who do not share it with you")
     ]
 
 
 class ConversationPage(msgspec.Struct, frozen=True, gc=False):
     items: list[ConversationView]
     next: str | None
-    cursor: Annotated[str, Meta(description="A place in the event stream at or before which this page is complete")]
+    cursor: Annotated[str, Meta(description="Cursor of the event stream; this page reflects all events up to it")]
 
 
 class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,8 +13,8 @@ from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
 
-Cursor = Annotated[str, Meta(description="A place in the stream", examples=["e42"])]
-SyncCursor = Annotated[str, Meta(description="Where the last answer or event ended; absent: now")]
+Cursor = Annotated[str, Meta(description="Position in the event stream; opaque", examples=["e42"])]
+SyncCursor = Annotated[str, Meta(description="Resume after this cursor; omit to start now")]
 
 MAX_SIGNAL_BYTES = 65536
 
@@ -37,14 +37,14 @@ def cursor_position(cursor: str) -> int | None:
 
 
 class ReceiptView(msgspec.Struct, frozen=True):
-    """How far `user_id` has read and received. `unread` and its version are told to that user alone."""
+    """How far `user_id` has read and received. Only that user sees `unread` and `version`."""
 
     target_id: PeerId
     user_id: PeerId
     read_seq: Seq
     delivered_seq: Seq
     unread: Annotated[int, Meta(ge=0)] | None
-    version: Annotated[int, Meta(description="Of two counts the one with the higher version holds")] | None
+    version: Annotated[int, Meta(description="Version of `unread`; of two counts, keep the higher version")] | None
 
 
 class ContactChangeView(msgspec.Struct, frozen=True):
@@ -102,12 +102,12 @@ EVENT_STRUCTS = (
 class SyncView(msgspec.Struct, frozen=True):
     events: list[EventFrame]
     cursor: Cursor
-    more: Annotated[bool, Meta(description="Whether there is more already")]
+    more: Annotated[bool, Meta(description="True if more events are available now")]
 
 
 class TicketView(msgspec.Struct, frozen=True):
-    ticket: Annotated[str, Meta(description="For `GET /ws?ticket=`, once")]
-    expires_in: Annotated[int, Meta(description="Seconds")]
+    ticket: Annotated[str, Meta(description="Pass as `GET /ws?ticket=`; valid once")]
+    expires_in: Annotated[int, Meta(description="Lifetime of the ticket in seconds")]
 
     def __repr__(self) -> str:
         return f"TicketView(expires_in={self.expires_in})"
@@ -133,14 +133,14 @@ class CallSignalDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class NoData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request that needs nothing."""
+    """An empty request."""
 
 
 # --- signals --------------------------------------------------------------------------------------
 
 
 class TypingView(msgspec.Struct, frozen=True):
-    """`user_id` writes, in the conversation with `target_id`."""
+    """`user_id` is typing in the conversation with `target_id`."""
 
     target_id: PeerId
     user_id: PeerId

@@ -31,7 +31,7 @@ class AvatarView(msgspec.Struct, frozen=True, gc=False):
     thumb_url: str
     width: int
     height: int
-    placeholder: Annotated[str, Meta(description="ThumbHash, base64")]
+    placeholder: Annotated[str, Meta(description="ThumbHash of the image, base64")]
 
     @classmethod
     def of(cls, key: str | None, width: int | None, height: int | None, placeholder: str | None) -> AvatarView | None:
@@ -47,7 +47,7 @@ class UploadedAvatarView(msgspec.Struct, frozen=True, gc=False):
 
 class UserView(msgspec.Struct, frozen=True, gc=False):
     id: PeerId
-    username: Annotated[str | None, Meta(description="null: the account was erased")]
+    username: Annotated[str | None, Meta(description="null if the account was erased")]
     name: str
     avatar: AvatarView | None
 
@@ -91,7 +91,7 @@ class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class PersonView(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Another user, as their privacy shows them to the one who asks."""
+    """Another user, as their privacy settings show them to you."""
 
     id: PeerId
     username: str | None
@@ -102,14 +102,14 @@ class PersonView(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     status_text: str | None
     online: bool
     last_activity: Timestamp | None
-    contact: Annotated[AnyContactState, Meta(description="How you stand to this user")]
+    contact: Annotated[AnyContactState, Meta(description="Your relation to this user")]
 
 
 class ContactView(msgspec.Struct, frozen=True, gc=False):
     user: UserView
     state: ContactState
     alias: str | None
-    message: Annotated[str | None, Meta(description="What came with the request")]
+    message: Annotated[str | None, Meta(description="Message sent with the contact request")]
     since: Timestamp
 
 

@@ -122,10 +122,10 @@ def parse_envelope(raw: bytes, *, msgpack: bool = False) -> SecretEnvelope:
     body = _decoded(raw, msgpack=msgpack)
     if body is _UNREADABLE:
         if is_bare_key(raw) or holds_private_key(raw):
-            raise _refused([FieldError("", "private_key", "The body is a key, not an envelope")])
-        raise MalformedBody("The body is no MessagePack" if msgpack else "The body is no JSON")
+            raise _refused([FieldError("", "private_key", "the body is a private key, not an envelope")])
+        raise MalformedBody("The body is not valid MessagePack" if msgpack else "The body is not valid JSON")
     if not isinstance(body, dict):
-        raise _refused([FieldError("", "wrong_type", "The body is no object")])
+        raise _refused([FieldError("", "wrong_type", "the body is not an object")])
     _ensure(body)
     return msgspec.convert(body, SecretEnvelope)
 
@@ -143,7 +143,7 @@ def _ensure(body: dict[Any, Any]) -> None:
 
 
 def _refused(faults: list[FieldError]) -> NotEncrypted:
-    return NotEncrypted("The safe takes a ciphertext envelope and nothing else", errors=tuple(faults))
+    return NotEncrypted("Only an encrypted envelope can be stored", errors=tuple(faults))
 
 
 def _decoded(raw: bytes, *, msgpack: bool) -> Any:
@@ -174,16 +174,16 @@ def _unknown(fields: dict[Any, Any], known: Collection[str], where: str) -> Iter
     for name in fields:
         if name not in known:
             shown = name if isinstance(name, str) and _NAMEABLE.fullmatch(name) else ""
-            yield FieldError(".".join(filter(None, (where, shown))), "unknown_field", "An envelope has no such field")
+            yield FieldError(".".join(filter(None, (where, shown))), "unknown_field", "unknown field")
 
 
 def _typed(fields: dict[Any, Any], name: str, path: str, *kinds: type, required: bool = False) -> Iterator[FieldError]:
     value = fields.get(name)
     if value is None:
         if required:
-            yield FieldError(path, "missing", "An envelope needs this field")
+            yield FieldError(path, "missing", "this field is required")
     elif type(value) not in kinds:
-        yield FieldError(path, "wrong_type", "This field has a value of another type")
+        yield FieldError(path, "wrong_type", "wrong type")
 
 
 def _content_faults(body: dict[Any, Any]) -> Iterator[FieldError]:
@@ -191,58 +191,58 @@ def _content_faults(body: dict[Any, Any]) -> Iterator[FieldError]:
     texts = {**{f"kdf.{name}": value for name, value in kdf.items()}, **body}
     for path, text in texts.items():
         if isinstance(text, str) and holds_private_key(_bytes(text)):
-            yield FieldError(path, "private_key", "This is a private key")
+            yield FieldError(path, "private_key", "this is a private key")
     binary: dict[str, bytes | None] = {}
     for path in ("nonce", "ciphertext", "mac", "kdf.salt"):
         text = texts.get(path)
         binary[path] = None if text is None else from_base64(_bytes(text))
         if text is not None and binary[path] is None:
-            yield FieldError(path, "not_base64", "This is no base64")
+            yield FieldError(path, "not_base64", "not valid base64")
     yield from _cipher_faults(body["algorithm"], binary)
     yield from _kdf_faults(kdf, binary["kdf.salt"])
     key_id = body.get("key_id")
     if key_id is not None and not (1 <= len(key_id) <= _MAX_KEY_ID and key_id.isprintable()):
-        yield FieldError("key_id", "bad_value", f"This is no name of 1 to {_MAX_KEY_ID} characters")
+        yield FieldError("key_id", "bad_value", f"1 to {_MAX_KEY_ID} printable characters are required")
 
 
 def _cipher_faults(algorithm: str, binary: dict[str, bytes | None]) -> Iterator[FieldError]:
     plain_name = _plain_name(algorithm)
     if not _TOKEN.fullmatch(algorithm) or spells_bare_key(_bytes(algorithm)):
-        yield FieldError("algorithm", "bad_value", "This is no name of an algorithm")
+        yield FieldError("algorithm", "bad_value", "not the name of an algorithm")
     if plain_name in _NO_CIPHERS:
-        yield FieldError("algorithm", "not_a_cipher", "This algorithm hides nothing")
+        yield FieldError("algorithm", "not_a_cipher", "this algorithm does not encrypt")
     cipher = _CIPHERS.get(plain_name)
     nonce, ciphertext, mac = binary["nonce"], binary["ciphertext"], binary["mac"]
     if nonce is not None and len(nonce) not in ((cipher.nonce,) if cipher else _NONCE_BYTES):
-        yield FieldError("nonce", "bad_length", "The algorithm has a nonce of another length")
+        yield FieldError("nonce", "bad_length", "wrong nonce length for this algorithm")
     yield from _mac_faults(cipher, mac)
     if ciphertext is None:
         return
     shortest = _TAG_BYTES + 1 if cipher and mac is None else 1
     if len(ciphertext) < shortest:
-        yield FieldError("ciphertext", "bad_length", "The ciphertext is shorter than its tag")
+        yield FieldError("ciphertext", "bad_length", "the ciphertext is shorter than its authentication tag")
     elif mac is None and is_bare_key(ciphertext):
-        yield FieldError("ciphertext", "bare_key", "32 or 64 bytes without a mac are a key, not a ciphertext")
+        yield FieldError("ciphertext", "bare_key", "32 or 64 bytes without a mac look like a key, not a ciphertext")
 
 
 def _mac_faults(cipher: _Cipher | None, mac: bytes | None) -> Iterator[FieldError]:
     if cipher and cipher.mac and mac is None:
-        yield FieldError("mac", "missing", "The algorithm needs a mac")
+        yield FieldError("mac", "missing", "this algorithm requires a mac")
     lengths: Collection[int] = _NONCE_BYTES
     if cipher:
         lengths = (cipher.mac,) if cipher.mac else range(_TAG_BYTES, _NONCE_BYTES.stop)
     if mac is not None and len(mac) not in lengths:
-        yield FieldError("mac", "bad_length", "The algorithm has a mac of another length")
+        yield FieldError("mac", "bad_length", "wrong mac length for this algorithm")
 
 
 def _kdf_faults(kdf: dict[str, Any], salt: bytes | None) -> Iterator[FieldError]:
     name = kdf["name"]
     if not _TOKEN.fullmatch(name) or spells_bare_key(_bytes(name)):
-        yield FieldError("kdf.name", "bad_value", "This is no name of a key derivation")
+        yield FieldError("kdf.name", "bad_value", "not the name of a key derivation function")
     if kdf.get("salt") is None and _plain_name(name) not in _SALTLESS:
-        yield FieldError("kdf.salt", "missing", "This key derivation needs a salt")
+        yield FieldError("kdf.salt", "missing", "this key derivation function requires a salt")
     if salt is not None and len(salt) not in _SALT_BYTES:
-        yield FieldError("kdf.salt", "bad_length", "A salt has 16 to 1024 bytes")
+        yield FieldError("kdf.salt", "bad_length", "a salt must have 16 to 1024 bytes")
     for parameter in Kdf.__struct_fields__[2:]:
         value = kdf.get(parameter)
         if isinstance(value, str):
@@ -250,7 +250,7 @@ def _kdf_faults(kdf: dict[str, Any], salt: bytes | None) -> Iterator[FieldError]
         else:
             good = value is None or 0 <= value <= _MAX_COST
         if not good:
-            yield FieldError(f"kdf.{parameter}", "bad_value", "This is no cost or name of 64 characters at most")
+            yield FieldError(f"kdf.{parameter}", "bad_value", "not a number or a string of at most 64 characters")
 
 
 def _plain_name(name: str) -> str:

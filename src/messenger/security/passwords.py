@@ -92,7 +92,7 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if not self._places.acquire(blocking=False):
-            raise Overloaded("Too many passwords are being checked; try again")
+            raise Overloaded("Too many passwords are being checked; retry later")
         future = self._submit(work)
         # A place is given back when the thread is done with it, not when its caller stops waiting: a client that
         # asks and hangs up must not get more than its share of the threads.
@@ -158,14 +158,14 @@ def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] =
     """
     text = _normalised(password, field)
     if len(text) < minimum:
-        raise _weak(field, "too_short", f"A password has {minimum} characters or more; a few words do well")
+        raise _weak(field, "too_short", f"A password needs at least {minimum} characters; a few random words work well")
     folded = text.casefold()
     if folded in common_passwords():
         raise _weak(field, "too_common", "This password is on the lists that attackers try first")
     if _is_repetition(folded) or _is_sequence(folded):
-        raise _weak(field, "too_repetitive", "This password is one short pattern, repeated or counted on")
+        raise _weak(field, "too_repetitive", "This password is a short pattern, repeated or continued")
     if _is_personal(folded, (*personal, _SERVICE_NAME)):
-        raise _weak(field, "too_personal", "This password is little more than a name that others know")
+        raise _weak(field, "too_personal", "This password is based on a name that others know")
 
 
 @cache
@@ -188,12 +188,12 @@ def _normalised(password: str, field: str) -> str:
     """The NFKC form, so that each keyboard gives the same bytes; PasswordWeak for too long or unpaired surrogates."""
     # The length comes first: normalising takes the square of the length where combining marks follow each other.
     if len(password) > MAX_LENGTH:
-        raise _weak(field, "too_long", f"A password has {MAX_LENGTH} characters at most")
+        raise _weak(field, "too_long", f"A password can have at most {MAX_LENGTH} characters")
     text = unicodedata.normalize("NFKC", password)
     if len(text) > MAX_LENGTH:
-        raise _weak(field, "too_long", f"A password has {MAX_LENGTH} characters at most")
+        raise _weak(field, "too_long", f"A password can have at most {MAX_LENGTH} characters")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise _weak(field, "invalid_characters", "This password holds something that is no character")
+        raise _weak(field, "invalid_characters", "The password contains an invalid character")
     return text
 
 

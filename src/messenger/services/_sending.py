@@ -162,7 +162,7 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
     if row.outcome == "forbidden":
         raise NotAContact
     if row.outcome == "misplaced":
-        raise MessageNotFound("reply_to is no message of this conversation")
+        raise MessageNotFound("reply_to is not a message of this conversation")
     if row.outcome == "unknown":
         raise PeerNotFound
     if row.outcome in _TOO_SOON:

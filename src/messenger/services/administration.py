@@ -81,7 +81,7 @@ class AdministrationService:
         async with self._uow() as uow:
             user = await _require(uow, login)
             if user.deleted_at is not None:
-                raise InvalidCredentials("an erased account has no password")
+                raise InvalidCredentials("An erased account has no password")
             user.password_hash = encoded
             # As above: what follows doesn't go through the session.
             await uow.flush()
@@ -93,7 +93,7 @@ async def _require(uow: UnitOfWork, login: str) -> User:
     key, number = parse_login(login)
     user = await uow.accounts.find(username_key=key, number=number)
     if user is None:
-        raise PeerNotFound(f"there is no account {login}")
+        raise PeerNotFound(f"There is no account {login}")
     return user
 
 

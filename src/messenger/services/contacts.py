@@ -99,7 +99,7 @@ class ContactService:
             owner_id = await uow.contacts.set_alias(caller, target_id, alias, given=given)
             row = await uow.contacts.find(owner_id, target_id) if owner_id is not None else None
             if owner_id is None or row is None:
-                raise PeerNotFound("this user is not in your contacts")
+                raise PeerNotFound("This user is not in your contacts")
             if given:
                 uow.record(ContactUpdated(target_id, _edge(row)), [owner_id])
             return contact_view(row)

@@ -86,7 +86,8 @@ class ConversationService:
     async def _receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
         if draft.read_seq is None and draft.delivered_seq is None:
             raise ValidationFailed(
-                "read_seq or delivered_seq is needed", errors=(FieldError("read_seq", "required", "give one of them"),)
+                "read_seq or delivered_seq is required",
+                errors=(FieldError("read_seq", "required", "read_seq or delivered_seq is required"),),
             )
         read, delivered = draft.read_seq or 0, draft.delivered_seq or 0
         async with self._uow() as uow:
@@ -133,7 +134,7 @@ def _decode(cursor: str) -> tuple[datetime, int]:
         return datetime.fromtimestamp(int(millis) / 1000, UTC), min(int(number), _LATEST[1])
     except (ValueError, OverflowError, OSError, binascii.Error, UnicodeError):
         raise ValidationFailed(
-            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what `next` gave"),)
+            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use `next` from the previous page"),)
         ) from None
 
 

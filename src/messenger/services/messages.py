@@ -108,7 +108,7 @@ class MessageService:
         if before is not None and after is not None:
             raise ValidationFailed(
                 "before and after don't go together",
-                errors=(FieldError("after", "conflicting", "give either before or after"),),
+                errors=(FieldError("after", "conflicting", "before and after cannot be combined"),),
             )
         async with self._uow.read() as uow:
             if after is None:

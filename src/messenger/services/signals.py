@@ -31,7 +31,7 @@ class SignalService:
         reach = await self._reach(actor, target_id)
         if not reach.may_call:
             await self._gate.look_up(actor, target_id)
-            raise NotAContact("This user accepts calls from contacts alone")
+            raise NotAContact("This user only accepts calls from contacts")
         return [target_id]
 
     async def _reach(self, actor: Actor, target_id: int) -> ReachRow:

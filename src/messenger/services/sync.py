@@ -79,6 +79,6 @@ def require_position(cursor: str) -> int:
     position = cursor_position(cursor)
     if position is None:
         raise ValidationFailed(
-            "cursor is none of this server's", errors=(FieldError("cursor", "invalid", "pass on what you were given"),)
+            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
         )
     return position

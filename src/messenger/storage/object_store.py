@@ -97,7 +97,7 @@ class ObjectStore:
             found = await self.get(key)
             await self.delete(key)
         if found != probe:
-            raise StorageUnavailable("The file store does not give back what was written")
+            raise StorageUnavailable("The file store did not return what was written")
 
 
 @asynccontextmanager
