@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from messenger.http_answers import WHOLE_ANSWER, DefaultFields, JoinedWrites
+from messenger.http_heads import fault_of, is_handshake, without_upgrade
 from messenger.http_patience import Pace, Patience, Watch
+from messenger.http_refusals import refusal
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_URL_BYTES = 8 * 1024
@@ -27,28 +28,6 @@ _MANY_CHUNKS, _CHUNK_BYTES = 4096, 128
 # What a client is waited for.
 _HEAD, _BODY, _NEXT, _ANSWER_READ, _NOTHING = "head", "body", "next", "answer read", "nothing"
 
-_REASONS = {
-    400: ("malformed_request", "The request could not be parsed"),
-    408: ("request_timeout", "The request took too long to arrive"),
-    414: ("uri_too_long", "The URL is too long"),
-    431: ("headers_too_large", "The request headers are too large"),
-    503: ("overloaded", "The server has too many connections; retry later"),
-}
-_HEADERS = (
-    b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
-    b"strict-transport-security: max-age=31536000\r\nreferrer-policy: no-referrer\r\n"
-    b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n"
-)
-
-
-def refusal(status: int) -> bytes:
-    """A whole answer of the connection's own: a problem document (RFC 9457), and the last word."""
-    code, title = _REASONS[status]
-    problem = {"type": f"urn:messenger:problem:{code}", "title": title, "status": status}
-    document = msgspec.json.encode({**problem, "detail": title, "code": code, "errors": []})
-    retry = b"retry-after: 5\r\n" if status == 503 else b""
-    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], _HEADERS, retry, len(document), document)
-
 
 class HttpConnection(HttpToolsProtocol):
     """uvicorn's, with bounds on what a client may send and on how long it may take.
@@ -62,6 +41,8 @@ class HttpConnection(HttpToolsProtocol):
     _body_bytes = _pieces = 0
     _fault = 400
     _running: Any = None
+    # The head of a request whose offer to upgrade is ignored, to be parsed again without it.
+    _plain_head = b""
 
     def __init__(self, *arguments: Any, connections: Connections | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -90,18 +71,30 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._read += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(self._fault)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                # What comes next is in the protocol that it named, or can't be told from that.
-                self.cycle.keep_alive = False
         else:
             if self._read > MAX_HEAD_BYTES:
                 self._check_excess()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, which ends at an offer to upgrade and passes over the body: one that is ignored goes
+        through a new parser, as a plain request.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._plain_head:
+                    self.handle_websocket_upgrade()
+                    return
+                data = self._plain_head + data[upgrade.args[0] :]
+                self._plain_head = b""
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            else:
+                return
 
     def _check_excess(self) -> None:
         if self._is_in_head:
@@ -111,15 +104,31 @@ class HttpConnection(HttpToolsProtocol):
 
     # --- what the parser calls ---
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Counted as they come: of the shortest ones, thousands fit into the bound in bytes, each an object.
+        if len(self.headers) >= MAX_HEADERS:
+            self._fault = 431
+            raise ValueError
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         if len(self.url) > MAX_URL_BYTES:
             self._fault = 414
             raise ValueError
-        if len(self.headers) > MAX_HEADERS or (self._read > MAX_HEAD_BYTES and self._head_bytes > MAX_HEAD_BYTES):
+        if self._read > MAX_HEAD_BYTES and self._head_bytes > MAX_HEAD_BYTES:
             self._fault = 431
             raise ValueError
-        if len(self.pipeline) >= MAX_PIPELINED:
+        version = self.parser.get_http_version()
+        fault = fault_of(version, self.headers)
+        if fault or len(self.pipeline) >= MAX_PIPELINED:
+            self._fault = fault or 400
             raise ValueError
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                raise ValueError
+            self._plain_head = without_upgrade(method, self.url, version, self.headers)
+            return
         self._body_bytes = self._pieces = 0
         super().on_headers_complete()
         # Fields that come behind a chunked body go to a list that nobody reads: they are no headers.
@@ -134,8 +143,13 @@ class HttpConnection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._plain_head:
+            return
         self._read = 0
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return is_handshake(self.parser.get_method(), self.parser.get_http_version(), self.headers)
 
     @property
     def _is_in_head(self) -> bool:
@@ -187,8 +201,8 @@ class HttpConnection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def handle_websocket_upgrade(self) -> None:
-        if (self.cycle is not None and not self.cycle.response_complete) or self.scope["http_version"] != "1.1":
-            # The answers that are due would be written between frames; HTTP/1.0 knows no upgrade.
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The answers that are due would be written between frames.
             self._refuse(400)
             return
         self._all.watch.leave(self)

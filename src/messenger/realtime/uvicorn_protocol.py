@@ -13,7 +13,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from messenger.http_connection import refusal
+from messenger.http_refusals import refusal
+from messenger.realtime._handshake import Handshake
 from messenger.realtime._slim import Flag, Inbox
 from messenger.realtime.connection import EXTENSION, Gone, Listener
 from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
@@ -58,6 +59,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
         self.queue = Inbox()  # type: ignore[assignment]
         self.writable = Flag()  # type: ignore[assignment]
         self.close_timeout = _CLOSE_SECONDS

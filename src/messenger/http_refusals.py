@@ -1,0 +1,53 @@
+"""Answers of a connection itself: problem documents (RFC 9457) for what never reaches the application."""
+
+from __future__ import annotations
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from messenger.http_answers import lines
+
+_REASONS = {
+    400: ("malformed_request", "The request could not be parsed"),
+    403: ("forbidden", "This is not allowed"),
+    408: ("request_timeout", "The request took too long to arrive"),
+    414: ("uri_too_long", "The URL is too long"),
+    426: ("upgrade_required", "This path accepts WebSocket connections only, version 13"),
+    431: ("headers_too_large", "The request headers are too large"),
+    500: ("internal_error", "Something went wrong on the server"),
+    501: ("transfer_coding_unsupported", "The only transfer coding that is supported is chunked"),
+    503: ("overloaded", "The server is overloaded; retry later"),
+}
+_FIELDS = (
+    (b"content-type", b"application/problem+json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"connection", b"close"),
+)
+_OF_STATUS = {
+    # RFC 6455 section 4.2.2, RFC 9110 section 15.5.22.
+    426: ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")),
+    503: ((b"retry-after", b"5"),),
+}
+
+
+def problem(status: int) -> bytes:
+    """The document of a status."""
+    code, title = _REASONS[status]
+    document = {"type": f"urn:messenger:problem:{code}", "title": title, "status": status}
+    return msgspec.json.encode({**document, "detail": title, "code": code, "errors": []})
+
+
+def fields(status: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The header fields of such an answer, without its length."""
+    return (*_FIELDS, *_OF_STATUS.get(status, ()))
+
+
+def refusal(status: int) -> bytes:
+    """A whole answer with a problem document; the connection closes after it."""
+    document = problem(status)
+    head = STATUS_LINE[status] + lines(fields(status))
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(document), document)
