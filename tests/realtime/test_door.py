@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from messenger.container import Container
@@ -155,3 +156,15 @@ async def test_plain_http_is_426(realtime: Realtime, people: Factory) -> None:
         "upgrade_required",
         "websocket",
     )
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/profile", "/ws/ticket"])
+async def test_path_without_socket_is_404(realtime: Realtime, people: Factory, path: str) -> None:
+    ada = await people.person()
+    with pytest.raises(InvalidStatus) as caught:
+        async with connect(realtime.http.replace("http", "ws", 1) + path, additional_headers=ada.headers):
+            pass
+    response = caught.value.response
+    problem = json.loads(response.body)
+    assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json")
+    assert (problem["code"], problem["status"]) == ("not_found", 404)

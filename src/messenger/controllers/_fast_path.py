@@ -23,6 +23,7 @@ from litestar.routes import HTTPRoute
 
 from messenger.actor import Bearer
 from messenger.controllers._finish import HEADERS, Finish
+from messenger.controllers._handshakes import SOCKET_PATH, refusing
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
 from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, bearer_of
@@ -57,6 +58,8 @@ class Application(Litestar):
         fast_path = self.fast_path
         request = fast_path.read(scope) if fast_path is not None and scope["type"] == "http" else None
         if fast_path is None or request is None:
+            if scope["type"] == "websocket" and scope["path"] != SOCKET_PATH:
+                send = refusing(scope, send)
             await super().__call__(scope, receive, send)
         else:
             await fast_path.answer(request, receive, send)

@@ -11,8 +11,9 @@ import msgspec
 from litestar import WebSocket
 
 from messenger.actor import Bearer
+from messenger.controllers._handshakes import refuse_handshake
 from messenger.controllers._methods import Session, method
-from messenger.controllers._problems import MEDIA_TYPE, problem_of
+from messenger.controllers._problems import problem_of
 from messenger.controllers._wire import MSGPACK, bearer_of, decode, header, refusal
 from messenger.errors import (
     FieldError,
@@ -85,11 +86,11 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         admission = await _admit(socket)
     except MessengerError as error:
-        await _refuse(socket, error)
+        await refuse_handshake(socket.scope, socket.send, error)
         return
     except Exception:
         logger.exception("a handshake failed")
-        await _refuse(socket, MessengerError())
+        await refuse_handshake(socket.scope, socket.send, MessengerError())
         return
     offered = socket.scope.get("subprotocols", [])
     chosen = admission.codec.name if admission.codec.name in offered else None
@@ -211,20 +212,3 @@ def _ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
         raise OriginNotAllowed from None
     if host.lower() != (header(scope, b"host") or "").lower():
         raise OriginNotAllowed
-
-
-async def _refuse(socket: WebSocket[Any, Any, Any], error: MessengerError) -> None:
-    """Answer the handshake with a problem document; where the server program can't, close it."""
-    scope: Any = socket.scope
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await socket.send({"type": "websocket.close", "code": SIGNED_OUT, "reason": error.code})
-        return
-    headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store", **error.response_headers}
-    start: Any = {
-        "type": "websocket.http.response.start",
-        "status": error.status,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
-    await socket.send(start)
-    body: Any = {"type": "websocket.http.response.body", "body": msgspec.json.encode(problem_of(error))}
-    await socket.send(body)

@@ -8,6 +8,7 @@ from litestar import Controller, WebSocket, get, post, websocket
 from litestar.params import QueryParameter
 
 from messenger.controllers._documents import answers
+from messenger.controllers._handshakes import SOCKET_PATH
 from messenger.controllers._parameters import PageLimit
 from messenger.controllers._sockets import serve
 from messenger.controllers._wire import WireRequest
@@ -55,7 +56,7 @@ class RealtimeController(Controller):
         return await request.services.streams.issue_ticket(request.caller)
 
     @get(
-        "/ws",
+        SOCKET_PATH,
         operation_id="openSocket",
         summary="Open the WebSocket: replays events after the cursor, then continues live",
         description="Frames are in `docs/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
@@ -72,6 +73,6 @@ class RealtimeController(Controller):
         await request.services.devices.authenticate(request.caller)
         raise UpgradeRequired
 
-    @websocket("/ws")
+    @websocket(SOCKET_PATH)
     async def socket(self, socket: WebSocket[Any, Any, Any]) -> None:
         await serve(socket)

@@ -1,0 +1,45 @@
+"""WebSocket handshakes that are refused: an HTTP answer with a problem document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from messenger.controllers._problems import MEDIA_TYPE, problem_of
+from messenger.errors import MessengerError, NotFound
+from messenger.realtime.frames import SIGNED_OUT
+
+SOCKET_PATH = "/ws"
+_ANSWERS = "websocket.http.response"
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+async def refuse_handshake(scope: Any, send: Any, error: MessengerError) -> None:
+    """Answer with the problem; where the server program can't, close."""
+    if _ANSWERS not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": SIGNED_OUT, "reason": error.code})
+        return
+    headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store", **error.response_headers}
+    start: Any = {
+        "type": "websocket.http.response.start",
+        "status": error.status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    await send(start)
+    body: Any = {"type": "websocket.http.response.body", "body": msgspec.json.encode(problem_of(error))}
+    await send(body)
+
+
+def refusing(scope: Any, send: Send) -> Send:
+    """A `send` for a path that has no socket: the framework closes the handshake, which says nothing to a client."""
+
+    async def refuse(message: Any) -> None:
+        if message["type"] == "websocket.close":
+            await refuse_handshake(scope, send, NotFound())
+        else:
+            await send(message)
+
+    return refuse
