@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,32 @@ class Bearer(msgspec.Struct, frozen=True):
     """An access token not yet looked up: its SHA-256. The first statement of the request turns it into an `Actor`."""
 
     token_hash: bytes
+
+
+class KnownTokens:
+    """Which device each access token belongs to, of those that this process has seen authenticated lately.
+
+    It authenticates nobody: it is for limits, which count by device before the token is looked up.
+    """
+
+    MOST = 50_000
+    """One more than that takes the place of the oldest."""
+
+    def __init__(self) -> None:
+        self.devices: dict[bytes, UUID] = {}
+        self._listeners: list[Callable[[bytes, UUID], None]] = []
+
+    def on_learned(self, listener: Callable[[bytes, UUID], None]) -> None:
+        """Call this with each token that is learned, and its device."""
+        self._listeners.append(listener)
+
+    def learn(self, token_hash: bytes, device_id: UUID) -> None:
+        """A token that was found in the database."""
+        if len(self.devices) >= self.MOST:
+            del self.devices[next(iter(self.devices))]
+        self.devices[token_hash] = device_id
+        for listener in self._listeners:
+            listener(token_hash, device_id)
 
 
 Caller = Actor | Bearer

@@ -81,6 +81,10 @@ class InvalidRefreshToken(Unauthenticated):
     code, title = "invalid_refresh_token", "The refresh token is invalid or has expired"
 
 
+class RefreshTokenSuperseded(Unauthenticated):
+    code, title = "refresh_token_superseded", "This device already uses a newer refresh token"
+
+
 class RefreshTokenReused(Unauthenticated):
     code, title = "refresh_token_reused", "A used refresh token was presented again; the device has been signed out"
 

@@ -36,6 +36,7 @@ _LIMITS = (
     Limit("login_address", 100, 10.0, "Sign-ins from one address, right or wrong"),
     Limit("login_account", 10, 60.0, "Sign-ins to one login, right or wrong"),
     Limit("refresh", 60, 10.0, "Refreshes from one address that name no valid token"),
+    Limit("refresh_device", 30, 60.0, "Refreshes of one device's tokens, repeated ones too", lease=5, with_work=True),
     Limit("password", 5, 300.0, "Passwords asked again of one account: change of password, erasure"),
     Limit("request", 600, 0.1, "Requests of one device, over HTTP and sockets", fail_open=True, lease=60),
     Limit("change", 240, 0.5, "Changes by one device: receipts, edits, settings, contacts", fail_open=True, lease=30),

@@ -19,14 +19,16 @@ import msgspec
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql import ClauseElement
 
-from messenger.actor import Actor, Bearer, Caller
+from messenger.actor import Actor, Bearer, Caller, KnownTokens
 from messenger.database import translate
 from messenger.errors import Unauthenticated
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
+# An actor is stale when its stamp is due: the last activity is too old, or this is the first use of the access token.
 _BY_TOKEN = """actor AS (
-    SELECT d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    SELECT d.user_id, d.id AS device_id,
+        d.last_activity < :stale_before OR d.used_access_hash IS DISTINCT FROM d.access_hash AS stale
     FROM devices AS d WHERE d.access_hash = :token_hash AND d.access_expires_at > :now
 )"""
 _BY_DEVICE = """actor AS (
@@ -34,7 +36,8 @@ _BY_DEVICE = """actor AS (
     FROM devices AS d WHERE d.id = :device_id AND d.user_id = :user_id
 )"""
 _MANY_BY_TOKEN = """actors AS MATERIALIZED (
-    SELECT g.n, d.user_id, d.id AS device_id, d.last_activity < :stale_before AS stale
+    SELECT g.n, d.user_id, d.id AS device_id,
+        d.last_activity < :stale_before OR d.used_access_hash IS DISTINCT FROM d.access_hash AS stale
     FROM unnest(:token_hashes::bytea[]) WITH ORDINALITY AS g (access_hash, n)
         JOIN devices AS d ON d.access_hash = g.access_hash AND d.access_expires_at > :now
 )"""
@@ -159,23 +162,52 @@ class Instants:
     stale_before: datetime
 
 
+@dataclass(slots=True)
+class Stamp:
+    """An actor whose stamp is due, and the hash of the access token that was shown, if one was."""
+
+    actor: Actor
+    token_hash: bytes | None
+
+
 class Runner:
     """Runs statements on one connection; `writes`: how many of them may write, None: any.
 
-    `actor`: on whose behalf, where a statement has said so; `stale`: whose last activity is out of date.
+    `actor`: on whose behalf, where a statement has said so; `stale`: the stamps that are due.
     """
 
-    __slots__ = ("_connection", "_driver", "_instants", "_observer", "_writes", "_written", "actor", "failed", "stale")
+    __slots__ = (
+        "_connection",
+        "_driver",
+        "_instants",
+        "_known",
+        "_observer",
+        "_token_hash",
+        "_writes",
+        "_written",
+        "actor",
+        "failed",
+        "stale",
+    )
 
-    def __init__(self, connection: Connection, instants: Instants, observer: Observer, writes: int | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        instants: Instants,
+        observer: Observer,
+        writes: int | None,
+        known: KnownTokens | None = None,
+    ) -> None:
         self._connection = connection
+        self._known = known
+        self._token_hash: bytes | None = None
         self._driver: Driver = connection.driver
         self._instants = instants
         self._observer = observer
         self._writes = writes
         self._written = 0
         self.actor: Actor | None = None
-        self.stale: list[Actor] = []
+        self.stale: list[Stamp] = []
         self.failed = False
 
     @property
@@ -216,9 +248,12 @@ class Runner:
         records = await self._run(self._driver.fetch, statement, callers[0], {**columns, **_columns_of(callers)})
         rows: list[Row | None] = [None] * len(callers)
         for record, row in zip(records, statement.build(records), strict=True):
-            rows[record[_ACTORS_WIDTH - 1] - 1] = row
+            place = record[_ACTORS_WIDTH - 1] - 1
+            rows[place] = row
             if record[2]:
-                self.stale.append(Actor(record[0], record[1]))
+                caller = callers[place]
+                token_hash = caller.token_hash if isinstance(caller, Bearer) else None
+                self.stale.append(Stamp(Actor(record[0], record[1]), token_hash))
         return rows
 
     def _seen(self, record: Any) -> None:
@@ -227,7 +262,10 @@ class Runner:
             return
         self.actor = Actor(user_id, device_id)
         if stale and not self.stale:
-            self.stale.append(self.actor)
+            self.stale.append(Stamp(self.actor, self._token_hash))
+        token_hash, known = self._token_hash, self._known
+        if token_hash is not None and known is not None and token_hash not in known.devices:
+            known.learn(token_hash, device_id)
 
     async def _run(
         self,
@@ -242,7 +280,7 @@ class Runner:
         given.setdefault("now", self._instants.now)
         given.setdefault("stale_before", self._instants.stale_before)
         if isinstance(caller, Bearer):
-            given["token_hash"] = caller.token_hash
+            given["token_hash"] = self._token_hash = caller.token_hash
         elif caller is not None:
             given["user_id"], given["device_id"] = caller.user_id, caller.device_id
         self._connection.since = started = perf_counter()

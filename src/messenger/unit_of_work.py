@@ -15,6 +15,7 @@ from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from messenger.actor import KnownTokens
 from messenger.clock import Clock
 from messenger.connection_pool import ConnectionPool, PooledConnection
 from messenger.database import Savepoint, TransientConflict, translate
@@ -111,7 +112,7 @@ class UnitOfWork(Repositories):
                 raise _translated(error) from error
         self._connection = connection
         self._driver = connection.driver
-        self.run = Runner(connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode])
+        self.run = Runner(connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode], factory.known)
         _current.set(self)
         if self._mode == "transaction":
             try:
@@ -240,6 +241,7 @@ class UnitOfWorkFactory:
         self.engine = engine
         self.announcer = announcer
         self.observer = observer
+        self.known = KnownTokens()
         self._clock = clock
         self._resolution = timedelta(seconds=resolution)
 

@@ -56,6 +56,16 @@ class TestRequests:
 
     LIMIT = LIMITS["request"]
 
+    async def test_refreshing_opens_no_further_bucket(self, limited_client: httpx.AsyncClient, ada: Person) -> None:
+        passed, tokens = 0, {"access_token": ada.access_token, "refresh_token": ada.refresh_token}
+        for _ in range(15):
+            headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+            answers = [await limited_client.get("/profile", headers=headers) for _ in range(self.LIMIT.lease - 1)]
+            passed += sum(answer.status_code == 200 for answer in answers)
+            body = {"refresh_token": tokens["refresh_token"]}
+            tokens = (await limited_client.post("/token/refresh", json=body)).json()["tokens"]
+        assert passed == self.LIMIT.burst + self.LIMIT.lease
+
     async def refuse(self, limited: Container, ada: Person, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
         """What is asked is let go as often as a worker's lease has it, and then not."""
         await Gate(limited.uow, enabled=True).take("request", ada.actor.device_id, cost=self.LIMIT.burst)

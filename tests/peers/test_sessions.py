@@ -22,6 +22,7 @@ from messenger.schemas.accounts import LoginDraft, SignedInView
 from messenger.testing import Factory, Person
 from tests.peers._doors import handshake, keys, knock
 from tests.realtime._wire import Realtime
+from tests.services._tables import rows
 
 NEW_PASSWORD = "harbor-violet-candle-41"
 
@@ -33,6 +34,11 @@ async def _reuse(container: Container, _: Person, phone: Person) -> None:
     devices = container.services.devices
     first = await devices.refresh(phone.refresh_token, address="x")
     await devices.refresh(first.tokens.refresh_token, address="x")
+    await rows(
+        container,
+        "UPDATE refresh_tokens SET used_at = used_at - interval '61 seconds' WHERE device_id = $1",
+        phone.actor.device_id,
+    )
     with pytest.raises(RefreshTokenReused):
         await devices.refresh(phone.refresh_token, address="x")
 

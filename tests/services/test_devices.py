@@ -13,7 +13,7 @@ from messenger.actor import Actor, Bearer
 from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.errors import DeviceNotFound, InvalidRefreshToken, RefreshTokenReused, Unauthenticated
+from messenger.errors import DeviceNotFound, InvalidRefreshToken, Unauthenticated
 from messenger.schemas._types import timestamp
 from messenger.schemas.accounts import TokensView
 from messenger.security.tokens import token_hash
@@ -69,110 +69,6 @@ class TestAccessToken:
     async def test_a_device_of_another_account_opens_nothing(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         assert not await opens(container, Actor(ada.id, bob.actor.device_id))
-
-
-class TestRefresh:
-    async def test_gives_a_pair_that_opens(self, container: Container, make: Factory) -> None:
-        ada = await make.person()
-        tokens = await refresh(container, ada.refresh_token)
-        assert await container.services.devices.authenticate(bearer(tokens.access_token)) == ada.actor
-
-    async def test_ends_the_access_token_before(self, container: Container, make: Factory) -> None:
-        ada = await make.person()
-        await refresh(container, ada.refresh_token)
-        assert not await opens(container, bearer(ada.access_token))
-
-    async def test_the_successor_refreshes_too(self, container: Container, make: Factory) -> None:
-        ada = await make.person()
-        first = await refresh(container, ada.refresh_token)
-        second = await refresh(container, first.refresh_token)
-        assert await opens(container, bearer(second.access_token))
-
-    async def test_a_used_token_within_a_minute_gives_the_same_successor(
-        self, container: Container, make: Factory, clock: FixedClock
-    ) -> None:
-        ada = await make.person()
-        first = await refresh(container, ada.refresh_token)
-        clock.advance(seconds=60)
-        again = await refresh(container, ada.refresh_token)
-        assert (again.access_token, again.refresh_token) == (first.access_token, first.refresh_token)
-
-    async def test_the_same_successor_says_what_is_left_of_its_life(
-        self, container: Container, make: Factory, clock: FixedClock
-    ) -> None:
-        ada = await make.person()
-        first = await refresh(container, ada.refresh_token)
-        clock.advance(seconds=60)
-        assert (await refresh(container, ada.refresh_token)).expires_in == first.expires_in - 60
-
-    async def test_a_used_token_after_a_minute_signs_the_device_out(
-        self, container: Container, make: Factory, clock: FixedClock
-    ) -> None:
-        ada = await make.person()
-        successor = await refresh(container, ada.refresh_token)
-        clock.advance(seconds=60.001)
-        with pytest.raises(RefreshTokenReused):
-            await refresh(container, ada.refresh_token)
-        assert not await opens(container, bearer(successor.access_token))
-
-    async def test_a_token_whose_successor_was_used_signs_the_device_out_at_once(
-        self, container: Container, make: Factory
-    ) -> None:
-        ada = await make.person()
-        successor = await refresh(container, ada.refresh_token)
-        newest = await refresh(container, successor.refresh_token)
-        with pytest.raises(RefreshTokenReused):
-            await refresh(container, ada.refresh_token)
-        assert not await opens(container, bearer(newest.access_token))
-
-    async def test_reuse_tells_the_stream_and_leaves_the_other_devices(
-        self, container: Container, make: Factory, clock: FixedClock
-    ) -> None:
-        ada = await make.person()
-        other = await make.device(ada)
-        await refresh(container, ada.refresh_token)
-        clock.advance(seconds=61)
-        with pytest.raises(RefreshTokenReused):
-            await refresh(container, ada.refresh_token)
-        assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
-        assert await devices_of(container, ada) == {other.actor.device_id}
-
-    async def test_several_at_once_get_the_same_pair(self, container: Container, make: Factory) -> None:
-        ada = await make.person()
-        answers = await asyncio.gather(*[refresh(container, ada.refresh_token) for _ in range(5)])
-        assert len({(tokens.access_token, tokens.refresh_token) for tokens in answers}) == 1
-        assert await opens(container, bearer(answers[0].access_token))
-
-    async def test_one_that_was_never_given_is_refused(self, container: Container) -> None:
-        with pytest.raises(InvalidRefreshToken):
-            await refresh(container, "mrt_guessed")
-
-    async def test_one_that_rested_for_too_long_is_refused(
-        self, container: Container, make: Factory, clock: FixedClock
-    ) -> None:
-        ada = await make.person()
-        clock.advance(seconds=container.settings.refresh_token_ttl)
-        with pytest.raises(InvalidRefreshToken):
-            await refresh(container, ada.refresh_token)
-
-    async def test_is_an_activity_of_the_device(self, container: Container, make: Factory, clock: FixedClock) -> None:
-        ada = await make.person()
-        now = clock.advance(seconds=100)
-        await refresh(container, ada.refresh_token)
-        found = await rows(container, "SELECT last_activity FROM devices WHERE user_id = $1", ada.id)
-        assert found == [{"last_activity": now}]
-
-    async def test_only_hashes_of_tokens_are_stored(self, container: Container, make: Factory) -> None:
-        ada = await make.person()
-        tokens = await refresh(container, ada.refresh_token)
-        stored = await rows(
-            container,
-            "SELECT d.access_hash, r.hash FROM devices AS d JOIN refresh_tokens AS r ON r.device_id = d.id"
-            " WHERE d.user_id = $1",
-            ada.id,
-        )
-        assert {row["access_hash"] for row in stored} == {token_hash(tokens.access_token)}
-        assert {row["hash"] for row in stored} == {token_hash(ada.refresh_token), token_hash(tokens.refresh_token)}
 
 
 class TestLogout:

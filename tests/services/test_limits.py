@@ -17,6 +17,7 @@ from messenger.errors import (
     PasswordWeak,
     PeerNotFound,
     RateLimited,
+    RefreshTokenReused,
     SecretNotFound,
 )
 from messenger.limits import LIMITS
@@ -163,7 +164,35 @@ class TestOtherDoors:
         with pytest.raises(RateLimited):
             await limited.services.devices.refresh("mrt_guessed", address=source)
 
-    async def test_valid_refresh_tokens_are_not_counted(self, limited: Container, make: Factory) -> None:
+    async def test_refreshes_of_one_device(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+        ada, limit = await make.person(), LIMITS["refresh_device"]
+        services, tokens = limited.services.devices, [ada.refresh_token]
+        for _ in range(limit.burst + limit.lease):
+            tokens.append((await services.refresh(tokens[-1], address=address())).tokens.refresh_token)
+        for shown in tokens[-2:]:
+            with pytest.raises(RateLimited) as caught:
+                await services.refresh(shown, address=address())
+            assert caught.value.response_headers["RateLimit-Policy"].startswith('"refresh_device"')
+        other = await make.device(ada)
+        await services.refresh(other.refresh_token, address=address())
+        clock.advance(seconds=limit.every)
+        assert await services.refresh(tokens[-1], address=address())
+
+    async def test_alarm_of_a_reused_refresh_token_is_not_limited(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, limit = await make.person(), LIMITS["refresh_device"]
+        services, token = limited.services.devices, ada.refresh_token
+        for _ in range(limit.burst + limit.lease):
+            token = (await services.refresh(token, address=address())).tokens.refresh_token
+        clock.advance(seconds=limit.every + 1)
+        token = (await services.refresh(token, address=address())).tokens.refresh_token
+        with pytest.raises(RateLimited):
+            await services.refresh(token, address=address())
+        with pytest.raises(RefreshTokenReused):
+            await services.refresh(ada.refresh_token, address=address())
+
+    async def test_valid_refresh_tokens_are_not_counted_by_address(self, limited: Container, make: Factory) -> None:
         source, token = address(), (await make.person()).refresh_token
         await Gate(limited.uow, enabled=True).take("refresh", source, cost=LIMITS["refresh"].burst)
         assert await limited.services.devices.refresh(token, address=source)

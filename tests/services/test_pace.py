@@ -12,7 +12,7 @@ import pytest
 from messenger.actor import Bearer, Caller
 from messenger.clock import FixedClock
 from messenger.container import Container
-from messenger.errors import MessengerError, NotAContact, RateLimited
+from messenger.errors import MessengerError, NotAContact, RateLimited, Unauthenticated
 from messenger.limits import LIMITS
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
@@ -207,11 +207,46 @@ class TestLeases:
         passed = [await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) for gate in gates]
         assert passed == [self.LIMIT.burst + self.LIMIT.lease, self.LIMIT.lease, self.LIMIT.lease]
 
-    async def test_a_device_is_one_by_its_token_and_by_its_socket(self, limited: Container, make: Factory) -> None:
+    async def test_token_and_socket_of_a_device_share_bucket_and_lease(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         gate = Gate(limited.uow, enabled=True)
-        await self.pass_by(gate, Bearer(token_hash(ada.access_token)), self.LIMIT.burst * 2)
-        assert await self.pass_by(gate, ada.actor, self.LIMIT.burst) == self.LIMIT.lease
+        most = self.LIMIT.burst + self.LIMIT.lease
+        assert await self.pass_by(gate, Bearer(token_hash(ada.access_token)), most + 5) == most
+        assert await self.pass_by(gate, ada.actor, 5) == 0
+
+    async def test_refreshed_tokens_of_a_device_share_bucket_and_lease(self, limited: Container, make: Factory) -> None:
+        ada = await make.person()
+        gate, passed, tokens = Gate(limited.uow, enabled=True), 0, ada
+        for _ in range(20):
+            caller = Bearer(token_hash(tokens.access_token))
+            await limited.services.profiles.get(caller)
+            passed += await self.pass_by(gate, caller, self.LIMIT.lease - 1)
+            tokens = await make.refreshed(tokens)
+        assert passed == self.LIMIT.burst + self.LIMIT.lease
+
+    async def test_requests_before_the_first_answer_are_charged_to_the_device(
+        self, limited: Container, make: Factory
+    ) -> None:
+        """All at once: none of them knows yet whose token it is."""
+        ada = await make.person()
+        gate = Gate(limited.uow, enabled=True)
+        first, second = Bearer(token_hash(ada.access_token)), await make.refreshed(ada)
+        assert sum(gate.passes(self.LIMIT.name, first) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
+        limited.uow.known.learn(first.token_hash, ada.actor.device_id)
+        third = Bearer(token_hash(second.access_token))
+        assert sum(gate.passes(self.LIMIT.name, third) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
+        limited.uow.known.learn(third.token_hash, ada.actor.device_id)
+        # A lease was overdrawn: the bucket pays for it before anything passes.
+        assert await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) == self.LIMIT.burst - self.LIMIT.lease
+
+    async def test_stranger_with_an_unknown_token_spends_nobody_elses_lease(
+        self, limited: Container, make: Factory
+    ) -> None:
+        ada = await make.person()
+        gate = Gate(limited.uow, enabled=True)
+        with pytest.raises(Unauthenticated):
+            await self.pass_by(gate, Bearer(b"nobody"), self.LIMIT.lease + 1)
+        assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
 
     async def test_another_device_has_its_own(self, limited: Container, make: Factory) -> None:
         ada = await make.person()

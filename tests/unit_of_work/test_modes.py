@@ -18,6 +18,7 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import PeerNotFound, Unauthenticated
 from messenger.security.tokens import token_hash
+from messenger.statements import Stamp
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.unit_of_work import GET, PUT, Recorder, count_of, factory_over
@@ -120,7 +121,7 @@ class TestCaller:
             clock.advance(seconds=1)
             async with UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=resolution).read() as uow:
                 assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
-                assert (uow.run.actor, uow.run.stale) == (known, [known] if known else [])
+                assert (uow.run.actor, uow.run.stale) == (known, [Stamp(known, None)] if known else [])
 
     @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
     async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:

@@ -23,6 +23,7 @@ from messenger.errors import (
     PasswordWeak,
     RateLimited,
     RefreshTokenReused,
+    RefreshTokenSuperseded,
     UsernameTaken,
 )
 from messenger.schemas.accounts import (
@@ -66,7 +67,7 @@ class AccountController(Controller):
         operation_id="refreshToken",
         status_code=200,
         summary="Exchange a refresh token for a new token pair",
-        **public(InvalidRefreshToken, RefreshTokenReused, RateLimited, body=True),
+        **public(InvalidRefreshToken, RefreshTokenSuperseded, RefreshTokenReused, RateLimited, body=True),
     )
     async def refresh(self, request: WireRequest, data: JSONBody[RefreshDraft]) -> RefreshedView:
         return await request.services.devices.refresh(data.refresh_token, address=request.address)

@@ -129,10 +129,13 @@ export class Api {
   }
 
   async #refresh() {
+    const shown = this.#session.tokens.refresh_token;
     try {
-      const body = { refresh_token: this.#session.tokens.refresh_token };
-      this.#session.renew((await send("POST", "/token/refresh", { body })).tokens);
+      this.#session.renew((await send("POST", "/token/refresh", { body: { refresh_token: shown } })).tokens);
     } catch (error) {
+      // A duplicate of this tab was faster, and has passed on its newer tokens.
+      const twinRenewed = error.code === "refresh_token_superseded" && this.#session.tokens?.refresh_token !== shown;
+      if (twinRenewed) return;
       if (error.status === 401) this.onSignedOut();
       throw error;
     }

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from messenger.actor import Actor
-from messenger.statements import Driver
+from messenger.statements import Driver, Stamp
 
 # Never backwards (the guard in WHERE), never waiting (SKIP LOCKED: whoever holds the row is stamping it, or gone).
+# A token is marked as used while it is the current one alone: the mark of its successor must not be overwritten. Hashes
+# come as text, whose arrays asyncpg knows without asking the database for their type.
 _TOUCH = """
 WITH device AS (
-    UPDATE devices SET last_activity = $3 WHERE id IN (
-        SELECT id FROM devices WHERE id = ANY ($2) AND last_activity < $3 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    UPDATE devices SET last_activity = greatest(last_activity, $3),
+        used_access_hash = CASE WHEN encode(access_hash, 'hex') = ANY ($4) THEN access_hash ELSE used_access_hash END
+    WHERE id IN (
+        SELECT id FROM devices WHERE id = ANY ($2) AND (last_activity < $3
+            OR (encode(access_hash, 'hex') = ANY ($4) AND used_access_hash IS DISTINCT FROM access_hash))
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     )
 )
 UPDATE users SET last_activity = $3 WHERE id IN (
@@ -21,6 +26,9 @@ UPDATE users SET last_activity = $3 WHERE id IN (
 """
 
 
-async def touch(driver: Driver, actors: Sequence[Actor], at: datetime) -> None:
-    """Stamp the users' and their devices' last activity, unless they are later already."""
-    await driver.execute(_TOUCH, [actor.user_id for actor in actors], [actor.device_id for actor in actors], at)
+async def touch(driver: Driver, stamps: Sequence[Stamp], at: datetime) -> None:
+    """Stamp the users' and their devices' last activity, and mark access tokens that were used for the first time."""
+    users = [stamp.actor.user_id for stamp in stamps]
+    devices = [stamp.actor.device_id for stamp in stamps]
+    tokens = [stamp.token_hash.hex() for stamp in stamps if stamp.token_hash is not None]
+    await driver.execute(_TOUCH, users, devices, at, tokens)

@@ -41,8 +41,10 @@ _SIGN_IN = Statement(
         ) RETURNING id
     ),
     device AS (
-        INSERT INTO devices (id, user_id, name, access_hash, access_expires_at, last_activity, created_at)
-        SELECT :id, owner.id, :name, :access_hash, :access_expires_at, :now, :now FROM owner RETURNING id
+        INSERT INTO devices (id, user_id, name, access_hash, used_access_hash, access_expires_at, last_activity,
+            created_at)
+        SELECT :id, owner.id, :name, :access_hash, :access_hash, :access_expires_at, :now, :now FROM owner
+        RETURNING id
     ),
     token AS (
         INSERT INTO refresh_tokens (hash, device_id, expires_at)
@@ -65,14 +67,18 @@ class RefreshRow(msgspec.Struct, frozen=True):
     used_at: datetime | None
     expires_at: datetime
     access_hash: bytes
-    access_expires_at: datetime
+    used_access_hash: bytes | None
+
+    def has_unused_successor(self, access_hash: bytes) -> bool:
+        """Whether the pair with this access token is the device's current one, and no request has used it yet."""
+        return self.access_hash == access_hash != self.used_access_hash
 
 
 # Both rows are locked: the second of two that show one token sees what the first has written.
 _FIND_REFRESH = Statement(
     "devices.find_refresh",
     """
-    SELECT d.id AS device_id, d.user_id, r.used_at, r.expires_at, d.access_hash, d.access_expires_at
+    SELECT d.id AS device_id, d.user_id, r.used_at, r.expires_at, d.access_hash, d.used_access_hash
     FROM refresh_tokens AS r JOIN devices AS d ON d.id = r.device_id
     WHERE r.hash = :hash FOR UPDATE OF d, r
     """,
@@ -80,18 +86,41 @@ _FIND_REFRESH = Statement(
     writes=True,
 )
 
+USED_TOKENS_KEPT = 500
+"""Used refresh tokens of a device that still raise the alarm: five days of them at the default lifetime."""
+
+_READ = 10 * USED_TOKENS_KEPT
+
+# Of a device with very many used tokens, from a time when they were not limited, a bounded number goes with each step.
 _ROTATE: Statement[Any] = Statement(
     "devices.rotate",
-    """
+    f"""
     WITH used AS (UPDATE refresh_tokens SET used_at = :now WHERE hash = :old_hash),
     fresh AS (
         INSERT INTO refresh_tokens (hash, device_id, expires_at) VALUES (:refresh_hash, :device, :refresh_expires_at)
+    ),
+    pruned AS (
+        DELETE FROM refresh_tokens WHERE hash IN (
+            SELECT hash FROM (
+                SELECT hash, used_at FROM refresh_tokens WHERE device_id = :device AND used_at IS NOT NULL LIMIT {_READ}
+            ) AS spent ORDER BY used_at DESC OFFSET {USED_TOKENS_KEPT}
+        )
     ),
     stamp AS (UPDATE users SET last_activity = :now WHERE id = (
         SELECT id FROM users WHERE id = :owner AND last_activity < :now FOR NO KEY UPDATE SKIP LOCKED
     ))
     UPDATE devices SET access_hash = :access_hash, access_expires_at = :access_expires_at,
         last_activity = greatest(last_activity, :now)
+    WHERE id = :device
+    """,
+    writes=True,
+)
+
+
+_RENEW: Statement[Any] = Statement(
+    "devices.renew",
+    """
+    UPDATE devices SET access_expires_at = :access_expires_at, last_activity = greatest(last_activity, :now)
     WHERE id = :device
     """,
     writes=True,
@@ -181,6 +210,10 @@ class DeviceRepository:
             _ROTATE, device=row.device_id, owner=row.user_id, old_hash=old_hash, **msgspec.structs.asdict(tokens)
         )
 
+    async def renew(self, row: RefreshRow, *, access_expires_at: datetime) -> None:
+        """Let the device's current access token live until then."""
+        await self._run.execute(_RENEW, device=row.device_id, access_expires_at=access_expires_at)
+
     async def list_page(self, caller: Caller, *, after: UUID, limit: int) -> list[DeviceRow]:
         """The caller's devices by ascending id, which is by age."""
         return await self._run.all(_LIST, caller, after=after, limit=limit)
@@ -192,4 +225,5 @@ class DeviceRepository:
 
 
 REFRESH_GRACE = timedelta(seconds=60)
-"""How long a used refresh token is answered with its successor again: the answer may have been lost on the way."""
+"""How long after its rotation a superseded refresh token is refused without an alarm: another part of the app may not
+have picked up the newer one yet."""

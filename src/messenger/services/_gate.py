@@ -6,10 +6,11 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 
-from messenger.actor import Caller
+from messenger.actor import Actor, Caller
 from messenger.errors import RateLimited, Unavailable
 from messenger.limits import LIMITS, Limit
 from messenger.services._purses import Purses
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _LONGEST_SUBJECT = 64
 _AGES = 1e9
+_LEASED = [limit for limit in LIMITS.values() if limit.lease]
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -36,7 +38,10 @@ class Gate:
     def __init__(self, uow: UnitOfWorkFactory, *, enabled: bool) -> None:
         self._uow = uow
         self._enabled = enabled
+        self._known = uow.known
         self._purses = Purses()
+        self._unknown = Purses()
+        uow.known.on_learned(self._learned)
 
     async def take(self, name: str, subject: object, *, cost: float = 1.0) -> None:
         """One more for this subject, or `cost`. Raises `RateLimited`."""
@@ -46,7 +51,21 @@ class Gate:
 
     def passes(self, name: str, caller: Caller) -> bool:
         """`pass_by`, as far as that takes no database: whether it is done."""
-        return not self._enabled or self._purses.spend(LIMITS[name], caller)
+        if not self._enabled:
+            return True
+        if isinstance(caller, Actor):
+            return self._purses.spend(LIMITS[name], caller.device_id)
+        device_id = self._known.devices.get(caller.token_hash)
+        if device_id is not None:
+            return self._purses.spend(LIMITS[name], device_id)
+        # A token that this worker sees for the first time: what it spends is charged to its device, once that is known.
+        return self._unknown.spend(LIMITS[name], caller.token_hash)
+
+    def _learned(self, token_hash: bytes, device_id: UUID) -> None:
+        for limit in _LEASED:
+            spent = self._unknown.spent(limit, token_hash)
+            if spent:
+                self._purses.charge(limit, device_id, spent)
 
     async def pass_by(self, name: str, caller: Caller) -> None:
         """One more of what a device does all the time. Raises `RateLimited`, `Unauthenticated`."""
@@ -57,9 +76,18 @@ class Gate:
             actor = await uow.devices.authenticate(caller)
         # Near its end the bucket is asked for single tokens, so that nobody is refused for what a lease would take.
         if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
-            self._purses.fill(limit, caller, limit.lease - 1)
+            self._purses.fill(limit, actor.device_id, limit.lease - 1)
             return
         await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
+
+    async def take_within(self, uow: UnitOfWork, name: str, device_id: UUID) -> None:
+        """One more of a device, counted in the transaction of the work itself. Raises `RateLimited`."""
+        limit = LIMITS[name]
+        if not self._enabled or self._purses.spend(limit, device_id):
+            return
+        wait = await _take(uow, limit, device_id, 1.0)
+        if wait:
+            raise refused(limit, wait)
 
     async def look_up(self, caller: Caller, target: int | str) -> None:
         """Somebody looks for a user, by number or by name. Raises `RateLimited`.

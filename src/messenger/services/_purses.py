@@ -19,7 +19,7 @@ class _Purse:
 
 
 class Purses:
-    """One for each limit and caller. It begins with a lease that nobody counts, and ends with the limit's window."""
+    """One for each limit and owner. It begins with a lease that nobody counts, and ends with the limit's window."""
 
     def __init__(self) -> None:
         self._purses: dict[tuple[str, object], _Purse] = {}
@@ -31,10 +31,24 @@ class Purses:
         if purse is None or purse.until <= now:
             self._open(key, _Purse(limit.lease - 1, now + limit.window))
             return True
-        if not purse.left:
+        if purse.left <= 0:
             return False
         purse.left -= 1
         return True
+
+    def spent(self, limit: Limit, owner: object) -> int:
+        """Close this owner's purse; how much of its lease was spent in this window."""
+        purse = self._purses.pop((limit.name, owner), None)
+        return 0 if purse is None or purse.until <= monotonic() else limit.lease - purse.left
+
+    def charge(self, limit: Limit, owner: object, count: int) -> None:
+        """So many were let go already; more than there are become a debt, which the next ones of the bucket pay."""
+        key, now = (limit.name, owner), monotonic()
+        purse = self._purses.get(key)
+        if purse is None or purse.until <= now:
+            purse = _Purse(limit.lease, now + limit.window)
+            self._open(key, purse)
+        purse.left -= count
 
     def fill(self, limit: Limit, owner: object, count: int) -> None:
         """So many of the shared bucket's are this worker's to let go."""

@@ -54,12 +54,11 @@ class TokenIssuer:
             refresh_expires_at=now + self._refresh_ttl,
         )
 
-    def view(self, pair: TokenPair, left: timedelta | None = None) -> TokensView:
-        """What the client is given; `left` of its life where the pair isn't new."""
-        life = self._access_ttl if left is None else left
+    def view(self, pair: TokenPair) -> TokensView:
+        """What the client is given."""
         return TokensView(
             access_token=pair.access,
             refresh_token=pair.refresh,
             token_type="Bearer",
-            expires_in=max(0, int(life.total_seconds())),
+            expires_in=int(self._access_ttl.total_seconds()),
         )

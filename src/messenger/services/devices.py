@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from messenger.actor import Actor, Caller
-from messenger.errors import DeviceNotFound, InvalidRefreshToken, RefreshTokenReused
+from messenger.errors import (
+    DeviceNotFound,
+    InvalidRefreshToken,
+    RefreshTokenReused,
+    RefreshTokenSuperseded,
+    Unauthenticated,
+)
 from messenger.events import DeviceRemoved
-from messenger.repositories.devices import REFRESH_GRACE, DeviceRow, RefreshRow
+from messenger.repositories.devices import REFRESH_GRACE, DeviceRow
 from messenger.schemas._types import timestamp
 from messenger.schemas.accounts import DevicePage, DeviceView, RefreshedView
-from messenger.security.tokens import TokenPair, token_hash
+from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
@@ -28,30 +33,41 @@ class DeviceService:
         self._issuer = issuer
 
     async def refresh(self, refresh_token: str, *, address: str) -> RefreshedView:
-        """The next pair of tokens. Raises `InvalidRefreshToken`, `RefreshTokenReused` (and signs the device out)."""
+        """The next pair of tokens: the same one again until it is used, in case an answer was lost.
+
+        Raises `InvalidRefreshToken`; once the next pair is used, `RefreshTokenSuperseded` for a minute after the
+        rotation and then `RefreshTokenReused`, which signs the device out.
+        """
         view = await self._refresh(refresh_token)
         if isinstance(view, RefreshedView):
             return view
-        await self._gate.take("refresh", address)
+        if view is not RefreshTokenSuperseded:
+            await self._gate.take("refresh", address)
         raise view()
 
     @repeated
-    async def _refresh(
-        self, refresh_token: str
-    ) -> RefreshedView | type[InvalidRefreshToken] | type[RefreshTokenReused]:
+    async def _refresh(self, refresh_token: str) -> RefreshedView | type[Unauthenticated]:
         old_hash, pair = token_hash(refresh_token), self._issuer.successor(refresh_token)
         # An error would roll back, and with it the sign-out that a reused token causes: it is raised by the caller.
         async with self._uow() as uow:
             row = await uow.devices.find_refresh(old_hash)
             if row is None or row.expires_at <= uow.run.now:
                 return InvalidRefreshToken
+            stored = self._issuer.stored(pair, uow.run.now)
+            is_unused = row.has_unused_successor(stored.access_hash)
+            grace_ends = None if row.used_at is None else row.used_at + REFRESH_GRACE
+            if grace_ends is not None and not is_unused and uow.run.now > grace_ends:
+                await remove_devices(uow, row.user_id, device_id=row.device_id)
+                return RefreshTokenReused
+            await self._gate.take_within(uow, "refresh_device", row.device_id)
             if row.used_at is None:
-                await uow.devices.rotate(row, old_hash=old_hash, tokens=self._issuer.stored(pair, uow.run.now))
+                await uow.devices.rotate(row, old_hash=old_hash, tokens=stored)
+                self._uow.known.learn(stored.access_hash, row.device_id)
                 return RefreshedView(tokens=self._issuer.view(pair))
-            if _is_lost_answer(row, pair, uow.run.now):
-                return RefreshedView(tokens=self._issuer.view(pair, row.access_expires_at - uow.run.now))
-            await remove_devices(uow, row.user_id, device_id=row.device_id)
-            return RefreshTokenReused
+            if is_unused:
+                await uow.devices.renew(row, access_expires_at=stored.access_expires_at)
+                return RefreshedView(tokens=self._issuer.view(pair))
+            return RefreshTokenSuperseded
 
     def admits(self, caller: Caller) -> bool:
         """Count one more request of this device, where that takes no database; else it is for `admit`."""
@@ -89,12 +105,6 @@ class DeviceService:
             actor = await uow.devices.authenticate(caller)
             if not await remove_devices(uow, actor.user_id, device_id=device_id):
                 raise DeviceNotFound
-
-
-def _is_lost_answer(row: RefreshRow, pair: TokenPair, now: datetime) -> bool:
-    """Whether the token's successor is still the device's current pair, and young."""
-    fresh = row.used_at is not None and now - row.used_at <= REFRESH_GRACE
-    return fresh and row.access_hash == token_hash(pair.access)
 
 
 async def remove_devices(
