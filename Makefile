@@ -61,9 +61,9 @@ audit: setup  ## Known vulnerabilities of the locked versions; says so where nob
 sbom: setup  ## The lock's bill of materials (CycloneDX 1.5), checked: build/sbom.json.
 	$(VENV)/checks/bin/python tools/sbom.py $(UV) build/sbom.json
 
-servers:  ## Install what some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2, iptables, faketime.
+servers:  ## Install what some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2, iptables, faketime, PgBouncer, coturn, nginx.
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nats-server redis-server chromium iproute2 iptables faketime > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nats-server redis-server chromium iproute2 iptables faketime pgbouncer coturn nginx-light > /dev/null
 
 lint: setup  ## Style, formatting, banned calls, the Dockerfile.
 	$(BIN)/ruff check .

@@ -11,8 +11,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from messenger.database import DIALECT
+from messenger.database_connection import Connector
 from messenger.models import Base
 
+CONNECT_SECONDS = 10.0
 LOCK_KEY = 7_273_112_905
 # A statement that waits for a table's lock holds up all that come after it, and requests are refused after 2 s; better
 # to fail, and to be tried again (`messenger.migrations`).
@@ -57,7 +60,8 @@ def tell_who_can_run(connection: Connection) -> None:
 
 
 async def main() -> None:
-    engine = create_async_engine(context.config.attributes["url"], poolclass=NullPool)
+    connector = Connector(context.config.attributes["url"], timeout=CONNECT_SECONDS)
+    engine = create_async_engine(DIALECT, async_creator=connector.connect, poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()

@@ -9,7 +9,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-import asyncpg
 import click
 import msgspec
 import sqlalchemy.exc
@@ -17,6 +16,7 @@ import sqlalchemy.exc
 from messenger import __version__
 from messenger.chat.command import chat
 from messenger.config import Settings, SettingsError
+from messenger.database_connection import UNREACHABLE, connect
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 
@@ -38,7 +38,7 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
             sys.exit(USAGE_ERROR)
         except (EmbeddedPostgresError, MessengerError) as error:
             _fail(str(error))
-        except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except (*UNREACHABLE, sqlalchemy.exc.SQLAlchemyError) as error:
             # What PostgreSQL and the system say first is enough; the rest is for us.
             _fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         except Exception as error:
@@ -160,7 +160,7 @@ def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
     with database_url(settings) as url:
 
         async def look() -> Any:
-            connection = await asyncpg.connect(url, timeout=10)
+            connection = await connect(url, timeout=10)
             try:
                 return await schema_of(connection)
             finally:

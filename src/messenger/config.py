@@ -7,11 +7,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
+
+from messenger.database_url import hosts_of
 
 PREFIX = "MESSENGER_"
 
@@ -47,7 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
 
     database_url: Annotated[
-        str, _meta("`postgresql://user:password@host:port/name`. Empty: the server brings its own PostgreSQL.")
+        str,
+        _meta(
+            "`postgresql://user:password@host:port/name`; with several hosts (`host1,host2:5433`) the one that takes "
+            "writes is used. Empty: the server brings its own PostgreSQL."
+        ),
     ] = ""
     auto_migrate: Annotated[
         Literal["on", "off"], _meta("Whether `serve` brings the schema up first; `messenger db upgrade` does it apart.")
@@ -97,8 +102,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bus_url: Annotated[
         str,
         _meta(
-            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a whole URL where a pooler "
-            "stands before it), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
+            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a whole URL to go past a "
+            "pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
             "`postgres:`, silent with one worker."
         ),
     ] = ""
@@ -248,12 +253,9 @@ def _check(settings: Settings) -> None:
         refuse("secret", "is too short: it needs 32 characters at least")
     if settings.database_url:
         try:
-            url = urlsplit(settings.database_url)
-            valid = url.scheme in {"postgresql", "postgres"} and bool(url.path.strip("/")) and (url.port or 1) > 0
-        except ValueError:
-            valid = False
-        if not valid:
-            refuse("database_url", "is wrong: it must look like postgresql://user:password@host:5432/name")
+            hosts_of(settings.database_url)
+        except ValueError as error:
+            refuse("database_url", f"is wrong: {error}; it must look like postgresql://user:password@host:5432/name")
     if settings.allow_data_loss == "on" and settings.environment == "production":
         refuse("allow_data_loss", "is refused in production")
     if settings.turn_urls and not settings.turn_secret:

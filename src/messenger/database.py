@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from sqlalchemy import exc as sa_exc
@@ -11,6 +10,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messenger.connection_pool import ConnectionPool
+from messenger.database_connection import Connector
 from messenger.errors import (
     DatabaseUnavailable,
     MessengerError,
@@ -44,6 +44,9 @@ CONSTRAINTS: dict[str, type[MessengerError]] = {
 REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_idempotency_keys", "pk_secrets"})
 """Violations that a second run of the same use case turns into an answer: it finds the row that won."""
 
+DIALECT = "postgresql+asyncpg://"
+"""What an engine whose connections a `Connector` makes is for."""
+
 SILENCE = 2.0
 """Seconds after which a statement without an answer is given up, and its connection with it.
 
@@ -59,10 +62,26 @@ _UNENCODABLE = "22000"
 _UNTRANSLATABLE = frozenset({"22P05", "22021"})
 
 
+_CONNECT_SECONDS = 2.0
+
+
 def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
     """An engine over a `ConnectionPool`, which never resets: the unit of work leaves no transaction open."""
+    settings = {
+        "statement_timeout": str(round(options.statement_timeout * 1000)),
+        # A wait for a lock ends before the silence does, with an answer.
+        "lock_timeout": str(round(min(options.statement_timeout, SILENCE - 0.2) * 1000)),
+        "idle_in_transaction_session_timeout": "30000",
+        "jit": "off",
+        # The plans that tests look at are those that run; and planning one of these costs more than running it.
+        "plan_cache_mode": "force_generic_plan",
+        # What is asked often lies in memory, or on a disk without a head: a page out of order costs no more.
+        "random_page_cost": "1.1",
+        "timezone": "UTC",
+    }
     return create_async_engine(
-        sqlalchemy_url(url),
+        DIALECT,
+        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings).connect,
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,
@@ -70,29 +89,7 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         hide_parameters=True,
         silence=SILENCE,
         pool_reset_on_return=None,
-        connect_args={
-            "timeout": 2.0,
-            "server_settings": {
-                "application_name": "messenger",
-                "statement_timeout": str(round(options.statement_timeout * 1000)),
-                # A wait for a lock ends before the silence does, with an answer.
-                "lock_timeout": str(round(min(options.statement_timeout, SILENCE - 0.2) * 1000)),
-                "idle_in_transaction_session_timeout": "30000",
-                "jit": "off",
-                # The plans that tests look at are those that run; and planning one of these costs more than running it.
-                "plan_cache_mode": "force_generic_plan",
-                # What is asked often lies in memory, or on a disk without a head: a page out of order costs no more.
-                "random_page_cost": "1.1",
-                "timezone": "UTC",
-            },
-        },
     )
-
-
-def sqlalchemy_url(url: str) -> str:
-    """`postgresql://…` as SQLAlchemy wants it for asyncpg."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
 
 
 def translate(error: BaseException) -> BaseException | None:

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
+from messenger.database_connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.exposure import exposures
@@ -67,8 +68,10 @@ def _settings(settings: Settings) -> Finding:
 
 async def _database(url: str, settings: Settings) -> list[Finding]:
     try:
-        connection = await asyncpg.connect(url, timeout=5)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+        if await is_pooled_by_transaction(url, timeout=5):
+            return [Finding("database", False, TRANSACTION_POOLER, "Check MESSENGER_DATABASE_URL.")]
+        connection = await connect(url, timeout=5)
+    except (*UNREACHABLE, ValueError) as error:
         return [Finding("database", False, f"can't be reached: {error}", "Check MESSENGER_DATABASE_URL.")]
     try:
         return [
@@ -132,9 +135,11 @@ async def _bus(bus_url: str, url: str) -> Finding:
         transport = transport_of(bus_url, database_url=url, namespace="doctor")
         if transport is None:
             return Finding("bus", True, "local: one process hears itself alone")
+        if "://" in bus_url and scheme.startswith("postgres") and await is_pooled_by_transaction(bus_url, timeout=5):
+            return Finding("bus", False, TRANSACTION_POOLER, "Check MESSENGER_BUS_URL.")
         async with asyncio.timeout(5), transport.connect():
             return Finding("bus", True, f"{scheme} takes connections")
-    except (OSError, ValueError) as error:
+    except (*UNREACHABLE, ValueError) as error:
         return Finding("bus", False, f"{scheme} can't be reached: {error}", "Check MESSENGER_BUS_URL.")
 
 

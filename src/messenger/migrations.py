@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from messenger.config import SettingsError
-from messenger.database import TransientConflict, sqlalchemy_url, translate
+from messenger.database import TransientConflict, translate
 from messenger.errors import Overloaded
 from messenger.repositories.health import SCHEMA, SchemaRow
 
@@ -42,7 +42,7 @@ def alembic_config(database_url: str = "") -> Config:
     config = Config()
     config.set_main_option("script_location", str(_folder()))
     config.set_main_option("path_separator", "os")
-    config.attributes["url"] = sqlalchemy_url(database_url) if database_url else ""
+    config.attributes["url"] = database_url
     return config
 
 

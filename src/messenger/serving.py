@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from socket import SO_REUSEADDR, SOL_SOCKET, AddressFamily, socket
 from types import FrameType
 
-import asyncpg
 import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from messenger import migrations
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
+from messenger.database_connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
 from messenger.exposure import exposures
@@ -139,9 +139,10 @@ async def _examine_database(settings: Settings) -> SchemaRow | None:
 
     Where its schema is; None where there is none yet.
     """
+    await _refuse_transaction_poolers(settings)
     try:
-        connection = await asyncpg.connect(settings.database_url, timeout=10)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        connection = await connect(settings.database_url, timeout=10)
+    except UNREACHABLE as error:
         raise SettingsError(f"MESSENGER_DATABASE_URL: the database can't be reached: {error}") from None
     try:
         version = connection.get_server_version()
@@ -162,6 +163,19 @@ async def _examine_database(settings: Settings) -> SchemaRow | None:
     if off:
         logger.warning("%s off: acknowledged messages can be lost", off)
     return schema
+
+
+async def _refuse_transaction_poolers(settings: Settings) -> None:
+    for field, url in (("database_url", settings.database_url), ("bus_url", settings.bus_url)):
+        if not url.startswith(("postgresql://", "postgres://")):
+            continue
+        try:
+            is_pooled = await is_pooled_by_transaction(url, timeout=10)
+        except UNREACHABLE as error:
+            what = "database" if field == "database_url" else "bus"
+            raise SettingsError(f"MESSENGER_{field.upper()}: the {what} can't be reached: {error}") from None
+        if is_pooled:
+            raise SettingsError(f"MESSENGER_{field.upper()}: {TRANSACTION_POOLER}")
 
 
 def _patience(settings: Settings) -> Patience:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
-from messenger.database import CONSTRAINTS, REPEATABLE, TransientConflict, sqlalchemy_url, translate
+from messenger.database import CONSTRAINTS, REPEATABLE, TransientConflict, translate
 from messenger.errors import (
     DatabaseUnavailable,
     MessengerError,
@@ -198,12 +198,7 @@ class TestThroughSqlalchemy:
         assert translate(caught.value) is None
 
 
-class TestUrl:
-    @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-    def test_scheme_names_the_driver_and_the_rest_stays(self, scheme: str) -> None:
-        rest = "://user:p%40ss@/name?host=/run/x&port=5432"
-        assert sqlalchemy_url(scheme + rest) == f"postgresql+asyncpg{rest}"
-
+class TestConnection:
     async def test_connection_says_who_it_is(self, engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
             names = ("application_name", "timezone", "jit", "idle_in_transaction_session_timeout")

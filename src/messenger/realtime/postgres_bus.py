@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from messenger.database_connection import connect
 from messenger.realtime._links import CLOSE_SECONDS, MAX_PAYLOAD, PATIENCE, Inbox, LinkLost, channel_of, translated
 
 APPLICATION_NAME = "messenger bus"
@@ -48,7 +49,7 @@ class PostgresTransport:
     async def connect(self) -> AsyncIterator[_PostgresLink]:
         """A connection that listens."""
         with self.translated():
-            connection = await asyncpg.connect(
+            connection = await connect(
                 self._url,
                 timeout=self.patience,
                 command_timeout=self.patience,

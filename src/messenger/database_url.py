@@ -1,0 +1,63 @@
+"""The URL of a PostgreSQL, which may name several hosts, of which one at a time takes writes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_PORT = 5432
+_SESSION_ATTRIBUTES = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
+
+
+class Host(NamedTuple):
+    """A name, an address, or the folder of a Unix socket."""
+
+    name: str
+    port: int
+
+
+def hosts_of(url: str) -> list[Host]:
+    """The hosts in the URL's order, empty where it names none. Raises `ValueError` for what is no PostgreSQL URL."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ValueError("the scheme is not postgresql")
+    if not parts.path.strip("/") and "dbname" not in options and "database" not in options:
+        raise ValueError("it names no database")
+    attributes = options.get("target_session_attrs", ["any"])[-1]
+    if attributes not in _SESSION_ATTRIBUTES:
+        raise ValueError(f"target_session_attrs is one of {', '.join(sorted(_SESSION_ATTRIBUTES))}")
+    named = parts.netloc.rpartition("@")[2] or options.get("host", [""])[-1]
+    hosts = [_host(each) for each in named.split(",")] if named else []
+    ports = [_port(each) for each in options.get("port", [""])[-1].split(",") if each]
+    if len(ports) > 1 and len(ports) != len(hosts):
+        raise ValueError("it has another number of ports than of hosts")
+    if ports:
+        hosts = [Host(host.name, port) for host, port in zip(hosts, ports * len(hosts), strict=False)]
+    return hosts
+
+
+def wants_writable(url: str) -> bool:
+    """Whether a connection must be to a host that takes writes: with several hosts, unless the URL says otherwise."""
+    return len(hosts_of(url)) > 1 and "target_session_attrs" not in parse_qs(urlsplit(url).query)
+
+
+def _host(text: str) -> Host:
+    if text.startswith("["):
+        name, closing, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+        if not closing or (rest and not rest.startswith(":")):
+            raise ValueError("an IPv6 address is written in brackets")
+    elif text.startswith("/"):
+        name, port = text, ""
+    else:
+        name, _, port = text.partition(":")
+    if not name:
+        raise ValueError("a host has no name")
+    return Host(unquote(name), _port(port) if port else _PORT)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError("a port is a number from 1 to 65535")
+    return int(text)
