@@ -158,7 +158,9 @@ class _Table:
 
     async def describe(self, users: Any) -> dict[int, Presence]:
         self.described += 1
-        return {user: Presence(StatusView(user, "online", "", user in self.connected, None), (99,)) for user in users}
+        return {
+            user: Presence(StatusView(user, "online", "", user in self.connected, None), (99,), False) for user in users
+        }
 
     async def renew(self, worker_id: Any) -> list[int]:
         return []

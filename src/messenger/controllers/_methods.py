@@ -55,10 +55,23 @@ async def _set_receipt(session: Session, draft: ReceiptDraft) -> None:
 
 async def _typing(session: Session, draft: TypingDraft) -> None:
     if not draft.typing:
-        session.typist.stop(draft.target_id)
+        await stop_typing(session, draft.target_id)
     elif not session.typist.is_fresh(draft.target_id):
         audience = await session.services.signals.typing_audience(session.actor, draft.target_id)
         session.typist.start(draft.target_id, audience)
+
+
+async def stop_typing(session: Session, target_id: int | None = None) -> None:
+    """End it in one conversation, or in all. Of a user who has hidden meanwhile it is left to time out: that it ends
+    would show that they are there.
+    """
+    typist = session.typist
+    if typist.is_seen(target_id) and await session.services.signals.is_hidden(session.actor):
+        return
+    if target_id is None:
+        typist.stop_all()
+    else:
+        typist.stop(target_id)
 
 
 async def _set_presence(session: Session, patch: PresencePatch) -> ProfileView:

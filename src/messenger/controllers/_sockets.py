@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from time import monotonic
 from typing import Any
@@ -12,7 +13,7 @@ from litestar import WebSocket
 
 from messenger.actor import Bearer
 from messenger.controllers._handshakes import refuse_handshake
-from messenger.controllers._methods import Session, method
+from messenger.controllers._methods import Session, method, stop_typing
 from messenger.controllers._problems import problem_of
 from messenger.controllers._wire import MSGPACK, bearer_of, decode, header, refusal
 from messenger.errors import (
@@ -112,8 +113,10 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         with realtime.connected(mine, latest=admission.arrival.position):
             code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
+        # Without the database nobody knows whether it may be seen: it times out by itself.
+        with contextlib.suppress(MessengerError):
+            await stop_typing(session)
     finally:
-        typist.stop_all()
         state.metrics.socket_closed(code)
 
 

@@ -63,10 +63,14 @@ class Lookout(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """How a user is, as mutual contacts see it, and which of these are connected."""
+    """How a user is, as mutual contacts see it, and which of these are connected.
+
+    `hidden`: whether the user is connected or not doesn't show in `view`.
+    """
 
     view: StatusView
     watchers: tuple[int, ...]
+    hidden: bool
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -100,7 +104,7 @@ class Presences(Protocol):
     async def write(
         self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
     ) -> list[int]:
-        """Note who came and went; whose `online` may have turned with it."""
+        """Note who came and went; who has a first connection, or none any more."""
         ...
 
     async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
@@ -108,5 +112,5 @@ class Presences(Protocol):
         ...
 
     async def renew(self, worker_id: UUID) -> list[int]:
-        """This worker is alive; users who were connected to workers that are not any more."""
+        """This worker is alive; users who have lost their last connection with a worker that is not."""
         ...

@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from messenger.errors import MessengerError
@@ -45,8 +45,27 @@ class _Pace:
         return 0.0
 
 
+class _Change(NamedTuple):
+    """Why a user's presence is announced, and to whom.
+
+    `watchers`: those to whom the user is new; None: all. `visible`: something shows otherwise than before, whatever
+    the user hides. Where it is false only the connection changed, which shows of nobody who hides it.
+    """
+
+    watchers: frozenset[int] | None = None
+    visible: bool = True
+
+    def merged(self, other: _Change | None) -> _Change:
+        """One announcement for both."""
+        if other is None:
+            return self
+        everyone = self.watchers is None or other.watchers is None
+        watchers = None if everyone else (self.watchers or frozenset()) | (other.watchers or frozenset())
+        return _Change(watchers, self.visible or other.visible)
+
+
 class PresenceBoard:
-    """Gathers what happens for a moment, writes it in one statement, and tells in another whose `online` turned."""
+    """Gathers connections for a moment, writes them in one statement, and announces in another what shows otherwise."""
 
     def __init__(self, worker_id: UUID, presences: Presences, tell: Tell) -> None:
         self.worker_id = worker_id
@@ -55,9 +74,9 @@ class PresenceBoard:
         self._tell = tell
         self._up: dict[UUID, Socketed] = {}
         self._down: dict[int, Socketed] = {}
-        self._changed: dict[int, set[int] | None] = {}
+        self._changed: dict[int, _Change] = {}
         self._paces: OrderedDict[int, _Pace] = OrderedDict()
-        self._later: dict[int, asyncio.TimerHandle] = {}
+        self._later: dict[int, tuple[asyncio.TimerHandle, _Change]] = {}
         self._wake = asyncio.Event()
         self._passing = asyncio.Lock()
 
@@ -79,17 +98,13 @@ class PresenceBoard:
         self._wake.set()
 
     def status_changed(self, user_id: int) -> None:
-        """The user says something else of themselves: tell everyone who may see it."""
-        self._changed[user_id] = None
-        self._wake.set()
+        """What contacts see of the user's status is no longer what it was."""
+        self._mark(user_id, _Change())
 
     def met(self, one: int, other: int) -> None:
-        """Their contact became mutual: tell each how the other is."""
+        """Their contact became mutual: each is new to the other."""
         for user_id, watcher in ((one, other), (other, one)):
-            watchers = self._changed.setdefault(user_id, set())
-            if watchers is not None:
-                watchers.add(watcher)
-        self._wake.set()
+            self._mark(user_id, _Change(frozenset({watcher})))
 
     def parted(self, one: int, other: int) -> None:
         """Their contact ended: to each the other is gone."""
@@ -114,14 +129,19 @@ class PresenceBoard:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def renew(self) -> None:
-        """Say that this worker is alive; tell of those whose worker is not. Raises `MessengerError`."""
-        self._mark(await self._presences.renew(self.worker_id))
+        """Renew this worker's lease, and announce the users who were connected to workers without one.
 
-    def _mark(self, users: Sequence[int]) -> None:
+        Raises `MessengerError`.
+        """
+        self._mark_turned(await self._presences.renew(self.worker_id))
+
+    def _mark_turned(self, users: Sequence[int]) -> None:
         for user_id in users:
-            self._changed[user_id] = None
-        if users:
-            self._wake.set()
+            self._mark(user_id, _Change(visible=False))
+
+    def _mark(self, user_id: int, change: _Change) -> None:
+        self._changed[user_id] = change.merged(self._changed.get(user_id))
+        self._wake.set()
 
     async def _pass(self) -> None:
         # One after the other: a device that came back must not be seen going after it was seen coming.
@@ -141,31 +161,35 @@ class PresenceBoard:
                 raise
             for socket in up:
                 self.on_written(socket)
-            self._mark(turned)
+            self._mark_turned(turned)
         changed, self._changed = self._changed, {}
         if changed:
             await self._announce(changed)
         if self._up or self._down:
             self._wake.set()
 
-    async def _announce(self, changed: dict[int, set[int] | None]) -> None:
+    async def _announce(self, changed: dict[int, _Change]) -> None:
         now = monotonic()
-        due: dict[int, set[int] | None] = {}
-        for user_id, watchers in changed.items():
-            wait = 0.0 if watchers is not None else self._pace(user_id, now).wait(now)
+        due: dict[int, _Change] = {}
+        for user_id, change in changed.items():
+            wait = self._pace(user_id, now).wait(now) if change.watchers is None else 0.0
             if wait:
-                self._postpone(user_id, wait)
+                self._postpone(user_id, change, wait)
             else:
-                due[user_id] = watchers
+                due[user_id] = change
         try:
             presences: dict[int, Presence] = await self._presences.describe(list(due)) if due else {}
         except MessengerError:
-            self._mark(list(due))
+            for user_id, change in due.items():
+                self._mark(user_id, change)
             raise
         for user_id, presence in presences.items():
-            only = due[user_id]
-            watchers_now = [each for each in presence.watchers if only is None or each in only]
-            self._tell(watchers_now, "presence", presence.view)
+            change = due[user_id]
+            if presence.hidden and not change.visible:
+                # To them nothing has changed; that something came would be the news.
+                continue
+            only = change.watchers
+            self._tell([each for each in presence.watchers if only is None or each in only], "presence", presence.view)
 
     def _pace(self, user_id: int, now: float) -> _Pace:
         pace = self._paces.get(user_id)
@@ -176,15 +200,16 @@ class PresenceBoard:
         self._paces.move_to_end(user_id)
         return pace
 
-    def _postpone(self, user_id: int, wait: float) -> None:
-        if user_id in self._later:
+    def _postpone(self, user_id: int, change: _Change, wait: float) -> None:
+        earlier = self._later.get(user_id)
+        if earlier is not None:
+            self._later[user_id] = earlier[0], change.merged(earlier[1])
             return
 
-        def tell() -> None:
-            del self._later[user_id]
-            self._mark([user_id])
+        def announce() -> None:
+            self._mark(user_id, self._later.pop(user_id)[1])
 
-        self._later[user_id] = asyncio.get_running_loop().call_later(wait, tell)
+        self._later[user_id] = asyncio.get_running_loop().call_later(wait, announce), change
 
     def _take(self, waiting: dict[Key, Socketed]) -> list[Socketed]:
         keys = list(waiting)[:BATCH]

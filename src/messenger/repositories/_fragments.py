@@ -97,9 +97,12 @@ CONNECTED = """EXISTS (
             WHERE o.user_id = u.id AND w.seen_at > clock_timestamp() - interval '30 seconds'
         )"""
 
+# Whether the connections of the user `u` are hidden from everyone.
+HIDDEN = "(u.privacy_last_seen = 'nobody' OR u.invisible_since IS NOT NULL)"
+
 # How the user `u` is, as a mutual contact sees it: `status`, `status_text`, `online`, `last_activity`. An invisible
 # user looks like one who went away when they hid (`policies.shown_status`, `is_online`, `shown_activity` say the same).
 STATUS_COLUMNS = f"""CASE u.status WHEN 'invisible' THEN 'online' ELSE u.status END AS status, u.status_text,
-        u.privacy_last_seen <> 'nobody' AND u.invisible_since IS NULL AND {CONNECTED} AS online,
+        NOT {HIDDEN} AND {CONNECTED} AS online,
         CASE WHEN u.privacy_last_seen <> 'nobody' THEN coalesce(u.invisible_since, u.last_activity) END
             AS last_activity"""

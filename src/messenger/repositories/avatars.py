@@ -33,16 +33,23 @@ _CLAIM = Statement(
 
 
 class LeftAvatarRow(msgspec.Struct, frozen=True):
-    """What setting an avatar did: whether it could, and the image that was left."""
+    """What setting an avatar did: whether it could, and the image that was left.
+
+    `changed`: there is another one now; `shows`: to mutual contacts as well.
+    """
 
     done: bool
     old_key: str | None
+    changed: bool
+    shows: bool
 
 
 _SET = Statement(
     "avatars.set",
     """
-    WITH before AS (SELECT id, avatar_key FROM users WHERE id = :owner AND deleted_at IS NULL FOR NO KEY UPDATE),
+    WITH before AS (
+        SELECT id, avatar_key, privacy_avatar FROM users WHERE id = :owner AND deleted_at IS NULL FOR NO KEY UPDATE
+    ),
     ready AS (
         UPDATE avatars SET state = 'ready', touched_at = :now WHERE key = :key AND state <> 'deleting' RETURNING key
     ),
@@ -53,7 +60,8 @@ _SET = Statement(
         RETURNING u.id
     )
     SELECT :key::text IS NULL OR EXISTS (SELECT FROM ready) AS done,
-        CASE WHEN changed.id IS NOT NULL THEN before.avatar_key END AS old_key
+        CASE WHEN changed.id IS NOT NULL THEN before.avatar_key END AS old_key,
+        changed.id IS NOT NULL AS changed, changed.id IS NOT NULL AND before.privacy_avatar <> 'nobody' AS shows
     FROM before LEFT JOIN changed ON true
     """,
     LeftAvatarRow,

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.repositories._fragments import CONNECTED, STATUS_COLUMNS
+from messenger.repositories._fragments import HIDDEN, STATUS_COLUMNS
 from messenger.schemas._types import StatusName
 from messenger.statements import Runner, Statement
 
@@ -67,6 +67,11 @@ _ARRIVE = Statement(
 )
 
 
+# Not whether the worker's lease holds (`CONNECTED`): contacts are notified when the row goes, and whoever comes back
+# between the end of the lease and that has not been away.
+_HAS_ROW = "EXISTS (SELECT FROM connections AS o WHERE o.user_id = u.id)"
+
+
 class _TurnedRow(msgspec.Struct, frozen=True):
     user_id: int
     was_connected: bool
@@ -108,7 +113,7 @@ _WRITE = Statement(
                 AND s.last_activity < :now ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED
         )
     )
-    SELECT u.id AS user_id, {CONNECTED} AS was_connected
+    SELECT u.id AS user_id, {_HAS_ROW} AS was_connected
     FROM (SELECT user_id AS id FROM up UNION SELECT user_id FROM down) AS u
     """,
     _TurnedRow,
@@ -122,14 +127,14 @@ class _UserRow(msgspec.Struct, frozen=True):
 
 _CONNECTED = Statement(
     "connections.connected",
-    f"SELECT u.id AS user_id FROM unnest(:users::bigint[]) AS u (id) WHERE {CONNECTED}",
+    f"SELECT u.id AS user_id FROM unnest(:users::bigint[]) AS u (id) WHERE {_HAS_ROW}",
     _UserRow,
     writes=False,
 )
 
 
 class PresenceRow(msgspec.Struct, frozen=True):
-    """How a user is; `watchers`: mutual contacts who have a socket somewhere."""
+    """How a user is; `watchers`: mutual contacts who have a socket somewhere; `hidden`: connections don't show."""
 
     user_id: int
     status: StatusName
@@ -137,6 +142,7 @@ class PresenceRow(msgspec.Struct, frozen=True):
     online: bool
     last_activity: datetime | None
     watchers: list[int]
+    hidden: bool
 
 
 _DESCRIBE = Statement(
@@ -144,7 +150,7 @@ _DESCRIBE = Statement(
     f"""
     SELECT u.id AS user_id, {STATUS_COLUMNS},
         ARRAY(SELECT c.target_id FROM contacts AS c WHERE c.owner_id = u.id AND c.state = 'mutual'
-            AND EXISTS (SELECT FROM connections AS o WHERE o.user_id = c.target_id)) AS watchers
+            AND EXISTS (SELECT FROM connections AS o WHERE o.user_id = c.target_id)) AS watchers, {HIDDEN} AS hidden
     FROM users AS u WHERE u.id = ANY (:users::bigint[]) AND u.deleted_at IS NULL
     """,
     PresenceRow,
@@ -182,7 +188,10 @@ _ORPHANS = Statement(
             WHERE w.id = c.worker_id AND w.seen_at > clock_timestamp() - interval '30 seconds'
         ) RETURNING c.user_id
     )
-    SELECT DISTINCT user_id FROM gone
+    SELECT DISTINCT gone.user_id FROM gone WHERE NOT EXISTS (
+        SELECT FROM connections AS c JOIN workers AS w ON w.id = c.worker_id
+        WHERE c.user_id = gone.user_id AND w.seen_at > clock_timestamp() - interval '30 seconds'
+    )
     """,
     _UserRow,
     writes=True,
@@ -251,7 +260,7 @@ class ConnectionRepository:
         return {row.user_id: row.was_connected for row in rows}
 
     async def connected(self, users: Sequence[int]) -> set[int]:
-        """Those of the users who have a socket somewhere."""
+        """Those of the users who have a row, whether its worker's lease holds or not."""
         return {row.user_id for row in await self._run.all(_CONNECTED, users=users)}
 
     async def describe(self, users: Sequence[int]) -> list[PresenceRow]:
@@ -265,7 +274,7 @@ class ConnectionRepository:
         return row.seen_at
 
     async def bury(self) -> list[int]:
-        """Take away what dead workers left; whose sockets those were."""
+        """Take away what dead workers left; users who have no other connection."""
         return [row.user_id for row in await self._run.all(_ORPHANS)]
 
     async def judge(self, sockets: Sequence[tuple[UUID, int]]) -> list[JudgedRow]:

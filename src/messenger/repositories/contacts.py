@@ -11,7 +11,7 @@ import msgspec
 from messenger.actor import Caller
 from messenger.models import Edges
 from messenger.repositories._damage import blank_row, is_damage, read_round
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, STATUS_COLUMNS, TARGET
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET
 from messenger.schemas._types import ContactState, StatusName
 from messenger.statements import Runner, Statement
 
@@ -201,10 +201,11 @@ _MUTUAL = Statement(
 
 
 class ReachRow(msgspec.Struct, frozen=True):
-    """Whether the target takes messages, and calls, from the caller."""
+    """Whether the target takes messages, and calls, from the caller; whether the caller hides being connected."""
 
     may_write: bool
     may_call: bool
+    hidden: bool
 
 
 _REACH = Statement(
@@ -212,8 +213,8 @@ _REACH = Statement(
     f"""
     WITH {{actor}},
     {TARGET}
-    SELECT {{actor_columns}}, target.allowed AS may_write, target.callable AS may_call
-    FROM actor LEFT JOIN target ON true
+    SELECT {{actor_columns}}, target.allowed AS may_write, target.callable AS may_call, {HIDDEN} AS hidden
+    FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN target ON true
     """,
     ReachRow,
     writes=False,
@@ -222,6 +223,18 @@ _REACH = Statement(
 
 def _unread(target_id: int) -> ContactRow:
     return blank_row(ContactRow, target_id=target_id)
+
+
+class _HiddenRow(msgspec.Struct, frozen=True):
+    hidden: bool
+
+
+_HIDDEN = Statement(
+    "contacts.hidden",
+    f"WITH {{actor}} SELECT {{actor_columns}}, {HIDDEN} AS hidden FROM actor JOIN users AS u ON u.id = actor.user_id",
+    _HiddenRow,
+    writes=False,
+)
 
 
 class ContactRepository:
@@ -274,6 +287,11 @@ class ContactRepository:
     async def reach(self, caller: Caller, target_id: int) -> ReachRow | None:
         """What the caller may send to this user; None where there is no such user."""
         return await self._run.first(_REACH, caller, target=target_id)
+
+    async def is_hidden(self, caller: Caller) -> bool:
+        """Whether the caller hides being connected."""
+        row = await self._run.first(_HIDDEN, caller)
+        return row is None or row.hidden
 
     async def mutual_ids(self, owner_id: int) -> list[int]:
         """The numbers of all mutual contacts."""

@@ -12,79 +12,8 @@ from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.erasure import erase_account
+from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
 from messenger.statements import Runner, Statement
-
-
-class ProfileRow(msgspec.Struct, frozen=True, gc=False):
-    id: int
-    username: str
-    name: str
-    about: str
-    status: str
-    status_text: str
-    last_activity: datetime
-    created_at: datetime
-    privacy_last_seen: str
-    privacy_avatar: str
-    privacy_messages_from: str
-    privacy_calls_from: str
-    privacy_groups_from: str
-    version: int
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
-
-
-_PROFILE_COLUMNS = f"""
-    u.id, u.username, u.name, u.about, u.status, u.status_text,
-    CASE WHEN actor.stale THEN greatest(u.last_activity, :now) ELSE u.last_activity END AS last_activity,
-    u.created_at, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
-    u.privacy_groups_from, u.version, {AVATAR_COLUMNS}
-"""
-
-_PROFILE = Statement(
-    "users.profile",
-    f"""
-    WITH {{actor}}
-    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
-    FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
-    """,
-    ProfileRow,
-    writes=False,
-)
-
-# A NULL parameter leaves its column as it is; none of these columns can become NULL. Who waited here for an erasure
-# finds no row: the caller was looked up before the wait, `deleted_at` is looked at after it.
-_CHANGE = Statement(
-    "users.change_profile",
-    f"""
-    WITH {{actor}}, u AS (
-        UPDATE users AS old SET
-            name = coalesce(:name::text, old.name),
-            about = coalesce(:about::text, old.about),
-            status = coalesce(:status::text, old.status),
-            status_text = coalesce(:status_text::text, old.status_text),
-            invisible_since = CASE WHEN coalesce(:status::text, old.status) = 'invisible'
-                THEN coalesce(old.invisible_since, old.last_activity) END,
-            username = coalesce(:username::text, old.username),
-            username_key = coalesce(:username_key::text, old.username_key),
-            privacy_last_seen = coalesce(:privacy_last_seen::text, old.privacy_last_seen),
-            privacy_avatar = coalesce(:privacy_avatar::text, old.privacy_avatar),
-            privacy_messages_from = coalesce(:privacy_messages_from::text, old.privacy_messages_from),
-            privacy_calls_from = coalesce(:privacy_calls_from::text, old.privacy_calls_from),
-            privacy_groups_from = coalesce(:privacy_groups_from::text, old.privacy_groups_from),
-            version = old.version + :changes::int
-        FROM actor WHERE old.id = actor.user_id AND old.deleted_at IS NULL
-            AND (:expected::int[] IS NULL OR old.version = ANY (:expected))
-        RETURNING old.*
-    )
-    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
-    FROM actor LEFT JOIN u ON true LEFT JOIN avatars AS a ON a.key = u.avatar_key
-    """,
-    ProfileRow,
-    writes=True,
-)
 
 
 class PersonRow(msgspec.Struct, frozen=True, gc=False):
@@ -211,18 +140,19 @@ class UserRepository:
 
     async def profile(self, caller: Caller) -> ProfileRow:
         """The caller's own profile; one round trip, the look-up of the caller included."""
-        row = await self._run.first(_PROFILE, caller)
+        row = await self._run.first(PROFILE, caller)
         if row is None:
             raise Unauthenticated
         return row
 
     async def change_profile(
         self, caller: Caller, *, expected: list[int] | None, **changes: str | None
-    ) -> ProfileRow | None:
-        """Write what is not None; None when the version is none of the `expected`. Raises `UsernameTaken`."""
-        # A patch that gives nothing leaves the version, and with it everybody's entity tags.
-        given = int(any(value is not None for value in changes.values()))
-        return await self._run.first(_CHANGE, caller, expected=expected, changes=given, **changes)
+    ) -> ChangedProfileRow | None:
+        """Write what is not None; None when the version is none of the `expected`. Raises `UsernameTaken`.
+
+        The version, and with it everybody's entity tag, moves only where something changes.
+        """
+        return await self._run.first(CHANGE, caller, expected=expected, **changes)
 
     async def find_person(
         self, caller: Caller, *, target_id: int | None = None, username_key: str | None = None

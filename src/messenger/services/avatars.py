@@ -15,11 +15,12 @@ from messenger.actor import Caller
 from messenger.errors import AvatarNotFound, FileTooLarge, Overloaded
 from messenger.events import ProfileUpdated
 from messenger.media.processor import Avatar, ImageProcessor
+from messenger.repositories.avatars import LeftAvatarRow
 from messenger.schemas.users import AvatarView, UploadedAvatarView
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image, image_path
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,7 @@ class AvatarService:
             image = AvatarView.of(avatar.key, avatar.width, avatar.height, avatar.placeholder)
             assert image is not None
             view = UploadedAvatarView(image)
-            uow.record(
-                ProfileUpdated(actor.user_id),
-                [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
-            )
+            await _record(uow, actor.user_id, left)
             await keep_answer(uow, actor.user_id, once, view)
             return view, left.old_key
 
@@ -115,11 +113,7 @@ class AvatarService:
         async with self._uow() as uow:
             actor = await uow.devices.authenticate(caller)
             left = await uow.avatars.set(actor.user_id, None)
-            if left.old_key is not None:
-                uow.record(
-                    ProfileUpdated(actor.user_id),
-                    [actor.user_id, *await uow.contacts.mutual_ids(actor.user_id)],
-                )
+            await _record(uow, actor.user_id, left)
             return left.old_key
 
     async def file(self, name: str) -> bytes:
@@ -133,6 +127,13 @@ class AvatarService:
         if data is None:
             raise AvatarNotFound
         return data
+
+
+async def _record(uow: UnitOfWork, user_id: int, left: LeftAvatarRow) -> None:
+    """The event, to those who see another avatar than before."""
+    if left.changed:
+        contacts = await uow.contacts.mutual_ids(user_id) if left.shows else []
+        uow.record(ProfileUpdated(user_id), [user_id, *contacts])
 
 
 def file_fingerprint(data: bytes) -> bytes:

@@ -32,7 +32,7 @@ class PresenceService:
     async def write(
         self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
     ) -> list[int]:
-        """Note who came and went; whose `online` may have turned with it. Two round trips."""
+        """Note who came and went; who has a first connection, or none any more. Two round trips."""
         up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
         async with self._uow.command() as uow:
             before = await uow.connections.write(worker_id, up, down)
@@ -43,11 +43,11 @@ class PresenceService:
         """How these users are now, and who of their mutual contacts is connected; one round trip."""
         async with self._uow.read() as uow:
             rows = await uow.connections.describe(users)
-        return {row.user_id: Presence(status_view(row), tuple(row.watchers)) for row in rows}
+        return {row.user_id: Presence(status_view(row), tuple(row.watchers), row.hidden) for row in rows}
 
     @repeated
     async def renew(self, worker_id: UUID) -> list[int]:
-        """This worker is alive, and sets its clock; users whose sockets went with workers that are not any more."""
+        """This worker is alive, and sets its clock; users who have lost their last connection with a dead worker."""
         async with self._uow.command() as uow:
             asked = monotonic()
             seen_at = await uow.connections.renew(worker_id)

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from messenger.actor import Actor, Caller
 from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
 from messenger.events import ProfileUpdated
+from messenger.repositories.profiles import ChangedProfileRow
 from messenger.schemas._text import clean_name
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
@@ -40,12 +41,13 @@ class ProfileService:
         return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
     async def update(self, caller: Caller, patch: ProfilePatch, *, expected: list[int] | None = None) -> Versioned:
-        """Change what is given. Raises `VersionConflict` where the version is none of `expected`, `UsernameTaken`."""
+        """Change what is given. Raises `VersionConflict` where the version is none of `expected`, `UsernameTaken`.
+
+        Nobody is notified of what looks to them as it did.
+        """
         await self._gate.pass_by("change", caller)
-        changed = await self._update(caller, _changes(patch), expected, told=True)
-        if _shows_in_presence(patch):
-            self._presence.status_changed(changed.profile.id)
-        return changed
+        row = await self._update(caller, _changes(patch), expected, told=True)
+        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
     async def set_presence(self, actor: Actor, patch: PresencePatch) -> ProfileView:
         """Change the status alone: one's own devices hear of it by an event, connected contacts by a signal.
@@ -54,22 +56,29 @@ class ProfileService:
         """
         await self._gate.take("presence", actor.user_id)
         as_profile = ProfilePatch(status=patch.status, status_text=patch.status_text)
-        changed = await self._update(actor, _changes(as_profile), None, told=False)
-        self._presence.status_changed(changed.profile.id)
-        return changed.profile
+        row = await self._update(actor, _changes(as_profile), None, told=False)
+        return profile_view(row.id, row, created_at=row.created_at)
 
-    @repeated
     async def _update(
         self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
-    ) -> Versioned:
+    ) -> ChangedProfileRow:
+        row = await self._write(caller, changes, expected, told=told)
+        if row.shows_in_presence:
+            self._presence.status_changed(row.id)
+        return row
+
+    @repeated
+    async def _write(
+        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
+    ) -> ChangedProfileRow:
         async with self._uow() as uow:
             row = await uow.users.change_profile(caller, expected=expected, **changes)
             if row is None:
                 raise Unauthenticated if expected is None else VersionConflict
-            if any(value is not None for value in changes.values()):
-                contacts = await uow.contacts.mutual_ids(row.id) if told else []
+            if row.changed:
+                contacts = await uow.contacts.mutual_ids(row.id) if told and row.shows else []
                 uow.record(ProfileUpdated(row.id), [row.id, *contacts])
-        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
+        return row
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
         """Another user as their privacy shows them. Raises `PeerNotFound`."""
@@ -102,13 +111,6 @@ def _changes(patch: ProfilePatch) -> dict[str, str | None]:
         "privacy_calls_from": _given(privacy.calls_from),
         "privacy_groups_from": _given(privacy.groups_from),
     }
-
-
-def _shows_in_presence(patch: ProfilePatch) -> bool:
-    """Whether the change shows in `GET /statuses`."""
-    privacy = patch.privacy
-    seen = privacy.last_seen if isinstance(privacy, PrivacyPatch) else UNSET
-    return any(value is not UNSET for value in (patch.status, patch.status_text, seen))
 
 
 def _given(value: str | UnsetType) -> str | None:

@@ -17,14 +17,19 @@ class SignalService:
         self._gate = gate
 
     async def typing_audience(self, actor: Actor, target_id: int) -> list[int]:
-        """Whom the actor's typing to this peer is told: those who would get a message. Raises `PeerNotFound`,
-        `NotAContact`.
+        """Who may see the actor type to this peer: those who would get a message, and nobody while the actor hides
+        being connected. Raises `PeerNotFound`, `NotAContact`.
         """
         reach = await self._reach(actor, target_id)
         if not reach.may_write:
             await self._gate.look_up(actor, target_id)
             raise NotAContact
-        return [target_id]
+        return [] if reach.hidden else [target_id]
+
+    async def is_hidden(self, actor: Actor) -> bool:
+        """Whether the actor hides being connected."""
+        async with self._uow.read() as uow:
+            return await uow.contacts.is_hidden(actor)
 
     async def call_audience(self, actor: Actor, target_id: int) -> list[int]:
         """Whom the actor may call. Raises `PeerNotFound`, `NotAContact`."""

@@ -1,0 +1,114 @@
+"""One's own profile: reading it, and writing it with what shows otherwise afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN
+from messenger.statements import Statement
+
+
+class ProfileRow(msgspec.Struct, frozen=True, gc=False):
+    id: int
+    username: str
+    name: str
+    about: str
+    status: str
+    status_text: str
+    last_activity: datetime
+    created_at: datetime
+    privacy_last_seen: str
+    privacy_avatar: str
+    privacy_messages_from: str
+    privacy_calls_from: str
+    privacy_groups_from: str
+    version: int
+    avatar_key: str | None
+    avatar_width: int | None
+    avatar_height: int | None
+    avatar_placeholder: str | None
+
+
+class ChangedProfileRow(ProfileRow, frozen=True, gc=False):
+    """A profile after a write: whether anything of it `changed`, `shows` otherwise to mutual contacts, and does so in
+    their view of the user's presence.
+    """
+
+    changed: bool
+    shows: bool
+    shows_in_presence: bool
+
+
+_PROFILE_COLUMNS = f"""
+    u.id, u.username, u.name, u.about, u.status, u.status_text,
+    CASE WHEN actor.stale THEN greatest(u.last_activity, :now) ELSE u.last_activity END AS last_activity,
+    u.created_at, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
+    u.privacy_groups_from, u.version, {AVATAR_COLUMNS}
+"""
+
+PROFILE = Statement(
+    "users.profile",
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
+    FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
+    """,
+    ProfileRow,
+    writes=False,
+)
+
+_SETTINGS = (
+    "name",
+    "about",
+    "status",
+    "status_text",
+    "username",
+    "username_key",
+    "privacy_last_seen",
+    "privacy_avatar",
+    "privacy_messages_from",
+    "privacy_calls_from",
+    "privacy_groups_from",
+)
+
+
+def _differs(columns: str) -> str:
+    """Whether these columns of `u` are not what they were in `old`."""
+    return f"(({columns}) IS DISTINCT FROM ({columns.replace('u.', 'old.')}))"
+
+
+_IN_PRESENCE = f"""CASE u.status WHEN 'invisible' THEN 'online' ELSE u.status END, u.status_text,
+        NOT {HIDDEN} AND {CONNECTED}, CASE WHEN u.privacy_last_seen <> 'nobody'
+            THEN coalesce(u.invisible_since, u.last_activity) END"""
+_TO_CONTACTS = f"""u.name, u.about, u.username, CASE WHEN u.privacy_avatar <> 'nobody' THEN u.avatar_key END,
+        {_IN_PRESENCE}"""
+_CHANGED = _differs(", ".join(f"u.{name}" for name in _SETTINGS))
+
+# A NULL parameter leaves its column as it is; none of these columns can become NULL. Who waited here for an erasure
+# finds no row: the caller was looked up before the wait, `deleted_at` is looked at after it.
+CHANGE = Statement(
+    "users.change_profile",
+    f"""
+    WITH {{actor}}, old AS (
+        SELECT u.* FROM actor JOIN users AS u ON u.id = actor.user_id
+        WHERE u.deleted_at IS NULL AND (:expected::int[] IS NULL OR u.version = ANY (:expected))
+        FOR NO KEY UPDATE OF u
+    ), wanted AS (
+        SELECT old.id, {", ".join(f"coalesce(:{name}::text, old.{name}) AS {name}" for name in _SETTINGS)} FROM old
+    ), u AS (
+        UPDATE users AS u SET {", ".join(f"{name} = wanted.{name}" for name in _SETTINGS)},
+            invisible_since = CASE WHEN wanted.status = 'invisible'
+                THEN coalesce(old.invisible_since, old.last_activity) END,
+            version = old.version + {_CHANGED.replace("u.", "wanted.")}::int
+        FROM old JOIN wanted ON wanted.id = old.id WHERE u.id = old.id
+        RETURNING u.*
+    )
+    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}, {_CHANGED} AS changed, {_differs(_TO_CONTACTS)} AS shows,
+        {_differs(_IN_PRESENCE)} AS shows_in_presence
+    FROM actor LEFT JOIN u ON true LEFT JOIN old ON true LEFT JOIN avatars AS a ON a.key = u.avatar_key
+    """,
+    ChangedProfileRow,
+    writes=True,
+)
