@@ -97,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_time_cost: Annotated[int, _meta("Argon2id passes.", "passes", ge=1, le=100)] = 3
     password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
     password_threads: Annotated[int, _meta("Passwords hashed at one time, a worker.", ge=1, le=64)] = 2
-    max_devices: Annotated[int, _meta("Devices signed in to one account; one more signs the idlest out.", ge=1)] = 10
+    max_devices: Annotated[int, _meta("Devices of an account; one more signs out the idlest offline one.", ge=1)] = 10
 
     bus_url: Annotated[
         str,

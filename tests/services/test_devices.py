@@ -175,6 +175,40 @@ class TestMaxDevices:
         assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
         assert await told(crowded, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
 
+    async def test_device_with_an_open_socket_stays_however_idle(self, crowded: Container, clock: FixedClock) -> None:
+        make = Factory(crowded)
+        ada = await make.person()
+        await make.connected(ada)
+        clock.advance(minutes=1)
+        await make.device(ada)
+        clock.advance(minutes=1)
+        third = await make.device(ada)
+        assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
+
+    async def test_of_devices_with_open_sockets_the_idlest_goes(self, crowded: Container, clock: FixedClock) -> None:
+        make = Factory(crowded)
+        ada = await make.person()
+        second = await make.device(ada)
+        await make.connected(ada)
+        clock.advance(minutes=1)
+        await make.connected(second)
+        third = await make.device(ada)
+        assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
+
+    async def test_socket_on_a_dead_worker_keeps_nobody(self, crowded: Container, clock: FixedClock) -> None:
+        make = Factory(crowded)
+        ada = await make.person()
+        await make.connected(ada)
+        await rows(
+            crowded,
+            "UPDATE workers SET seen_at = seen_at - interval '31 seconds'"
+            " WHERE id = (SELECT worker_id FROM connections WHERE device_id = $1)",
+            ada.actor.device_id,
+        )
+        clock.advance(minutes=1)
+        second, third = [await make.device(ada) for _ in range(2)]
+        assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
+
     async def test_all_above_the_number_go_when_it_shrank(
         self, container: Container, crowded: Container, clock: FixedClock
     ) -> None:

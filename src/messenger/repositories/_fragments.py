@@ -30,12 +30,15 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
 
 _VISIBLE = "m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND hidden.at IS NULL"
 
+# What a reader sees of a message. Need: `m` the message, `hidden` by HIDDEN_JOIN or a join of one's own.
+SHOWN_BODY = f"CASE WHEN {_VISIBLE} THEN m.body END AS body"
+SHOWN_MENTIONS = f"CASE WHEN {_VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions"
+SHOWN_DELETED_AT = f"CASE WHEN NOT ({_VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at"
+
 # Needs: `m` the message, `me` the reader's membership, `hidden` by HIDDEN_JOIN.
 MESSAGE_COLUMNS = f"""
-    m.id, m.client_id, me.target_id, m.sender_id, m.sender_device_id, m.seq, m.kind,
-    CASE WHEN {_VISIBLE} THEN m.body END AS body, m.reply_to, m.forwarded_from,
-    CASE WHEN {_VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions, m.created_at, m.edited_at,
-    CASE WHEN NOT ({_VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at, m.expires_at
+    m.id, m.client_id, me.target_id, m.sender_id, m.sender_device_id, m.seq, m.kind, {SHOWN_BODY}, m.reply_to,
+    m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
 """
 
 HIDDEN_JOIN = "LEFT JOIN hidden_messages AS hidden ON hidden.user_id = actor.user_id AND hidden.message_id = m.id"
@@ -90,12 +93,17 @@ def other_side(conversation: str, state: str) -> str:
         ) AS other ON true"""
 
 
-# Whether a socket of `u` lives on a worker that lives. The database's clock: hosts' clocks differ, and their own
-# would make each other's workers dead.
-CONNECTED = """EXISTS (
+# The database's clock: hosts' clocks differ, and their own would make each other's workers dead.
+def live_connection(column: str, value: str) -> str:
+    """Whether a socket lives on a worker that lives, by a column of `connections` and the SQL of its value."""
+    return f"""EXISTS (
             SELECT FROM connections AS o JOIN workers AS w ON w.id = o.worker_id
-            WHERE o.user_id = u.id AND w.seen_at > clock_timestamp() - interval '30 seconds'
+            WHERE o.{column} = {value} AND w.seen_at > clock_timestamp() - interval '30 seconds'
         )"""
+
+
+# Whether a socket of `u` lives.
+CONNECTED = live_connection("user_id", "u.id")
 
 # Whether the connections of the user `u` are hidden from everyone.
 HIDDEN = "(u.privacy_last_seen = 'nobody' OR u.invisible_since IS NOT NULL)"

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.repositories._fragments import AVATAR_COLUMNS
+from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
 from messenger.repositories.users import authenticate
 from messenger.statements import Runner, Statement
 
@@ -37,7 +37,7 @@ _SIGN_IN = Statement(
     evicted AS (
         DELETE FROM devices WHERE id IN (
             SELECT d.id FROM devices AS d JOIN owner ON owner.id = d.user_id
-            ORDER BY d.last_activity DESC, d.id DESC OFFSET :others
+            ORDER BY {live_connection("device_id", "d.id")} DESC, d.last_activity DESC, d.id DESC OFFSET :others
         ) RETURNING id
     ),
     device AS (
@@ -189,7 +189,10 @@ class DeviceRepository:
     async def sign_in(
         self, user_id: int, *, device_id: UUID, name: str, password_hash: str, tokens: Tokens, at_most: int
     ) -> SignedInRow | None:
-        """A new device; the idlest ones above `at_most` go. None when the password is not that any more."""
+        """A new device; above `at_most`, those without an open socket go first, and of them the idlest.
+
+        None when the password is not that any more.
+        """
         return await self._run.first(
             _SIGN_IN,
             user_id=user_id,

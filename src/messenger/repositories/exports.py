@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from messenger.repositories._fragments import SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS
 from messenger.statements import Runner, Statement
 
 PAGE = 1000
@@ -74,9 +75,10 @@ _MESSAGES = Statement(
         SELECT * FROM messages AS n WHERE n.conversation_id = place.conversation_id AND n.seq > place.after
         ORDER BY n.seq LIMIT {PAGE}
     ) AS m
+    LEFT JOIN hidden_messages AS hidden ON hidden.user_id = :owner AND hidden.message_id = m.id
     CROSS JOIN LATERAL (
-        SELECT m.id, place.target_id, m.seq, m.sender_id, m.client_id, m.kind, m.body, m.reply_to, m.forwarded_from,
-            m.mentions, m.created_at, m.edited_at, m.deleted_at, m.expires_at
+        SELECT m.id, place.target_id, m.seq, m.sender_id, m.client_id, m.kind, {SHOWN_BODY}, m.reply_to,
+            m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
     ) AS x
     WHERE place.before < {PAGE} ORDER BY m.conversation_id, m.seq LIMIT {PAGE}
     """,
