@@ -16,6 +16,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from messenger.actor import Bearer
+from messenger.addresses import subscriber
 from messenger.errors import (
     FieldError,
     MalformedBody,
@@ -37,7 +38,6 @@ JSON_TYPES = frozenset(
     for parameter in (b"", b"; charset=utf-8", b";charset=utf-8", b"; charset=UTF-8", b";charset=UTF-8")
 )
 """As clients write it who send JSON."""
-_LONGEST_ADDRESS = 64
 _IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 
 
@@ -65,9 +65,9 @@ class Asked:
 
     @property
     def address(self) -> str:
-        """The client's address, as the trusted proxies tell it; no longer than addresses are, whatever they tell."""
+        """The client's address as limits count it, an IPv6 one by its /64; trusted proxies say what it is."""
         client = self.scope.get("client")
-        return str(client[0])[:_LONGEST_ADDRESS] if client else "unknown"
+        return subscriber(str(client[0])) if client else "unknown"
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name, without building a mapping of them all."""
