@@ -55,6 +55,10 @@ class FixedClock:
     def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
         """It stands still."""
 
+    def set(self, at: datetime) -> None:
+        """Show this time from now on, which may be an earlier one."""
+        self._now = at
+
     def advance(self, **by: float) -> datetime:
         """Move forward by `timedelta(**by)`."""
         self._now += timedelta(**by)

@@ -7,7 +7,6 @@ import secrets
 
 import pytest
 
-from messenger.actor import Actor
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import (
@@ -24,9 +23,8 @@ from messenger.limits import LIMITS
 from messenger.repositories.guards import LimitRepository
 from messenger.schemas.accounts import LoginDraft, RegisterDraft
 from messenger.schemas.realtime import PresencePatch
-from messenger.schemas.users import SubscribeDraft
 from messenger.services._gate import Gate
-from messenger.testing import Factory, Person
+from messenger.testing import Factory
 from messenger.testing.factories import PASSWORD
 from tests.services._tables import rows
 
@@ -53,10 +51,6 @@ async def limited_login(container: Container, login: str | int, *, source: str =
     with pytest.raises(RateLimited) as caught:
         await try_login(container, login, source=source, password=PASSWORD)
     return caught.value
-
-
-async def ask(container: Container, actor: Actor, asked: Person) -> None:
-    await container.services.contacts.subscribe(actor, SubscribeDraft(target_id=asked.id))
 
 
 class TestLogin:
@@ -238,39 +232,6 @@ class TestOtherDoors:
             (await limited.services.exports.archive(ada.actor)).close()
         with pytest.raises(RateLimited):
             await limited.services.exports.archive(ada.actor)
-
-
-class TestSubscribe:
-    async def test_requests_that_one_account_receives(self, limited: Container, make: Factory) -> None:
-        ada, bob, eve = await make.people(3)
-        for _ in range(LIMITS["subscribed_to"].burst):
-            await ask(limited, eve.actor, bob)
-            await limited.services.contacts.unsubscribe(eve.actor, bob.id)
-        with pytest.raises(RateLimited) as caught:
-            await ask(limited, ada.actor, bob)
-        assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribed_to"')
-
-    async def test_repeating_a_request_leaves_the_receiver_free_for_others(
-        self, limited: Container, make: Factory
-    ) -> None:
-        ada, bob, eve = await make.people(3)
-        for _ in range(LIMITS["subscribed_to"].burst + 1):
-            await ask(limited, eve.actor, bob)
-        await ask(limited, ada.actor, bob)
-
-    async def test_requests_that_one_account_makes(self, limited: Container, make: Factory) -> None:
-        ada, bob = await make.people(2)
-        await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
-        with pytest.raises(RateLimited) as caught:
-            await ask(limited, ada.actor, bob)
-        assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribe"')
-
-    async def test_a_refused_request_asks_nobody(self, limited: Container, make: Factory) -> None:
-        ada, bob = await make.people(2)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
-        with pytest.raises(RateLimited):
-            await ask(limited, ada.actor, bob)
-        assert await rows(limited, "SELECT state FROM contacts WHERE owner_id = $1", bob.id) == []
 
 
 class TestGate:

@@ -131,11 +131,12 @@ _LOCK_PAIR = Statement(
 
 
 class PairRow(msgspec.Struct, frozen=True):
-    """How two users stand to each other, and whether they have a conversation."""
+    """How two users stand to each other, whether they have a conversation, and whether the other is disabled."""
 
     mine: str | None
     theirs: str | None
     have_talked: bool
+    is_disabled: bool
 
     @property
     def edges(self) -> Edges:
@@ -143,17 +144,20 @@ class PairRow(msgspec.Struct, frozen=True):
 
 
 # Apart from the lock: a statement that waited for a lock still sees what was there before it waited. That is why both
-# are looked at here: the caller too may have been erased meanwhile.
+# are looked at here: the caller too may have been erased meanwhile. A disabled user is shown to those alone who have an
+# edge to them, and see them in their list.
 _PAIR = Statement(
     "contacts.pair",
     """
     SELECT mine.state AS mine, theirs.state AS theirs,
-        EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS have_talked
+        EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS have_talked,
+        u.disabled_at IS NOT NULL AS is_disabled
     FROM users AS u
     JOIN users AS self ON self.id = :me AND self.deleted_at IS NULL
     LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = :them
     LEFT JOIN contacts AS theirs ON theirs.owner_id = :them AND theirs.target_id = :me
-    WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+    WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL
+        AND (u.disabled_at IS NULL OR mine.state IS NOT NULL)
     """,
     PairRow,
     writes=False,
@@ -272,7 +276,10 @@ class ContactRepository:
         return row.id
 
     async def pair(self, me: int, them: int) -> PairRow | None:
-        """Both edges; read after `lock_pair`, they stay as they are until the commit. None: one is no user."""
+        """Both edges; read after `lock_pair`, they stay as they are until the commit.
+
+        None: one is no user, or the other is disabled and not in the caller's list.
+        """
         return await self._run.first(_PAIR, me=me, them=them)
 
     async def set_edges(self, me: int, them: int, edges: Edges, *, message: str | None = None) -> None:

@@ -77,8 +77,13 @@ class _Seconds(msgspec.Struct, frozen=True):
     seconds: float
 
 
-_FILLED = """least(:capacity::float, b.tokens + :rate::float
-    * greatest(0, extract(epoch FROM :now::timestamptz - b.updated_at))::float)"""
+# Clocks of workers differ by less than this. A bucket that was last used later than that was so before the clock was
+# set back: when that was nobody knows, and it is full, instead of empty until the time comes again.
+_TOLERANCE = "interval '10 seconds'"
+_AHEAD = f"b.updated_at > :now::timestamptz + {_TOLERANCE}"
+_FILLED = f"""CASE WHEN {_AHEAD} THEN :capacity::float ELSE least(:capacity::float, b.tokens + :rate::float
+    * greatest(0, extract(epoch FROM :now::timestamptz - b.updated_at))::float) END"""
+_UPDATED = f"CASE WHEN {_AHEAD} THEN :now ELSE greatest(b.updated_at, :now) END"
 
 # No row comes back where the bucket has too little; it is left as it was, and goes on filling.
 _TAKE = Statement(
@@ -86,7 +91,7 @@ _TAKE = Statement(
     f"""
     INSERT INTO rate_buckets AS b (key, tokens, updated_at)
     VALUES (:key, :capacity::float - :cost::float, :now)
-    ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - :cost::float, updated_at = greatest(b.updated_at, :now)
+    ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - :cost::float, updated_at = {_UPDATED}
         WHERE {_FILLED} >= :cost::float
     RETURNING tokens
     """,
@@ -102,15 +107,16 @@ _WAIT = Statement(
 )
 
 
-# What was counted lately is not counted again: who comes back to the same thing takes nothing.
+# What was counted in the last day is not counted again: who comes back to the same thing takes nothing.
 _TAKE_NEW = Statement(
     "limits.take_new",
     f"""
-    WITH seen AS (SELECT FROM rate_buckets WHERE key = :thing AND updated_at > :since),
+    WITH seen AS (SELECT FROM rate_buckets WHERE key = :thing AND updated_at > :since
+        AND updated_at <= :now::timestamptz + {_TOLERANCE}),
     taken AS (
         INSERT INTO rate_buckets AS b (key, tokens, updated_at)
-        SELECT :key, :capacity::float - 1, :now WHERE NOT EXISTS (SELECT FROM seen)
-        ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - 1, updated_at = greatest(b.updated_at, :now)
+        SELECT :key, :capacity::float - :cost::float, :now WHERE NOT EXISTS (SELECT FROM seen)
+        ON CONFLICT (key) DO UPDATE SET tokens = {_FILLED} - :cost::float, updated_at = {_UPDATED}
             WHERE {_FILLED} >= 1
         RETURNING tokens
     ),
@@ -140,9 +146,12 @@ class LimitRepository:
             return 0.0
         return await self._wait(values)
 
-    async def take_new(self, key: str, thing: str, *, capacity: float, rate: float) -> float:
-        """Take one for a thing, unless it was counted in the last day; the seconds to wait where there is none."""
-        values = {"key": key, "capacity": capacity, "rate": rate}
+    async def take_new(self, key: str, thing: str, *, capacity: float, rate: float, cost: float = 1.0) -> float:
+        """Take one for a thing, unless it was counted in the last day; the seconds to wait where there is none.
+
+        `cost`: 0 takes nothing, and is refused and remembered all the same.
+        """
+        values = {"key": key, "capacity": capacity, "rate": rate, "cost": cost}
         if await self._run.first(_TAKE_NEW, thing=thing, since=self._run.now - COUNTED_FOR, **values):
             return 0.0
         return await self._wait({**values, "cost": 1.0})

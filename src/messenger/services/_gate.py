@@ -108,6 +108,21 @@ class Gate:
             lambda uow: uow.limits.take_new(_key(limit, actor.user_id), thing, capacity=limit.burst, rate=limit.rate),
         )
 
+    async def ask(self, asker: int, target: int, *, counts: bool) -> None:
+        """A contact request, which the receiver's limit counts once a day for each asker. Raises `RateLimited`.
+
+        One that doesn't count takes nothing from the others, and looks the same to who asks.
+        """
+        if not self._enabled:
+            return
+        limit, thing, cost = LIMITS["subscribed_to"], f"asked:{asker}:{target}", float(counts)
+        await self._charge(
+            limit,
+            lambda uow: uow.limits.take_new(
+                _key(limit, target), thing, capacity=limit.burst, rate=limit.rate, cost=cost
+            ),
+        )
+
     def pace(self) -> dict[str, float]:
         """The parameters of the limits `message` and `message_to`, which a statement that sends counts itself."""
         message, message_to = LIMITS["message"], LIMITS["message_to"]

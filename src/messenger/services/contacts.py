@@ -38,6 +38,9 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 Step = Callable[[Edges], Edges]
 
+# What ends something works on a disabled user, too, as long as they are in the caller's list.
+_ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
+
 
 class ContactService:
     """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
@@ -110,9 +113,10 @@ class ContactService:
             actor = uow.run.actor
         assert actor is not None
         await self._gate.take("subscribe", actor.user_id)
-        # The receiver's limit counts what is new to them: who repeats a request takes nothing from other askers.
-        if asked is not None and asked.mine is None:
-            await self._gate.take("subscribed_to", target_id)
+        # It is looked at alike where it counts nothing: for somebody who is blocked, and for nobody.
+        if asked is None or asked.mine is None:
+            counts = asked is not None and asked.theirs != "blocked"
+            await self._gate.ask(actor.user_id, target_id, counts=counts)
 
     async def _change(self, caller: Caller, target_id: int, step: Step, *, once: Once | None = None) -> RelationView:
         await self._gate.pass_by("change", caller)
@@ -141,7 +145,7 @@ class ContactService:
             if me == target_id:
                 raise CannotTargetSelf
             pair = await uow.contacts.pair(me, target_id)
-            if pair is None:
+            if pair is None or (pair.is_disabled and step not in _ENDINGS):
                 raise PeerNotFound
             before = pair.edges
             after = step(before)

@@ -1,0 +1,82 @@
+"""Token buckets after the database's clock was set ahead, and back again."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+import pytest
+
+from messenger.clock import FixedClock
+from messenger.container import Container
+from messenger.errors import RateLimited
+from messenger.limits import LIMITS
+from messenger.services._gate import Gate
+from messenger.testing import Factory
+
+LIMIT = LIMITS["export"]
+JUMPS = {"an hour": timedelta(hours=1), "a hundred days": timedelta(days=100)}
+
+
+@pytest.fixture
+def gate(limited: Container) -> Gate:
+    return Gate(limited.uow, enabled=True)
+
+
+@pytest.fixture
+def subject() -> str:
+    return secrets.token_hex(8)
+
+
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+class TestSetBack:
+    async def test_bucket_of_the_future_is_full(
+        self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
+    ) -> None:
+        right = clock.now()
+        clock.advance(seconds=jump.total_seconds())
+        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+        clock.set(right)
+        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+
+    async def test_it_empties_and_fills_as_any_other(
+        self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
+    ) -> None:
+        right = clock.now()
+        clock.advance(seconds=jump.total_seconds())
+        await gate.take(LIMIT.name, subject)
+        clock.set(right)
+        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+        with pytest.raises(RateLimited) as caught:
+            await gate.take(LIMIT.name, subject)
+        assert caught.value.response_headers["Retry-After"] == str(int(LIMIT.every))
+        clock.advance(seconds=LIMIT.every)
+        await gate.take(LIMIT.name, subject)
+
+    async def test_what_was_counted_in_the_future_counts_again(
+        self, limited: Container, make: Factory, clock: FixedClock, jump: timedelta
+    ) -> None:
+        ada, bob = await make.people(2)
+        look_up = LIMITS["look_up"]
+        right = clock.now()
+        clock.advance(seconds=jump.total_seconds())
+        await limited.services.profiles.find(ada.actor, target_id=bob.id)
+        clock.set(right)
+        await Gate(limited.uow, enabled=True).take("look_up", ada.id, cost=look_up.burst)
+        with pytest.raises(RateLimited):
+            await limited.services.profiles.find(ada.actor, target_id=bob.id)
+
+
+async def test_clocks_of_workers_that_differ_a_little_bring_nothing(
+    gate: Gate, clock: FixedClock, subject: str
+) -> None:
+    """Requests that alternate between two workers must not fill the bucket by the difference each time."""
+    right = clock.now()
+    await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+    for _ in range(5):
+        clock.advance(seconds=9)
+        with pytest.raises(RateLimited):
+            await gate.take(LIMIT.name, subject)
+        clock.set(right)
+        with pytest.raises(RateLimited):
+            await gate.take(LIMIT.name, subject)

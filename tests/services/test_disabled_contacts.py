@@ -1,0 +1,74 @@
+"""Contacts whose account was disabled: they can be taken off the list, and strangers see nobody."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from messenger.container import Container
+from messenger.errors import NotAContact, PeerNotFound
+from messenger.testing import Factory, Person
+from tests.services.test_contacts import STEPS, answer, ask, contact
+
+
+class TestDisabledContact:
+    """Whose account was disabled stays in others' lists, and can be taken off them."""
+
+    @pytest.fixture
+    async def pair(self, container: Container, make: Factory, state: str) -> tuple[Person, Person]:
+        ada, bob = await make.people(2)
+        contacts = container.services.contacts
+        if state == "pending_in":
+            await ask(container, bob, ada)
+        elif state == "blocked":
+            await contacts.block(ada.actor, bob.id)
+        elif state != "none":
+            await ask(container, ada, bob)
+        if state == "mutual":
+            await answer(container, bob, ada)
+        await container.administration.set_disabled(str(bob.id), disabled=True)
+        return ada, bob
+
+    STATES = ("pending_out", "pending_in", "mutual", "blocked")
+    ENDINGS: ClassVar[dict[str, str]] = {"unsubscribe": "none", "block": "blocked", "unblock": "none"}
+
+    @pytest.mark.parametrize("state", STATES)
+    @pytest.mark.parametrize("step", ENDINGS)
+    async def test_what_ends_an_edge_does_as_with_an_active_one(
+        self, container: Container, make: Factory, pair: tuple[Person, Person], state: str, step: str
+    ) -> None:
+        ada, bob = pair
+        found = await STEPS[step](container, ada, bob.id)
+        await container.administration.set_disabled(str(bob.id), disabled=False)
+        shown = await contact(container, ada, bob)
+        assert found.state == (shown.state if shown else "none")
+        changes_nothing = (state, step) == ("blocked", "unsubscribe") or (step == "unblock" and state != "blocked")
+        assert found.state == (state if changes_nothing else self.ENDINGS[step])
+
+    @pytest.mark.parametrize("state", STATES)
+    @pytest.mark.parametrize("step", ["subscribe", "confirm"])
+    async def test_what_begins_one_finds_nobody(
+        self, container: Container, pair: tuple[Person, Person], step: str
+    ) -> None:
+        ada, bob = pair
+        with pytest.raises(PeerNotFound):
+            await STEPS[step](container, ada, bob.id)
+
+    @pytest.mark.parametrize("state", ["none"])
+    @pytest.mark.parametrize("step", STEPS)
+    async def test_strangers_find_nobody(self, container: Container, pair: tuple[Person, Person], step: str) -> None:
+        ada, bob = pair
+        with pytest.raises(PeerNotFound):
+            await STEPS[step](container, ada, bob.id)
+
+    @pytest.mark.parametrize("state", ["mutual"])
+    async def test_unblocked_and_let_in_again_they_are_no_contact(
+        self, container: Container, make: Factory, pair: tuple[Person, Person]
+    ) -> None:
+        ada, bob = pair
+        await container.services.contacts.block(ada.actor, bob.id)
+        await container.administration.set_disabled(str(bob.id), disabled=False)
+        again = await make.device(bob)
+        with pytest.raises(NotAContact):
+            await make.message(again, ada)
