@@ -84,6 +84,37 @@ class TestMessages:
         state.add_history(THEM, [message(1)])
         assert state.messages[THEM][1].deleted_at == AT
 
+    def test_page_that_was_read_before_an_edit_leaves_the_new_text(self) -> None:
+        state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
+        state.add_history(THEM, [message(1)])
+        assert state.messages[THEM][1].body == "better"
+
+    def test_conversation_that_was_read_before_an_edit_leaves_the_new_text(self) -> None:
+        state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
+        state.apply(event("conversation.updated", conversation(1, 0)))
+        assert state.messages[THEM][1].body == "better"
+
+    def test_page_that_holds_a_later_edit_replaces_the_text(self) -> None:
+        state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
+        state.add_history(THEM, [message(1, body="best", edited_at="2026-11-22T10:15:31.000Z")])
+        assert state.messages[THEM][1].body == "best"
+        state.apply(event("message.edited", message(1, body="better", edited_at=AT)))
+        assert state.messages[THEM][1].body == "best"
+
+    def test_second_edit_within_a_millisecond_replaces_the_first(self) -> None:
+        state = replayed(
+            created(1),
+            event("message.edited", message(1, body="better", edited_at=AT)),
+            event("message.edited", message(1, body="best", edited_at=AT)),
+        )
+        state.add_history(THEM, [message(1, body="better", edited_at=AT)])
+        assert state.messages[THEM][1].body == "best"
+
+    def test_page_that_was_read_before_a_deletion_of_an_edited_message_leaves_it_empty(self) -> None:
+        state = replayed(created(1), event("message.deleted", message(1, body=None, deleted_at=AT)))
+        state.add_history(THEM, [message(1, body="better", edited_at="2026-11-22T10:16:00.000Z")])
+        assert state.messages[THEM][1].body is None
+
     def test_tail_ends_at_the_first_gap(self) -> None:
         state = replayed(created(1), created(4), created(5))
         assert [each.seq for each in state.tail(THEM)] == [4, 5]
@@ -172,6 +203,27 @@ class TestPeople:
         assert state.presence == {}
         state.apply_signal(Signal("presence", StatusView(THEM, "online", "", False, None)))
         assert state.presence == {}
+
+    def test_name_from_an_event_outlives_an_older_answer(self) -> None:
+        state = replayed(created(1), contact("mutual", name="Robert"))
+        state.introduce(msgspec.convert(PERSON, PersonView))
+        assert state.name_of(THEM) == "Robert"
+
+    def test_signals_outlive_statuses_that_were_requested_before_them(self) -> None:
+        state = replayed(contact("mutual"))
+        away, busy = (StatusView(THEM, status, "", True, None) for status in ("away", "busy"))
+        state.apply_signal(Signal("presence", StatusView(THEM, "online", "", True, None)))
+        before = dict(state.presence)
+        state.apply_signal(Signal("presence", away))
+        state.set_presence([busy, StatusView(33333333, "online", "", True, None)], since=before)
+        assert state.presence[THEM] == away
+        assert set(state.presence) == {THEM, 33333333}
+        before = dict(state.presence)
+        state.apply(contact("none"))
+        state.set_presence([busy], since=before)
+        assert state.presence == {}
+        state.set_presence([busy], since={})
+        assert state.presence == {THEM: busy}
 
     def test_devices(self) -> None:
         device = DeviceView(id=UUID(DEVICE), name="phone", created_at=AT, last_activity=AT, current=False)

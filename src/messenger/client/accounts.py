@@ -1,4 +1,4 @@
-"""Accounts, devices, one's profile and avatar (`API.md` sections 2 and 3)."""
+"""Accounts, devices, one's profile and avatar."""
 
 from __future__ import annotations
 
@@ -26,18 +26,31 @@ class AccountCalls(Calls):
     """Signing up, in and out; oneself."""
 
     async def register(
-        self, username: str, password: str, *, name: str | None = None, device_name: str | None = None
+        self,
+        username: str,
+        password: str,
+        *,
+        name: str | None = None,
+        device_name: str | None = None,
+        idempotency_key: str | None = None,
     ) -> SignedInView:
-        """Make an account and sign this device in. Raises `ApiError`: `username_taken`, `password_weak`."""
+        """Make an account and sign this device in. Raises `ApiError`: `username_taken`, `password_weak`.
+
+        `idempotency_key`: pass the key of an earlier call whose answer was lost, and no second account is made.
+        """
         draft = RegisterDraft(username=username, password=password, name=name or username, device_name=device_name)
-        return await self._sign_in("/register", draft)
+        return await self._sign_in("/register", draft, idempotency_key)
 
-    async def login(self, login: str, password: str, *, device_name: str | None = None) -> SignedInView:
+    async def login(
+        self, login: str, password: str, *, device_name: str | None = None, idempotency_key: str | None = None
+    ) -> SignedInView:
         """Sign this device in, by username or number. Raises `ApiError`: `invalid_credentials`."""
-        return await self._sign_in("/login", LoginDraft(login=login, password=password, device_name=device_name))
+        draft = LoginDraft(login=login, password=password, device_name=device_name)
+        return await self._sign_in("/login", draft, idempotency_key)
 
-    async def _sign_in(self, path: str, draft: RegisterDraft | LoginDraft) -> SignedInView:
-        request = Request(method="POST", path=path, body=draft, public=True, keyed=True)
+    async def _sign_in(self, path: str, draft: RegisterDraft | LoginDraft, key: str | None) -> SignedInView:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        request = Request(method="POST", path=path, body=draft, public=True, keyed=key is None, headers=headers)
         view = await self._http.call(request, SignedInView)
         await self._http.keeper.take(view.tokens)
         return view

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from messenger.client.expiry import as_of
 from messenger.schemas.messages import MessageView
 
 if TYPE_CHECKING:
@@ -70,6 +71,4 @@ def _contact(state: State, user_id: int) -> dict[str, Any]:
 
 
 def _message(message: MessageView, at: str | None) -> Any:
-    if at is not None and message.expires_at is not None and message.expires_at <= at:
-        message = msgspec.structs.replace(message, body=None, mentions=[], deleted_at=message.expires_at)
-    return msgspec.to_builtins(message)
+    return msgspec.to_builtins(message if at is None else as_of(message, at))

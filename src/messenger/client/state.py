@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
 from messenger.client.codec import Event, Signal
+from messenger.client.expiry import Expiries, as_of
+from messenger.client.merging import supersedes, with_signals
 from messenger.client.snapshot import snapshot_of
 from messenger.schemas._types import ContactState
 from messenger.schemas.accounts import DeviceView
@@ -80,6 +82,7 @@ class State:
         """By `target_id` and user."""
         self.presence: dict[int, StatusView] = {}
         """From `GET /statuses` and signals; best effort."""
+        self._expiries = Expiries()
 
     @classmethod
     def load(
@@ -104,15 +107,33 @@ class State:
     def add_history(self, target_id: int, page: HistoryView | Iterable[MessageView]) -> None:
         """Messages of a conversation."""
         for message in page.items if isinstance(page, HistoryView) else page:
-            self._keep(message)
+            self._keep(message, from_event=False)
 
-    def set_presence(self, statuses: Iterable[StatusView]) -> None:
-        """All statuses of now."""
-        self.presence = {status.user_id: status for status in statuses}
+    def set_presence(self, statuses: Iterable[StatusView], *, since: Mapping[int, StatusView] | None = None) -> None:
+        """All statuses of now. `since`: a copy of `presence` from before they were requested; later signals win."""
+        loaded = {status.user_id: status for status in statuses}
+        self.presence = loaded if since is None else with_signals(loaded, current=self.presence, before=since)
 
     def introduce(self, person: PersonView) -> None:
-        """Who somebody is, from `GET /users/{id}`."""
-        self._name(_user_of(person))
+        """Who a peer in `unnamed` is, from `GET /users/{id}`; an event may have told it since, and is newer."""
+        if person.id in self.unnamed():
+            self._name(_user_of(person))
+
+    # --- messages that expire ---
+
+    @property
+    def next_expiry(self) -> str | None:
+        """When the next message expires; no event tells it."""
+        return self._expiries.next
+
+    def expire(self, at: str) -> bool:
+        """Empty the messages that have expired at a time, as the server does; whether there was one."""
+        changed = False
+        for target_id, seq in self._expiries.pop_until(at):
+            known = self.messages[target_id][seq]
+            self.messages[target_id][seq] = as_of(known, at)
+            changed = changed or self.messages[target_id][seq] is not known
+        return changed
 
     # --- events ---
 
@@ -144,15 +165,15 @@ class State:
         conversation.reach(last_seq=message.seq, read_seq=message.seq if mine else 0)
         self._keep(message)
 
-    def _keep(self, message: MessageView) -> None:
+    def _keep(self, message: MessageView, *, from_event: bool = True) -> None:
         if message.sender_id != self.me:
             # They had read what came before when they wrote; no event says so.
             self._receipt(message.target_id, message.sender_id).forward(read=message.seq, delivered=message.seq)
         messages = self.messages.setdefault(message.target_id, {})
         known = messages.get(message.seq)
-        # What was deleted never comes back, whichever answer was late.
-        if known is None or known.deleted_at is None or message.deleted_at is not None:
+        if known is None or supersedes(message, known, from_event=from_event):
             messages[message.seq] = message
+            self._expiries.add(message)
 
     def _on_receipt(self, receipt: ReceiptView) -> None:
         if receipt.user_id != self.me:
@@ -175,7 +196,7 @@ class State:
             theirs = view.target_receipt
             self._receipt(view.target.id, view.target.id).forward(read=theirs.read_seq, delivered=theirs.delivered_seq)
         if view.last_message is not None:
-            self._keep(view.last_message)
+            self._keep(view.last_message, from_event=False)
 
     def _on_contact(self, change: ContactChangeView) -> None:
         self._name(change.user)
