@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 
@@ -11,7 +12,11 @@ from messenger.client.stream import Status
 from messenger.schemas.messages import MessageView
 from messenger.schemas.users import StatusView
 
-_KEPT = frozenset("\n\t\u200c\u200d")
+# Marks of the category Cf that are visible: Arabic, Syriac and Kaithi signs (Unicode's Prepended_Concatenation_Mark).
+_VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+_KEPT = frozenset("\n\t\u200c\u200d" + _VISIBLE_FORMAT)
+# An emoji tag sequence (UTS 51, ED-14a) of the form that flags of subdivisions have: a black flag, tags, a cancel tag.
+_TAGGED = re.compile("(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 WAITING, SENT, DELIVERED = "…", "✓", "✓✓"
@@ -42,9 +47,13 @@ def shown(text: str) -> str:
 
     A terminal obeys escape sequences, and a message may hold any.
     """
-    return "".join(
-        character if character in _KEPT or unicodedata.category(character) not in _HIDDEN else "�" for character in text
-    )
+    # Every second part is a match.
+    parts = _TAGGED.split(text)
+    return "".join(part if index % 2 else "".join(map(_visible, part)) for index, part in enumerate(parts))
+
+
+def _visible(character: str) -> str:
+    return character if character in _KEPT or unicodedata.category(character) not in _HIDDEN else "�"
 
 
 def shown_line(text: str) -> str:
@@ -69,8 +78,20 @@ def day(at: str, now: datetime) -> str:
     return {0: "Today", 1: "Yesterday"}.get(distance, f"{date:%A, %d %B %Y}")
 
 
+def has_expired(message: MessageView) -> bool:
+    """Whether its time is over, whether or not the server has emptied it yet."""
+    return message.expires_at is not None and datetime.fromisoformat(message.expires_at) <= datetime.now(UTC)
+
+
+def is_gone(message: MessageView) -> bool:
+    """Whether it has no content any more."""
+    return message.deleted_at is not None or has_expired(message)
+
+
 def body(message: MessageView) -> str:
     """What a message says."""
+    if has_expired(message):
+        return "(expired)"
     if message.deleted_at is not None:
         return "(deleted)"
     if message.body is None:
