@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from textual import events
 from textual.pilot import Pilot
 
 from messenger.chat.app import ChatApp
@@ -101,6 +102,17 @@ async def live(fake: Fake, pilot: Pilot[None], app: ChatApp) -> Peer:
     await peer.welcome("e0")
     await seen(pilot, app, "■ live")
     return peer
+
+
+def type_fast(app: ChatApp, *keys: str) -> None:
+    """Keys that all come before the first of them has been handled; single characters are text."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+def paste(app: ChatApp, text: str) -> None:
+    """A bracketed paste."""
+    app.post_message(events.Paste(text))
 
 
 def kept_files(folder: Path) -> list[Path]:

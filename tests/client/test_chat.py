@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import httpx
-from textual.widgets import Input
 
+from messenger.chat.composer import Composer
 from tests.client.fake import Fake, refused
 from tests.client.screen import (
     ONLINE,
@@ -52,9 +52,9 @@ class TestSigningIn:
         async with chatting(fake, tmp_path, signed_in=False) as (pilot, app):
             await pilot.press("ctrl+s")
             await seen(pilot, app, "Make an account")
-            await pilot.press(*"fjord-lantern", "enter")
+            await pilot.press(*"fjord-lantern", "enter", *"Ada", "enter")
             await live(fake, pilot, app)
-            assert fake.said("/register")[0]["username"] == "ada"
+            assert (fake.said("/register")[0]["username"], fake.said("/register")[0]["name"]) == ("ada", "Ada")
 
     async def test_kept_tokens_sign_in(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
@@ -237,7 +237,7 @@ class TestContacts:
             await until(pilot, lambda: fake.said("/subscribe") == [{"target_id": THEM, "message": "hi"}])
             await peer.event(1, "contact.updated", {"target_id": THEM, **contact_data("pending_out")})
             await seen(pilot, app, "You have asked to be their contact.")
-            assert app.screen.focused is app.screen.query_one("#composer", Input)
+            assert app.screen.focused is app.screen.query_one("#composer", Composer)
 
     async def test_a_stranger_is_introduced(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import httpx
 from textual import on, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from messenger.chat import words
 from messenger.chat.chat_screen import ChatScreen
+from messenger.chat.keys import OrderedKeys
 from messenger.chat.sign_in import SignInScreen
 from messenger.chat.talk import Talk
 from messenger.chat.vault import Vault
@@ -22,7 +22,7 @@ from messenger.client import Client, ClientError, SignedOut, Timing, Tokens
 TIMING = Timing(connect=5.0, answer=15.0, patience=4.0, longest_wait=10.0)
 
 
-class ChatApp(App[None]):
+class ChatApp(OrderedKeys):
     """Signs in, talks, signs out. `forget`: leaving signs this device out."""
 
     TITLE = "messenger chat"

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from messenger.chat import words
+from messenger.chat.composer import Line
 from messenger.chat.talk import Talk
 from messenger.client import ClientError
 from messenger.schemas.users import PersonView
@@ -25,12 +26,13 @@ class AskScreen(ModalScreen[int | None]):
     def __init__(self, talk: Talk) -> None:
         super().__init__()
         self._talk = talk
+        self._is_asking = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
             yield Static("Whom do you want to talk to?", markup=False)
-            yield Input(placeholder="Username or number", id="wanted")
-            yield Input(placeholder="A word to them (may be left out)", id="message", max_length=500)
+            yield Line(placeholder="Username or number", id="wanted")
+            yield Line(placeholder="A word to them (may be left out)", id="message", max_length=500)
             yield Static(id="notice", markup=False)
         yield Footer()
 
@@ -46,10 +48,20 @@ class AskScreen(ModalScreen[int | None]):
         if event.input.id == "wanted" and event.value.strip():
             self.query_one("#message", Input).focus()
         elif self.query_one("#wanted", Input).value.strip():
-            self._go()
+            self._ask()
 
-    @work(exclusive=True)
-    async def _go(self) -> None:
+    @work
+    async def _ask(self) -> None:
+        if self._is_asking:
+            # The request under way may have been received already: it is neither cancelled nor repeated.
+            return
+        self._is_asking = True
+        try:
+            await self._find_and_subscribe()
+        finally:
+            self._is_asking = False
+
+    async def _find_and_subscribe(self) -> None:
         wanted = self.query_one("#wanted", Input).value
         message = self.query_one("#message", Input).value.strip()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from time import monotonic
 from typing import ClassVar
 from uuid import UUID
 
@@ -11,17 +12,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.timer import Timer
+from textual.widgets import Footer, OptionList, Static
 
 from messenger.chat import rows, words
 from messenger.chat.ask import AskScreen
-from messenger.chat.panes import Composer, PeopleList, Transcript
+from messenger.chat.composer import Composer
+from messenger.chat.panes import PeopleList, Transcript
 from messenger.chat.talk import Talk
 from messenger.client import ClientError
 from messenger.schemas._types import StatusName
 
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 NEXT_STATUS: dict[str, StatusName] = {"online": "away", "away": "busy", "busy": "invisible", "invisible": "online"}
-MAX_BYTES = 65536
 
 
 class ChatScreen(Screen[None]):
@@ -43,16 +46,18 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self.talk = talk
         self.peer: int | None = None
-        self._editing: UUID | None = None
+        self._drafts: dict[int, str] = {}
         self._is_stale = False
+        self._pause = _SHORTEST_PAUSE
+        self._expiry: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="body"):
             yield PeopleList(id="people", markup=False)
             with Vertical(id="talk"):
                 yield Static(id="headline", markup=False)
-                yield Transcript(id="transcript")
-                yield Composer(id="composer", placeholder="Write, and press enter", disabled=True)
+                yield Transcript()
+                yield Composer()
         yield Static(id="connection", markup=False)
         yield Footer()
 
@@ -64,10 +69,10 @@ class ChatScreen(Screen[None]):
     # --- showing ---
 
     def changed(self) -> None:
-        """Something is different: shown once for all that comes in one turn."""
+        """Something is different: shown soon, once for all that comes meanwhile."""
         if not self._is_stale:
             self._is_stale = True
-            self.call_later(self.show)
+            self.set_timer(self._pause, self.show)
 
     def _grow_old(self) -> None:
         """What says "5 min ago" does so by itself."""
@@ -80,6 +85,8 @@ class ChatScreen(Screen[None]):
         if not self.is_mounted:
             return
         talk = self.talk
+        self.call_after_refresh(self._measure, monotonic())
+        self._await_expiry()
         self.query_one(PeopleList).show(rows.people(talk))
         self.query_one("#connection", Static).update(rows.connection(talk))
         if self.peer is None:
@@ -90,6 +97,17 @@ class ChatScreen(Screen[None]):
             self.query_one(Transcript).show(rows.transcript(talk, self.peer), from_the_end=from_the_end)
             self.call_after_refresh(self._read)
         self.refresh_bindings()
+
+    def _measure(self, began: float) -> None:
+        """Leave time for keys between two drawings of a conversation that takes long to draw."""
+        self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * (monotonic() - began)))
+
+    def _await_expiry(self) -> None:
+        """Empty what has expired, and show it again when the next message does."""
+        if self._expiry is not None:
+            self._expiry.stop()
+        seconds = self.talk.expire()
+        self._expiry = None if seconds is None else self.set_timer(max(seconds, 0.01), self.changed)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "answer":
@@ -120,13 +138,14 @@ class ChatScreen(Screen[None]):
 
     def open(self, peer: int) -> None:
         """Show a conversation, and write there from now on."""
+        composer = self.query_one(Composer)
         if self.peer is not None and self.peer != peer:
             self.talk.write(self.peer, writing=False)
+            self._drafts[self.peer] = composer.text if composer.editing is None else ""
+        if self.peer != peer:
+            composer.write(self._drafts.pop(peer, ""))
         self.peer = peer
-        self._editing = None
-        composer = self.query_one(Composer)
         composer.disabled = False
-        composer.value = ""
         composer.focus()
         self.show(from_the_end=True)
         self._load(peer)
@@ -136,41 +155,37 @@ class ChatScreen(Screen[None]):
         if await self._try(self.talk.open(peer)):
             self.show(from_the_end=True)
 
-    @on(Input.Changed, "#composer")
-    def _on_writing(self, event: Input.Changed) -> None:
-        if self.peer is not None and self._editing is None:
-            self.talk.write(self.peer, writing=bool(event.value))
+    @on(Composer.Changed, "#composer")
+    def _on_writing(self) -> None:
+        composer = self.query_one(Composer)
+        if self.peer is not None and composer.editing is None:
+            self.talk.write(self.peer, writing=bool(composer.text))
 
-    @on(Input.Submitted, "#composer")
-    def _submitted(self, event: Input.Submitted) -> None:
-        text = event.value.strip()
+    @on(Composer.Submitted)
+    def _submitted(self, event: Composer.Submitted) -> None:
         if self.peer is None:
             return
-        if self._editing is not None:
-            self._change(self._editing, text)
-        elif text:
-            if len(text.encode()) > MAX_BYTES:
-                self.app.notify("A message has 64 KiB at most.", severity="warning", markup=False)
-                return
-            self.talk.send(self.peer, text)
-        self._editing = None
-        event.input.value = ""
-        self.show(from_the_end=True)
+        if event.editing is not None:
+            self._change(self.peer, event.editing, event.text)
+        else:
+            self.talk.send(self.peer, event.text)
+        self.query_one(Transcript).follow_end()
+        self.changed()
 
     @on(Composer.EditWanted)
     def _on_edit(self) -> None:
         last = self.talk.own_last(self.peer) if self.peer is not None else None
         if last is not None and last.body is not None:
-            self._editing = last.id
-            composer = self.query_one(Composer)
-            composer.value = last.body
-            composer.cursor_position = len(last.body)
+            self.query_one(Composer).write(last.body, last.id)
             self.app.notify("Enter saves; emptied, it is deleted; escape leaves it.", markup=False)
 
     @work(group="change")
-    async def _change(self, message_id: UUID, text: str) -> None:
+    async def _change(self, peer: int, message_id: UUID, text: str) -> None:
         client = self.talk.client
-        await self._try(client.edit(message_id, text) if text else client.delete(message_id))
+        is_done = await self._try(client.edit(message_id, text) if text else client.delete(message_id))
+        composer = self.query_one(Composer)
+        if not is_done and self.peer == peer and not composer.text:
+            composer.write(text, message_id)
 
     @on(Composer.ScrollWanted)
     def _on_scroll(self, event: Composer.ScrollWanted) -> None:
@@ -194,18 +209,18 @@ class ChatScreen(Screen[None]):
 
     def action_back(self) -> None:
         composer = self.query_one(Composer)
-        if self._editing is not None:
-            self._editing = None
-            composer.value = ""
+        if composer.editing is not None:
+            composer.write("")
             return
         self.query_one(PeopleList).focus()
 
-    def action_ask(self) -> None:
+    async def action_ask(self) -> None:
         def opened(peer: int | None) -> None:
             if peer is not None:
                 self.open(peer)
 
-        self.app.push_screen(AskScreen(self.talk), opened)
+        # What is typed next belongs to that screen.
+        await self.app.push_screen(AskScreen(self.talk), opened)
 
     def action_answer(self, accept: bool) -> None:
         peer = self._asking()

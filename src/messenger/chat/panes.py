@@ -1,7 +1,8 @@
-"""The chat screen's parts: the list of people, the transcript, the line to write in."""
+"""The chat screen's parts: the list of people and the transcript."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from messenger.chat.rows import Row
+from messenger.chat.rows import Entry, Row
 
 
 class PeopleList(OptionList):
@@ -40,12 +41,19 @@ class PeopleList(OptionList):
 
 
 class Transcript(VerticalScroll):
-    """A conversation; stays at its end while one is there, and where it is otherwise."""
+    """A conversation; stays at its end while one is there, and at the entry in sight otherwise."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("home", "older", "Older messages")]
 
     class OlderWanted(Message):
         """The user is at the top."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self._entries: list[Entry] = []
+        self._laid_out: list[Entry] = []
+        self._is_pending = False
+        self._wants_end = True
 
     def compose(self) -> ComposeResult:
         yield Static(id="messages", markup=False)
@@ -55,17 +63,38 @@ class Transcript(VerticalScroll):
         """Whether the newest message is in sight."""
         return self.max_scroll_y - self.scroll_y < 1
 
-    def show(self, content: Content, *, from_the_end: bool = False) -> None:
-        """Show it: at the end, or with what was in sight still in sight though older messages came before it."""
-        at_end, below = self.is_at_end, self.max_scroll_y - self.scroll_y
-        self.query_one("#messages", Static).update(content)
-        if at_end or from_the_end:
-            self.call_after_refresh(self.scroll_end, animate=False)
-        else:
-            self.call_after_refresh(self._stay, below)
+    def follow_end(self) -> None:
+        """Show the end from the next time on."""
+        self._wants_end = True
 
-    def _stay(self, below: float) -> None:
-        self.scroll_to(y=self.max_scroll_y - below, animate=False)
+    def show(self, entries: list[Entry], *, from_the_end: bool = False) -> None:
+        """Show these: at the end, or with the first entry in sight where it was, whatever comes before and after it."""
+        self._wants_end = self._wants_end or from_the_end or self.is_at_end
+        self._entries = entries
+        self.query_one("#messages", Static).update(Content("\n").join(content for _, content in entries))
+        if not self._is_pending:
+            # Once for all that is shown before the next layout: until then, positions are those of `_laid_out`.
+            self._is_pending = True
+            self.call_after_refresh(self._place)
+
+    def _place(self) -> None:
+        moved = 0 if self._wants_end else self._shift()
+        self._is_pending, self._laid_out = False, self._entries
+        if self._wants_end:
+            self._wants_end = False
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+        elif moved:
+            self.scroll_to(y=self.scroll_y + moved, animate=False, immediate=True)
+
+    def _shift(self) -> int:
+        """How many lines the first entry in sight has moved since the last layout."""
+        width = self.query_one("#messages", Static).size.width
+        now = dict(_tops(self._entries, width))
+        before = [(key, top) for key, top in _tops(self._laid_out, width) if key in now]
+        if not before:
+            return 0
+        key, top = next((each for each in reversed(before) if each[1] <= self.scroll_y), before[0])
+        return now[key] - top
 
     def action_older(self) -> None:
         self.scroll_home(animate=False)
@@ -74,31 +103,16 @@ class Transcript(VerticalScroll):
     def action_page_up(self) -> None:
         if self.scroll_y <= 0:
             self.post_message(self.OlderWanted())
-        super().action_page_up()
+        self._wants_end = False
+        self.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        self.scroll_page_down(animate=False)
 
 
-class Composer(Input):
-    """One line to write in; the arrow up takes one's last message back into it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "edit_last", "Edit last"),
-        Binding("pageup", "scroll_transcript(-1)", "Scroll", show=False),
-        Binding("pagedown", "scroll_transcript(1)", "Scroll", show=False),
-    ]
-
-    class EditWanted(Message):
-        """The user wants to change what they said last."""
-
-    class ScrollWanted(Message):
-        """A page up (-1) or down (1)."""
-
-        def __init__(self, direction: int) -> None:
-            super().__init__()
-            self.direction = direction
-
-    def action_edit_last(self) -> None:
-        if not self.value:
-            self.post_message(self.EditWanted())
-
-    def action_scroll_transcript(self, direction: int) -> None:
-        self.post_message(self.ScrollWanted(direction))
+def _tops(entries: list[Entry], width: int) -> Iterator[tuple[str, int]]:
+    """The line on which each entry begins."""
+    top = 0
+    for key, content in entries:
+        yield key, top
+        top += content.get_height({}, width)

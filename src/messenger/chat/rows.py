@@ -13,6 +13,8 @@ from messenger.client import Outgoing
 from messenger.schemas.messages import MessageView
 
 Row = tuple[int, Content]
+Entry = tuple[str, Content]
+"""A part of the transcript, and a key that it keeps."""
 
 
 def people(talk: Talk) -> list[Row]:
@@ -82,33 +84,36 @@ def headline(talk: Talk, peer: int) -> Content:
     )
 
 
-def transcript(talk: Talk, peer: int) -> Content:
+def transcript(talk: Talk, peer: int) -> list[Entry]:
     """All messages that are loaded without a gap, then those on their way."""
-    lines = list(_messages(talk, peer))
-    lines += [_outgoing(message) for message in talk.outbox.outgoing(peer) if not _has_come(talk, message)]
+    entries = list(_messages(talk, peer))
+    entries += [
+        (f"out {message.client_id}", _outgoing(message))
+        for message in talk.outbox.outgoing(peer)
+        if not _has_come(talk, message)
+    ]
     contact = talk.state.contacts.get(peer)
     if contact is not None and contact.state == "pending_in":
         words_of = f"“{words.shown(contact.message)}” " if contact.message else ""
-        lines.append(
-            Content.styled(f"{words_of}They ask to be your contact: ctrl+y accepts, ctrl+b declines.", "yellow")
-        )
+        hint = f"{words_of}They ask to be your contact: ctrl+y accepts, ctrl+b declines."
+        entries.append(("asked", Content.styled(hint, "yellow")))
     elif contact is not None and contact.state == "pending_out":
-        lines.append(Content.styled("You have asked to be their contact.", "dim"))
-    return Content("\n").join(lines)
+        entries.append(("asked", Content.styled("You have asked to be their contact.", "dim")))
+    return entries
 
 
-def _messages(talk: Talk, peer: int) -> Iterator[Content]:
+def _messages(talk: Talk, peer: int) -> Iterator[Entry]:
     now = datetime.now(UTC)
     today = None
     messages = talk.state.tail(peer)
     if peer in talk.complete and messages:
-        yield Content.styled("The beginning", "dim italic")
+        yield "beginning", Content.styled("The beginning", "dim italic")
     newest_read = _newest_read(talk, peer, messages)
     for message in messages:
         if (date := words.day(message.created_at, now)) != today:
             today = date
-            yield Content.styled(f"── {date} ──", "dim")
-        yield _message(talk, message, is_newest_read=message.seq == newest_read)
+            yield f"day {message.seq}", Content.styled(f"── {date} ──", "dim")
+        yield f"message {message.seq}", _message(talk, message, is_newest_read=message.seq == newest_read)
 
 
 def _newest_read(talk: Talk, peer: int, messages: list[MessageView]) -> int:
@@ -121,7 +126,7 @@ def _message(talk: Talk, message: MessageView, *, is_newest_read: bool) -> Conte
     state = talk.state
     mine = message.sender_id == state.me
     name = "You" if mine else words.shown_line(state.name_of(message.sender_id))
-    quiet = message.deleted_at is not None
+    quiet = words.is_gone(message)
     tail = ""
     if mine and not quiet:
         tail = words.mark(message, state.receipts.get((message.target_id, message.target_id)))

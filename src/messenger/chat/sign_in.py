@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import uuid
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Label, Static
 
 from messenger.chat import words
+from messenger.chat.composer import Line
 from messenger.client import Client, ClientError
 
 
@@ -24,8 +26,6 @@ class SignInScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "change_kind", "Make an account / sign in", priority=True),
         Binding("ctrl+q", "app.leave", "Quit", priority=True),
-        # At once: what is typed behind a tab must not end up in the password, however fast it comes.
-        Binding("tab", "app.focus_next", show=False, priority=True),
     ]
 
     class SignedIn(Message):
@@ -43,14 +43,17 @@ class SignInScreen(Screen[None]):
         self._connect = connect
         self._notice = notice
         self._new = False
+        self._is_asking = False
+        self._keys: dict[tuple[str, ...], str] = {}
+        """An `Idempotency-Key` for each form sent: sent again after a lost answer, it makes no second account."""
 
     def compose(self) -> ComposeResult:
         with Center(), Vertical(id="form"):
             yield Static(id="what", markup=False)
             yield Label(self._url, id="url", markup=False)
-            yield Input(self._username, placeholder="Username", id="username")
-            yield Input(placeholder="Password", password=True, id="password")
-            yield Input(placeholder="Name that people see", id="name")
+            yield Line(self._username, placeholder="Username", id="username")
+            yield Line(placeholder="Password", password=True, id="password")
+            yield Line(placeholder="Name that people see", id="name")
             yield Static(self._notice, id="notice", markup=False)
         yield Footer()
 
@@ -69,32 +72,51 @@ class SignInScreen(Screen[None]):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        """The next empty line, or on with it."""
+        """On to the next field; from the last one, sign in or up, or go back to the first that is empty."""
         event.stop()
-        for line in self.query(Input):
-            if line.display and not line.value.strip() and line.id != "name":
-                line.focus()
-                return
-        self._go()
+        fields = [field for field in self.query(Line) if field.display]
+        following = fields[fields.index(self.query_one(f"#{event.input.id}", Line)) + 1 :]
+        empty = [field for field in fields if not field.value.strip() and field.id != "name"]
+        if following:
+            following[0].focus()
+        elif empty:
+            empty[0].focus()
+        else:
+            self._ask()
 
-    @work(exclusive=True)
-    async def _go(self) -> None:
-        username = self.query_one("#username", Input).value.strip()
-        password = self.query_one("#password", Input).value
-        name = self.query_one("#name", Input).value.strip()
+    @work
+    async def _ask(self) -> None:
+        if self._is_asking:
+            # The request under way may have made the account already: it is neither cancelled nor repeated.
+            return
+        self._is_asking = True
+        try:
+            await self._sign_in()
+        finally:
+            self._is_asking = False
+
+    async def _sign_in(self) -> None:
+        username, password, name = (self.query_one(f"#{id}", Line).value for id in ("username", "password", "name"))
+        username, name = username.strip(), name.strip()
         self._say("One moment …")
         client = self._connect()
         device = f"Terminal on {platform.node() or 'a computer'}"[:64]
+        form = ("register", username, password, name) if self._new else ("login", username, password)
+        key = self._keys.setdefault(form, str(uuid.uuid4()))
         try:
             if self._new:
-                view = await client.register(username, password, name=name or None, device_name=device)
+                view = await client.register(
+                    username, password, name=name or None, device_name=device, idempotency_key=key
+                )
             else:
-                view = await client.login(username, password, device_name=device)
+                view = await client.login(username, password, device_name=device, idempotency_key=key)
         except ClientError as error:
             await client.aclose()
+            if not error.may_have_happened:
+                del self._keys[form]
             self._say(words.reason(error))
             return
-        self.query_one("#password", Input).value = ""
+        self.query_one("#password", Line).value = ""
         self.post_message(self.SignedIn(client, view.user.username or username))
 
     def _say(self, text: str) -> None:

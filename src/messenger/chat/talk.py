@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -25,6 +26,7 @@ from messenger.client import (
     Unreachable,
 )
 from messenger.client.pace import is_passing
+from messenger.schemas._types import timestamp
 from messenger.schemas.messages import MessageView
 from messenger.schemas.realtime import TypingView
 from messenger.schemas.users import PersonView, StatusView
@@ -166,8 +168,16 @@ class Talk:
 
     def own_last(self, target_id: int) -> MessageView | None:
         """One's own newest message that can be changed."""
+        self.expire()
         mine = (m for m in reversed(self.state.tail(target_id)) if m.sender_id == self.state.me)
         return next((message for message in mine if message.deleted_at is None), None)
+
+    def expire(self) -> float | None:
+        """Empty the messages that have expired; seconds until the next one does."""
+        now = datetime.now(UTC)
+        self.state.expire(timestamp(now))
+        at = self.state.next_expiry
+        return None if at is None else max(0.0, (datetime.fromisoformat(at) - now).total_seconds())
 
     def refused(self, target_id: int) -> list[Outgoing]:
         """Messages that were not sent, and won't be by themselves."""
@@ -226,7 +236,9 @@ class Talk:
         self._changed()
 
     async def _load_statuses(self) -> None:
-        self.state.set_presence(await self.client.statuses())
+        before = dict(self.state.presence)
+        statuses = await self.client.statuses()
+        self.state.set_presence(statuses, since=before)
         self._changed()
 
     async def _mark(self, target_id: int, seq: int) -> None:
