@@ -72,3 +72,14 @@ class TestDisabledContact:
         again = await make.device(bob)
         with pytest.raises(NotAContact):
             await make.message(again, ada)
+
+    async def test_with_whom_one_has_talked_can_be_blocked_after_the_contact_ended(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.message(bob, ada)
+        await container.administration.set_disabled(str(bob.id), disabled=True)
+        assert (await container.services.contacts.unsubscribe(ada.actor, bob.id)).state == "none"
+        assert (await container.services.contacts.block(ada.actor, bob.id)).state == "blocked"
+        with pytest.raises(PeerNotFound):
+            await ask(container, ada, bob)

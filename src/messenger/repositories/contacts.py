@@ -144,20 +144,22 @@ class PairRow(msgspec.Struct, frozen=True):
 
 
 # Apart from the lock: a statement that waited for a lock still sees what was there before it waited. That is why both
-# are looked at here: the caller too may have been erased meanwhile. A disabled user is shown to those alone who have an
-# edge to them, and see them in their list.
+# are looked at here: the caller too may have been erased meanwhile. A disabled user is shown only to those who see them
+# anyway, in their contacts or their conversations.
 _PAIR = Statement(
     "contacts.pair",
     """
-    SELECT mine.state AS mine, theirs.state AS theirs,
-        EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS have_talked,
+    SELECT mine.state AS mine, theirs.state AS theirs, talk.found AS have_talked,
         u.disabled_at IS NOT NULL AS is_disabled
     FROM users AS u
     JOIN users AS self ON self.id = :me AND self.deleted_at IS NULL
     LEFT JOIN contacts AS mine ON mine.owner_id = :me AND mine.target_id = :them
     LEFT JOIN contacts AS theirs ON theirs.owner_id = :them AND theirs.target_id = :me
+    CROSS JOIN (
+        SELECT EXISTS (SELECT FROM members AS m WHERE m.user_id = :me AND m.target_id = :them) AS found
+    ) AS talk
     WHERE u.id = :them AND u.id <> :me AND u.deleted_at IS NULL
-        AND (u.disabled_at IS NULL OR mine.state IS NOT NULL)
+        AND (u.disabled_at IS NULL OR mine.state IS NOT NULL OR talk.found)
     """,
     PairRow,
     writes=False,
@@ -278,7 +280,7 @@ class ContactRepository:
     async def pair(self, me: int, them: int) -> PairRow | None:
         """Both edges; read after `lock_pair`, they stay as they are until the commit.
 
-        None: one is no user, or the other is disabled and not in the caller's list.
+        None: one is no user, or the other is disabled and neither a contact nor somebody the caller has talked with.
         """
         return await self._run.first(_PAIR, me=me, them=them)
 

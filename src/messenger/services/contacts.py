@@ -38,7 +38,7 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 Step = Callable[[Edges], Edges]
 
-# What ends something works on a disabled user, too, as long as they are in the caller's list.
+# What ends something works on a disabled user, too, for those who have them in their contacts or conversations.
 _ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
 
 
