@@ -6,17 +6,18 @@ RFC 9457 problem document.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One fault in a request's body, path or query; `field` is a dotted path such as `privacy.avatar`."""
+    """An invalid field of a request's body, path or query."""
 
-    field: str
-    code: str
-    message: str
+    field: Annotated[str, Meta(description="A dotted path such as `privacy.avatar`; empty: the whole body")]
+    code: Annotated[str, Meta(description="Stable and machine-readable, such as `too_long`")]
+    message: Annotated[str, Meta(description="What is wrong with the field, in English")]
 
 
 class MessengerError(Exception):
@@ -47,6 +48,10 @@ class MessengerError(Exception):
 
 class ValidationFailed(MessengerError):
     status, code, title = 400, "validation_failed", "The request is invalid"
+
+
+class MalformedRequest(MessengerError):
+    status, code, title = 400, "malformed_request", "The request could not be parsed"
 
 
 class MalformedBody(ValidationFailed):
@@ -105,7 +110,7 @@ class NotTheSender(Forbidden):
     code, title = "not_the_sender", "Only the sender can change a message"
 
 
-# --- 404: what does not exist, or is not yours to know of -----------------------------------------
+# --- 404, 405, 408: not found, or not visible to the caller --------------------------------------
 
 
 class NotFound(MessengerError):
@@ -130,6 +135,14 @@ class AvatarNotFound(NotFound):
 
 class SecretNotFound(NotFound):
     code, title = "secret_not_found", "This account has no stored secret"
+
+
+class MethodNotAllowed(MessengerError):
+    status, code, title = 405, "method_not_allowed", "This path does not support this method"
+
+
+class RequestTimeout(MessengerError):
+    status, code, title = 408, "request_timeout", "The request took too long to arrive"
 
 
 # --- 409, 410, 412: the state says no ------------------------------------------------------------------
@@ -167,7 +180,7 @@ class VersionConflict(MessengerError):
     status, code, title = 412, "version_conflict", "The resource has changed since; load it again"
 
 
-# --- 413, 415, 422: content that can't be taken ---------------------------------------------------
+# --- 413 to 431: content or a request that is not accepted ----------------------------------------
 
 
 class PayloadTooLarge(MessengerError):
@@ -184,6 +197,10 @@ class FileTooLarge(PayloadTooLarge):
 
 class SecretTooLarge(PayloadTooLarge):
     code, title = "secret_too_large", "The envelope is limited to 64 KiB"
+
+
+class UriTooLong(MessengerError):
+    status, code, title = 414, "uri_too_long", "The URL is too long"
 
 
 class UnsupportedMediaType(MessengerError):
@@ -219,11 +236,19 @@ class UpgradeRequired(MessengerError):
     headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
+class HeadersTooLarge(MessengerError):
+    status, code, title = 431, "headers_too_large", "The request headers are too large"
+
+
 # --- 429, 5xx: not now ----------------------------------------------------------------------------
 
 
 class RateLimited(MessengerError):
     status, code, title = 429, "rate_limited", "Too many requests; retry later"
+
+
+class TransferCodingUnsupported(MessengerError):
+    status, code, title = 501, "transfer_coding_unsupported", "The only supported transfer coding is chunked"
 
 
 class Unavailable(MessengerError):

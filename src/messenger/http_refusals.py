@@ -5,18 +5,32 @@ from __future__ import annotations
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from messenger.errors import (
+    Forbidden,
+    HeadersTooLarge,
+    MalformedRequest,
+    MessengerError,
+    Overloaded,
+    RequestTimeout,
+    TransferCodingUnsupported,
+    UpgradeRequired,
+    UriTooLong,
+)
 from messenger.http_answers import lines
 
 _REASONS = {
-    400: ("malformed_request", "The request could not be parsed"),
-    403: ("forbidden", "This is not allowed"),
-    408: ("request_timeout", "The request took too long to arrive"),
-    414: ("uri_too_long", "The URL is too long"),
-    426: ("upgrade_required", "This path accepts WebSocket connections only, version 13"),
-    431: ("headers_too_large", "The request headers are too large"),
-    500: ("internal_error", "Something went wrong on the server"),
-    501: ("transfer_coding_unsupported", "The only transfer coding that is supported is chunked"),
-    503: ("overloaded", "The server is overloaded; retry later"),
+    error.status: (error.code, error.title)
+    for error in (
+        Forbidden,
+        HeadersTooLarge,
+        MalformedRequest,
+        MessengerError,
+        Overloaded,
+        RequestTimeout,
+        TransferCodingUnsupported,
+        UpgradeRequired,
+        UriTooLong,
+    )
 }
 _FIELDS = (
     (b"content-type", b"application/problem+json"),

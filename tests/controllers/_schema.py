@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 _ANNOTATIONS = frozenset(
-    {"title", "description", "examples", "default", "format", "contentMediaType", "deprecated", "const"}
+    {
+        "title",
+        "description",
+        "examples",
+        "default",
+        "format",
+        "contentMediaType",
+        "deprecated",
+        "const",
+        "discriminator",
+    }
 )
 _CHECKED = frozenset(
     {
@@ -57,7 +67,7 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 def faults(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str = "$") -> Iterator[str]:
     """Where a value is not as its schema says. An object with a key that the schema doesn't name is a fault, too."""
-    schema = resolve(document, schema)
+    schema = _combined(document, resolve(document, schema))
     unknown = set(schema) - _ANNOTATIONS - _CHECKED
     assert not unknown, f"teach the validator {unknown}"
     if "const" in schema and value != schema["const"]:
@@ -79,6 +89,21 @@ def faults(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str
             yield f"{at}: too many items"
     else:
         yield from _of_scalar(schema, value, at)
+
+
+def _combined(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The objects of an `allOf` as one: each names only some of the properties, and limits of a property add up."""
+    parts = [resolve(document, part) for part in schema.get("allOf", ())]
+    if not parts or not all("properties" in part for part in parts):
+        return schema
+    names = dict.fromkeys(name for part in parts for name in part["properties"])
+    found = {name: [part["properties"][name] for part in parts if name in part["properties"]] for name in names}
+    return {
+        "type": "object",
+        "properties": {name: limits[0] if len(limits) == 1 else {"allOf": limits} for name, limits in found.items()},
+        "required": [name for part in parts for name in part.get("required", ())],
+        "additionalProperties": all(part.get("additionalProperties", True) for part in parts),
+    }
 
 
 def _of_combinations(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str) -> Iterator[str]:

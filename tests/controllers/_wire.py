@@ -70,8 +70,13 @@ class Operation(NamedTuple):
         return path
 
 
+def _resolved(told: dict[str, Any]) -> dict[str, Any]:
+    """An operation with all its answers in it, those that it shares with others included."""
+    return {**told, "responses": {status: resolve(DOCUMENT, each) for status, each in told["responses"].items()}}
+
+
 OPERATIONS = [
-    Operation(told["operationId"], method.upper(), path, told)
+    Operation(told["operationId"], method.upper(), path, _resolved(told))
     for path, methods in DOCUMENT["paths"].items()
     for method, told in methods.items()
 ]
@@ -121,7 +126,7 @@ class Witness:
         operation = operation_of(response.request.method, response.request.url.path)
         # What has no route has no page in the document either.
         if operation is not None and code not in {"not_found", "method_not_allowed"}:
-            found += document_faults(operation, response, code)
+            found += document_faults(operation, response)
         return found
 
 
@@ -139,7 +144,7 @@ def problem_faults(response: httpx.Response) -> list[str]:
         return [] if response.request.url.path == "/health/ready" else [f"no problem: {response.text[:80]}"]
     problem = response.json()
     found = [f"a key is missing: {PROBLEM_KEYS - set(problem)}"] if not set(problem) >= PROBLEM_KEYS else []
-    found += list(faults(DOCUMENT, {"$ref": "#/components/schemas/Problem"}, {k: problem[k] for k in PROBLEM_KEYS}))
+    found += list(faults(DOCUMENT, {"$ref": "#/components/schemas/Problem"}, problem))
     if problem["status"] != response.status_code:
         found.append("another status in the body")
     if response.status_code == 401 and response.headers.get("www-authenticate") != "Bearer":
@@ -149,19 +154,26 @@ def problem_faults(response: httpx.Response) -> list[str]:
     return found
 
 
-def document_faults(operation: Operation, response: httpx.Response, code: str) -> list[str]:
+def document_faults(operation: Operation, response: httpx.Response) -> list[str]:
     """Where the document says something else than the answer."""
     told = operation.told["responses"].get(str(response.status_code))
     if told is None:
-        return [f"{operation.id} doesn't document this status ({code})"]
-    if code and f"`{code}`" not in told["description"]:
-        return [f"{operation.id} doesn't document the code {code}"]
+        return [f"{operation.id} doesn't document this status ({problem_code(response)})"]
+    found = [f"{operation.id} documents the header {name}" for name in _absent_headers(told, response)]
     media_type = response.headers.get("content-type", "").partition(";")[0]
     if media_type not in told.get("content", {"": None}):
         return [f"{operation.id} doesn't document {media_type}"]
-    if code or media_type not in {"application/json", MSGPACK}:
-        return []
-    return list(faults(DOCUMENT, resolve(DOCUMENT, told["content"][media_type]["schema"]), decoded(response)))
+    if response.request.method == "HEAD" or media_type not in {"application/json", "application/problem+json", MSGPACK}:
+        return found
+    return [*found, *faults(DOCUMENT, told["content"][media_type]["schema"], decoded(response))]
+
+
+def _absent_headers(told: dict[str, Any], response: httpx.Response) -> list[str]:
+    """Headers that the document has and the answer has not, and the other way round."""
+    named = {name.lower() for name in told.get("headers", ())}
+    sent = {name.lower() for name in DOCUMENT["components"]["headers"]} & set(response.headers)
+    # Every answer says whether it may be kept; the document tells of those that may.
+    return sorted(named ^ (sent - ({"cache-control"} - named)))
 
 
 def assert_problem(response: httpx.Response, status: int, code: str, *, field: str | None = None) -> None:

@@ -16,8 +16,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from messenger.testing import Person
+from tests.controllers._schema import faults
+from tests.controllers._wire import DOCUMENT, OPERATION, document_faults
 
 SECONDS = 10.0
+SERVER_FRAME = {"$ref": "#/components/schemas/ServerFrame"}
 
 
 class Wire:
@@ -33,6 +36,7 @@ class Wire:
         async with asyncio.timeout(SECONDS):
             payload = await self.connection.recv()
         frame: dict[str, Any] = json.loads(payload) if isinstance(payload, str) else msgspec.msgpack.decode(payload)
+        assert list(faults(DOCUMENT, SERVER_FRAME, frame)) == []
         return frame
 
     async def next(self, kind: str, event: str | None = None, **wanted: Any) -> dict[str, Any]:
@@ -128,6 +132,8 @@ class Realtime:
             yield wire
 
     async def sync(self, person: Person, **query: Any) -> Any:
-        """`GET /sync`."""
+        """`GET /sync`; the answer is as documented."""
         async with httpx.AsyncClient(base_url=self.http, timeout=40) as client:
-            return await client.get("/sync", headers=person.headers, params=query)
+            answer = await client.get("/sync", headers=person.headers, params=query)
+        assert document_faults(OPERATION["sync"], answer) == []
+        return answer

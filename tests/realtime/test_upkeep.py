@@ -68,7 +68,7 @@ class TestSignedOut:
         await hosted.services.devices.refresh(first.tokens.refresh_token, address="x")
         ticket = await hosted.services.streams.issue_ticket(ada.actor)
         async with realtime.wire(query=f"?ticket={ticket.ticket}") as wire:
-            with pytest.raises(Exception, match="shown again"):
+            with pytest.raises(Exception, match="presented again"):
                 await hosted.services.devices.refresh(ada.refresh_token, address="x")
             assert (await wire.closed())[0] == 4401
 

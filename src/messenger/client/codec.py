@@ -8,8 +8,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from messenger.client.errors import UnexpectedAnswer
-from messenger.schemas.accounts import DeviceView
-from messenger.schemas.realtime import EVENT_DATA, CallSignalView, RemovedDeviceView, TypingView
+from messenger.schemas.realtime import EVENT_DATA, CallSignalView, TypingView
 from messenger.schemas.users import PersonView, ProfileView, StatusView
 
 T = TypeVar("T")
@@ -137,11 +136,7 @@ MSGPACK = Codec(
 )
 CODECS = {"json": JSON, "msgpack": MSGPACK}
 
-_DATA: dict[str, Any] = {
-    **{name: view for name, view in EVENT_DATA.items() if name != "profile.updated"},
-    "device.added": DeviceView,
-    "device.removed": RemovedDeviceView,
-}
+_DATA: dict[str, Any] = {name: view for name, view in EVENT_DATA.items() if name != "profile.updated"}
 _SIGNAL_DATA: dict[str, Any] = {"typing": TypingView, "presence": StatusView, "call.signal": CallSignalView}
 
 

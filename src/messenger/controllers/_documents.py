@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 from litestar.openapi.datastructures import ResponseSpec
@@ -11,20 +12,41 @@ from messenger.controllers._problems import MEDIA_TYPE, Problem
 from messenger.controllers._wire import require_bearer
 from messenger.errors import (
     DatabaseUnavailable,
+    HeadersTooLarge,
     MalformedBody,
+    MalformedRequest,
     MessengerError,
     Overloaded,
     PayloadTooLarge,
     RateLimited,
+    RequestTimeout,
     StorageFull,
+    TransferCodingUnsupported,
     Unauthenticated,
     UnknownField,
     UnsupportedMediaType,
+    UriTooLong,
     ValidationFailed,
 )
 
-_ALWAYS = (DatabaseUnavailable, Overloaded, StorageFull)
+_OF_CONNECTIONS = (
+    MalformedRequest,
+    RequestTimeout,
+    UriTooLong,
+    HeadersTooLarge,
+    Overloaded,
+    TransferCodingUnsupported,
+    MessengerError,
+)
+_OF_THE_DATABASE = (DatabaseUnavailable, StorageFull)
 _OF_BODIES = (ValidationFailed, UnknownField, MalformedBody, PayloadTooLarge, UnsupportedMediaType)
+
+
+@dataclass
+class ProblemSpec(ResponseSpec):
+    """The problems that an operation may answer with one status."""
+
+    errors: tuple[type[MessengerError], ...] = ()
 
 
 def answers(
@@ -38,34 +60,42 @@ def answers(
 
     `query` is for parameters of the path, too; `fast` for what is asked so often that it goes the short way.
     """
-    responses = _responses((Unauthenticated, RateLimited, *errors), body=body, query=query, also=also)
+    responses = _responses(
+        (Unauthenticated, RateLimited, *_OF_THE_DATABASE, *errors), body=body, query=query, also=also
+    )
     return {"responses": responses, "guards": [require_bearer], "opt": {"fast": fast}}
 
 
 def public(*errors: type[MessengerError], body: bool = False, query: bool = False) -> dict[str, Any]:
     """Options of a route that needs no token."""
     return {
-        "responses": _responses(errors, body=body, query=query, also=None),
+        "responses": _responses((*_OF_THE_DATABASE, *errors), body=body, query=query, also=None),
         "security": [{}],
         "opt": {"public": True},
     }
 
 
+def probe(also: dict[int, Any] | None = None) -> dict[str, Any]:
+    """Options of a health check, which needs no token and has answers of its own."""
+    return {"responses": _responses((), body=False, query=False, also=also), "security": [{}]}
+
+
 def _responses(
     errors: tuple[type[MessengerError], ...], *, body: bool, query: bool, also: dict[int, Any] | None
 ) -> dict[int, ResponseSpec]:
-    by_status: dict[int, dict[str, str]] = defaultdict(dict)
-    for error in (*errors, *_ALWAYS, *(_OF_BODIES if body else ()), *((ValidationFailed,) if query else ())):
-        by_status[error.status][error.code] = error.title
-    specs = {
-        status: ResponseSpec(
+    by_status: dict[int, dict[str, type[MessengerError]]] = defaultdict(dict)
+    for error in (*errors, *_OF_CONNECTIONS, *(_OF_BODIES if body else ()), *((ValidationFailed,) if query else ())):
+        by_status[error.status][error.code] = error
+    specs: dict[int, ResponseSpec] = {
+        status: ProblemSpec(
             Problem,
             generate_examples=False,
-            description="; ".join(f"`{code}`: {title}" for code, title in sorted(codes.items())),
+            description="; ".join(f"`{code}`: {error.title}" for code, error in sorted(codes.items())),
             media_type=MEDIA_TYPE,
+            errors=tuple(error for _, error in sorted(codes.items())),
         )
         for status, codes in sorted(by_status.items())
     }
     for status, container in (also or {}).items():
-        specs[status] = ResponseSpec(container, generate_examples=False, description="Request fulfilled before")
+        specs[status] = ResponseSpec(container, generate_examples=False)
     return specs

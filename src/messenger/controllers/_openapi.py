@@ -1,82 +1,85 @@
-"""The OpenAPI document: the framework's, with what it can't know or says in Python's own terms."""
+"""The OpenAPI document: the framework's, with schemas by msgspec, and with what the framework cannot know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from messenger.controllers._links import LINKS
+from messenger.controllers._openapi_answers import describe_answers, describe_headers, share_answers
+from messenger.controllers._openapi_events import describe_events
+from messenger.controllers._openapi_schemas import never_null, portable, schemas_of
+from messenger.controllers._openapi_socket import describe_socket
+from messenger.controllers._problems import Problem
 from messenger.controllers._wire import MSGPACK, WireBody
 from messenger.errors import IdempotencyKeyReused, VersionConflict
 from messenger.schemas.realtime import EVENT_STRUCTS
 
-_REFERENCE = "#/components/schemas/{name}"
-
 
 def openapi_document(app: Litestar) -> dict[str, Any]:
     """The app's OpenAPI document."""
-    document: dict[str, Any] = _portable(app.openapi_schema.to_schema())
+    document: dict[str, Any] = portable(app.openapi_schema.to_schema())
     # The router takes either path; the contract names this one.
     document["paths"]["/avatar/"] = document["paths"].pop("/avatar")
+    handlers = {handler.operation_id: handler for handler in _handlers(app)}
     schemas = document["components"]["schemas"]
-    _describe_events(schemas)
-    _describe_bodies(app, schemas)
-    # The framework knows of HTTP alone, and promises a 200.
-    socket = document["paths"]["/ws"]["get"]["responses"]
-    socket["101"] = {**socket.pop("200"), "description": "Switching to WebSocket"}
-    for path in document["paths"].values():
-        for operation in path.values():
-            _complete(operation)
+    _describe_schemas(list(handlers.values()), schemas)
+    describe_events(schemas)
+    describe_socket(document)
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        _complete_request(operation)
+        describe_answers(operation, handlers[operation["operationId"]].responses or {}, schemas)
+        _complete_answers(operation)
+    document["components"]["headers"] = describe_headers()
+    share_answers(document)
     return document
 
 
-def _describe_events(schemas: dict[str, Any]) -> None:
-    """What `data` may be, which a union of untagged structs can't say to the framework."""
-    kinds = sorted({kind.__name__: kind for kind in EVENT_STRUCTS}.items())
-    _, described = msgspec.json.schema_components([kind for _, kind in kinds], ref_template=_REFERENCE)
-    for name, schema in described.items():
-        schemas.setdefault(name, _portable(schema))
-    schemas["EventFrame"]["properties"]["data"] |= {"anyOf": [{"$ref": _REFERENCE.format(name=n)} for n, _ in kinds]}
-
-
-def _describe_bodies(app: Litestar, schemas: dict[str, Any]) -> None:
-    """Bodies in the words of their decoder: the framework leaves out that unknown fields are refused, and more."""
-    ours: list[Any] = []
-    forms: list[Any] = []
-    for handler_id, body in _bodies(app):
-        (ours if handler_id in WireBody.decoders else forms).append(body)
-    _, described = msgspec.json.schema_components(ours, ref_template=_REFERENCE)
-    for name, schema in described.items():
-        schemas[name] = _portable(schema)
-    for form in forms:
-        schemas[form.__name__]["additionalProperties"] = False
-
-
-def _bodies(app: Litestar) -> Iterator[tuple[str, Any]]:
-    """Each handler that takes a body, and what that is."""
+def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
+    """The handlers that the document describes."""
     for route in app.routes:
         if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                body = handler.parsed_fn_signature.parameters.get("data")
-                if body is not None:
-                    yield handler.handler_id, body.annotation
+            yield from (handler for handler in route.route_handlers if handler.include_in_schema is not False)
 
 
-def _complete(operation: dict[str, Any]) -> None:
-    """MessagePack beside JSON wherever a body is of our schemas, the headers that a request may have, and links."""
-    responses = operation["responses"].values()
-    for body in (operation.get("requestBody", {}), *responses):
-        content = body.get("content", {})
-        if "application/json" in content:
-            content[MSGPACK] = content["application/json"]
-    problems = " ".join(response["description"] for response in responses)
+def _describe_schemas(handlers: list[HTTPRouteHandler], schemas: dict[str, Any]) -> None:
+    """Schemas as msgspec has them: the framework leaves out formats, bounds of items, and that fields are refused."""
+    kinds: list[Any] = [*EVENT_STRUCTS, Problem]
+    for handler in handlers:
+        signature = handler.parsed_fn_signature
+        answer = signature.return_type.annotation
+        kinds += [answer, *get_args(answer), *(spec.data_container for spec in (handler.responses or {}).values())]
+        body = signature.parameters.get("data")
+        if body is not None and handler.handler_id in WireBody.decoders:
+            kinds.append(body.annotation)
+        elif body is not None:
+            schemas[body.annotation.__name__]["additionalProperties"] = False
+    structs = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    schemas.update(portable(schemas_of(structs)))
+    schemas["Problem"]["properties"] |= {name: portable(schema) for name, schema in _PROBLEM_EXTENSIONS.items()}
+
+
+def _complete_request(operation: dict[str, Any]) -> None:
+    """Parameters that can be absent but never null, and the headers that a request may have."""
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = never_null(parameter["schema"])
+    problems = " ".join(response["description"] for response in operation["responses"].values())
     for code, headers in _REQUEST_HEADERS.items():
         if f"`{code}`" in problems:
             operation["parameters"] = [*operation.get("parameters", ()), *headers]
+
+
+def _complete_answers(operation: dict[str, Any]) -> None:
+    """MessagePack beside JSON wherever a body has one of our schemas, and links."""
+    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+        content = body.get("content", {})
+        if "application/json" in content:
+            content[MSGPACK] = content["application/json"]
     links = LINKS.get(operation["operationId"])
     for status, response in operation["responses"].items():
         if links and status.startswith("2"):
@@ -85,23 +88,21 @@ def _complete(operation: dict[str, Any]) -> None:
             }
 
 
-def _portable(node: Any) -> Any:
-    """The same with patterns as ECMA-262 writes them, which has no `\\A` and no `\\Z`."""
-    if isinstance(node, dict):
-        return {
-            key: value.replace(r"\A", "^").replace(r"\Z", "$")
-            if key == "pattern" and isinstance(value, str)
-            else _portable(value)
-            for key, value in node.items()
-        }
-    return [_portable(item) for item in node] if isinstance(node, list) else node
-
-
 def _header(name: str, description: str, **limits: Any) -> dict[str, Any]:
     schema = {"type": "string", **limits}
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
+_PROBLEM_EXTENSIONS = {
+    "retry_after": {
+        "type": "integer",
+        "description": "On a WebSocket, where there is no `Retry-After`: seconds to wait",
+    },
+    "current_version": {
+        "type": ["integer", "null"],
+        "description": "With `version_conflict` of the secret: its latest version; null if there is none",
+    },
+}
 _REQUEST_HEADERS = {
     IdempotencyKeyReused.code: [
         _header(

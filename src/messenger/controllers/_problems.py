@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from msgspec import Meta
 
 from messenger.controllers._wire import refusal
 from messenger.errors import (
@@ -18,6 +19,7 @@ from messenger.errors import (
     MalformedBody,
     MessageTooLarge,
     MessengerError,
+    MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     RateLimited,
@@ -38,12 +40,12 @@ AVATAR_PATH = "/avatar/upload"
 class Problem(msgspec.Struct, frozen=True):
     """An RFC 9457 problem. `code` is stable and machine-readable; `errors` lists the invalid fields of the request."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldError]
+    type: Annotated[str, Meta(description="A URN that ends with the code")]
+    title: Annotated[str, Meta(description="What this code means, in English")]
+    status: Annotated[int, Meta(ge=400, le=599, description="The status of the response")]
+    detail: Annotated[str, Meta(description="What is wrong with this request, in English; not for programs")]
+    code: Annotated[str, Meta(description="Stable and machine-readable; later releases may add codes")]
+    errors: Annotated[list[FieldError], Meta(description="The invalid fields; empty if the code says it all")]
 
 
 def problem_of(error: MessengerError, *, with_headers: bool = False) -> dict[str, Any]:
@@ -97,7 +99,7 @@ _HTTP_CODES = {
     401: (Unauthenticated.code, Unauthenticated.title),
     403: (Forbidden.code, Forbidden.title),
     404: (NotFound.code, NotFound.title),
-    405: ("method_not_allowed", "This path does not support this method"),
+    405: (MethodNotAllowed.code, MethodNotAllowed.title),
     413: (PayloadTooLarge.code, PayloadTooLarge.title),
     415: (UnsupportedMediaType.code, UnsupportedMediaType.title),
     429: (RateLimited.code, RateLimited.title),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hmac
 
 from litestar import Controller, Response, get
-from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from messenger.controllers._documents import public
+from messenger.controllers._documents import probe, public
 from messenger.controllers._responses import WireResponse
 from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound, Unauthenticated
@@ -20,7 +19,7 @@ class HealthController(Controller):
 
     tags = ("Health",)
 
-    @get("/health/live", operation_id="getLiveness", summary="Liveness check: the process responds", security=[{}])
+    @get("/health/live", operation_id="getLiveness", summary="Liveness check: the process responds", **probe())
     async def live(self) -> dict[str, str]:
         return {"status": "ok"}
 
@@ -28,12 +27,7 @@ class HealthController(Controller):
         "/health/ready",
         operation_id="getReadiness",
         summary="Readiness check: database and migrations",
-        security=[{}],
-        responses={
-            503: ResponseSpec(
-                ReadyView, generate_examples=False, description="Not ready; `checks` names the failing part"
-            )
-        },
+        **probe(also={503: ReadyView}),
     )
     async def ready(self, request: WireRequest) -> WireResponse[ReadyView]:
         ready = await request.services.health.ready()

@@ -15,9 +15,15 @@ from messenger.schemas.users import UserView
 MAX_BODY_BYTES = 65536
 
 # NUL alone is refused here: a message may hold any other character. Its size counts in bytes and has its own answer.
-# The bound on its characters is that of a whole request, which is never reached.
 Body = Annotated[
-    str, Meta(min_length=1, max_length=16 * MAX_BODY_BYTES, pattern=r"\A[^\x00]*\Z", examples=["See you at eight?"])
+    str,
+    Meta(
+        min_length=1,
+        pattern=r"\A[^\x00]*\Z",
+        description="At most 64 KiB (65,536 bytes) of UTF-8",
+        examples=["See you at eight?"],
+        extra_json_schema={"maxLength": MAX_BODY_BYTES},
+    ),
 ]
 MessageId = Annotated[UUID, Meta(examples=["019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f"])]
 Kind = Literal["text"]

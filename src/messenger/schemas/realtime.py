@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from messenger.schemas._types import PeerId, Seq, StatusName, Timestamp
+from messenger.schemas._types import AnyContactState, PeerId, Seq, StatusName, Timestamp
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
@@ -50,7 +50,7 @@ class ReceiptView(msgspec.Struct, frozen=True):
 class ContactChangeView(msgspec.Struct, frozen=True):
     target_id: PeerId
     user: UserView
-    state: str
+    state: Annotated[str, Meta(extra_json_schema={"enum": list(get_args(AnyContactState))})]
     alias: str | None
     message: str | None
     since: Timestamp | None
@@ -82,20 +82,13 @@ EVENT_DATA: dict[str, Any] = {
     "conversation.updated": ConversationView,
     "contact.updated": ContactChangeView,
     "profile.updated": ProfileView | PersonView,
+    "device.added": DeviceView,
+    "device.removed": RemovedDeviceView,
 }
-"""What each event's `data` is; a device's are a `DeviceView` and a `RemovedDeviceView`."""
+"""The type of each event's `data`. `profile.updated` has two: your own profile, or another user's."""
 
 
-EVENT_STRUCTS = (
-    MessageView,
-    ReceiptView,
-    ConversationView,
-    ContactChangeView,
-    ProfileView,
-    PersonView,
-    DeviceView,
-    RemovedDeviceView,
-)
+EVENT_STRUCTS = tuple(dict.fromkeys(kind for data in EVENT_DATA.values() for kind in get_args(data) or (data,)))
 """All that `data` can be."""
 
 
