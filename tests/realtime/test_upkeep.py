@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers import _sockets
+from messenger.errors import RefreshTokenReused
 from messenger.realtime import upkeep
 from messenger.realtime.frames import JSON
 from messenger.realtime.ports import Socketed
@@ -66,9 +67,12 @@ class TestSignedOut:
         ada = await people.person()
         first = await hosted.services.devices.refresh(ada.refresh_token, address="x")
         await hosted.services.devices.refresh(first.tokens.refresh_token, address="x")
+        async with hosted.engine.begin() as connection:
+            earlier = "UPDATE refresh_tokens SET used_at = used_at - interval '5 minutes' WHERE device_id = "
+            await connection.exec_driver_sql(f"{earlier}'{ada.actor.device_id}'")
         ticket = await hosted.services.streams.issue_ticket(ada.actor)
         async with realtime.wire(query=f"?ticket={ticket.ticket}") as wire:
-            with pytest.raises(Exception, match="presented again"):
+            with pytest.raises(RefreshTokenReused):
                 await hosted.services.devices.refresh(ada.refresh_token, address="x")
             assert (await wire.closed())[0] == 4401
 
