@@ -9,6 +9,7 @@ from messenger.client import ApiError, CaughtUp, Client, Resync, SignedOut, Timi
 from messenger.client.course import after_refusal
 from messenger.client.errors import ClientError, Unreachable
 from messenger.client.link import UpgradeRefused
+from messenger.client.polling import EARLY_PAUSE_SECONDS
 from tests.client.fake import QUICK, Fake, Feed, refused, take
 from tests.client.wire import problem
 
@@ -91,6 +92,15 @@ class TestPolling:
         assert await anext(stream) == CaughtUp("e1")
         feed.add(2)
         assert await take(stream, 1) == ["e2"]
+
+    async def test_empty_answer_that_comes_early_is_followed_by_a_pause(self, fake: Fake, client: Client) -> None:
+        empty = httpx.Response(200, json={"events": [], "cursor": "e0", "more": False})
+        feed = Feed()
+        feed.add(1)
+        fake.on("GET", "/sync", empty, empty, empty, empty, feed)
+        assert await take(client.stream("e0", polling_only=True), 2) == ["e0", "e1"]
+        assert len(fake.sleeps) == 3
+        assert min(fake.sleeps) >= EARLY_PAUSE_SECONDS
 
     async def test_outlives_outages(self, fake: Fake, client: Client) -> None:
         feed = Feed()

@@ -11,6 +11,7 @@ import pytest
 
 from messenger.container import Container
 from messenger.errors import CursorExpired, Unauthenticated
+from messenger.realtime import channel
 from messenger.testing import Factory, Person
 from tests.realtime._wire import Realtime
 
@@ -159,15 +160,80 @@ class TestWait:
         answer = await realtime.sync(ada, cursor="e1", wait=0.05)
         assert answer.json() == {"events": [], "cursor": "e1", "more": False}
 
-    async def test_of_the_same_device_ends_the_older_one(
+    async def test_of_the_same_device_ends_the_older_one_soon(
+        self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(channel, "REPLACED_SECONDS", 0.2)
+        ada = await people.person()
+        older = await self._polling(realtime, hosted, ada)
+        newer = await self._polling(realtime, hosted, ada, of=2)
+        assert (await asyncio.wait_for(older, 5)).json() == {"events": [], "cursor": "e1", "more": False}
+        assert not newer.done()
+        hosted.hub.close()
+        await newer
+
+    async def test_of_the_same_device_leaves_the_older_one_its_events(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
+        ada, bob = await people.friends()
+        cursor = (await realtime.sync(bob)).json()["cursor"]
+        polls = [await self._polling(realtime, hosted, bob, cursor, of=number) for number in (1, 2, 3)]
+        await people.message(ada, bob, "Hello")
+        for answer in await asyncio.wait_for(asyncio.gather(*polls), 5):
+            assert [event["data"]["body"] for event in answer.json()["events"]] == ["Hello"]
+
+    @pytest.mark.parametrize("programs", [2, 3])
+    async def test_programs_that_ask_again_at_once_make_few_requests(
+        self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch, programs: int
+    ) -> None:
+        monkeypatch.setattr(channel, "REPLACED_SECONDS", 0.3)
         ada = await people.person()
-        older = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=30))
-        await waiting(hosted, ada)
-        newer = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=0.2))
-        assert (await asyncio.wait_for(older, 5)).json()["events"] == []
-        await newer
+        answers: list[float] = []
+
+        async def poll() -> None:
+            while True:
+                await realtime.sync(ada, cursor="e1", wait=30)
+                answers.append(asyncio.get_running_loop().time())
+
+        began = asyncio.get_running_loop().time()
+        tasks = [asyncio.create_task(poll()) for _ in range(programs)]
+        while len(answers) < programs:
+            await asyncio.sleep(0.02)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert min(answers) - began >= 0.3
+
+    async def test_beside_a_socket_both_are_notified_and_neither_ends(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
+        ada, bob = await people.friends()
+        cursor = (await realtime.sync(bob)).json()["cursor"]
+        poll = await self._polling(realtime, hosted, bob, cursor)
+        async with realtime.wire(bob) as wire:
+            assert not poll.done()
+            await people.message(ada, bob, "Hello")
+            assert (await wire.event("message.created"))["body"] == "Hello"
+        assert [event["data"]["body"] for event in (await poll).json()["events"]] == ["Hello"]
+
+    async def test_older_one_ends_when_the_server_drains(
+        self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(channel, "REPLACED_SECONDS", 60.0)
+        ada = await people.person()
+        polls = [await self._polling(realtime, hosted, ada, of=number) for number in (1, 2)]
+        hosted.drain()
+        for answer in await asyncio.wait_for(asyncio.gather(*polls), 5):
+            assert answer.json()["events"] == []
+
+    async def _polling(
+        self, realtime: Realtime, hosted: Container, person: Person, cursor: str = "e1", *, of: int = 1
+    ) -> asyncio.Task[Any]:
+        """A request that waits, the `of`th of this person."""
+        poll = asyncio.create_task(realtime.sync(person, cursor=cursor, wait=30))
+        while len(hosted.hub._channel(person.id).bells) < of:
+            await asyncio.sleep(0)
+        return poll
 
     async def test_holds_no_connection(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada = await people.person()

@@ -10,9 +10,13 @@ from messenger.client.codec import CaughtUp, Event
 from messenger.client.course import Course, after_refusal
 from messenger.client.errors import ApiError, ClientError
 from messenger.client.intake import Intake
+from messenger.client.pace import Backoff, Pauses
 
 CURSOR_EXPIRED = 410
 PAGE = 200
+EARLY_SECONDS = 1.5
+"""An empty answer before that is no time-out: the server is stopping, or another program polls with these tokens."""
+EARLY_PAUSE_SECONDS = 1.0
 
 
 class Syncing(Protocol):
@@ -24,8 +28,10 @@ class Syncing(Protocol):
 
 
 class Poller:
-    """Asks again and again. `on_start`: told where the stream begins that was asked for from now on; `on_good`: told
-    after each answer, with whether the end was reached.
+    """Asks again and again, after a pause where it was answered early with nothing.
+
+    `on_start`: told where the stream begins that was asked for from now on; `on_good`: told after each answer, with
+    whether the end was reached.
     """
 
     def __init__(
@@ -34,12 +40,16 @@ class Poller:
         intake: Intake,
         *,
         wait: float,
+        pauses: Pauses,
+        backoff: Backoff,
         on_start: Callable[[str], None],
         on_good: Callable[[bool], None],
     ) -> None:
         self._server = server
         self._intake = intake
         self._wait = wait
+        self._pauses = pauses
+        self._backoff = backoff
         self._on_start = on_start
         self._on_good = on_good
         self._behind = True
@@ -67,6 +77,7 @@ class Poller:
             intake.heard = (await self._server.sync(patient=False))[1]
             self._on_start(intake.heard)
         wait = 0.0 if self._behind else self._wait
+        asked = time.monotonic()
         events, cursor, more = await self._server.sync(intake.heard, limit=PAGE, wait=wait, patient=False)
         for event in events:
             while not intake.take_event(event):
@@ -76,6 +87,10 @@ class Poller:
         self._on_good(not more)
         while reached and not intake.put(CaughtUp(cursor)):
             await intake.inbox.has_drained()
+        if events or time.monotonic() - asked >= min(wait, EARLY_SECONDS):
+            self._backoff.reset()
+        else:
+            await self._pauses.sleep(self._backoff.next(at_least=EARLY_PAUSE_SECONDS))
 
     async def _begin_anew(self) -> Course | None:
         """The cursor is too old: on from now, once the application has heard of it. What comes next, where it fails."""

@@ -72,7 +72,15 @@ class EventStream:
         self._polling_only = polling_only
         self._intake = Intake(cursor)
         self._inbox = self._intake.inbox
-        self._poller = Poller(server, self._intake, wait=timing.poll, on_start=self._start_at, on_good=self._on_polled)
+        self._poller = Poller(
+            server,
+            self._intake,
+            wait=timing.poll,
+            pauses=pauses,
+            backoff=Backoff(timing),
+            on_start=self._start_at,
+            on_good=self._on_polled,
+        )
         self._backoff = Backoff(timing)
         self._renewals = 0
         self._link: Link | None = None

@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 _FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
 
+REPLACED_SECONDS = 2.0
+"""How long a request goes on waiting once a newer one of its device does: two programs with one device's tokens, which
+ask again at once, would else answer each other thousands of times a second.
+"""
+
 
 class Bell:
     """Rings for a request that waits for what comes after a position."""
@@ -24,6 +29,7 @@ class Bell:
     def __init__(self, after: int) -> None:
         self._rung = asyncio.Event()
         self._after = after
+        self._ending: asyncio.TimerHandle | None = None
         self.ended = False
 
     def ring(self, position: int) -> None:
@@ -39,6 +45,16 @@ class Bell:
         """Don't wait any longer."""
         self.ended = True
         self._rung.set()
+
+    def replace(self) -> None:
+        """A newer request of the same device waits: don't wait much longer."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(REPLACED_SECONDS, self.end)
+
+    def close(self) -> None:
+        """Nobody waits here any more."""
+        if self._ending is not None:
+            self._ending.cancel()
 
     async def wait(self, seconds: float) -> bool:
         """Whether it rang in time; each ring counts once."""

@@ -60,15 +60,16 @@ class Hub:
     def close(self) -> None:
         """Let waiting requests go with what there is; who comes now doesn't wait."""
         self.closing = True
-        for bell in list(self._bells.values()):
-            bell.end()
+        for channel in self._channels.values():
+            for bell in channel.bells:
+                bell.end()
 
     @contextlib.contextmanager
     def listening(self, actor: Actor, after: int) -> Iterator[Bell]:
-        """A bell that rings at what comes after this position; an older one of the same device ends."""
+        """A bell that rings at what comes after this position; an older one of the same device ends soon."""
         older = self._bells.get(actor.device_id)
         if older is not None:
-            older.end()
+            older.replace()
         bell = Bell(after)
         self._bells[actor.device_id] = bell
         channel = self._channel(actor.user_id)
@@ -78,6 +79,7 @@ class Hub:
         try:
             yield bell
         finally:
+            bell.close()
             channel.bells.remove(bell)
             self._tidy(channel)
             if self._bells.get(actor.device_id) is bell:
