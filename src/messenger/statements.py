@@ -88,6 +88,7 @@ class Statement(Generic[Row]):
         self.row = row
         self.writes = writes
         sql = text if isinstance(text, str) else _render(text)
+        self.text = sql
         self.authenticates = "{actor}" in sql
         # Columns before the row's own: its caller, and in a batch the caller's place.
         self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "{actors}" in sql else 0

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
@@ -60,6 +60,9 @@ class UnitOfWork(Repositories):
         self._mode: Mode = mode
         self._recorded: list[tuple[Event, tuple[int, ...]]] = []
         self._news: list[WakeUp] = []
+        self._rules: set[int] = set()
+        self._judged: dict[int, int] = {}
+        self._closed: set[int] = set()
         self._session: AsyncSession | None = None
         self._connection: PooledConnection | None = None
         self._driver: Any = None
@@ -72,6 +75,18 @@ class UnitOfWork(Repositories):
         if self._mode != "transaction":
             raise RuntimeError("events are recorded in a transaction, or by a command's own statement")
         self._recorded.append((event, tuple(audience)))
+
+    def rules_changed(self, user_id: int) -> None:
+        """With the commit: who may reach this user has changed; a message that was judged before is judged again."""
+        self._rules.add(user_id)
+
+    def rests_on_rules(self, rules: Mapping[int, int]) -> None:
+        """What is recorded was allowed by these users' `rules`; if one has changed at the commit, it is done again."""
+        self._judged.update(rules)
+
+    def close_stream(self, user_id: int) -> None:
+        """With the commit: nothing is appended to this user's stream any more."""
+        self._closed.add(user_id)
 
     def recorded(self, news: Iterable[WakeUp]) -> None:
         """Events that a statement has written itself: announce them after the commit."""
@@ -155,8 +170,12 @@ class UnitOfWork(Repositories):
             raise RuntimeError("a statement failed in this transaction and was passed over; nothing can be committed")
         if self._session is not None:
             await self._session.commit()
-        if self._recorded:
-            self._news.extend(await EventRepository(self.run).append(self._recorded))
+        if self._recorded or self._rules or self._closed:
+            self._news.extend(
+                await EventRepository(self.run).append(
+                    self._recorded, rules=sorted(self._rules), closed=sorted(self._closed), judged=self._judged
+                )
+            )
         await self._stamp()
         if self._transaction is not None:
             await self._transaction.commit()

@@ -407,3 +407,37 @@ async def test_asking_a_stranger_is_no_way_around(limited: Container, make: Fact
     for target in (bob.id, NOBODY):
         with pytest.raises(RateLimited):
             await limited.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=target))
+
+
+class TestClock:
+    @pytest.mark.parametrize("together", [False, True], ids=["alone", "in a batch"])
+    async def test_sender_is_not_silenced_by_a_clock_that_was_ahead(
+        self, limited: Container, make: Factory, clock: FixedClock, together: bool
+    ) -> None:
+        ada, (bob, eve) = await with_friends(make, 2)
+        clock.advance(hours=1)
+        await send_to(limited.services.messages, ada, [bob], 1)
+        clock.advance(hours=-1)
+        sends = MessageService(
+            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable), lanes=1
+        )
+        drafts = [draft(to.id, number) for number, to in enumerate((eve, bob, eve, bob)[: 4 if together else 1], 1)]
+        results = await asyncio.gather(*(sends.send(ada.actor, each) for each in drafts))
+        assert all(created for _, created in results)
+        # From here on the limit counts as ever.
+        await send_to(sends, ada, [bob, eve], ALL.burst - len(drafts), first=100)
+        with pytest.raises(RateLimited):
+            await send_to(sends, ada, [bob, eve], 1, first=1000)
+
+    async def test_simultaneous_messages_are_counted_exactly(self, limited: Container, make: Factory) -> None:
+        ada, (bob,) = await with_friends(make, 1)
+        several = [
+            MessageService(
+                limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
+            )
+            for _ in range(4)
+        ]
+        answers = await asyncio.gather(
+            *(several[n % 4].send(ada.actor, draft(bob.id, n)) for n in range(2 * ONE.burst)), return_exceptions=True
+        )
+        assert sum(isinstance(answer, tuple) for answer in answers) == ONE.burst

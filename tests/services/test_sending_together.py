@@ -74,6 +74,12 @@ async def stream(container: Container, person: Person) -> list[tuple[int, str, i
     ]
 
 
+async def texts(container: Container, person: Person, peer: Person) -> list[str | None]:
+    """The texts of a conversation as one of its members reads it."""
+    history = await container.services.messages.history(person.actor, peer.id, before=None, after=None, limit=50)
+    return [message.body for message in history.items]
+
+
 class TestSent:
     @pytest.mark.parametrize("kind", ["token", "device"])
     async def test_they_are_one_statement(
@@ -94,7 +100,7 @@ class TestSent:
     ) -> None:
         ada, bob = await make.friends()
         first = await make.message(ada, bob)
-        more = {"reply_to": first.id, "forwarded_from": uuid4(), "mentions": [bob.id, ada.id]}
+        more = {"reply_to": first.id, "mentions": [bob.id, ada.id]}
         views = await together(
             sends,
             (ada.actor, draft(bob.id, "0")),
@@ -240,7 +246,7 @@ class TestRefused:
         seqs = [result.seq for result in results if isinstance(result, MessageView)]
         assert seqs == [3, 1, 4]
 
-    async def test_expired_token_is_refused_by_itself(self, sends: MessageService, make: Factory) -> None:
+    async def test_unknown_token_is_refused_by_itself(self, sends: MessageService, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         nobody = Bearer(token_hash("nobody"))
@@ -249,6 +255,60 @@ class TestRefused:
         )
         assert isinstance(results[0], Unauthenticated)
         assert isinstance(results[1], MessageView)
+
+    async def test_expired_token_is_refused_by_itself(
+        self, sends: MessageService, make: Factory, container: Container, clock: FixedClock
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        clock.advance(seconds=container.settings.access_token_ttl + 1)
+        later = await make.device(ada)
+        results = await together(
+            sends,
+            (bearer(later), draft(bob.id, "0")),
+            (bearer(ada), draft(bob.id, "1")),
+            (bearer(later), draft(bob.id, "2")),
+        )
+        assert isinstance(results[0], Unauthenticated)
+        assert isinstance(results[1], MessageView)
+        assert await texts(container, bob, ada) == ["Hello"] * 3
+
+    async def test_message_to_a_blocker_is_not_written(
+        self, sends: MessageService, make: Factory, container: Container
+    ) -> None:
+        ada, bob, eve = await make.people(3)
+        for other in (bob, eve):
+            await make.befriend(ada, other)
+            await make.message(ada, other)
+        await container.services.contacts.block(eve.actor, ada.id)
+        before = await stream(container, eve)
+        results = await together(
+            sends,
+            (ada.actor, draft(bob.id, "0")),
+            (ada.actor, draft(eve.id, "1", "Let me in")),
+            (ada.actor, draft(bob.id, "2")),
+        )
+        assert isinstance(results[0], NotAContact)
+        assert await texts(container, eve, ada) == ["Hello"]
+        assert await texts(container, ada, eve) == ["Hello"]
+        assert await stream(container, eve) == before
+
+    async def test_others_of_the_batch_are_new_and_announced(
+        self, sends: MessageService, make: Factory, container: Container, published: list[WakeUp]
+    ) -> None:
+        ada, bob, eve = await make.people(3)
+        for other in (bob, eve):
+            await make.befriend(ada, other)
+            await make.message(ada, other)
+        await container.services.contacts.block(eve.actor, ada.id)
+        published.clear()
+        answers = await asyncio.gather(
+            *(sends.send(ada.actor, draft(to.id, str(n))) for n, to in enumerate((bob, eve, bob, bob))),
+            return_exceptions=True,
+        )
+        created = [answer[1] for answer in answers if isinstance(answer, tuple)]
+        assert created == [True, True, True]
+        assert [news.user_id for news in published].count(bob.id) == 3
 
     async def test_first_message_of_a_pair_among_others(self, sends: MessageService, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
@@ -262,6 +322,31 @@ class TestRefused:
 
 
 class TestTwice:
+    async def test_same_message_twice_leaves_the_batch_whole(
+        self, sends: MessageService, make: Factory, statements: StatementLog
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        others = [(bob.actor, draft(ada.id, str(n))) for n in range(6)]
+        again = (ada.actor, draft(bob.id, "again"))
+        async with statements.recording() as sent:
+            results = await together(sends, (ada.actor, draft(bob.id, "0")), again, *others, again)
+        assert [result.seq for result in results if isinstance(result, MessageView)] == [3, 4, 5, 6, 7, 8, 9, 3]
+        # The first, the batch, and the repetition with the message that it finds.
+        assert sum("INSERT INTO messages" in statement for statement in sent) == 3
+
+    async def test_same_message_with_another_text_is_refused(self, sends: MessageService, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        results = await together(
+            sends,
+            (ada.actor, draft(bob.id, "0")),
+            (ada.actor, draft(bob.id, "again", "One")),
+            (ada.actor, draft(bob.id, "again", "Two")),
+        )
+        assert isinstance(results[0], MessageView)
+        assert isinstance(results[1], ClientIdReused)
+
     async def test_same_message_many_times_at_once_is_one(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:

@@ -6,6 +6,7 @@ from messenger.models.contact import Contact, Edges
 from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
 from messenger.models.event import Event, Stream
+from messenger.models.fan_out import FanOut
 from messenger.models.guard import IdempotencyKey, RateBucket
 from messenger.models.message import HiddenMessage, Message
 from messenger.models.peer import Avatar, Peer, User
@@ -20,6 +21,7 @@ __all__ = [
     "Device",
     "Edges",
     "Event",
+    "FanOut",
     "HiddenMessage",
     "IdempotencyKey",
     "Member",

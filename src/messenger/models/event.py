@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, String, Uuid, text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,7 +17,8 @@ class Stream(Base):
 
     `taken`: up to here some device of the user has its events, as it has proved. `sent_until`: when the user's own
     messages would all have been sent at the pace of the limit `message` (the theoretical arrival time of the generic
-    cell rate algorithm, ITU-T I.371).
+    cell rate algorithm, ITU-T I.371). `rules` counts changes of the user's edges and privacy: a message that was judged
+    before the last of them is judged again. `closed`: the account is erased, and nothing is appended any more.
     """
 
     __tablename__ = "streams"
@@ -27,6 +28,8 @@ class Stream(Base):
     position: Mapped[int] = mapped_column(BigInteger, server_default="0")
     taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
     sent_until: Mapped[Instant] = mapped_column(server_default=text("'epoch'"))
+    rules: Mapped[int] = mapped_column(Integer, server_default="0")
+    closed: Mapped[bool] = mapped_column(Boolean, server_default="false")
 
 
 class Event(Base):

@@ -160,16 +160,24 @@ _OPEN = Statement(
 
 
 class ChangedRow(msgspec.Struct, frozen=True):
-    """`refused`: the shared setting would change, and the caller may not write here. `others` learn of its change."""
+    """`refused`: the shared setting would change, and the caller may not write here. `others` learn of its change.
+    `changed`: whether anything is set otherwise than before. `my_rules`, `their_rules`: of the caller's stream and the
+    target's, as the change was allowed by; NULL where the target has no stream.
+    """
 
     user_id: int
     conversation_id: int
     refused: bool
+    changed: bool
     others: list[int]
+    my_rules: int
+    their_rules: int | None
 
 
 # A NULL flag leaves its column; `set_…` says that a column which may be NULL is given. `own` waits for `shared`: parts
-# that nobody reads run last first, and who locks a membership before its conversation gets in the way of a message.
+# that nobody reads run last first, and a membership locked before its conversation gets in the way of a message.
+_MUTED = "CASE WHEN :set_muted_until::bool THEN :muted_until::timestamptz ELSE m.muted_until END"
+_PINNED, _ARCHIVED = "coalesce(:pinned::bool, m.pinned)", "coalesce(:archived::bool, m.archived)"
 _CHANGE = Statement(
     "conversations.change",
     f"""
@@ -177,25 +185,28 @@ _CHANGE = Statement(
     {TARGET},
     place AS (
         SELECT m.conversation_id AS id, :set_expire_after::bool AND c.expire_after IS DISTINCT FROM :expire_after::int
-            AS shares
+            AS shares, mine.rules AS my_rules, theirs.rules AS their_rules
         FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
             JOIN conversations AS c ON c.id = m.conversation_id
+            JOIN streams AS mine ON mine.user_id = m.user_id LEFT JOIN streams AS theirs ON theirs.user_id = m.target_id
     ),
     shared AS (
         UPDATE conversations AS c SET expire_after = :expire_after::int FROM place, target
         WHERE c.id = place.id AND place.shares AND target.allowed RETURNING c.id
     ),
     own AS (
-        UPDATE members AS m SET
-            muted_until = CASE WHEN :set_muted_until::bool THEN :muted_until::timestamptz ELSE m.muted_until END,
-            pinned = coalesce(:pinned::bool, m.pinned), archived = coalesce(:archived::bool, m.archived)
+        UPDATE members AS m SET muted_until = {_MUTED}, pinned = {_PINNED}, archived = {_ARCHIVED}
         FROM place, actor, (SELECT count(*) FROM shared) AS shared_first
         WHERE m.conversation_id = place.id AND m.user_id = actor.user_id
+            AND (m.muted_until, m.pinned, m.archived) IS DISTINCT FROM ({_MUTED}, {_PINNED}, {_ARCHIVED})
+        RETURNING m.user_id
     )
     SELECT {{actor_columns}}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id,
         place.id AS conversation_id, place.shares AND target.allowed IS NOT TRUE AS refused,
+        EXISTS (SELECT FROM own) OR EXISTS (SELECT FROM shared) AS changed,
         ARRAY(SELECT o.user_id FROM members AS o
-            WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id AND place.shares) AS others
+            WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id AND place.shares) AS others,
+        place.my_rules, place.their_rules
     FROM actor LEFT JOIN place ON true LEFT JOIN target ON true
     """,
     ChangedRow,

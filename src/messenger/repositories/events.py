@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from messenger.database import TransientConflict
 from messenger.events import Event, WakeUp
 from messenger.statements import Runner, Statement
 
@@ -18,43 +19,73 @@ class PlacedRow(msgspec.Struct, frozen=True):
     name: str
 
 
-# Needs: `entry` (user_id, name, subject, peer_id, payload, n), and `taken` (user_id, position): streams whose events a
-# device has proved to have. Streams are locked by ascending user id, whoever records; then each gets its next positions
-# in the order of `n`. Gives `placed`.
-APPEND = """held AS (
-        SELECT s.user_id FROM streams AS s
-        WHERE s.user_id IN (SELECT user_id FROM entry UNION SELECT user_id FROM taken)
-        ORDER BY s.user_id FOR NO KEY UPDATE
+class _AppendedRow(PlacedRow, frozen=True):
+    """`outdated`: rules of contact that the events rest on are not what they were; the same in every row."""
+
+    outdated: bool
+
+
+def append(*, rules: str = "false", closed: str = "false") -> str:
+    """The common table expressions that append events to streams; the last of them is `placed`.
+
+    Needs `entry` (user_id, name, subject, peer_id, payload, n) and `taken` (user_id, position): streams whose events a
+    device has proved to have. Streams are locked by ascending user, whoever appends; each then gets its next positions
+    in the order of `n`. A closed stream, that of an erased account, gets nothing. `rules`, `closed`: SQL conditions on
+    the stream `s`; they say whose rules of contact have changed, and which stream is closed from now on.
+
+    The work grows with the number of entries: each stream is found once by its key, and carries its own entries along.
+    Joining `entry` to the streams a second time would be a nested loop over both, because PostgreSQL can't know how
+    long an array is when it plans a prepared statement.
+    """
+    return f"""news AS (
+        SELECT user_id, max(taken) AS taken, count(n) AS count,
+            array_agg(name ORDER BY n) FILTER (WHERE n IS NOT NULL) AS names,
+            array_agg(subject ORDER BY n) FILTER (WHERE n IS NOT NULL) AS subjects,
+            array_agg(peer_id ORDER BY n) FILTER (WHERE n IS NOT NULL) AS peers,
+            array_agg(payload ORDER BY n) FILTER (WHERE n IS NOT NULL) AS payloads
+        FROM (
+            SELECT user_id, n, name, subject, peer_id, payload, NULL::bigint AS taken FROM entry
+            UNION ALL SELECT user_id, NULL, NULL, NULL, NULL, NULL, position FROM taken
+        ) AS each GROUP BY user_id
     ),
-    counted AS (
-        SELECT held.user_id, (SELECT count(*) FROM entry AS e WHERE e.user_id = held.user_id) AS news FROM held
+    held AS (
+        SELECT news.*, s.rules FROM news JOIN streams AS s ON s.user_id = news.user_id WHERE NOT s.closed
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s
     ),
     moved_streams AS (
-        UPDATE streams AS s SET position = s.position + c.news, taken = greatest(s.taken, t.position)
-        FROM counted AS c LEFT JOIN taken AS t ON t.user_id = c.user_id WHERE s.user_id = c.user_id
-        RETURNING s.user_id, s.position - c.news AS base
+        UPDATE streams AS s SET position = s.position + held.count, taken = greatest(s.taken, held.taken),
+            rules = s.rules + ({rules})::int, closed = {closed}
+        FROM held WHERE s.user_id = held.user_id
+        RETURNING s.user_id, s.position - held.count AS base, held.names, held.subjects, held.peers, held.payloads
     ),
     placed AS (
-        SELECT e.*, m.base + row_number() OVER (PARTITION BY e.user_id ORDER BY e.n) AS position
-        FROM entry AS e JOIN moved_streams AS m USING (user_id)
+        SELECT m.user_id, m.base + e.nth AS position, e.name, e.subject, e.peer_id, e.payload
+        FROM moved_streams AS m, unnest(m.names, m.subjects, m.peers, m.payloads) WITH ORDINALITY
+            AS e (name, subject, peer_id, payload, nth)
     ),
     written AS (
         INSERT INTO events (user_id, position, name, subject, peer_id, payload, at)
         SELECT user_id, position, name, subject, peer_id, payload::jsonb, :now FROM placed
     )"""
 
-_APPEND: Statement[PlacedRow] = Statement(
+
+_APPEND: Statement[_AppendedRow] = Statement(
     "events.append",
     f"""
     WITH entry AS (
         SELECT * FROM unnest(:users::bigint[], :names::text[], :subjects::uuid[], :peers::bigint[], :payloads::text[])
             WITH ORDINALITY AS e (user_id, name, subject, peer_id, payload, n)
     ),
-    taken AS (SELECT NULL::bigint AS user_id, NULL::bigint AS position WHERE false),
-    {APPEND}
-    SELECT user_id, position, name FROM placed
+    -- A stream that is closed or whose rules change is locked in its turn, also where it gets no event.
+    taken AS (SELECT user_id, NULL::bigint AS position FROM unnest(:rules::bigint[] || :closed::bigint[]) AS user_id),
+    {append(rules="s.user_id = ANY (:rules)", closed="s.user_id = ANY (:closed)")}
+    SELECT user_id, position, name, EXISTS (
+        SELECT FROM held JOIN unnest(:judged::bigint[], :judged_rules::int[]) AS j (user_id, rules) USING (user_id)
+        WHERE held.rules <> j.rules
+    ) AS outdated
+    FROM placed
     """,
-    PlacedRow,
+    _AppendedRow,
     writes=True,
 )
 
@@ -65,8 +96,21 @@ class EventRepository:
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    async def append(self, recorded: Sequence[tuple[Event, tuple[int, ...]]]) -> list[WakeUp]:
-        """Put each event into the streams of its audience, in the order recorded; one statement."""
+    async def append(
+        self,
+        recorded: Sequence[tuple[Event, tuple[int, ...]]],
+        *,
+        rules: Sequence[int] = (),
+        closed: Sequence[int] = (),
+        judged: Mapping[int, int] | None = None,
+    ) -> list[WakeUp]:
+        """Append each event to the streams of its audience, in the order recorded; one statement.
+
+        `rules`: users whose edges or privacy have changed, so that messages judged by the old ones are judged again.
+        `closed`: users whose streams get nothing from now on. `judged`: `rules` of streams as the change was allowed
+        by; raises `TransientConflict` where one of them has changed since.
+        """
+        judged = judged or {}
         entries = [(user, event) for event, audience in recorded for user in audience]
         rows = await self._run.all(
             _APPEND,
@@ -75,7 +119,13 @@ class EventRepository:
             subjects=[event.subject for _, event in entries],
             peers=[event.peer for _, event in entries],
             payloads=[msgspec.json.encode(event.payload).decode() if event.payload else None for _, event in entries],
+            rules=rules,
+            closed=closed,
+            judged=list(judged),
+            judged_rules=list(judged.values()),
         )
+        if any(row.outdated for row in rows):
+            raise TransientConflict("rules of contact changed")
         return wake_ups(rows)
 
 

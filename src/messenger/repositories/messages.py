@@ -86,9 +86,10 @@ _GET = Statement(
 
 
 class LockedMessage(msgspec.Struct, frozen=True):
-    """Who takes part in a message's conversation, and whether its sender may not write there any more."""
+    """Who takes part in a message's conversation, with their `rules`, and whether its sender may still write there."""
 
     members: list[int]
+    rules: list[int]
     sender_blocked: bool
 
 
@@ -97,7 +98,10 @@ class LockedMessage(msgspec.Struct, frozen=True):
 _LOCK = Statement(
     "messages.lock",
     f"""
-    SELECT ARRAY(SELECT me.user_id FROM members AS me WHERE me.conversation_id = m.conversation_id) AS members,
+    SELECT ARRAY(SELECT me.user_id FROM members AS me WHERE me.conversation_id = m.conversation_id
+            ORDER BY me.user_id) AS members,
+        ARRAY(SELECT s.rules FROM members AS me JOIN streams AS s ON s.user_id = me.user_id
+            WHERE me.conversation_id = m.conversation_id ORDER BY me.user_id) AS rules,
         EXISTS (
             SELECT FROM conversations AS d
                 JOIN members AS o ON o.conversation_id = d.id AND o.user_id <> m.sender_id

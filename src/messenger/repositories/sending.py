@@ -15,6 +15,8 @@ class SentRow(msgspec.Struct, frozen=True, gc=False):
     """What became of a message: `outcome`, and what the database decided where it was `sent`.
 
     `wait`: where it came too soon (`hasty` by the limit `message`, `insistent` by `message_to`), for how many seconds.
+    `body` is that of the message which is forwarded, NULL for a text of the sender's own; `mentioned`: those of
+    `mentions` who are members.
     """
 
     outcome: str
@@ -26,89 +28,172 @@ class SentRow(msgspec.Struct, frozen=True, gc=False):
     seq: int | None
     created_at: datetime | None
     expires_at: datetime | None
+    body: str | None
+    mentioned: list[int]
     told: list[int]
     positions: list[int]
 
 
-def _outcome(earlier: str, target: str, allowed: str, conversation: str, fits: str, paced: str) -> str:
-    return f"""CASE WHEN {earlier} IS NOT NULL THEN 'repeated' WHEN {target} IS NULL THEN 'unknown'
-            WHEN NOT {allowed} THEN 'forbidden' WHEN {conversation} IS NULL THEN 'unopened'
-            WHEN NOT {fits} THEN 'misplaced' {paced} ELSE 'sent' END"""
+def _outcome(row: str, *, held: str, paced: str, again: str = "") -> str:
+    return f"""CASE WHEN {row}.earlier_id IS NOT NULL THEN 'repeated' WHEN {row}.target_id IS NULL THEN 'unknown'
+            WHEN NOT {row}.allowed THEN 'forbidden' WHEN {row}.conversation_id IS NULL THEN 'unopened'
+            WHEN NOT {row}.reply_fits THEN 'misplaced' WHEN NOT {row}.source_fits THEN 'unreadable'
+            {again} WHEN NOT {held} THEN 'busy' {paced} ELSE 'sent' END"""
 
 
 # Two limits are counted where a message writes anyway, so that they cost no row, no round trip and no lock of their
 # own: in the sender's stream all their messages, in their membership those of the conversation. `sent_until` is when
-# they would all have been sent at the limit's pace; who is ahead of that by no more than `room` seconds may send.
-# Messages under way at the same time don't see each other, but their steps add up.
-def _ahead(until: str) -> str:
-    return f"extract(epoch FROM {until} - :now::timestamptz)::float"
+# they would all have been sent at the limit's pace; a sender who is ahead of that by no more than `room` seconds may
+# send. It is read under the row's lock, so it is never more than `room` and a step ahead: one that is was written while
+# the clock was wrong, and counts for nothing.
+_CLOCK_SLACK = "interval '5 seconds'"
 
 
-def _later(until: str, step: str) -> str:
-    return f"greatest({until}, :now) + {step} * interval '1 second'"
+def _ahead(until: str, room: str, step: str) -> str:
+    """Seconds by which a sender is ahead of a limit's pace, not below 0."""
+    return f"""CASE WHEN {until} > :now + ({room}::float + {step}::float) * interval '1 second' + {_CLOCK_SLACK} THEN 0
+            ELSE greatest(extract(epoch FROM {until} - :now::timestamptz)::float, 0) END"""
 
 
-_TOO_SOON = "WHEN place.haste > 0 THEN 'hasty' WHEN place.insistence > 0 THEN 'insistent'"
-_UNPACED = "WHEN NOT j.paced THEN 'alone'"
-_MINUTE = "date_trunc('minute', taken.last_at)"
+def _later(until: str, room: str, step: str, count: str = "1") -> str:
+    """`until` after `count` more messages."""
+    return f":now::timestamptz + ({_ahead(until, room, step)} + {step}::float * {count}) * interval '1 second'"
 
-# One statement: who asks, may they, was it sent already, the next number of the conversation, the message, the
-# sender's own receipt, the minute in each member's list where it is another, and an event for each. The conversation's
-# row is locked first, then the memberships (which a receipt locks too, so that `held` reads what `read` returns), then
-# the streams by ascending user; the sequence grows only if the message is written. A concurrent repetition violates
+
+_TOO_SOON = "WHEN held.haste > 0 THEN 'hasty' WHEN held.insistence > 0 THEN 'insistent'"
+_UNPACED = "WHEN NOT able.paced THEN 'alone'"
+_ALL, _TO = (":room", ":step"), (":room_to", ":step_to")
+# Times of a conversation never go back, also where the clock does; how long a message lives goes by the clock alone.
+_LAST_AT = "greatest(c.last_at, :now)"
+_EXPIRES_AT = ":now::timestamptz + conversation.expire_after * interval '1 second'"
+_MINUTE = "date_trunc('minute', conversation.last_at)"
+
+
+# The message that is forwarded, if the sender can read it. Needs: `m`, and the sender's `{user}`.
+def _source(user: str, forwarded_from: str) -> str:
+    return f"""LEFT JOIN LATERAL (
+            SELECT m.id, m.body FROM messages AS m
+                JOIN members AS me ON me.conversation_id = m.conversation_id AND me.user_id = {user}
+            WHERE m.id = {forwarded_from} AND m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now)
+                AND NOT EXISTS (SELECT FROM hidden_messages AS h WHERE h.user_id = {user} AND h.message_id = m.id)
+            LIMIT 1
+        ) AS source ON true"""
+
+
+# By whole keys, as all that is joined to one row of a request: see `edge`.
+def _earlier(user: str, client_id: str) -> str:
+    return f"""LEFT JOIN LATERAL (
+            SELECT m.id, m.fingerprint FROM messages AS m
+            WHERE m.sender_id = {user} AND m.client_id = {client_id} LIMIT 1
+        ) AS earlier ON true"""
+
+
+def _place(user: str, target: str) -> str:
+    return f"""LEFT JOIN LATERAL (
+            SELECT m.conversation_id FROM members AS m WHERE m.user_id = {user} AND m.target_id = {target} LIMIT 1
+        ) AS place ON true"""
+
+
+def _reply_fits(reply_to: str, conversation: str) -> str:
+    return f"""{reply_to} IS NULL OR EXISTS (
+                SELECT FROM messages AS r WHERE r.id = {reply_to} AND r.conversation_id = {conversation}
+            )"""
+
+
+def _mentioned(mentions: str, conversation: str) -> str:
+    """Those of `mentions` who are members, in their order, each once."""
+    return f"""CASE WHEN {mentions} = '{{}}' THEN {mentions} ELSE ARRAY(
+                SELECT x.id FROM unnest({mentions}) WITH ORDINALITY AS x (id, n)
+                    JOIN members AS m ON m.conversation_id = {conversation} AND m.user_id = x.id
+                GROUP BY x.id ORDER BY min(x.n)
+            ) END"""
+
+
+# No message waits for a lock: what it needs is locked in one order of tables (the conversation, the memberships that it
+# writes, the streams of all members), within a table in ascending order, and passed over where another transaction has
+# it. A message for which something is missing is `busy`, writes nothing, and is sent again a little later; meanwhile it
+# holds up nobody. `busy` is also one whose rules have changed: `rules` of both streams is read with the edges that
+# allowed it, and again under the locks. So a block, a change of privacy or an erasure comes wholly after a message or
+# wholly before it. The conversation's number grows only if the message is written. A concurrent repetition violates
 # uq_messages_sender_id, undoes all of it, and finds the first one when it runs again.
 SEND = Statement(
     "messages.send",
     f"""
     WITH {{actor}},
     {TARGET},
-    earlier AS (
-        SELECT m.id, m.fingerprint FROM actor JOIN messages AS m
-            ON m.sender_id = actor.user_id AND m.client_id = :client_id
+    -- What the sender asks for, as this statement's snapshot judges it.
+    judged AS MATERIALIZED (
+        SELECT actor.user_id, actor.device_id, target.id AS target_id, target.allowed, earlier.id AS earlier_id,
+            earlier.fingerprint AS earlier_fingerprint, place.conversation_id, mine.rules AS my_rules,
+            theirs.rules AS their_rules, {_reply_fits(":reply_to::uuid", "place.conversation_id")} AS reply_fits,
+            :forwarded_from::uuid IS NULL OR source.id IS NOT NULL AS source_fits, source.body
+        FROM actor LEFT JOIN target ON true
+        {_earlier("actor.user_id", ":client_id")}
+        {_place("actor.user_id", ":target")}
+        LEFT JOIN streams AS mine ON mine.user_id = actor.user_id
+        LEFT JOIN streams AS theirs ON theirs.user_id = target.id
+        {_source("actor.user_id", ":forwarded_from")}
     ),
-    place AS (
-        SELECT m.conversation_id AS id, :reply_to::uuid IS NULL OR EXISTS (
-            SELECT FROM messages AS r WHERE r.id = :reply_to AND r.conversation_id = m.conversation_id
-        ) AS reply_fits,
-        {_ahead("s.sent_until")} - :room::float AS haste, {_ahead("m.sent_until")} - :room_to::float AS insistence
-        FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
-            JOIN streams AS s ON s.user_id = actor.user_id
+    conversation AS MATERIALIZED (
+        SELECT c.id, c.last_seq + 1 AS seq, {_LAST_AT} AS last_at, c.expire_after
+        FROM judged JOIN conversations AS c ON c.id = judged.conversation_id
+        WHERE judged.allowed AND judged.reply_fits AND judged.source_fits AND judged.earlier_id IS NULL
+        FOR NO KEY UPDATE OF c SKIP LOCKED
     ),
-    taken AS (
-        UPDATE conversations AS c SET last_seq = c.last_seq + 1, last_at = greatest(c.last_at, :now)
-        FROM place, target
-        WHERE c.id = place.id AND target.allowed AND place.reply_fits AND NOT EXISTS (SELECT FROM earlier)
-            AND place.haste <= 0 AND place.insistence <= 0
-        RETURNING c.id, c.last_seq, c.last_at, c.last_at + c.expire_after * interval '1 second' AS expires_at
+    party AS MATERIALIZED (
+        SELECT m.conversation_id, m.user_id,
+            m.user_id = judged.user_id OR m.last_minute IS DISTINCT FROM {_MINUTE} AS written
+        FROM conversation JOIN members AS m ON m.conversation_id = conversation.id, judged
+    ),
+    membership AS MATERIALIZED (
+        SELECT m.user_id, m.sent_until FROM members AS m
+        WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM party WHERE written)
+        ORDER BY m.user_id FOR NO KEY UPDATE OF m SKIP LOCKED
+    ),
+    -- Reads `membership` first, which puts the locks in order.
+    stream AS MATERIALIZED (
+        SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
+        WHERE s.user_id IN (SELECT user_id FROM party WHERE (SELECT count(*) FROM membership) > 0) AND NOT s.closed
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s SKIP LOCKED
+    ),
+    held AS MATERIALIZED (
+        SELECT {_ahead("stream.sent_until", *_ALL)} - :room::float AS haste,
+            {_ahead("membership.sent_until", *_TO)} - :room_to::float AS insistence
+        FROM judged JOIN stream USING (user_id) JOIN membership USING (user_id)
+        WHERE (SELECT count(*) FROM membership) = (SELECT count(*) FROM party WHERE written)
+            AND (SELECT count(*) FROM stream) = (SELECT count(*) FROM party)
+            AND NOT EXISTS (SELECT FROM stream AS s WHERE s.rules <> CASE s.user_id WHEN judged.user_id
+                THEN judged.my_rules WHEN judged.target_id THEN judged.their_rules ELSE s.rules END)
+    ),
+    fit AS MATERIALIZED (
+        SELECT conversation.*, {_EXPIRES_AT} AS expires_at
+        FROM conversation JOIN held ON held.haste <= 0 AND held.insistence <= 0
     ),
     message AS (
         INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
             reply_to, forwarded_from, mentions, created_at, expires_at)
-        SELECT :id::uuid, taken.id, taken.last_seq, actor.user_id, actor.device_id, :client_id, :fingerprint::bytea,
-            :kind::text, :body::text, :reply_to, :forwarded_from::uuid, :mentions::bigint[], taken.last_at,
-            taken.expires_at
-        FROM taken, actor
+        SELECT :id::uuid, fit.id, fit.seq, judged.user_id, judged.device_id, :client_id, :fingerprint::bytea,
+            :kind::text, coalesce(judged.body, :body::text), :reply_to, :forwarded_from,
+            {_mentioned(":mentions::bigint[]", "fit.id")}, fit.last_at, fit.expires_at
+        FROM fit, judged
+        RETURNING mentions
+    ),
+    numbered AS (
+        UPDATE conversations AS c SET last_seq = fit.seq, last_at = fit.last_at FROM fit WHERE c.id = fit.id
     ),
     read AS (
-        UPDATE members AS m SET last_minute = {_MINUTE},
-            read_seq = CASE WHEN m.user_id = actor.user_id THEN taken.last_seq ELSE m.read_seq END,
-            delivered_seq = CASE WHEN m.user_id = actor.user_id THEN taken.last_seq ELSE m.delivered_seq END,
-            sent_until = CASE WHEN m.user_id = actor.user_id THEN {_later("m.sent_until", ":step_to::float")}
+        UPDATE members AS m SET last_minute = date_trunc('minute', fit.last_at),
+            read_seq = CASE WHEN m.user_id = judged.user_id THEN fit.seq ELSE m.read_seq END,
+            delivered_seq = CASE WHEN m.user_id = judged.user_id THEN fit.seq ELSE m.delivered_seq END,
+            sent_until = CASE WHEN m.user_id = judged.user_id THEN {_later("m.sent_until", *_TO)}
                 ELSE m.sent_until END
-        FROM taken, actor
-        WHERE m.conversation_id = taken.id AND (m.user_id = actor.user_id OR m.last_minute IS DISTINCT FROM {_MINUTE})
-        RETURNING m.conversation_id AS id
-    ),
-    held AS (
-        SELECT s.user_id FROM members AS m JOIN streams AS s ON s.user_id = m.user_id
-        WHERE m.conversation_id = (SELECT max(id) FROM read)
-        ORDER BY s.user_id FOR NO KEY UPDATE OF s
+        FROM fit, judged, membership WHERE m.conversation_id = fit.id AND m.user_id = membership.user_id
     ),
     moved AS (
         UPDATE streams AS s SET position = s.position + 1,
-            sent_until = CASE WHEN s.user_id = actor.user_id THEN {_later("s.sent_until", ":step::float")}
+            sent_until = CASE WHEN s.user_id = judged.user_id THEN {_later("s.sent_until", *_ALL)}
                 ELSE s.sent_until END
-        FROM held, actor WHERE s.user_id = held.user_id
+        FROM fit, judged, stream WHERE s.user_id = stream.user_id
         RETURNING s.user_id, s.position
     ),
     told AS (
@@ -116,14 +201,14 @@ SEND = Statement(
         SELECT moved.user_id, moved.position, 'message.created', :id::uuid, :now FROM moved
     )
     SELECT {{actor_columns}},
-        {_outcome("earlier.id", "target.id", "target.allowed", "place.id", "place.reply_fits", _TOO_SOON)} AS outcome,
-        greatest(place.haste, place.insistence) AS wait,
-        actor.user_id AS sender_id, actor.device_id AS sender_device_id,
-        earlier.id AS earlier_id, earlier.fingerprint AS earlier_fingerprint,
-        taken.last_seq AS seq, taken.last_at AS created_at, taken.expires_at,
+        {_outcome("judged", held="held.haste IS NOT NULL", paced=_TOO_SOON)} AS outcome,
+        greatest(held.haste, held.insistence) AS wait,
+        actor.user_id AS sender_id, actor.device_id AS sender_device_id, judged.earlier_id, judged.earlier_fingerprint,
+        fit.seq, fit.last_at AS created_at, fit.expires_at, judged.body,
+        coalesce(message.mentions, '{{}}') AS mentioned,
         ARRAY(SELECT user_id FROM moved ORDER BY user_id) AS told,
         ARRAY(SELECT position FROM moved ORDER BY user_id) AS positions
-    FROM actor LEFT JOIN target ON true LEFT JOIN earlier ON true LEFT JOIN place ON true LEFT JOIN taken ON true
+    FROM actor JOIN judged ON true LEFT JOIN held ON true LEFT JOIN fit ON true LEFT JOIN message ON true
     """,
     SentRow,
     writes=True,
@@ -131,15 +216,15 @@ SEND = Statement(
 
 
 # The same for several at once, each of which is sent or refused by itself; a place in the batch (`n`) is the order in
-# which messages of one conversation, and events of one stream, are numbered. Rows are locked in the same order of
-# tables, and within a table in ascending order. Where the batch has more of somebody than the limits let through, all
-# of it is left to be sent `alone`.
+# which messages of one conversation, and events of one stream, are numbered. A second one with the same `client_id`,
+# and all of a sender's where the batch has more of them than the limits let through, are left to be sent `alone`.
 SEND_ALL = Statement(
     "messages.send_all",
     f"""
     WITH {{actors}},
     asked AS MATERIALIZED (
-        SELECT g.*, actors.user_id, actors.device_id, actors.stale
+        SELECT g.id, g.target_id, g.client_id, g.fingerprint, g.kind, g.body, g.reply_to, g.forwarded_from,
+            g.mentions::bigint[] AS mentions, g.n, actors.user_id, actors.device_id, actors.stale
         FROM unnest(:ids::uuid[], :targets::bigint[], :client_ids::text[], :fingerprints::bytea[], :kinds::text[],
             :bodies::text[], :reply_tos::uuid[], :forwarded_froms::uuid[], :mentions::text[]) WITH ORDINALITY AS g (
             id, target_id, client_id, fingerprint, kind, body, reply_to, forwarded_from, mentions, n)
@@ -147,86 +232,112 @@ SEND_ALL = Statement(
     ),
     judged AS MATERIALIZED (
         SELECT a.n, a.user_id, u.id AS target_id, {TAKES_MESSAGES} AS allowed, earlier.id AS earlier_id,
-            earlier.fingerprint AS earlier_fingerprint, place.conversation_id,
-            a.reply_to IS NULL OR EXISTS (
-                SELECT FROM messages AS r WHERE r.id = a.reply_to AND r.conversation_id = place.conversation_id
-            ) AS reply_fits,
-            greatest({_ahead("own.sent_until")}, 0) + :step::float * (count(*) OVER (PARTITION BY a.user_id) - 1)
-                <= :room::float
-            AND greatest({_ahead("place.sent_until")}, 0) + :step_to::float
-                * (count(*) OVER (PARTITION BY a.user_id, a.target_id) - 1) <= :room_to::float AS paced
-        FROM asked AS a JOIN streams AS own ON own.user_id = a.user_id
+            earlier.fingerprint AS earlier_fingerprint, place.conversation_id, my.rules AS my_rules,
+            their.rules AS their_rules, {_reply_fits("a.reply_to", "place.conversation_id")} AS reply_fits,
+            a.forwarded_from IS NULL OR source.id IS NOT NULL AS source_fits, source.body,
+            row_number() OVER (PARTITION BY a.user_id, a.client_id ORDER BY a.n) AS attempt
+        FROM asked AS a
         LEFT JOIN users AS u ON u.id = a.target_id AND u.id <> a.user_id
             AND u.deleted_at IS NULL AND u.disabled_at IS NULL
         {edge("mine", "a.user_id", "u.id")}
         {edge("theirs", "u.id", "a.user_id")}
-        LEFT JOIN LATERAL (
-            SELECT m.id, m.fingerprint FROM messages AS m
-            WHERE m.sender_id = a.user_id AND m.client_id = a.client_id LIMIT 1
-        ) AS earlier ON true
-        LEFT JOIN LATERAL (
-            SELECT m.conversation_id, m.sent_until FROM members AS m
-            WHERE m.user_id = a.user_id AND m.target_id = a.target_id LIMIT 1
-        ) AS place ON true
+        {_earlier("a.user_id", "a.client_id")}
+        {_place("a.user_id", "a.target_id")}
+        LEFT JOIN streams AS my ON my.user_id = a.user_id
+        LEFT JOIN streams AS their ON their.user_id = u.id
+        {_source("a.user_id", "a.forwarded_from")}
+    ),
+    conversation AS MATERIALIZED (
+        SELECT c.id, c.last_seq, {_LAST_AT} AS last_at, c.expire_after FROM conversations AS c
+        WHERE c.id IN (
+            SELECT conversation_id FROM judged
+            WHERE allowed AND reply_fits AND source_fits AND earlier_id IS NULL AND attempt = 1
+        )
+        ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
+    ),
+    party AS MATERIALIZED (
+        SELECT m.conversation_id, m.user_id, m.last_minute IS DISTINCT FROM {_MINUTE} OR EXISTS (
+            SELECT FROM judged AS j WHERE j.conversation_id = m.conversation_id AND j.user_id = m.user_id
+        ) AS written
+        FROM conversation JOIN members AS m ON m.conversation_id = conversation.id
+    ),
+    membership AS MATERIALIZED (
+        SELECT m.conversation_id, m.user_id, m.sent_until FROM members AS m
+        WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM party WHERE written)
+        ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m SKIP LOCKED
+    ),
+    -- Reads `membership` first, which puts the locks in order.
+    stream AS MATERIALIZED (
+        SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
+        WHERE s.user_id IN (SELECT user_id FROM party WHERE (SELECT count(*) FROM membership) > 0) AND NOT s.closed
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s SKIP LOCKED
+    ),
+    -- Conversations of which all that a message needs is locked.
+    held AS MATERIALIZED (
+        SELECT p.conversation_id FROM party AS p
+        LEFT JOIN stream USING (user_id) LEFT JOIN membership AS m USING (conversation_id, user_id)
+        GROUP BY p.conversation_id
+        HAVING bool_and(stream.user_id IS NOT NULL AND (m.user_id IS NOT NULL OR NOT p.written))
+    ),
+    able AS MATERIALIZED (
+        SELECT j.n, j.user_id, j.conversation_id,
+            {_ahead("my.sent_until", *_ALL)} + :step::float * (count(*) OVER (PARTITION BY j.user_id) - 1)
+                <= :room::float
+            AND {_ahead("place.sent_until", *_TO)} + :step_to::float
+                * (count(*) OVER (PARTITION BY j.conversation_id, j.user_id) - 1) <= :room_to::float AS paced
+        FROM judged AS j JOIN held USING (conversation_id)
+        JOIN stream AS my ON my.user_id = j.user_id AND my.rules = j.my_rules
+        JOIN stream AS their ON their.user_id = j.target_id AND their.rules = j.their_rules
+        JOIN membership AS place ON place.conversation_id = j.conversation_id AND place.user_id = j.user_id
+        WHERE j.allowed AND j.reply_fits AND j.source_fits AND j.earlier_id IS NULL AND j.attempt = 1
     ),
     fit AS MATERIALIZED (
-        SELECT n, user_id, conversation_id, row_number() OVER (PARTITION BY conversation_id ORDER BY n) AS nth
-        FROM judged WHERE allowed AND reply_fits AND paced AND earlier_id IS NULL AND conversation_id IS NOT NULL
-    ),
-    counted AS MATERIALIZED (SELECT conversation_id, count(*) AS news FROM fit GROUP BY conversation_id),
-    locked AS MATERIALIZED (
-        SELECT c.id FROM conversations AS c WHERE c.id IN (SELECT conversation_id FROM counted)
-        ORDER BY c.id FOR NO KEY UPDATE
-    ),
-    taken AS (
-        UPDATE conversations AS c SET last_seq = c.last_seq + counted.news, last_at = greatest(c.last_at, :now)
-        FROM locked JOIN counted ON counted.conversation_id = locked.id WHERE c.id = locked.id
-        RETURNING c.id, c.last_seq - counted.news AS base, c.last_at,
-            c.last_at + c.expire_after * interval '1 second' AS expires_at
-    ),
-    placed AS MATERIALIZED (
-        SELECT fit.n, fit.user_id, fit.conversation_id, taken.base + fit.nth AS seq, taken.last_at, taken.expires_at
-        FROM fit JOIN taken ON taken.id = fit.conversation_id
+        SELECT able.n, able.user_id, able.conversation_id, conversation.last_at,
+            conversation.last_seq + row_number() OVER (PARTITION BY able.conversation_id ORDER BY able.n) AS seq,
+            {_EXPIRES_AT} AS expires_at
+        FROM able JOIN conversation ON conversation.id = able.conversation_id WHERE able.paced
     ),
     message AS (
         INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
             reply_to, forwarded_from, mentions, created_at, expires_at)
-        SELECT a.id, placed.conversation_id, placed.seq, a.user_id, a.device_id, a.client_id, a.fingerprint, a.kind,
-            a.body, a.reply_to, a.forwarded_from, a.mentions::bigint[], placed.last_at, placed.expires_at
-        FROM placed JOIN asked AS a USING (n)
+        SELECT a.id, fit.conversation_id, fit.seq, a.user_id, a.device_id, a.client_id, a.fingerprint, a.kind,
+            coalesce(j.body, a.body), a.reply_to, a.forwarded_from,
+            {_mentioned("a.mentions", "fit.conversation_id")}, fit.last_at, fit.expires_at
+        FROM fit JOIN asked AS a USING (n) JOIN judged AS j USING (n)
+        RETURNING id, mentions
     ),
-    own AS MATERIALIZED (
-        SELECT m.conversation_id, m.user_id, latest.seq, coalesce(latest.count, 0) AS count, {_MINUTE} AS minute
-        FROM taken JOIN members AS m ON m.conversation_id = taken.id LEFT JOIN (
-            SELECT conversation_id, user_id, max(seq) AS seq, count(*) FROM placed GROUP BY conversation_id, user_id
-        ) AS latest ON latest.conversation_id = m.conversation_id AND latest.user_id = m.user_id
-        WHERE latest.seq IS NOT NULL OR m.last_minute IS DISTINCT FROM {_MINUTE}
-        ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m
+    numbered AS (
+        UPDATE conversations AS c SET last_seq = latest.seq, last_at = latest.last_at
+        FROM (
+            SELECT conversation_id, max(seq) AS seq, max(last_at) AS last_at FROM fit GROUP BY conversation_id
+        ) AS latest
+        WHERE c.id = latest.conversation_id
     ),
     read AS (
-        UPDATE members AS m SET last_minute = own.minute, read_seq = coalesce(own.seq, m.read_seq),
-            delivered_seq = coalesce(own.seq, m.delivered_seq), sent_until = CASE WHEN own.count > 0
-                THEN {_later("m.sent_until", ":step_to::float * own.count")} ELSE m.sent_until END
-        FROM own WHERE m.conversation_id = own.conversation_id AND m.user_id = own.user_id RETURNING m.conversation_id
+        UPDATE members AS m SET last_minute = date_trunc('minute', latest.last_at),
+            read_seq = coalesce(latest.own_seq, m.read_seq), delivered_seq = coalesce(latest.own_seq, m.delivered_seq),
+            sent_until = CASE WHEN latest.own_seq IS NULL THEN m.sent_until
+                ELSE {_later("m.sent_until", *_TO, "latest.count")} END
+        FROM (
+            SELECT p.conversation_id, p.user_id, max(fit.last_at) AS last_at,
+                max(fit.seq) FILTER (WHERE fit.user_id = p.user_id) AS own_seq,
+                count(*) FILTER (WHERE fit.user_id = p.user_id) AS count
+            FROM party AS p JOIN fit ON fit.conversation_id = p.conversation_id WHERE p.written
+            GROUP BY p.conversation_id, p.user_id
+        ) AS latest
+        WHERE m.conversation_id = latest.conversation_id AND m.user_id = latest.user_id
     ),
     entry AS MATERIALIZED (
-        SELECT placed.n, m.user_id, row_number() OVER (PARTITION BY m.user_id ORDER BY placed.n) AS nth
-        FROM placed JOIN members AS m ON m.conversation_id = placed.conversation_id,
-            (SELECT count(*) FROM read) AS read_first
-    ),
-    told_each AS MATERIALIZED (
-        SELECT e.user_id, count(*) AS news, count(*) FILTER (WHERE placed.user_id = e.user_id) AS sent
-        FROM entry AS e JOIN placed USING (n) GROUP BY e.user_id
-    ),
-    held AS MATERIALIZED (
-        SELECT s.user_id FROM streams AS s WHERE s.user_id IN (SELECT user_id FROM told_each)
-        ORDER BY s.user_id FOR NO KEY UPDATE
+        SELECT fit.n, p.user_id, fit.user_id = p.user_id AS own,
+            row_number() OVER (PARTITION BY p.user_id ORDER BY fit.n) AS nth
+        FROM fit JOIN party AS p ON p.conversation_id = fit.conversation_id
     ),
     moved AS (
-        UPDATE streams AS s SET position = s.position + told_each.news, sent_until = CASE WHEN told_each.sent > 0
-            THEN {_later("s.sent_until", ":step::float * told_each.sent")} ELSE s.sent_until END
-        FROM held JOIN told_each USING (user_id) WHERE s.user_id = held.user_id
-        RETURNING s.user_id, s.position - told_each.news AS base
+        UPDATE streams AS s SET position = s.position + news.count, sent_until = CASE WHEN news.sent > 0
+            THEN {_later("s.sent_until", *_ALL, "news.sent")} ELSE s.sent_until END
+        FROM (SELECT user_id, count(*), count(*) FILTER (WHERE own) AS sent FROM entry GROUP BY user_id) AS news
+        WHERE s.user_id = news.user_id
+        RETURNING s.user_id, s.position - news.count AS base
     ),
     entered AS MATERIALIZED (
         SELECT entry.n, entry.user_id, moved.base + entry.nth AS position FROM entry JOIN moved USING (user_id)
@@ -240,12 +351,13 @@ SEND_ALL = Statement(
         FROM entered GROUP BY n
     )
     SELECT {{actors_columns}},
-        {_outcome("j.earlier_id", "j.target_id", "j.allowed", "j.conversation_id", "j.reply_fits", _UNPACED)}
-            AS outcome, NULL::float AS wait,
+        {_outcome("j", again="WHEN j.attempt > 1 THEN 'alone'", held="able.n IS NOT NULL", paced=_UNPACED)} AS outcome,
+        NULL::float AS wait,
         actors.user_id AS sender_id, actors.device_id AS sender_device_id, j.earlier_id, j.earlier_fingerprint,
-        placed.seq, placed.last_at AS created_at, placed.expires_at,
+        fit.seq, fit.last_at AS created_at, fit.expires_at, j.body, coalesce(message.mentions, '{{}}') AS mentioned,
         coalesce(heard.users, '{{}}') AS told, coalesce(heard.positions, '{{}}') AS positions
-    FROM actors JOIN judged AS j USING (n) LEFT JOIN placed USING (n) LEFT JOIN heard USING (n)
+    FROM actors JOIN judged AS j USING (n) LEFT JOIN able USING (n) LEFT JOIN fit USING (n) LEFT JOIN heard USING (n)
+    LEFT JOIN asked USING (n) LEFT JOIN message ON message.id = asked.id
     """,
     SentRow,
     writes=True,

@@ -19,7 +19,7 @@ from messenger.repositories._fragments import (
     edge,
     other_side,
 )
-from messenger.repositories.events import APPEND
+from messenger.repositories.events import append
 from messenger.statements import Runner, Statement
 
 TAKEN_AT_ONCE = 1000
@@ -228,7 +228,7 @@ _TAKE: Statement[ToldRow] = Statement(
             row_number() OVER () AS n
         FROM told
     ),
-    {APPEND}
+    {append()}
     SELECT user_id, position, payload::text AS payload FROM placed
     """,
     ToldRow,

@@ -33,10 +33,20 @@ class MessageDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     target_id: PeerId
     client_id: ClientId
     kind: Kind = "text"
-    body: Body
+    body: Annotated[Body | UnsetType, Meta(description="Required, unless a message is forwarded")] = UNSET
     reply_to: MessageId | None = None
-    forwarded_from: MessageId | None = None
-    mentions: Annotated[list[PeerId], Meta(max_length=50, examples=[[26040983]])] = []
+    forwarded_from: Annotated[
+        MessageId | None,
+        Meta(description="A message that you can read; its text is copied, and none is sent along"),
+    ] = None
+    mentions: Annotated[
+        list[PeerId],
+        Meta(
+            max_length=50,
+            description="Members of the conversation; other numbers are left out of the message",
+            examples=[[26040983]],
+        ),
+    ] = []
 
 
 class MessagePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

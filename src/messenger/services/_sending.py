@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from messenger.actor import Bearer, Caller
 from messenger.clock import new_id
@@ -27,8 +28,8 @@ from messenger.repositories.sending import SentRow
 from messenger.schemas._types import timestamp, timestamp_or_none
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MessageDraft, MessageView
-from messenger.services._batches import Batches, RunAlone
 from messenger.services._gate import Gate, refused
+from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 
@@ -37,6 +38,7 @@ class _Outgoing(NamedTuple):
 
     caller: Caller
     draft: MessageDraft
+    body: str | None
     id: UUID
     fingerprint: bytes
 
@@ -55,25 +57,29 @@ _Sent = tuple[MessageView, bool] | _Unopened
 
 
 class Sender:
-    """`lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one."""
+    """`lanes`: how many statements that send may run at the same time; messages that come meanwhile share the next."""
 
     def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int) -> None:
         self._uow = uow
         self._gate = gate
         self._pace = gate.pace()
         # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
-        self._by_token: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
-        self._by_device: Batches[_Outgoing, _Sent] = Batches(self._send_alone, self._send_together, lanes=lanes)
+        self._by_token = self._group_commit(lanes)
+        self._by_device = self._group_commit(lanes)
+
+    def _group_commit(self, lanes: int) -> GroupCommit[_Outgoing, _Sent]:
+        return GroupCommit(self._send_alone, self._send_together, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """As `MessageService.send`, for a text that fits."""
         batches = self._by_token if isinstance(caller, Bearer) else self._by_device
-        outgoing = _Outgoing(caller, draft, new_id(), _fingerprint(draft))
+        body = draft.body if draft.body is not UNSET else None
+        outgoing = _Outgoing(caller, draft, body, new_id(), _fingerprint(draft, body))
         try:
-            sent = await batches.run(outgoing)
+            sent = await batches.run(outgoing, draft.target_id)
             if isinstance(sent, _Unopened):
                 await self._open(caller, sent.sender_id, draft.target_id)
-                sent = await batches.run(outgoing)
+                sent = await batches.run(outgoing, draft.target_id)
             if isinstance(sent, _Unopened):
                 raise PeerNotFound
         except (PeerNotFound, NotAContact):
@@ -89,7 +95,7 @@ class Sender:
 
     @repeated
     async def _send_alone(self, outgoing: _Outgoing) -> _Sent:
-        caller, draft, message_id, fingerprint = outgoing
+        caller, draft, body, message_id, fingerprint = outgoing
         async with self._uow.command() as uow:
             row = await uow.messages.send(
                 caller,
@@ -98,7 +104,7 @@ class Sender:
                 client_id=draft.client_id,
                 fingerprint=fingerprint,
                 kind=draft.kind,
-                body=draft.body,
+                body=body,
                 reply_to=draft.reply_to,
                 forwarded_from=draft.forwarded_from,
                 mentions=draft.mentions,
@@ -113,7 +119,9 @@ class Sender:
                 if earlier is None:
                     raise MessageNotFound
                 return message_view(earlier), False
-            return self._deliver(uow, outgoing, row)
+            if row.outcome != "busy":
+                return self._deliver(uow, outgoing, row)
+        raise RowsBusy
 
     async def _send_together(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
         drafts = [outgoing.draft for outgoing in batch]
@@ -126,7 +134,7 @@ class Sender:
                 client_ids=[draft.client_id for draft in drafts],
                 fingerprints=[outgoing.fingerprint for outgoing in batch],
                 kinds=[draft.kind for draft in drafts],
-                bodies=[draft.body for draft in drafts],
+                bodies=[outgoing.body for outgoing in batch],
                 reply_tos=[draft.reply_to for draft in drafts],
                 forwarded_froms=[draft.forwarded_from for draft in drafts],
                 mentions=[f"{{{','.join(map(str, draft.mentions))}}}" for draft in drafts],
@@ -138,6 +146,8 @@ class Sender:
             return Unauthenticated()
         if row.outcome == "unopened":
             return _Unopened(row.sender_id)
+        if row.outcome == "busy":
+            return RowsBusy()
         if row.outcome in {"repeated", "alone"}:
             # It has to be read, or counted one by one; that is seldom.
             return RunAlone()
@@ -148,7 +158,7 @@ class Sender:
 
     def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
         _ensure_sent(row, outgoing.draft.target_id)
-        view = _sent_view(outgoing.id, outgoing.draft, row)
+        view = _sent_view(outgoing, row)
         uow.recorded(_wake_ups(row, view, timestamp(uow.run.now)))
         return view, True
 
@@ -163,6 +173,8 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
         raise NotAContact
     if row.outcome == "misplaced":
         raise MessageNotFound("reply_to is not a message of this conversation")
+    if row.outcome == "unreadable":
+        raise MessageNotFound("forwarded_from is not a message that you can read")
     if row.outcome == "unknown":
         raise PeerNotFound
     if row.outcome in _TOO_SOON:
@@ -170,12 +182,12 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
     raise TransientConflict(row.outcome)
 
 
-def _fingerprint(draft: MessageDraft) -> bytes:
+def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:
     """128 bits of what the client asked for; not of its own id.
 
     It is compared for ever, so its parts never change: a new field joins at the end, and only where it is given.
     """
-    asked = [draft.target_id, draft.kind, draft.body, draft.reply_to, draft.forwarded_from, draft.mentions]
+    asked = [draft.target_id, draft.kind, body, draft.reply_to, draft.forwarded_from, draft.mentions]
     return hashlib.sha256(msgspec.json.encode(asked)).digest()[:16]
 
 
@@ -188,23 +200,24 @@ def _wake_ups(row: SentRow, view: MessageView, at: str) -> list[WakeUp]:
     ]
 
 
-def _sent_view(message_id: UUID, draft: MessageDraft, row: SentRow) -> MessageView:
+def _sent_view(outgoing: _Outgoing, row: SentRow) -> MessageView:
     assert row.seq is not None
     assert row.created_at is not None
+    draft = outgoing.draft
     return MessageView(
-        message_id,
+        outgoing.id,
         draft.client_id,
         draft.target_id,
         row.sender_id,
         row.sender_device_id,
         row.seq,
         draft.kind,
-        draft.body,
+        outgoing.body or row.body,
         None,
         [],
         draft.reply_to,
         draft.forwarded_from,
-        draft.mentions,
+        row.mentioned,
         [],
         timestamp(row.created_at),
         None,

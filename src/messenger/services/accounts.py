@@ -188,6 +188,7 @@ class AccountService:
             avatar = await uow.avatars.set(user_id, None)
             knew = await uow.users.erase(user_id)
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew)
+            uow.close_stream(user_id)
             # Its own stream is gone; sockets that are open must close all the same.
             uow.recorded([WakeUp(user_id, 0, DeviceRemoved.name)])
             # The device that asked is gone with the account: there is nothing left to stamp.

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
+from msgspec import UNSET
+
 from messenger.actor import Caller
 from messenger.errors import (
     FieldError,
     MessageNotFound,
     MessageTooLarge,
+    MessengerError,
     NotAContact,
+    NotTheSender,
     PeerNotFound,
     ValidationFailed,
 )
@@ -40,10 +44,16 @@ class MessageService:
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """The message, and whether it is new; the same `client_id` gives the first one, for ever.
 
-        Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `MessageNotFound` (`reply_to`),
-        `RateLimited`.
+        Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `RateLimited`; `MessageNotFound`
+        (`reply_to`, `forwarded_from`); `ValidationFailed` where there is no text, or two.
         """
-        _ensure_fits(draft.body)
+        try:
+            _ensure_one_text(draft)
+        except MessengerError:
+            # A caller whose token is no good learns nothing about the body.
+            async with self._uow.read() as uow:
+                await uow.devices.authenticate(caller)
+            raise
         return await self._sender.send(caller, draft)
 
     async def get(self, caller: Caller, message_id: UUID) -> MessageView:
@@ -67,6 +77,8 @@ class MessageService:
             if seen is None or uow.run.actor is None:
                 raise MessageNotFound
             ensure_sender(seen.sender_id, uow.run.actor.user_id)
+            if seen.forwarded_from is not None:
+                raise NotTheSender("A forwarded message can't be edited: its text is another's")
             locked = await uow.messages.lock(message_id)
             if locked.sender_blocked:
                 # Else an old message would be a way to write to someone who doesn't want to hear.
@@ -75,6 +87,7 @@ class MessageService:
             if not await uow.messages.edit(message_id, patch.body):
                 ensure_not_deleted(uow.run.now)
             uow.record(MessageEdited(message_id), locked.members)
+            uow.rests_on_rules(dict(zip(locked.members, locked.rules, strict=True)))
             changed = await uow.messages.find(caller, message_id)
             if changed is None:
                 raise MessageNotFound
@@ -126,6 +139,21 @@ class MessageService:
         found = found[-limit:] if after is None else found[:limit]
         items = await self._unreadable.shown("message", caller, message_view, found)
         return HistoryView(items, found[0 if after is None else -1].seq if more else None, rows[0].last_seq)
+
+
+def _ensure_one_text(draft: MessageDraft) -> None:
+    """A text of the sender's own, or that of the message which is forwarded."""
+    if draft.body is UNSET:
+        if draft.forwarded_from is None:
+            raise _body_fault("required", "this field is required")
+    elif draft.forwarded_from is not None:
+        raise _body_fault("conflicting", "must be left out: the text of the forwarded message is copied")
+    else:
+        _ensure_fits(draft.body)
+
+
+def _body_fault(code: str, words: str) -> ValidationFailed:
+    return ValidationFailed(f"body: {words}", errors=(FieldError("body", code, words),))
 
 
 def _ensure_fits(body: str) -> None:

@@ -78,6 +78,8 @@ class ProfileService:
             if row.changed:
                 contacts = await uow.contacts.mutual_ids(row.id) if told and row.shows else []
                 uow.record(ProfileUpdated(row.id), [row.id, *contacts])
+            if changes.get("privacy_messages_from") is not None:
+                uow.rules_changed(row.id)
         return row
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:

@@ -1,46 +1,69 @@
-"""Batches: alone while there is little to do, together under load, and each item with its own outcome."""
+"""Group commit: alone while there is little to do, together under load, and each item with its own outcome."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from messenger.errors import DatabaseUnavailable, PeerNotFound
-from messenger.services._batches import MOST, Batches, RunAlone
+from messenger.errors import DatabaseUnavailable, Overloaded, PeerNotFound
+from messenger.services._group_commit import MOST, GroupCommit, RowsBusy, RunAlone
 
 
 class Work:
     """Doubles numbers; holds each run until it is let go; refuses what is negative."""
 
-    def __init__(self, lanes: int = 1) -> None:
-        self.batches: Batches[int, int] = Batches(self.alone, self.together, lanes=lanes)
+    def __init__(self, lanes: int = 1, key: Callable[[int], int] = int) -> None:
+        self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, lanes=lanes)
+        self.key = key
+        self.busy: dict[int, int] = {}
         self.runs: list[list[int]] = []
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
         self.not_together: set[int] = set()
         self.away = False
+        self.poison: int | None = None
+
+    async def run(self, item: int) -> int:
+        return await self.batches.run(item, self.key(item))
 
     async def alone(self, item: int) -> int:
         self.runs.append([item])
         await self.gate.wait()
+        if item == self.poison:
+            raise RuntimeError("what the database refuses")
         if self.away:
             raise DatabaseUnavailable
+        if self.is_busy(item):
+            raise RowsBusy
         if item < 0:
             raise PeerNotFound
         return 2 * item
+
+    def is_busy(self, item: int) -> bool:
+        """Whether another transaction holds the item's rows; `busy` says for how many tries."""
+        left = self.busy.get(item, 0)
+        self.busy[item] = left - 1
+        return left > 0
 
     async def together(self, items: Sequence[int]) -> list[int | Exception]:
         self.runs.append(list(items))
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return [RunAlone() if item in self.not_together else PeerNotFound() if item < 0 else 2 * item for item in items]
+        if self.poison in items:
+            raise RuntimeError("what the database refuses")
+        return [self.outcome(item) for item in items]
+
+    def outcome(self, item: int) -> int | Exception:
+        if self.is_busy(item):
+            return RowsBusy()
+        return RunAlone() if item in self.not_together else PeerNotFound() if item < 0 else 2 * item
 
     async def ask(self, *items: int) -> list[asyncio.Task[int]]:
         """What was asked for, in this order, and is under way or waits."""
-        tasks = [asyncio.create_task(self.batches.run(item)) for item in items]
+        tasks = [asyncio.create_task(self.run(item)) for item in items]
         await asyncio.sleep(0)
         return tasks
 
@@ -79,7 +102,7 @@ class TestRuns:
         work = Work()
         work.gate.set()
         for item in range(3):
-            assert await work.batches.run(item) == 2 * item
+            assert await work.run(item) == 2 * item
         assert work.runs == [[0], [1], [2]]
 
 
@@ -114,6 +137,16 @@ class TestOutcomes:
         assert await again == 4
         assert work.runs == [[1], [2, 3], [2]]
 
+    async def test_failed_batch_is_halved_until_it_succeeds(self) -> None:
+        work = Work()
+        work.poison = 7
+        tasks = await work.ask(*range(1, 10))
+        work.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [result for result in results if isinstance(result, int)] == [2, 4, 6, 8, 10, 12, 16, 18]
+        assert isinstance(results[6], RuntimeError)
+        assert work.runs[1:] == [[2, 3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5], [6, 7, 8, 9], [6, 7], [6], [7], [8, 9]]
+
     async def test_failed_batch_is_run_one_by_one(self) -> None:
         work = Work()
         work.failure = RuntimeError("one of them")
@@ -144,7 +177,7 @@ class TestOutcomes:
             work.gate.clear()
             await tasks[0]
             await asyncio.sleep(0)
-        monkeypatch.setattr("messenger.services._batches._WAITED_SECONDS", 0.0)
+        monkeypatch.setattr("messenger.services._group_commit._WAITED_SECONDS", 0.0)
         waiting = await work.ask(8, 9)
         work.away, work.failure = True, DatabaseUnavailable()
         runs = len(work.runs)
@@ -184,4 +217,67 @@ class TestCancellation:
         tasks[1].cancel()
         work.gate.set()
         assert await tasks[2] == 6
-        assert await work.batches.run(4) == 8
+        assert await work.run(4) == 8
+
+
+class TestBusyRows:
+    async def test_item_leaves_its_lane_and_is_tried_again(self) -> None:
+        work = Work()
+        work.gate.set()
+        work.busy[1] = 3
+        first = asyncio.create_task(work.run(1))
+        await asyncio.sleep(0)
+        assert await work.run(2) == 4
+        assert not first.done()
+        assert await first == 2
+        assert work.runs.count([1]) == 4
+
+    async def test_busy_item_of_a_batch_is_tried_by_itself(self) -> None:
+        work = Work()
+        work.busy[2] = 1
+        tasks = await work.ask(1, 2, 3)
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6]
+        assert work.runs == [[1], [2, 3], [2]]
+
+    async def test_item_that_stays_busy_is_an_overload(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
+        work = Work()
+        work.gate.set()
+        work.busy[1] = 10**6
+        with pytest.raises(Overloaded):
+            await work.run(1)
+        assert await work.run(2) == 4
+
+    async def test_pauses_grow_with_each_try_and_with_the_number_of_waiting_items(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.2)
+        monkeypatch.setattr("messenger.services._group_commit._PARKED", 4)
+        work = Work(lanes=4)
+        work.gate.set()
+        count = 40
+        for item in range(count):
+            work.busy[item] = 10**6
+        results = await asyncio.gather(*(work.run(item) for item in range(count)), return_exceptions=True)
+        assert {type(result) for result in results} == {Overloaded}
+        # Without either it were 200 tries of each item.
+        assert sum(map(len, work.runs)) < 10 * count
+
+
+class TestKeys:
+    async def test_items_of_one_key_are_never_in_two_lanes(self) -> None:
+        work = Work(lanes=3, key=lambda item: item % 2)
+        tasks = await work.ask(1, 3, 5, 2)
+        assert work.runs == [[1], [2]]
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 6, 10, 4]
+        assert work.runs == [[1], [2], [3, 5]]
+
+    async def test_item_behind_others_of_a_busy_key_goes_first(self) -> None:
+        work = Work(lanes=2, key=lambda item: item % 10)
+        tasks = await work.ask(1, 2, 11, 21, 3)
+        work.gate.set()
+        await asyncio.gather(*tasks)
+        assert work.runs[2] in ([11, 21, 3], [11, 21], [3])
+        assert sorted(item for run in work.runs[2:] for item in run) == [3, 11, 21]

@@ -1,0 +1,121 @@
+"""Messages whose rows another transaction holds: they wait without a lock, and nobody waits with them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from messenger.container import Container
+from messenger.errors import Overloaded
+from messenger.schemas.messages import MessageDraft, MessageView
+from messenger.services import _group_commit
+from messenger.services._gate import Gate
+from messenger.services._unreadable import Unreadable
+from messenger.services.messages import MessageService
+from messenger.testing import Factory, Person
+from tests.services._tables import held, rows
+
+LANES = 2
+
+CONVERSATION = "SELECT FROM conversations WHERE $1 IN (low_id, high_id) FOR NO KEY UPDATE"
+MEMBERSHIP = "SELECT FROM members WHERE user_id = $1 FOR NO KEY UPDATE"
+STREAM = "SELECT FROM streams WHERE user_id = $1 FOR NO KEY UPDATE"
+
+
+@pytest.fixture
+def sends(container: Container) -> MessageService:
+    return MessageService(
+        container.uow,
+        Gate(container.uow, enabled=False),
+        Unreadable(container.uow, container.metrics.unreadable),
+        lanes=LANES,
+    )
+
+
+async def pairs(make: Factory, count: int) -> list[tuple[Person, Person]]:
+    made = [await make.friends() for _ in range(count)]
+    for one, other in made:
+        await make.message(one, other)
+    return made
+
+
+async def send(sends: MessageService, sender: Person, to: Person, client_id: str) -> MessageView:
+    return (await sends.send(sender.actor, MessageDraft(target_id=to.id, client_id=client_id, body="Hello")))[0]
+
+
+@contextlib.asynccontextmanager
+async def busy(container: Container, sql: str, person: Person) -> AsyncIterator[None]:
+    """Another transaction holds the row for the length of the block."""
+    async with held(container, sql, person.id):
+        yield
+
+
+async def blocked(container: Container) -> list[dict[str, Any]]:
+    """Connections that wait for a lock."""
+    return await rows(
+        container,
+        "SELECT query FROM pg_stat_activity"
+        " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0",
+    )
+
+
+class TestWaiting:
+    @pytest.mark.parametrize(
+        ("sql", "whose"),
+        [(CONVERSATION, 0), (MEMBERSHIP, 0), (STREAM, 0), (STREAM, 1)],
+        ids=["conversation", "membership", "own stream", "recipient's stream"],
+    )
+    @pytest.mark.parametrize("count", [1, 3], ids=["alone", "in a batch"])
+    async def test_message_waits_for_its_row_and_others_pass(
+        self, sends: MessageService, container: Container, make: Factory, sql: str, whose: int, count: int
+    ) -> None:
+        pair, *others = await pairs(make, 6)
+        async with busy(container, sql, pair[whose]):
+            waiting = [asyncio.create_task(send(sends, *pair, f"w{n}")) for n in range(count)]
+            for n in range(3):
+                sent = await asyncio.gather(*(send(sends, *other, f"o{n}") for other in others))
+                assert [view.seq for view in sent] == [n + 2] * len(others)
+            assert await blocked(container) == []
+            assert not any(task.done() for task in waiting)
+        assert sorted(view.seq for view in await asyncio.gather(*waiting)) == list(range(2, 2 + count))
+
+    async def test_more_waiting_messages_than_lanes_hold_up_nobody(
+        self, sends: MessageService, container: Container, make: Factory
+    ) -> None:
+        made = await pairs(make, 3 * LANES + 1)
+        *stuck, free = made
+        recipients = [other.id for _, other in stuck]
+        async with held(container, "SELECT FROM streams WHERE user_id = ANY ($1) FOR NO KEY UPDATE", recipients):
+            waiting = [asyncio.create_task(send(sends, *pair, "w")) for pair in stuck]
+            for n in range(5):
+                assert (await send(sends, *free, f"f{n}")).seq == n + 2
+            assert not any(task.done() for task in waiting)
+        assert [view.seq for view in await asyncio.gather(*waiting)] == [2] * len(stuck)
+
+    async def test_row_that_stays_held_is_an_overload(
+        self, sends: MessageService, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ((ada, bob),) = await pairs(make, 1)
+        monkeypatch.setattr(_group_commit, "_BUSY_SECONDS", 0.05)
+        async with busy(container, STREAM, bob):
+            with pytest.raises(Overloaded):
+                await send(sends, ada, bob, "w")
+        history = await container.services.messages.history(bob.actor, ada.id, before=None, after=None, limit=10)
+        assert [message.seq for message in history.items] == [1]
+        assert (await send(sends, ada, bob, "w")).seq == 2
+
+    async def test_sender_who_goes_away_is_not_tried_again(
+        self, sends: MessageService, container: Container, make: Factory
+    ) -> None:
+        ((ada, bob),) = await pairs(make, 1)
+        async with busy(container, STREAM, bob):
+            waiting = asyncio.create_task(send(sends, ada, bob, "w"))
+            # Long enough for a first try: this takes a round trip itself.
+            await rows(container, "SELECT pg_sleep(0.02)")
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        assert (await send(sends, ada, bob, "x")).seq == 2
