@@ -109,6 +109,35 @@ class TestBadFiles:
         assert await snapshot(ada) == before
 
 
+class TestPartHeaders:
+    @pytest.mark.parametrize(
+        "disposition",
+        [
+            pytest.param(b'name="file"; filename="a.png"', id="a filename"),
+            pytest.param(b'name="file"', id="no filename"),
+            pytest.param(b"name=file", id="no quotes"),
+            pytest.param(b'name="file"; filename=""', id="an empty filename"),
+            pytest.param(b"name=\"file\"; filename*=utf-8''%C3%BC.png", id="an extended filename alone"),
+            pytest.param(b"filename*=x-unknown''%ff%fe; name=\"file\"", id="an extended filename of no charset"),
+            pytest.param('name="file"; filename="Müller.png"'.encode("latin-1"), id="Latin-1"),
+            pytest.param('name="file"; filename="Müller.png"'.encode(), id="UTF-8"),
+            pytest.param('name="file"; filename="写真.png"'.encode("shift-jis"), id="Shift JIS"),
+            pytest.param('filename="фото.png"; name="file"'.encode("koi8-r"), id="KOI8-R before the name"),
+            pytest.param(b'name="file"; filename="a;b=\\"c.png"', id="quotes in the filename"),
+        ],
+    )
+    async def test_part_called_file_is_the_file(
+        self, client: httpx.AsyncClient, ada: Person, disposition: bytes
+    ) -> None:
+        content = b"--b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n--b--\r\n" % (
+            disposition,
+            encoded(plain()),
+        )
+        headers = {**ada.headers, "Content-Type": FORM}
+        answer = await client.post("/avatar/upload", headers=headers, content=content)
+        assert answer.status_code == 201
+
+
 class TestBadForms:
     @pytest.mark.parametrize(
         ("content", "content_type", "status", "code", "field"),
@@ -118,7 +147,8 @@ class TestBadForms:
             pytest.param(part("photo") + b"--b--\r\n", FORM, 400, "unknown_field", "photo", id="wrong name"),
             pytest.param(part() + part("x") + b"--b--\r\n", FORM, 400, "unknown_field", "x", id="one more"),
             pytest.param(part() + part() + b"--b--\r\n", FORM, 400, "validation_failed", "file", id="two files"),
-            pytest.param(part(filename="") + b"--b--\r\n", FORM, 400, "validation_failed", "file", id="text"),
+            pytest.param(part(filename="") + b"--b--\r\n", FORM, 415, "unsupported_image", None, id="text"),
+            pytest.param(part("ü", filename="") + b"--b--\r\n", FORM, 400, "unknown_field", None, id="strange name"),
             pytest.param(part() * 1000 + b"--b--\r\n", FORM, 400, "validation_failed", None, id="1000 parts"),
             pytest.param(part(), FORM, 400, "validation_failed", None, id="cut off"),
             pytest.param(b"hello", FORM, 400, "validation_failed", None, id="no form"),

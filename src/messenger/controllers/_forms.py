@@ -9,9 +9,12 @@ from litestar.datastructures import UploadFile
 from litestar.utils.scope.state import ScopeState
 from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 
+from messenger.controllers._negotiation import ensure_no_content_coding
 from messenger.errors import UnsupportedMediaType, ValidationFailed
 
 _PARTS = 16
+# Some clients write a filename in their machine's own charset; this one gives every byte a character.
+_HEADER_CHARSET = "latin-1"
 
 
 async def read_form(connection: Any, _: Any) -> None:
@@ -23,14 +26,15 @@ async def read_form(connection: Any, _: Any) -> None:
     media_type, options = connection.content_type
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType("Send multipart/form-data")
+    ensure_no_content_coding(connection.scope)
     try:
         parts = await _parse(connection.stream(), options.get("boundary", ""))
-        texts = {segment: content.decode() for segment, content in parts if not segment.filename}
     except (MultipartError, UnicodeError):
         raise ValidationFailed("The form could not be parsed") from None
     form: dict[str, list[Any]] = {}
     for segment, content in parts:
-        form.setdefault(segment.name, []).append(texts[segment] if segment in texts else _file(content))
+        # A part is known by its name; a filename is optional, and tells nothing (RFC 7578 section 4.2).
+        form.setdefault(segment.name, []).append(_file(content))
     # The framework closes the files, whatever comes of the request.
     ScopeState.from_scope(connection.scope).form = {
         name: values[0] if len(values) == 1 else values for name, values in form.items()
@@ -42,7 +46,7 @@ async def _parse(stream: AsyncIterator[bytes], boundary: str) -> list[tuple[Mult
     parts: list[tuple[MultipartSegment, bytes]] = []
     content = bytearray()
     segment: MultipartSegment | None = None
-    parser = PushMultipartParser(boundary.encode(), max_segment_count=_PARTS)
+    parser = PushMultipartParser(boundary.encode(), max_segment_count=_PARTS, header_charset=_HEADER_CHARSET)
     is_empty = True
     async for chunk in stream:
         # To the parser, nothing is the end; what stands behind the form's own means nothing (RFC 2046 section 5.1.1).
