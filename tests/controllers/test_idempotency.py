@@ -116,6 +116,15 @@ class TestScope:
         later = await client.post("/login", headers=headers, json=body)
         assert later.json()["device"]["id"] != first.json()["device"]["id"]
 
+    async def test_key_of_another_path_is_refused(self, client: httpx.AsyncClient, make: Factory) -> None:
+        me, you = await make.people(2)
+        await client.post("/subscribe", headers=you.headers, json={"target_id": me.id})
+        headers, body = {**me.headers, "Idempotency-Key": "one"}, {"target_id": you.id}
+        first = await client.post("/confirm_subscribe", headers=headers, json=body)
+        other = await client.post("/subscribe", headers=headers, json=body)
+        assert (first.status_code, first.json()["state"]) == (200, "mutual")
+        assert_problem(other, 422, "idempotency_key_reused")
+
     async def test_documented_exactly_where_it_is_honoured(self) -> None:
         documented = {each.id for each in OPERATIONS if "Idempotency-Key" in each.parameters("header")}
         assert documented == set(CREATING)
