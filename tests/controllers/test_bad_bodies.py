@@ -55,7 +55,7 @@ class TestUnreadable:
             pytest.param(b"", id="empty"),
             pytest.param(b"{", id="cut off"),
             pytest.param(b"hello", id="text"),
-            pytest.param(b"\xef\xbb\xbf{}", id="byte order mark"),
+            pytest.param(b"\xef\xbb\xbf\xef\xbb\xbf{}", id="two byte order marks"),
             pytest.param("{}".encode("utf-16"), id="UTF-16"),
             pytest.param(b'{"a": NaN}', id="NaN"),
             pytest.param(b"{'a': 1}", id="single quotes"),

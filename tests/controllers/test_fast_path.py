@@ -115,7 +115,9 @@ def test_every_fast_route_is_asked_here(app: Litestar) -> None:
 
 
 class TestBeyondDoubt:
-    @pytest.mark.parametrize("accept", ["*/*", "application/msgpack"])
+    @pytest.mark.parametrize(
+        "accept", ["*/*", "application/msgpack", "application/msgpack;q=0, */*", "application/json;q=0.1, */*;q=0.2"]
+    )
     @pytest.mark.parametrize("what", GETS)
     async def test_it_is_answered_alike(self, ways: Ways, pair: Pair, what: str, accept: str) -> None:
         url = GETS[what].format(bob=pair.bob.id)
@@ -241,6 +243,12 @@ class TestInDoubt:
     async def test_bodies_do(self, ways: Ways, pair: Pair, content: bytes, kind: str) -> None:
         headers = {**pair.ada.headers, "Content-Type": kind}
         await _both(ways, "POST", "/messages", content=content, headers=headers)
+        assert len(ways.framework) == 1
+
+    async def test_coded_body_does(self, ways: Ways, pair: Pair) -> None:
+        headers = {**pair.ada.headers, "Content-Encoding": "gzip"}
+        draft = {"target_id": pair.bob.id, "client_id": "coded", "body": "Hello"}
+        assert (await _both(ways, "POST", "/messages", json=draft, headers=headers)).status_code == 415
         assert len(ways.framework) == 1
 
     async def test_chunked_body_does(self, ways: Ways, pair: Pair) -> None:

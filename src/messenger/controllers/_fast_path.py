@@ -24,9 +24,11 @@ from litestar.routes import HTTPRoute
 from messenger.actor import Bearer
 from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._handshakes import SOCKET_PATH, refusing
+from messenger.controllers._head import as_get, without_body
+from messenger.controllers._negotiation import MSGPACK, prefers_msgpack
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import JSON_TYPES, MSGPACK, Asked, WireBody, WireRequest, bearer_of
+from messenger.controllers._wire import JSON_TYPES, Asked, WireBody, WireRequest, bearer_of
 from messenger.errors import MessengerError
 from messenger.http_answers import WHOLE_ANSWER, lines
 from messenger.services import Services
@@ -54,12 +56,25 @@ class Application(Litestar):
     services: Services
     fast_path: FastPath | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for route in self.routes:
+            # For `Allow` in answers to OPTIONS.
+            if isinstance(route, HTTPRoute) and HttpMethod.GET in route.methods:
+                route.methods.add(HttpMethod.HEAD)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        fast_path = self.fast_path
-        request = fast_path.read(scope) if fast_path is not None and scope["type"] == "http" else None
-        if fast_path is None or request is None:
+        if scope["type"] != "http":
             if scope["type"] == "websocket" and scope["path"] != SOCKET_PATH:
                 send = refusing(scope, send)
+            await super().__call__(scope, receive, send)
+            return
+        fast_path = self.fast_path
+        request = fast_path.read(scope) if fast_path is not None else None
+        if fast_path is None or request is None:
+            scope["started"] = perf_counter()
+            if scope["method"] == "HEAD":
+                scope, send = as_get(scope), without_body(send)
             await super().__call__(scope, receive, send)
         else:
             await fast_path.answer(request, receive, send)
@@ -192,14 +207,15 @@ class FastPath:
             return None
         if scope.get("root_path"):
             return None
-        length, wants_msgpack = -1, False
+        length = -1
         authorization: bytes | None = None
+        accept: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 # The first one counts, as everywhere.
                 authorization = value if authorization is None else authorization
             elif name == b"accept":
-                wants_msgpack = wants_msgpack or b"application/msgpack" in value
+                accept = value if accept is None else b"%b,%b" % (accept, value)
             elif name == b"content-length":
                 if not _LENGTH.fullmatch(value):
                     return None
@@ -207,13 +223,16 @@ class FastPath:
             elif name == b"content-type":
                 if route.body is not None and value not in JSON_TYPES:
                     return None
-            elif name == b"origin" and self._heeds_origin:
+            elif (name == b"origin" and self._heeds_origin) or (name == b"content-encoding" and route.body is not None):
                 return None
         if authorization is None or (route.body is not None and not 0 < length <= route.max_body):
             return None
         query = scope["query_string"]
         arguments = route.read(segment, query) if segment or query else route.bare
-        return None if arguments is None else FastRequest(scope, route, arguments, authorization, wants_msgpack)
+        if arguments is None:
+            return None
+        wants_msgpack = accept is not None and prefers_msgpack(accept)
+        return FastRequest(scope, route, arguments, authorization, wants_msgpack)
 
     async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
         """Read its body, if it may have one, call its handler, and send what that says."""
@@ -227,6 +246,7 @@ class FastPath:
             try:
                 arguments = {**arguments, "data": route.body.decode(body)}
             except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+                scope["started"] = perf_counter()
                 await Litestar.__call__(self._app, scope, _again(body, receive), send)
                 return
         started = perf_counter()
@@ -267,8 +287,8 @@ class FastPath:
         scope["route_handler"] = route.handler
         scope["path_template"] = route.pattern
         scope.setdefault("state", {})
-        request = WireRequest(scope, receive, send)
         scope["started"] = started
+        request = WireRequest(scope, receive, send)
         handler = EXCEPTION_HANDLERS[MessengerError if isinstance(error, MessengerError) else Exception]
         answer = handler(request, error).to_asgi_response(app=None, request=request)
 

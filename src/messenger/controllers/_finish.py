@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar.types import Message, Scope
 
+from messenger.controllers._head import asked_method
 from messenger.metrics import Metrics
 
 logger = logging.getLogger("messenger.access")
@@ -50,7 +51,7 @@ class Finish:
         message["headers"] = headers
         told: dict[str, Any] = scope  # type: ignore[assignment]
         # Some server programs pass on any word as a method: no client makes labels.
-        method = told["method"] if told["method"] in _METHODS else "OTHER"
+        method = asked_method(told) if told["method"] in _METHODS else "OTHER"
         self.note(method, told.get("path_template") or "unknown", message["status"], told.get("started"))
 
     def note(self, method: str, route: str, status: int, started: float | None) -> None:

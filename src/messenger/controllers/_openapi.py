@@ -16,7 +16,8 @@ from messenger.controllers._openapi_events import describe_events
 from messenger.controllers._openapi_schemas import never_null, portable, schemas_of
 from messenger.controllers._openapi_socket import describe_socket
 from messenger.controllers._problems import Problem
-from messenger.controllers._wire import MSGPACK, WireBody
+from messenger.controllers._negotiation import MSGPACK
+from messenger.controllers._wire import WireBody
 from messenger.errors import IdempotencyKeyReused, VersionConflict
 from messenger.schemas.realtime import EVENT_STRUCTS
 

@@ -121,7 +121,9 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     # The framework lists the WebSocket of a path among its methods.
     told = {name.lower(): value for name, value in (error.headers or {}).items()}
     allowed = [each for each in told.get("allow", "").split(", ") if each.isupper()]
-    headers = {"Allow": ", ".join(allowed)} if allowed else {}
+    if "GET" in allowed:
+        allowed.append("HEAD")
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else {}
     return problem_response(error.status_code, code, title, title, headers=headers)
 
 

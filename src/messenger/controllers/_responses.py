@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.enums import MediaType
 from litestar.response.base import ASGIResponse
 
-from messenger.controllers._wire import MSGPACK
+from messenger.controllers._negotiation import MSGPACK, wants_msgpack
 
 Content = TypeVar("Content")
 
@@ -43,8 +43,3 @@ class WireResponse(Response[Content]):
             # An answer without content (204) has none in MessagePack either.
             return b"" if content is None else msgspec.msgpack.encode(content)
         return super().render(content, media_type, enc_hook)
-
-
-def wants_msgpack(scope: Any) -> bool:
-    """Whether `Accept` names MessagePack."""
-    return any(key == b"accept" and b"application/msgpack" in value for key, value in scope["headers"])

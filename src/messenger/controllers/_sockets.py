@@ -14,8 +14,9 @@ from litestar import WebSocket
 from messenger.actor import Bearer
 from messenger.controllers._handshakes import refuse_handshake
 from messenger.controllers._methods import Session, method, stop_typing
+from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._problems import problem_of
-from messenger.controllers._wire import MSGPACK, bearer_of, decode, header, refusal
+from messenger.controllers._wire import bearer_of, decode, header, refusal, without_bom
 from messenger.errors import (
     FieldError,
     MalformedBody,
@@ -173,6 +174,8 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
 
 
 def _read(codec: Codec, payload: bytes) -> Request:
+    if not codec.binary:
+        payload = without_bom(payload)
     try:
         return codec.request(payload)
     except msgspec.ValidationError as error:

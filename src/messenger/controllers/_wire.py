@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Generator
-from time import perf_counter
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,6 +17,7 @@ from litestar.typing import FieldDefinition
 
 from messenger.actor import Bearer
 from messenger.addresses import subscriber
+from messenger.controllers._negotiation import MSGPACK, ensure_no_content_coding
 from messenger.errors import (
     FieldError,
     MalformedBody,
@@ -31,7 +32,6 @@ from messenger.security.tokens import token_hash
 from messenger.services import Services
 from messenger.services._gate import Once
 
-MSGPACK = "application/msgpack"
 _JSON_TYPES = ("application/json", "")
 JSON_TYPES = frozenset(
     b"application/json" + parameter
@@ -113,10 +113,6 @@ class WireRequest(Asked, Request[Any, Any, Any]):
     scope: Any
     decoded: Any = None
 
-    def __init__(self, scope: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(scope, *args, **kwargs)
-        scope["started"] = perf_counter()
-
     async def body(self) -> bytes:
         return await Request.body(self)
 
@@ -159,9 +155,9 @@ async def read_body(request: Any) -> None:
     handler = request.route_handler
     if handler.handler_id not in WireBody.decoders:
         return
-    body = await request.body()
     try:
-        request.decoded = handler.resolve_data_dto()(request).decode(body)
+        ensure_no_content_coding(request.scope)
+        request.decoded = handler.resolve_data_dto()(request).decode(await request.body())
     except MessengerError:
         if not handler.opt.get("public"):
             await request.services.devices.authenticate(request.caller)
@@ -214,6 +210,11 @@ def content_type(scope: Any) -> str:
     return ""
 
 
+def without_bom(text: bytes) -> bytes:
+    """JSON without the byte order mark that some clients write before it (RFC 8259 section 8.1)."""
+    return text.removeprefix(BOM_UTF8)
+
+
 def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any) -> Any:
     """The body as its struct. Raises `ValidationFailed` and its kin, `UnsupportedMediaType`."""
     if media_type == MSGPACK:
@@ -223,7 +224,7 @@ def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any
     else:
         raise UnsupportedMediaType("Send application/json or application/msgpack")
     try:
-        return decoder.decode(body)
+        return decoder.decode(without_bom(body) if decoder is json_decoder else body)
     except msgspec.ValidationError as error:
         raise refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):

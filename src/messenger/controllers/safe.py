@@ -9,8 +9,9 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 
 from messenger.controllers._documents import answers
+from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import MSGPACK, WireBody, WireRequest, content_type, entity_tag
+from messenger.controllers._wire import WireBody, WireRequest, content_type, entity_tag, without_bom
 from messenger.errors import (
     IdempotencyKeyReused,
     NotEncrypted,
@@ -35,7 +36,8 @@ class EnvelopeBody(WireBody):
     """What is no envelope is refused as such, whatever else is wrong with it."""
 
     def decode(self, body: bytes) -> Any:
-        return parse_envelope(body, msgpack=content_type(self.asgi_connection.scope) == MSGPACK)
+        msgpack = content_type(self.asgi_connection.scope) == MSGPACK
+        return parse_envelope(body if msgpack else without_bom(body), msgpack=msgpack)
 
 
 class SafeController(Controller):
