@@ -16,7 +16,8 @@ from messenger import __version__
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers import CONTROLLERS
-from messenger.controllers._fast_path import Application, FastPath
+from messenger.controllers._application import Application
+from messenger.controllers._fast_path import FastPath
 from messenger.controllers._finish import Finish
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
@@ -64,7 +65,7 @@ def create_app(container: Container) -> Litestar:
         ),
     )
     app.services = container.services
-    app.fast_path = FastPath(app, finish, heeds_origin=bool(settings.cors_origins))
+    app.fast_path = FastPath(app, container.services, finish, heeds_origin=bool(settings.cors_origins))
     return app
 
 

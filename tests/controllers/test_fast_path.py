@@ -17,7 +17,8 @@ from litestar import Litestar, get
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._fast_path import Application, _Route
+from messenger.controllers._application import Application
+from messenger.controllers._fast_path import _Route
 from messenger.controllers._parameters import PageLimit
 from messenger.controllers._wire import WireRequest
 from messenger.testing import Factory, Person

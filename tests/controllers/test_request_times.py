@@ -14,7 +14,7 @@ import pytest_asyncio
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers import _fast_path, _finish
+from messenger.controllers import _application, _fast_path, _finish
 from messenger.errors import InvalidCredentials, PeerNotFound, UnsupportedImage
 from messenger.testing import Person
 from tests.controllers.conftest import client_of
@@ -45,7 +45,7 @@ class Stopwatch:
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     stopwatch = Stopwatch()
-    for module in (_fast_path, _finish):
+    for module in (_application, _fast_path, _finish):
         monkeypatch.setattr(module, "perf_counter", stopwatch)
     return stopwatch
 

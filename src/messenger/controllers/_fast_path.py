@@ -16,15 +16,12 @@ from typing import Any, get_type_hints
 
 import msgspec
 from litestar import Litestar
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg
 from litestar.routes import HTTPRoute
 
 from messenger.actor import Bearer
 from messenger.controllers._finish import HEADERS, Finish
-from messenger.controllers._handshakes import SOCKET_PATH, refusing
-from messenger.controllers._head import as_get, without_body
 from messenger.controllers._negotiation import MSGPACK, prefers_msgpack
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
@@ -48,44 +45,6 @@ _NO_HEADERS: list[tuple[bytes, bytes]] = []
 _JSON_LINES, _MSGPACK_LINES = (
     lines((header, *HEADERS)) + b"content-length: " for header in (_JSON_HEADER, _MSGPACK_HEADER)
 )
-
-
-class Application(Litestar):
-    """Litestar, with the short way before it."""
-
-    services: Services
-    fast_path: FastPath | None = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for route in self.routes:
-            # For `Allow` in answers to OPTIONS.
-            if isinstance(route, HTTPRoute) and HttpMethod.GET in route.methods:
-                route.methods.add(HttpMethod.HEAD)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket" and scope["path"] != SOCKET_PATH:
-                send = refusing(scope, send)
-            await super().__call__(scope, receive, send)
-            return
-        fast_path = self.fast_path
-        request = fast_path.read(scope) if fast_path is not None else None
-        if fast_path is None or request is None:
-            scope["started"] = perf_counter()
-            if scope["method"] == "HEAD":
-                scope, send = as_get(scope), without_body(send)
-            await super().__call__(scope, receive, send)
-        else:
-            await fast_path.answer(request, receive, send)
-
-    @classmethod
-    def get_route_handler_map(cls, value: Any) -> dict[str, Any]:
-        """Without the framework's answers to OPTIONS of single handlers: it makes one for all that a path has."""
-        return {
-            path: {method: handler for method, handler in handlers.items() if method != HttpMethod.OPTIONS}
-            for path, handlers in super().get_route_handler_map(value).items()
-        }
 
 
 class FastRequest(Asked):
@@ -177,8 +136,9 @@ def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:
 class FastPath:
     """The routes that go the short way."""
 
-    def __init__(self, app: Application, finish: Finish, *, heeds_origin: bool) -> None:
+    def __init__(self, app: Litestar, services: Services, finish: Finish, *, heeds_origin: bool) -> None:
         self._app = app
+        self._services = services
         self._finish = finish
         self._heeds_origin = heeds_origin
         self._routes: dict[tuple[str, str], _Route] = {}
@@ -252,7 +212,7 @@ class FastPath:
         started = perf_counter()
         scope["litestar_app"] = self._app
         try:
-            services = request.services = self._app.services
+            services = request.services = self._services
             caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
             if not services.devices.admits(caller):
                 await services.devices.admit(caller)

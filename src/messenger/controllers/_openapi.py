@@ -11,12 +11,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from messenger.controllers._links import LINKS
+from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._openapi_answers import describe_answers, describe_headers, share_answers
 from messenger.controllers._openapi_events import describe_events
 from messenger.controllers._openapi_schemas import never_null, portable, schemas_of
 from messenger.controllers._openapi_socket import describe_socket
 from messenger.controllers._problems import Problem
-from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._wire import WireBody
 from messenger.errors import IdempotencyKeyReused, VersionConflict
 from messenger.schemas.realtime import EVENT_STRUCTS
