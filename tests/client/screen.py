@@ -52,7 +52,7 @@ def serve(
     signed_in = {"user": ADA, "device": device, "tokens": fake.tokens()}
     fake.on("POST", "/login", httpx.Response(200, json=signed_in))
     fake.on("GET", "/profile", httpx.Response(200, json=PROFILE))
-    fake.on("GET", "/statuses", httpx.Response(200, json={"items": [ONLINE] if contacts else []}))
+    fake.on("GET", "/statuses", httpx.Response(200, json={"items": [ONLINE] if contacts else [], "next": None}))
     fake.on("GET", "/contacts", httpx.Response(200, json={"items": contacts, "next": None}))
     fake.on("GET", "/devices", httpx.Response(200, json={"items": [device], "next": None}))
     page = {"items": conversations, "next": None, "cursor": "e0"}

@@ -17,7 +17,7 @@ from tests.client.fake import QUICK, Fake, refused
 from tests.client.wire import THEM, message_data, problem
 
 RELATION = httpx.Response(200, json={"target_id": THEM, "state": "pending_out"})
-NOTHING = httpx.Response(200, json={"items": []})
+NOTHING = httpx.Response(200, json={"items": [], "next": None})
 
 
 class TestRefusals:

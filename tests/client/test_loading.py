@@ -57,7 +57,7 @@ class Pages:
 def _serve(fake: Fake, pages: Pages) -> None:
     fake.on("GET", "/conversations", pages)
     fake.on("GET", "/profile", httpx.Response(200, json=PROFILE))
-    fake.on("GET", "/statuses", httpx.Response(200, json={"items": []}))
+    fake.on("GET", "/statuses", httpx.Response(200, json={"items": [], "next": None}))
     fake.on("GET", "/contacts", httpx.Response(200, json={"items": [], "next": None}))
     fake.on("GET", "/devices", httpx.Response(200, json={"items": [], "next": None}))
 

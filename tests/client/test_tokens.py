@@ -12,7 +12,7 @@ from messenger.client.tokens import TokenKeeper
 from messenger.schemas.accounts import TokensView
 from tests.client.fake import Fake, refused
 
-NOTHING = httpx.Response(200, json={"items": []})
+NOTHING = httpx.Response(200, json={"items": [], "next": None})
 
 
 def _view(number: int, expires_in: int = 900) -> TokensView:

@@ -138,10 +138,21 @@ class TestContacts:
 class TestStatuses:
     async def test_have_the_keys_of_the_contract(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.get("/statuses", headers=ada.headers)
-        assert (answer.status_code, set(answer.json())) == (200, {"items"})
+        assert (answer.status_code, set(answer.json())) == (200, {"items", "next"})
         (status,) = answer.json()["items"]
         assert (set(status), status["user_id"], status["status"]) == (STATUS, bob.id, "online")
         assert is_time(status["last_activity"])
+
+    async def test_pages_follow_each_other(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
+    ) -> None:
+        eve = await make.person()
+        await make.befriend(ada, eve)
+        first, second = sorted([bob.id, eve.id])
+        page = (await client.get("/statuses?limit=1", headers=ada.headers)).json()
+        assert ([each["user_id"] for each in page["items"]], page["next"]) == ([first], str(first))
+        page = (await client.get(f"/statuses?limit=1&cursor={page['next']}", headers=ada.headers)).json()
+        assert ([each["user_id"] for each in page["items"]], page["next"]) == ([second], None)
 
     async def test_hidden_activity_is_null(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         await client.put("/profile", headers=bob.headers, json={"privacy": {"last_seen": "nobody"}})

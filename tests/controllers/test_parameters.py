@@ -28,9 +28,7 @@ async def read(
 
 class TestLimit:
     @paged
-    @pytest.mark.parametrize(
-        "value", ["0", "-1", "201", "100000", "abc", "", "1.5", "true", "null", "0x10", "%00", HUGE]
-    )
+    @pytest.mark.parametrize("value", ["0", "-1", "100000", "abc", "", "1.5", "true", "null", "0x10", "%00", HUGE])
     async def test_bad_one_is_named(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
     ) -> None:
@@ -38,11 +36,14 @@ class TestLimit:
         assert_problem(answer, 400, "validation_failed", field="limit")
 
     @paged
-    @pytest.mark.parametrize("value", ["1", "200"])
     async def test_bounds_are_taken(
-        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation
     ) -> None:
-        assert (await read(client, operation, ada, bob, f"limit={value}")).status_code == 200
+        most = 1000 if operation.id == "listStatuses" else 200
+        for value in (1, most):
+            assert (await read(client, operation, ada, bob, f"limit={value}")).status_code == 200
+        answer = await read(client, operation, ada, bob, f"limit={most + 1}")
+        assert_problem(answer, 400, "validation_failed", field="limit")
 
     @paged
     async def test_of_two_the_last_one_holds(

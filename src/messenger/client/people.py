@@ -72,8 +72,15 @@ class PeopleCalls(Calls):
         return await self._http.call(request, ContactView)
 
     async def statuses(self) -> list[StatusView]:
-        """How one's mutual contacts are."""
-        return (await self._http.call(Request(method="GET", path="/statuses"), StatusesView)).items
+        """How one's mutual contacts are: all pages."""
+        statuses: list[StatusView] = []
+        params: dict[str, str | int] = {}
+        while True:
+            page = await self._http.call(Request(method="GET", path="/statuses", params=params), StatusesView)
+            statuses += page.items
+            if page.next is None:
+                return statuses
+            params = {"cursor": page.next}
 
     async def user(self, user_id: int) -> PersonView:
         """Another user. Raises `ApiError`: `peer_not_found`."""

@@ -20,6 +20,7 @@ from messenger.errors import (
 )
 from messenger.schemas._types import ContactState
 from messenger.schemas.users import (
+    MAX_STATUSES,
     AliasDraft,
     ConfirmDraft,
     ContactPage,
@@ -29,6 +30,10 @@ from messenger.schemas.users import (
     SubscribeDraft,
     TargetDraft,
 )
+
+CursorQuery = Annotated[
+    str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` from the previous page")
+]
 
 
 class ContactController(Controller):
@@ -44,9 +49,7 @@ class ContactController(Controller):
             ContactState | None, QueryParameter(name="state", description="Only contacts in this state")
         ] = None,
         limit: PageLimit = 50,
-        cursor: Annotated[
-            str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` from the previous page")
-        ] = None,
+        cursor: CursorQuery = None,
     ) -> ContactPage:
         return await request.services.contacts.list_page(
             request.caller, state=wanted, after=int(cursor or 0), limit=limit
@@ -115,7 +118,14 @@ class ContactController(Controller):
         "/statuses",
         operation_id="listStatuses",
         summary="List the presence of your mutual contacts",
-        **answers(fast=True),
+        **answers(query=True, fast=True),
     )
-    async def statuses(self, request: WireRequest) -> StatusesView:
-        return await request.services.contacts.statuses(request.caller)
+    async def statuses(
+        self,
+        request: WireRequest,
+        limit: Annotated[
+            int, QueryParameter(ge=1, le=MAX_STATUSES, description="Maximum number of items to return")
+        ] = MAX_STATUSES,
+        cursor: CursorQuery = None,
+    ) -> StatusesView:
+        return await request.services.contacts.statuses(request.caller, after=int(cursor or 0), limit=limit)

@@ -61,7 +61,7 @@ export class Store extends EventTarget {
   /** How contacts are, once signals may have been lost; what a signal says meanwhile is newer than the answer. */
   async loadStatuses() {
     this.#presenceNews = new Set();
-    const { items } = await this.#api.get("/statuses");
+    const items = await this.#api.all("/statuses");
     const fresh = new Map(items.map((status) => [status.user_id, status]));
     for (const id of this.#presenceNews) fresh.set(id, this.statuses.get(id));
     this.#presenceNews = null;

@@ -99,8 +99,12 @@ _STATUSES = Statement(
     f"""
     WITH {{actor}}
     SELECT {{page_actor_columns}}, u.id AS user_id, {STATUS_COLUMNS}
-    FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
-        ON c.owner_id = actor.user_id AND c.state = 'mutual'
+    FROM actor LEFT JOIN LATERAL (
+        SELECT e.target_id FROM contacts AS e
+        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint AND e.state = 'mutual'
+        ORDER BY e.target_id LIMIT :limit
+    ) AS c ON true LEFT JOIN users AS u ON u.id = c.target_id
+    ORDER BY c.target_id
     """,
     StatusRow,
     writes=False,
@@ -267,9 +271,9 @@ class ContactRepository:
         """One contact as its owner sees it."""
         return await self._run.first(_ONE, owner=owner_id, target=target_id)
 
-    async def list_statuses(self, caller: Caller) -> list[StatusRow]:
-        """The caller's mutual contacts; one round trip."""
-        return await self._run.all(_STATUSES, caller)
+    async def list_statuses(self, caller: Caller, *, after: int, limit: int) -> list[StatusRow]:
+        """The caller's mutual contacts above a number, ascending; one round trip."""
+        return await self._run.all(_STATUSES, caller, after=after, limit=limit)
 
     async def lock_pair(self, caller: Caller, target_id: int = 0) -> int:
         """Lock the caller's peer and the target's, the lower number first; the caller's id."""

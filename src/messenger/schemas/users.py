@@ -126,8 +126,12 @@ class StatusView(msgspec.Struct, frozen=True, gc=False):
     last_activity: Timestamp | None
 
 
+MAX_STATUSES = 1000
+
+
 class StatusesView(msgspec.Struct, frozen=True, gc=False):
     items: list[StatusView]
+    next: str | None
 
 
 class SubscribeDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

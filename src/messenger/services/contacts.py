@@ -22,6 +22,7 @@ from messenger.repositories.contacts import ContactRow
 from messenger.schemas._text import clean_name
 from messenger.schemas._types import AnyContactState, ContactState, timestamp
 from messenger.schemas.users import (
+    MAX_STATUSES,
     AliasDraft,
     ConfirmDraft,
     ContactPage,
@@ -58,11 +59,12 @@ class ContactService:
         items = await self._unreadable.shown("contact", caller, contact_view, rows[:limit])
         return ContactPage(items, str(rows[limit - 1].target_id) if len(rows) > limit else None)
 
-    async def statuses(self, caller: Caller) -> StatusesView:
-        """How one's mutual contacts are, as far as each shows it."""
+    async def statuses(self, caller: Caller, *, after: int = 0, limit: int = MAX_STATUSES) -> StatusesView:
+        """A page of how one's mutual contacts are, as far as each shows it, by ascending number."""
         async with self._uow.read() as uow:
-            rows = await uow.contacts.list_statuses(caller)
-        return StatusesView([status_view(row) for row in rows])
+            rows = await uow.contacts.list_statuses(caller, after=after, limit=limit + 1)
+        items = [status_view(row) for row in rows[:limit]]
+        return StatusesView(items, str(rows[limit - 1].user_id) if len(rows) > limit else None)
 
     async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
