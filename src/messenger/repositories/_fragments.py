@@ -41,6 +41,23 @@ MESSAGE_COLUMNS = f"""
     m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
 """
 
+# A page with its last message, which has 64 KiB at most, is a mebibyte. A damaged page, of which each row is read by
+# itself, has no such bound.
+PAGE_BYTES = 1024 * 1024 - 64 * 1024
+UNBOUNDED = 2**40
+
+
+def bytes_before(message: str, order: str, *, but: int = 0) -> str:
+    """The bytes of the bodies that come before a row in its page, without the `but` last ones of them.
+
+    PostgreSQL knows a body's size without reading it.
+    """
+    return (
+        f"coalesce(sum(octet_length({message}.body)) OVER "
+        f"(ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND {but + 1} PRECEDING), 0)"
+    )
+
+
 HIDDEN_JOIN = "LEFT JOIN hidden_messages AS hidden ON hidden.user_id = actor.user_id AND hidden.message_id = m.id"
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
@@ -17,7 +18,9 @@ from messenger.repositories._fragments import (
     HIDDEN_JOIN,
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
+    PAGE_BYTES,
     TARGET,
+    bytes_before,
     edge,
     other_side,
 )
@@ -25,7 +28,10 @@ from messenger.statements import Runner, Statement
 
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):
-    """`position` of the caller's stream with each conversation; the other columns are NULL where there is none."""
+    """`position` of the caller's stream with each conversation; the other columns are NULL where there is none.
+
+    `beyond`: the page is full without it.
+    """
 
     position: int
     conversation_id: int | None
@@ -60,6 +66,10 @@ class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     edited_at: datetime | None
     deleted_at: datetime | None
     expires_at: datetime | None
+    beyond: bool
+
+
+_ORDER = "me.last_at DESC, me.conversation_id DESC"
 
 
 def _page(name: str, which: str) -> Statement[ConversationRow]:
@@ -67,9 +77,11 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         name,
         f"""
         WITH {{actor}}
+        SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(ConversationRow.__struct_fields__)} FROM (
         SELECT {{page_actor_columns}}, s.position, me.conversation_id, me.last_at, me.last_seq, me.read_seq,
             me.muted_until, me.pinned, me.archived, me.expire_after, {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username,
-            u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS}
+            u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS}, {bytes_before("m", _ORDER)} > :bytes AS beyond,
+            {bytes_before("m", _ORDER, but=1)} AS bytes_before
         FROM actor JOIN streams AS s ON s.user_id = actor.user_id
         LEFT JOIN LATERAL (
             SELECT x.*, c.last_at, c.last_seq, c.expire_after
@@ -83,7 +95,7 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         {other_side("me.conversation_id", "c.state")}
         LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
         {HIDDEN_JOIN}
-        ORDER BY me.last_at DESC, me.conversation_id DESC
+        ) AS page WHERE page.bytes_before <= :bytes ORDER BY page.last_at DESC, page.conversation_id DESC
         """,
         ConversationRow,
         writes=False,
@@ -125,37 +137,6 @@ _PLACES = Statement(
     """,
     _Place,
     writes=False,
-)
-
-
-class _Opened(msgspec.Struct, frozen=True):
-    user_id: int
-    target_id: int | None
-
-
-# Only who may write opens one: it is the other's, too. Whoever comes second waits for the first one's commit, and then
-# finds its rows.
-_OPEN = Statement(
-    "conversations.open_direct",
-    f"""
-    WITH {{actor}},
-    {TARGET},
-    made AS (
-        INSERT INTO conversations (kind, low_id, high_id, last_at)
-        SELECT 'direct', least(actor.user_id, target.id), greatest(actor.user_id, target.id), :now FROM actor, target
-        WHERE target.allowed
-        ON CONFLICT (low_id, high_id) DO NOTHING RETURNING id
-    ),
-    joined AS (
-        INSERT INTO members (conversation_id, user_id, target_id)
-        SELECT made.id, pair.user_id, pair.target_id FROM made, actor, target, LATERAL (
-            VALUES (actor.user_id, target.id), (target.id, actor.user_id)
-        ) AS pair (user_id, target_id)
-    )
-    SELECT {{actor_columns}}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
-    """,
-    _Opened,
-    writes=True,
 )
 
 
@@ -272,12 +253,15 @@ class ConversationRepository:
     async def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
     ) -> list[ConversationRow]:
-        """The caller's conversations, latest first; one round trip. One row without a conversation where none is.
+        """The caller's conversations, latest first, as many as `PAGE_BYTES` hold and one `beyond`; one round trip. One
+        row without a conversation where there is none.
 
         Of one that can't be read, with its last message, only its place is known.
         """
         try:
-            return await self._run.all(_PAGE, caller, before_at=before_at, before_id=before_id, limit=limit)
+            return await self._run.all(
+                _PAGE, caller, before_at=before_at, before_id=before_id, limit=limit, bytes=PAGE_BYTES
+            )
         except Exception as error:
             if not is_damage(error):
                 raise
@@ -291,12 +275,12 @@ class ConversationRepository:
 
     async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:
         """One conversation, also one without messages."""
-        row = await self._run.first(_ONE, caller, target=target_id, limit=1)
+        row = await self._run.first(_ONE, caller, target=target_id, limit=1, bytes=PAGE_BYTES)
         return row if row and row.conversation_id is not None else None
 
     async def open_direct(self, caller: Caller, target_id: int) -> bool:
         """Make sure that there is a 1:1 with this user; False where there is no such user that takes messages."""
-        row = await self._run.first(_OPEN, caller, target=target_id)
+        row = await self._run.first(OPEN, caller, target=target_id)
         return row is not None and row.target_id is not None
 
     async def change(self, caller: Caller, target_id: int, **settings: Any) -> ChangedRow | None:

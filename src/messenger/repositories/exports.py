@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.repositories._fragments import SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS
+from messenger.repositories._fragments import PAGE_BYTES, SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS, bytes_before
 from messenger.statements import Runner, Statement
 
 PAGE = 1000
@@ -71,16 +71,20 @@ _MESSAGES = Statement(
         WHERE me.user_id = :owner AND me.conversation_id >= :after_conversation
     )
     SELECT m.conversation_id, m.seq, to_jsonb(x)::text AS json
-    FROM place CROSS JOIN LATERAL (
-        SELECT * FROM messages AS n WHERE n.conversation_id = place.conversation_id AND n.seq > place.after
-        ORDER BY n.seq LIMIT {PAGE}
+    FROM (
+        SELECT p.*, place.target_id, {bytes_before("p", "p.conversation_id, p.seq")} AS bytes_before
+        FROM place CROSS JOIN LATERAL (
+            SELECT * FROM messages AS n WHERE n.conversation_id = place.conversation_id AND n.seq > place.after
+            ORDER BY n.seq LIMIT {PAGE}
+        ) AS p
+        WHERE place.before < {PAGE} ORDER BY p.conversation_id, p.seq LIMIT {PAGE}
     ) AS m
     LEFT JOIN hidden_messages AS hidden ON hidden.user_id = :owner AND hidden.message_id = m.id
     CROSS JOIN LATERAL (
-        SELECT m.id, place.target_id, m.seq, m.sender_id, m.client_id, m.kind, {SHOWN_BODY}, m.reply_to,
+        SELECT m.id, m.target_id, m.seq, m.sender_id, m.client_id, m.kind, {SHOWN_BODY}, m.reply_to,
             m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
     ) AS x
-    WHERE place.before < {PAGE} ORDER BY m.conversation_id, m.seq LIMIT {PAGE}
+    WHERE m.bytes_before <= {PAGE_BYTES} ORDER BY m.conversation_id, m.seq
     """,
     MessageJsonRow,
     writes=False,

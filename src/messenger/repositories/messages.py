@@ -11,7 +11,16 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.repositories._damage import blank_row, is_damage, read_round
-from messenger.repositories._fragments import HIDDEN_JOIN, MESSAGE_COLUMNS, TAKES_MESSAGES, MessageRow, edge
+from messenger.repositories._fragments import (
+    HIDDEN_JOIN,
+    MESSAGE_COLUMNS,
+    PAGE_BYTES,
+    TAKES_MESSAGES,
+    UNBOUNDED,
+    MessageRow,
+    bytes_before,
+    edge,
+)
 from messenger.repositories.sending import SEND, SEND_ALL, SentRow
 from messenger.statements import Runner, Statement
 
@@ -55,9 +64,13 @@ def _history(name: str, order: str) -> Statement[HistoryRow]:
             {MESSAGE_COLUMNS.replace("me.target_id", "place.target_id")}
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL (
-            SELECT * FROM messages AS x
-            WHERE x.conversation_id = place.conversation_id AND x.seq < :before AND x.seq > :after
-            ORDER BY x.seq {order} LIMIT :limit
+            SELECT * FROM (
+                SELECT x.*, {bytes_before("x", f"x.seq {order}")} AS bytes_before FROM (
+                    SELECT * FROM messages AS y
+                    WHERE y.conversation_id = place.conversation_id AND y.seq < :before AND y.seq > :after
+                    ORDER BY y.seq {order} LIMIT :limit
+                ) AS x
+            ) AS page WHERE page.bytes_before <= :bytes
         ) AS m ON true
         {HIDDEN_JOIN}
         ORDER BY m.seq
@@ -155,12 +168,15 @@ class MessageRepository:
         return await self._run.batch(SEND_ALL, callers, **pace, **columns)
 
     async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
-        """The last messages below `before`, ascending; no row at all where there is no such peer.
+        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold; no row where there is no such
+        peer.
 
         Of a message that can't be read only `seq` is known.
         """
         try:
-            return await self._run.all(_HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit)
+            return await self._run.all(
+                _HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit, bytes=PAGE_BYTES
+            )
         except Exception as error:
             if not is_damage(error):
                 raise
@@ -172,7 +188,7 @@ class MessageRepository:
         """The first messages above `after`, ascending; else as `list_before`."""
         try:
             return await self._run.all(
-                _HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit
+                _HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit, bytes=PAGE_BYTES
             )
         except Exception as error:
             if not is_damage(error):
@@ -181,7 +197,7 @@ class MessageRepository:
         return await self._read_round(caller, target_id, range(after + 1, min(after + limit, last) + 1), last)
 
     async def _last_seq(self, caller: Caller, target_id: int) -> int:
-        rows = await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=1, after=0, limit=1)
+        rows = await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=1, after=0, limit=1, bytes=1)
         return rows[0].last_seq if rows else 0
 
     async def _read_round(self, caller: Caller, target_id: int, seqs: range, last: int) -> list[HistoryRow]:
@@ -189,7 +205,13 @@ class MessageRepository:
 
         async def read(part: Sequence[int]) -> list[HistoryRow]:
             rows = await self._run.all(
-                _HISTORY_AFTER, caller, target=target_id, before=part[-1] + 1, after=part[0] - 1, limit=len(part)
+                _HISTORY_AFTER,
+                caller,
+                target=target_id,
+                before=part[-1] + 1,
+                after=part[0] - 1,
+                limit=len(part),
+                bytes=UNBOUNDED,
             )
             return [row for row in rows if row.seq]
 

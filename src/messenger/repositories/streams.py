@@ -16,6 +16,9 @@ from messenger.repositories._fragments import (
     HIDDEN_JOIN,
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
+    PAGE_BYTES,
+    UNBOUNDED,
+    bytes_before,
     edge,
     other_side,
 )
@@ -109,8 +112,10 @@ _READ = Statement(
     "streams.read",
     f"""
     WITH {{actor}}
+    SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(StreamRow.__struct_fields__)} FROM (
     SELECT {{actor_columns}}, s.position AS head, s.taken, page.position, page.name AS event, page.at,
-        page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS}
+        page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS},
+        {bytes_before("m", "page.position")} AS bytes_before
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
         SELECT * FROM events AS e
@@ -143,7 +148,7 @@ _READ = Statement(
             WHERE u.id = page.peer_id
         ) AS shown
     ) AS about ON true
-    ORDER BY page.position
+    ) AS told WHERE told.bytes_before <= :bytes ORDER BY told.position
     """,
     StreamRow,
     writes=False,
@@ -256,12 +261,13 @@ class StreamRepository:
         self._run = run
 
     async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
-        """The caller's events after a position; one round trip. One row without an event where there is none.
+        """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. One row without an event
+        where there is none.
 
         An event that can't be read is `UNREAD`, and known by its position alone.
         """
         try:
-            return await self._run.all(_READ, caller, after=after, limit=limit)
+            return await self._run.all(_READ, caller, after=after, limit=limit, bytes=PAGE_BYTES)
         except Exception as error:
             if not is_damage(error):
                 raise
@@ -272,7 +278,8 @@ class StreamRepository:
         places = await self._run.all(_PLACES, caller, after=after, limit=limit)
 
         async def read(part: Sequence[_Place]) -> list[StreamRow]:
-            return await self._run.all(_READ, caller, after=(part[0].position or 0) - 1, limit=len(part))
+            after = (part[0].position or 0) - 1
+            return await self._run.all(_READ, caller, after=after, limit=len(part), bytes=UNBOUNDED)
 
         def blank(place: _Place) -> StreamRow:
             return blank_row(StreamRow, head=place.head, taken=place.taken, position=place.position, event=UNREAD)

@@ -38,8 +38,8 @@ class ConversationService:
         async with self._uow.read() as uow:
             rows = await uow.conversations.list_page(caller, before_at=before_at, before_id=before_id, limit=limit + 1)
         found = [row for row in rows if row.conversation_id is not None]
-        more = len(found) > limit
-        found = found[:limit]
+        more = len(found) > limit or bool(found and found[-1].beyond)
+        found = [row for row in found[:limit] if not row.beyond]
         return ConversationPage(
             await self._unreadable.shown("conversation", caller, _view, found),
             _encode(found[-1]) if more else None,

@@ -14,7 +14,8 @@ from messenger.services._images import image_path
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
 
-_IN_MEMORY = 4 * 1024 * 1024
+# Of an archive that a client takes slowly; the rest lies on disk.
+_IN_MEMORY = 256 * 1024
 
 
 class ExportService:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from messenger.errors import (
 )
 from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
-from messenger.repositories.messages import MAX_SEQ
+from messenger.repositories.messages import MAX_SEQ, HistoryRow
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.services._gate import Gate
@@ -126,19 +127,26 @@ class MessageService:
         async with self._uow.read() as uow:
             if after is None:
                 at = MAX_SEQ if before is None else before
-                rows = await uow.messages.list_before(caller, target_id, before=at, limit=limit + 1)
+                rows = await uow.messages.list_before(caller, target_id, before=at, limit=limit)
             else:
-                rows = await uow.messages.list_after(caller, target_id, after=after, limit=limit + 1)
+                rows = await uow.messages.list_after(caller, target_id, after=after, limit=limit)
         if not rows or not rows[0].last_seq:
             # Whether there is such a user is told, and counted as looking for one.
             await self._gate.look_up(caller, target_id)
         if not rows:
             raise PeerNotFound
         found = [row for row in rows if row.seq]
-        more = len(found) > limit
-        found = found[-limit:] if after is None else found[:limit]
         items = await self._unreadable.shown("message", caller, message_view, found)
-        return HistoryView(items, found[0 if after is None else -1].seq if more else None, rows[0].last_seq)
+        return HistoryView(items, _next(found, forward=after is not None), rows[0].last_seq)
+
+
+def _next(found: Sequence[HistoryRow], *, forward: bool) -> int | None:
+    """Where the next page begins. `seq` has no gaps, so what lies beyond a page is known without reading it."""
+    if not found:
+        return None
+    if forward:
+        return found[-1].seq if found[-1].seq < found[-1].last_seq else None
+    return found[0].seq if found[0].seq > 1 else None
 
 
 def _ensure_one_text(draft: MessageDraft) -> None:

@@ -1,0 +1,39 @@
+"""The statement that opens a 1:1 conversation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from messenger.repositories._fragments import TARGET
+from messenger.statements import Statement
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    user_id: int
+    target_id: int | None
+
+
+# Only who may write opens one: it is the other's, too. Whoever comes second waits for the first one's commit, and then
+# finds its rows.
+OPEN = Statement(
+    "conversations.open_direct",
+    f"""
+    WITH {{actor}},
+    {TARGET},
+    made AS (
+        INSERT INTO conversations (kind, low_id, high_id, last_at)
+        SELECT 'direct', least(actor.user_id, target.id), greatest(actor.user_id, target.id), :now FROM actor, target
+        WHERE target.allowed
+        ON CONFLICT (low_id, high_id) DO NOTHING RETURNING id
+    ),
+    joined AS (
+        INSERT INTO members (conversation_id, user_id, target_id)
+        SELECT made.id, pair.user_id, pair.target_id FROM made, actor, target, LATERAL (
+            VALUES (actor.user_id, target.id), (target.id, actor.user_id)
+        ) AS pair (user_id, target_id)
+    )
+    SELECT {{actor_columns}}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
+    """,
+    _Opened,
+    writes=True,
+)
