@@ -31,6 +31,7 @@ from messenger.services import Services
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
 from messenger.services._unreadable import Unreadable
+from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import AccountService
 from messenger.services.administration import AdministrationService
 from messenger.services.avatars import AvatarService
@@ -94,9 +95,10 @@ class Container:
         streams, presences = StreamService(self.uow, unreadable), PresenceService(self.uow, self.clock)
         taker = Taker(streams)
         self.realtime = self._realtime(streams, presences, taker)
-        self.services = self._services(secret, unreadable, streams, presences, taker)
+        usernames = UsernameDigests(_derive(secret, "usernames"))
+        self.services = self._services(secret, usernames, unreadable, streams, presences, taker)
         self.administration = AdministrationService(
-            self.uow, self.clock, self.hasher, password_min_length=settings.password_min_length
+            self.uow, self.clock, self.hasher, usernames, password_min_length=settings.password_min_length
         )
         # Read here, so that the first registration doesn't wait for a list of words.
         common_passwords()
@@ -129,6 +131,7 @@ class Container:
     def _services(
         self,
         secret: bytes,
+        usernames: UsernameDigests,
         unreadable: Unreadable,
         streams: StreamService,
         presences: PresenceService,
@@ -149,6 +152,7 @@ class Container:
                 self.hasher,
                 issuer,
                 store,
+                usernames,
                 max_devices=settings.max_devices,
                 password_min_length=settings.password_min_length,
             ),
@@ -176,7 +180,7 @@ class Container:
             maintenance=MaintenanceService(uow, clock, store, events_kept_for=timedelta(days=settings.event_retention)),
             messages=MessageService(uow, gate, unreadable, lanes=max(1, min(4, settings.pool_size // 2))),
             presence=presences,
-            profiles=ProfileService(uow, gate, presence),
+            profiles=ProfileService(uow, gate, presence, usernames),
             safe=SafeService(uow, gate),
             signals=SignalService(uow, gate),
             streams=streams,

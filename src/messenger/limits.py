@@ -38,6 +38,13 @@ _LIMITS = (
     Limit("refresh", 60, 10.0, "Refreshes from one address that name no valid token"),
     Limit("refresh_device", 30, 60.0, "Refreshes of one device's tokens, repeated ones too", lease=5, with_work=True),
     Limit("password", 5, 300.0, "Passwords asked again of one account: change of password, erasure"),
+    Limit(
+        "username",
+        10,
+        259200.0,
+        "Changes of the username of one account: each keeps a name from others",
+        with_work=True,
+    ),
     Limit("request", 600, 0.1, "Requests of one device, over HTTP and sockets", fail_open=True, lease=60),
     Limit("change", 240, 0.5, "Changes by one device: receipts, edits, settings, contacts", fail_open=True, lease=30),
     Limit("message", 120, 0.5, "Messages by one account", with_work=True),

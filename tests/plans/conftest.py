@@ -17,8 +17,12 @@ from tests.plans._plan import Plan, Schema
 USERS, MESSAGES = 20_000, 100_000
 # With people and what they write, these don't grow: a row for a process, a row at all.
 SMALL = frozenset({"workers", "alembic_version"})
-# An account has at most so many devices; who writes to a conversation writes to each of its members.
-FEW = {"ix_devices_user_id": frozenset({"user_id"}), "pk_members": frozenset({"conversation_id"})}
+# An account has at most so many devices and former names; who writes to a conversation writes to each of its members.
+FEW = {
+    "ix_devices_user_id": frozenset({"user_id"}),
+    "ix_released_usernames_owner_id": frozenset({"owner_id"}),
+    "pk_members": frozenset({"conversation_id"}),
+}
 
 _UNIQUE = """
 SELECT c.relname AS index, array_agg(a.attname::text) AS columns
@@ -71,6 +75,12 @@ async def _fill(url: str) -> Schema:
     await database.execute("INSERT INTO workers (id, seen_at) VALUES (gen_random_uuid(), now())")
     await make_world(database, users=USERS, messages=MESSAGES, say=lambda _: None)
     await connect_some(database)
+    await database.execute(
+        "INSERT INTO released_usernames (digest, owner_id, kept_until)"
+        " SELECT decode(md5(n::text), 'hex'), n, now() + n * interval '1 second' FROM generate_series(1, $1::int) AS n",
+        USERS,
+    )
+    await database.execute("ANALYZE released_usernames")
     rows = await database.fetch(_UNIQUE)
     await database.close()
     return Schema({row["index"]: frozenset(row["columns"]) for row in rows}, SMALL, FEW)

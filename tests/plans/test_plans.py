@@ -24,6 +24,7 @@ EXEMPT = {
     "sweeps.idle_devices": _SWEEP,
     "sweeps.rate_buckets": _BATCH,
     "sweeps.refresh_tokens": _BATCH,
+    "sweeps.released_usernames": _BATCH,
     "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
     "exports.messages": "an export is all that is one's own: a page sorts the numbers of one's conversations",
     "conversations.page": "a page, and what else was in its last minute",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from messenger.actor import Bearer
+from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import (
     AvatarNotFound,
@@ -127,11 +128,12 @@ class TestErase:
         with pytest.raises(InvalidCredentials):
             await container.services.accounts.login(draft, address=ADDRESS)
 
-    async def test_its_name_is_free_and_its_number_is_not(
-        self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
+    async def test_its_name_becomes_free_and_its_number_does_not(
+        self, container: Container, make: Factory, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
         await erase(container, ada)
+        clock.advance(days=30)
         free = secrets.randbelow(10**9) + 10**9
         monkeypatch.setattr(accounts_module, "candidate_numbers", lambda: [ada.id, free])
         heir = await make.person(ada.username)
@@ -192,7 +194,7 @@ async def while_erasing(container: Container, person: Person, work: Awaitable[An
     async with container.uow() as uow:
         await uow.contacts.lock_pair(person.actor)
         await uow.avatars.set(person.id, None)
-        await uow.users.erase(person.id)
+        await uow.users.erase(person.id, username_key=person.username, username_digest=secrets.token_bytes(32))
         # In a context of its own: it is another request's.
         task = asyncio.create_task(_awaited(work), context=contextvars.Context())
         waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -9,7 +9,7 @@ from messenger.models.event import Event, Stream
 from messenger.models.fan_out import FanOut
 from messenger.models.guard import IdempotencyKey, RateBucket
 from messenger.models.message import HiddenMessage, Message
-from messenger.models.peer import Avatar, Peer, User
+from messenger.models.peer import Avatar, Peer, ReleasedUsername, User
 from messenger.models.secret import Secret
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Peer",
     "RateBucket",
     "RefreshToken",
+    "ReleasedUsername",
     "Secret",
     "Stream",
     "Ticket",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, one_of
@@ -56,6 +56,20 @@ class User(Base):
     created_at: Mapped[Instant]
     disabled_at: Mapped[Instant | None]
     deleted_at: Mapped[Instant | None]
+
+
+class ReleasedUsername(Base):
+    """A username that was given up by a rename or an erasure: until `kept_until` its former owner's alone, if any.
+
+    `digest` is keyed with the server's secret. A row whose time is over means nothing: most are
+    left by claims.
+    """
+
+    __tablename__ = "released_usernames"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    owner_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    kept_until: Mapped[Instant] = mapped_column(index=True)
 
 
 class Avatar(Base):

@@ -17,6 +17,7 @@ from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
 from messenger.repositories.streams import StreamRepository
 from messenger.repositories.sweeps import SweepRepository
+from messenger.repositories.usernames import UsernameRepository
 from messenger.repositories.users import UserRepository
 from messenger.statements import Runner
 
@@ -37,6 +38,10 @@ class Repositories:
     @property
     def users(self) -> UserRepository:
         return UserRepository(self.run)
+
+    @property
+    def usernames(self) -> UsernameRepository:
+        return UsernameRepository(self.run)
 
     @cached_property
     def accounts(self) -> AccountRepository:

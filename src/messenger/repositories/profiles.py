@@ -33,12 +33,13 @@ class ProfileRow(msgspec.Struct, frozen=True, gc=False):
 
 class ChangedProfileRow(ProfileRow, frozen=True, gc=False):
     """A profile after a write: whether anything of it `changed`, `shows` otherwise to mutual contacts, and does so in
-    their view of the user's presence.
+    their view of the user's presence. `former_username_key`: the username's before the write.
     """
 
     changed: bool
     shows: bool
     shows_in_presence: bool
+    former_username_key: str
 
 
 _PROFILE_COLUMNS = f"""
@@ -106,7 +107,7 @@ CHANGE = Statement(
         RETURNING u.*
     )
     SELECT {{actor_columns}}, {_PROFILE_COLUMNS}, {_CHANGED} AS changed, {_differs(_TO_CONTACTS)} AS shows,
-        {_differs(_IN_PRESENCE)} AS shows_in_presence
+        {_differs(_IN_PRESENCE)} AS shows_in_presence, old.username_key AS former_username_key
     FROM actor LEFT JOIN u ON true LEFT JOIN old ON true LEFT JOIN avatars AS a ON a.key = u.avatar_key
     """,
     ChangedProfileRow,

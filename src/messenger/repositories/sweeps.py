@@ -31,6 +31,9 @@ _SWEEPS: dict[str, Statement[Any]] = {
     ),
     "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key", order="updated_at"),
     "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash", order="expires_at"),
+    "released_usernames": _sweep(
+        "released_usernames", "released_usernames", "kept_until < :day_ago", "digest", order="kept_until"
+    ),
     "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
     "expired_messages": _sweep(
         "expired_messages",

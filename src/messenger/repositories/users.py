@@ -9,10 +9,11 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.errors import Unauthenticated
+from messenger.errors import Unauthenticated, UsernameTaken
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.erasure import erase_account
 from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
+from messenger.repositories.usernames import claim
 from messenger.statements import Runner, Statement
 
 
@@ -81,17 +82,20 @@ _CREDENTIALS = Statement(
 
 
 class _Created(msgspec.Struct, frozen=True):
-    id: int
+    id: int | None
+    is_free: bool
 
 
 # The number is taken in the statement that uses it: the first candidate that nobody ever had.
 _CREATE = Statement(
     "users.create",
-    """
-    WITH peer AS (
+    f"""
+    WITH claimed AS ({claim(":username_digest::bytea", "NULL::bigint")}),
+    peer AS (
         INSERT INTO peers (id, kind)
         SELECT c.id, 'user' FROM unnest(:candidates::bigint[]) WITH ORDINALITY AS c (id, n)
-        WHERE NOT EXISTS (SELECT FROM peers AS p WHERE p.id = c.id) ORDER BY c.n LIMIT 1
+        WHERE EXISTS (SELECT FROM claimed) AND NOT EXISTS (SELECT FROM peers AS p WHERE p.id = c.id)
+        ORDER BY c.n LIMIT 1
         ON CONFLICT DO NOTHING RETURNING id
     ),
     made AS (
@@ -99,7 +103,7 @@ _CREATE = Statement(
         SELECT id, :username, :username_key, :name, :password_hash, :now, :now FROM peer RETURNING id
     ),
     stream AS (INSERT INTO streams (user_id) SELECT id FROM made)
-    SELECT id FROM made
+    SELECT (SELECT id FROM made) AS id, EXISTS (SELECT FROM claimed) AS is_free
     """,
     _Created,
     writes=True,
@@ -167,7 +171,14 @@ class UserRepository:
         return await self._run.first(_CREDENTIALS, username_key=username_key, number=number)
 
     async def create(
-        self, *, candidates: list[int], username: str, username_key: str, name: str, password_hash: str
+        self,
+        *,
+        candidates: list[int],
+        username: str,
+        username_key: str,
+        username_digest: bytes,
+        name: str,
+        password_hash: str,
     ) -> int | None:
         """A new account under the first free of the numbers; None when all were taken. Raises `UsernameTaken`."""
         row = await self._run.first(
@@ -175,10 +186,13 @@ class UserRepository:
             candidates=candidates,
             username=username,
             username_key=username_key,
+            username_digest=username_digest,
             name=name,
             password_hash=password_hash,
         )
-        return row.id if row else None
+        if row is None or not row.is_free:
+            raise UsernameTaken
+        return row.id
 
     async def replace_password(self, user_id: int, *, old: str, new: str) -> bool:
         """Compare and set the password's hash; False when it was changed in the meantime."""
@@ -191,9 +205,12 @@ class UserRepository:
             raise Unauthenticated
         return row
 
-    async def erase(self, user_id: int) -> list[int]:
-        """Take away all that is the account's alone; whose lists held it."""
-        return await erase_account(self._run, user_id)
+    async def erase(self, user_id: int, *, username_key: str, username_digest: bytes) -> list[int]:
+        """Take away all that is the account's alone; whose lists held it.
+
+        Its username is kept from everybody for a while. Raises `TransientConflict` where it has another one by now.
+        """
+        return await erase_account(self._run, user_id, username_key, username_digest)
 
 
 _AUTHENTICATE = Statement(

@@ -80,12 +80,12 @@ class Gate:
             return
         await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
 
-    async def take_within(self, uow: UnitOfWork, name: str, device_id: UUID) -> None:
-        """One more of a device, counted in the transaction of the work itself. Raises `RateLimited`."""
+    async def take_within(self, uow: UnitOfWork, name: str, subject: object) -> None:
+        """One more for this subject, counted in the transaction of the work itself. Raises `RateLimited`."""
         limit = LIMITS[name]
-        if not self._enabled or self._purses.spend(limit, device_id):
+        if not self._enabled or (limit.lease and self._purses.spend(limit, subject)):
             return
-        wait = await _take(uow, limit, device_id, 1.0)
+        wait = await _take(uow, limit, subject, 1.0)
         if wait:
             raise refused(limit, wait)
 

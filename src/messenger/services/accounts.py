@@ -23,16 +23,12 @@ from messenger.security.tokens import TokenPair
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image
 from messenger.services._tokens import TokenIssuer
+from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services.devices import remove_devices
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 _UNNAMED_DEVICE = "Unnamed device"
-
-
-def username_key(username: str) -> str:
-    """How usernames are compared: they are ASCII, and their case means nothing."""
-    return username.lower()
 
 
 class _PasswordMoved(InvalidCredentials):
@@ -49,6 +45,7 @@ class AccountService:
         hasher: PasswordHasher,
         issuer: TokenIssuer,
         store: ObjectStore,
+        usernames: UsernameDigests,
         *,
         max_devices: int,
         password_min_length: int,
@@ -58,6 +55,7 @@ class AccountService:
         self._hasher = hasher
         self._issuer = issuer
         self._store = store
+        self._usernames = usernames
         self._max_devices = max_devices
         self._password_min_length = password_min_length
 
@@ -79,7 +77,7 @@ class AccountService:
             earlier = await earlier_answer(uow, scope, once, SignedInView)
             if earlier is not None:
                 return _with_tokens(earlier, self._issuer.pair(scope, once, earlier.device.id))
-            user_id = await create_user(uow, username=draft.username, name=name, encoded=encoded)
+            user_id = await create_user(uow, self._usernames, username=draft.username, name=name, encoded=encoded)
             view = await self._sign_in(uow, user_id, draft.device_name, encoded, scope, once)
             await keep_answer(uow, scope, once, _without_tokens(view))
             return view
@@ -175,18 +173,18 @@ class AccountService:
 
     async def erase(self, caller: Caller, password: str) -> None:
         """Erase the account, for good; what others hold of it stays, without a name. Raises `InvalidCredentials`."""
-        await self._confirm(caller, password)
-        avatar = await self._erase(caller)
+        identity = await self._confirm(caller, password)
+        avatar = await self._erase(caller, username_key(identity.username))
         if avatar is not None:
             await discard_image(self._uow, self._store, avatar)
 
     @repeated
-    async def _erase(self, caller: Caller) -> str | None:
+    async def _erase(self, caller: Caller, key: str) -> str | None:
         async with self._uow() as uow:
             # The peer's lock keeps contacts from being made while they are taken away.
             user_id = await uow.contacts.lock_pair(caller)
             avatar = await uow.avatars.set(user_id, None)
-            knew = await uow.users.erase(user_id)
+            knew = await uow.users.erase(user_id, username_key=key, username_digest=self._usernames.of(key))
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew)
             uow.close_stream(user_id)
             # Its own stream is gone; sockets that are open must close all the same.
@@ -205,12 +203,13 @@ class AccountService:
         return identity
 
 
-async def create_user(uow: UnitOfWork, *, username: str, name: str, encoded: str) -> int:
+async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: str, name: str, encoded: str) -> int:
     """A new account under a number that nobody had; a step of two use cases. Raises `UsernameTaken`."""
     user_id = await uow.users.create(
         candidates=candidate_numbers(),
         username=username,
         username_key=username_key(username),
+        username_digest=usernames.of(username_key(username)),
         name=name,
         password_hash=encoded,
     )

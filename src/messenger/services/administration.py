@@ -13,6 +13,7 @@ from messenger.schemas._text import clean_name
 from messenger.schemas._types import Timestamp, timestamp, timestamp_or_none
 from messenger.schemas.accounts import RegisterDraft
 from messenger.security.passwords import PasswordHasher, ensure_strong
+from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import create_user, parse_login
 from messenger.services.devices import remove_devices
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
@@ -34,11 +35,18 @@ class AdministrationService:
     """Rare and unhurried: it works on mapped objects, which never leave their unit of work."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, clock: Clock, hasher: PasswordHasher, *, password_min_length: int
+        self,
+        uow: UnitOfWorkFactory,
+        clock: Clock,
+        hasher: PasswordHasher,
+        usernames: UsernameDigests,
+        *,
+        password_min_length: int,
     ) -> None:
         self._uow = uow
         self._clock = clock
         self._hasher = hasher
+        self._usernames = usernames
         self._password_min_length = password_min_length
 
     async def create_account(self, draft: RegisterDraft) -> AccountRow:
@@ -50,7 +58,7 @@ class AdministrationService:
     @repeated
     async def _create_account(self, username: str, name: str, encoded: str) -> AccountRow:
         async with self._uow() as uow:
-            user_id = await create_user(uow, username=username, name=name, encoded=encoded)
+            user_id = await create_user(uow, self._usernames, username=username, name=name, encoded=encoded)
             return _row(await _require(uow, str(user_id)))
 
     async def list_accounts(self, *, after: int = 0, limit: int = 100) -> list[AccountRow]:

@@ -13,10 +13,10 @@ from messenger.schemas._text import clean_name
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
 from messenger.services._gate import Gate
+from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import person_view, profile_view
-from messenger.services.accounts import username_key
 from messenger.services.presence import PresenceTeller
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 
 class Versioned(msgspec.Struct, frozen=True):
@@ -29,10 +29,13 @@ class Versioned(msgspec.Struct, frozen=True):
 class ProfileService:
     """Reads cost one round trip."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller, usernames: UsernameDigests
+    ) -> None:
         self._uow = uow
         self._gate = gate
         self._presence = presence
+        self._usernames = usernames
 
     async def get(self, caller: Caller) -> Versioned:
         """One's own profile."""
@@ -75,12 +78,21 @@ class ProfileService:
             row = await uow.users.change_profile(caller, expected=expected, **changes)
             if row is None:
                 raise Unauthenticated if expected is None else VersionConflict
+            await self._move_username(uow, row, changes["username_key"])
             if row.changed:
                 contacts = await uow.contacts.mutual_ids(row.id) if told and row.shows else []
                 uow.record(ProfileUpdated(row.id), [row.id, *contacts])
             if changes.get("privacy_messages_from") is not None:
                 uow.rules_changed(row.id)
         return row
+
+    async def _move_username(self, uow: UnitOfWork, row: ChangedProfileRow, key: str | None) -> None:
+        """Keep the username that was given up for its former owner, and claim the new one."""
+        if key is None or key == row.former_username_key:
+            return
+        await self._gate.take_within(uow, "username", row.id)
+        released, taken = (self._usernames.of(each) for each in (row.former_username_key, key))
+        await uow.usernames.move(row.id, released=released, taken=taken)
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
         """Another user as their privacy shows them. Raises `PeerNotFound`."""
