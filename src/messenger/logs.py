@@ -1,4 +1,4 @@
-"""Logging: one line a record, as text or as JSON."""
+"""Logging, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(JsonFormatter):
-    """For people; a line break in a message can't pretend to be another record."""
+    """For people: traces over several lines, all but the first indented, so that none can pretend to be a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        line = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {message}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        text = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {record.getMessage().rstrip()}"
+        if record.exc_info:
+            text += f"\n{self.formatException(record.exc_info)}"
+        return text.replace("\r", "\\r").replace("\n", "\n    ")
 
 
 def _forget_rows(error: BaseException | None, seen: set[int]) -> None:

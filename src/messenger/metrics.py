@@ -16,6 +16,10 @@ _COUNT_SECONDS = 1.0
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4401, 4408, 4409, 4429})
 
 
+WORKER_RESTARTS = "messenger_worker_restarts"
+WORKER_RESTARTS_HELP = "Workers that ended unasked and were started again"
+
+
 class Metrics:
     """What this process counts; several workers share a folder of counts where `PROMETHEUS_MULTIPROC_DIR` is set."""
 
@@ -41,6 +45,9 @@ class Metrics:
         self._unreadable = Counter(
             "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
         )
+
+        # Of one worker this is 0; of several their supervisor counts (`messenger.workers`).
+        Counter(WORKER_RESTARTS, WORKER_RESTARTS_HELP, registry=self.registry)
 
     def socket_opened(self) -> None:
         """One more socket."""

@@ -60,11 +60,16 @@ async def schema_of(connection: asyncpg.Connection) -> SchemaRow | None:
 
 
 def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) -> None:
-    """Bring a schema up that is older than this release. Raises `SettingsError` for one that is too new for it."""
+    """Bring a schema up that is older than this release.
+
+    Raises `SettingsError` for one that must not be upgraded here, and for one that is too new for this release.
+    """
     head = head_revision()
     if schema is None or schema.revision < head:
-        if may_upgrade:
-            upgrade(database_url)
+        if not may_upgrade:
+            found = f"the schema is at {schema.revision}, not at {head}" if schema else "the database has no schema yet"
+            raise SettingsError(f"MESSENGER_AUTO_MIGRATE is off and {found}: run `messenger db upgrade` first")
+        upgrade(database_url)
     elif not schema.serves(head):
         needed = f"releases from migration {schema.oldest} on" if schema.oldest else "a newer release"
         raise SettingsError(

@@ -8,7 +8,6 @@ import ctypes
 import logging
 import os
 import resource
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from types import FrameType
 
 import msgspec
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from messenger import migrations
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
@@ -68,6 +66,9 @@ def serve(settings: Settings) -> None:
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
+    # nohup has it ignored, and so it stays.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
 
 
 def _leave(number: int, _: FrameType | None) -> None:
@@ -77,6 +78,11 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 def _ignore(number: int, _: FrameType | None) -> None:
     """uvicorn drains on a signal, then raises it again for whoever was there before; by then all is done."""
+
+
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    logger.info("SIGHUP: shutting down (only one of several workers can be replaced while the others serve)")
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _raise_file_limit() -> None:
@@ -219,6 +225,8 @@ def _serve_here(settings: Settings, postgres: EmbeddedPostgres | None, listening
 
     server = uvicorn.Server(_config(settings, create_app(Container(settings))))
     _on_signals(_ignore)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
 
     async def main() -> None:
         watch = asyncio.create_task(_watch(postgres)) if postgres else None
@@ -247,9 +255,9 @@ async def _watch(postgres: EmbeddedPostgres) -> None:
         _revive(postgres)
 
 
-def _revive(postgres: EmbeddedPostgres) -> None:
+def _revive(postgres: EmbeddedPostgres | None) -> None:
     # Only the main thread may start it, so this blocks whoever calls it; without a database there is nothing to do.
-    if postgres.is_running:
+    if postgres is None or postgres.is_running:
         return
     logger.warning("PostgreSQL died; starting it again")
     try:
@@ -258,33 +266,20 @@ def _revive(postgres: EmbeddedPostgres) -> None:
         logger.exception("PostgreSQL died and can't be started")
 
 
-class _Workers(Multiprocess):
-    """uvicorn's workers, with an eye on our PostgreSQL."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket], postgres: EmbeddedPostgres | None) -> None:
-        super().__init__(config, sockets)
-        self._postgres = postgres
-
-    def keep_subprocess_alive(self) -> None:
-        super().keep_subprocess_alive()
-        if self._postgres is not None:
-            _revive(self._postgres)
-
-
 def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: socket) -> None:
-    # Counts are of this run: what a killed one left would be added to them.
-    metrics = settings.data_dir / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir()
+    from messenger.workers import Workers, share_metrics
+
+    share_metrics(settings.data_dir)
     os.environ["MESSENGER_DATABASE_URL"] = settings.database_url
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     os.environ[_PARENT] = str(os.getpid())
     listening.set_inheritable(True)
-    _Workers(_config(settings, "messenger.asgi:app"), [listening], postgres).run()
+    Workers(_config(settings, "messenger.asgi:app"), [listening], lambda: _revive(postgres)).run()
 
 
 def end_with_parent() -> None:
     """End this worker with the process that supervises it, however that one ends (Linux)."""
+    # A terminal that closes says so to all; what is to be done then the supervisor decides.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parent = os.environ.pop(_PARENT, "")
     if not parent or sys.platform != "linux":
         return
