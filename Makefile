@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime bench-growth
-.PHONY: flames docs lock clean servers
+.PHONY: flames docs lock clean servers clients-check
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ $(UV):
 # index settings say where they come from.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(PYTHON) -m venv $(VENV)
-	$(UV) export --frozen --quiet --all-groups --no-group bench --no-group audit --no-group fuzz --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
+	$(UV) export --frozen --quiet --all-groups --no-group bench --no-group audit --no-group fuzz --no-group clients --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 # What one yardstick needs lives apart: Litestar loads pydantic where it finds it, and would be another one.
@@ -60,6 +60,15 @@ audit: setup  ## Known vulnerabilities of the locked versions; says so where nob
 
 sbom: setup  ## The lock's bill of materials (CycloneDX 1.5), checked: build/sbom.json.
 	$(VENV)/checks/bin/python tools/sbom.py $(UV) build/sbom.json
+
+$(VENV)/clients/.installed: uv.lock | $(UV)
+	$(PYTHON) -m venv $(VENV)/clients
+	$(UV) export --frozen --quiet --only-group clients --no-emit-project --output-file $(VENV)/clients.txt
+	$(UV) pip sync --quiet --python $(VENV)/clients/bin/python --require-hashes $(VENV)/clients.txt
+	@touch $@
+
+clients-check: setup $(VENV)/clients/.installed  ## Generate TypeScript, Dart, Swift and Kotlin clients, and check that they decode events (20 s; needs node and Java).
+	$(BIN)/python -m tests.generated_clients
 
 servers:  ## Install what some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2, iptables, faketime, PgBouncer, coturn, nginx.
 	apt-get update -qq

@@ -131,6 +131,7 @@ def describe_events(schemas: dict[str, Any]) -> None:
         mapping[event] = REFERENCE.format(name=schema_name(event))
     schemas["EventFrame"] = {
         "title": "EventFrame",
+        "type": "object",
         "description": "An event of the stream. Ignore events with an unknown name: later releases add some.",
         "oneOf": [{"$ref": target} for target in mapping.values()],
         "discriminator": {"propertyName": "event", "mapping": mapping},

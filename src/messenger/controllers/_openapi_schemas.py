@@ -37,6 +37,9 @@ def portable(node: Any) -> Any:
     node = _nullable(_typed({key: portable(value) for key, value in node.items()}))
     if isinstance(node.get("pattern"), str):
         node["pattern"] = node["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
+    if has_type(node, "object") and "properties" not in node and not node.get("additionalProperties"):
+        # Nothing says otherwise, but openapi-typescript reads it as an object without any keys.
+        node["additionalProperties"] = True
     if has_type(node, "integer"):
         for bound in {"minimum", "maximum"} & node.keys():
             node[bound] = int(node[bound])

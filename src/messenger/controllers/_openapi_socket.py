@@ -110,6 +110,7 @@ def _one_of(title: str, key: str, names: dict[str, str]) -> dict[str, Any]:
     mapping = {value: REFERENCE.format(name=name) for value, name in names.items()}
     return {
         "title": title,
+        "type": "object",
         "oneOf": [{"$ref": target} for target in mapping.values()],
         "discriminator": {"propertyName": key, "mapping": mapping},
     }
