@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Line:
         self.sockets: list[WebSocketRoute] = []
         self.sent: list[Frame] = []
         self.received: list[Frame] = []
+        self.frame_sent = asyncio.Event()
         self.to_page: Callable[[Frame], bool] = lambda _: True
         self.to_server: Callable[[Frame], bool] = lambda _: True
 
@@ -37,6 +39,7 @@ class Line:
 
         def from_page(text: str | bytes) -> None:
             self.sent.append(json.loads(text))
+            self.frame_sent.set()
             if self.to_server(self.sent[-1]):
                 server.send(text)
 
@@ -51,6 +54,23 @@ class Line:
     def say(self, frame: Frame) -> None:
         """To the page, as if from the server."""
         self.sockets[-1].send(json.dumps(frame))
+
+    def refuse(self, method: str, retry_after: int) -> None:
+        """From now on answer this method's requests with 429, in the server's place."""
+        error = {"type": "urn:messenger:problem:rate_limited", "title": "Too many requests; wait", "status": 429}
+        error |= {"detail": "Too many requests; wait", "code": "rate_limited", "errors": [], "retry_after": retry_after}
+
+        def passes(frame: Frame) -> bool:
+            if frame.get("method") != method:
+                return True
+            self.say({"type": "reply", "id": frame["id"], "error": error})
+            return False
+
+        self.to_server = passes
+
+    def accept(self) -> None:
+        """From now on pass all requests on."""
+        self.to_server = lambda _: True
 
     async def close(self, code: int, reason: str = "") -> None:
         """As if the server did."""

@@ -4,14 +4,14 @@ const TIMEOUT = 15_000;
 const UPLOAD_TIMEOUT = 120_000;
 const ATTEMPTS = 3;
 
-/** The server's refusal: a problem document (RFC 9457). */
+/** The server's refusal: a problem document (RFC 9457). `retryAfter`: the seconds to wait, 0 where none are asked for. */
 export class Problem extends Error {
-  constructor(problem, retryAfter = 0) {
+  constructor(problem, retryAfter = problem.retry_after) {
     super(problem.detail ?? problem.title);
     this.status = problem.status;
     this.code = problem.code;
     this.errors = problem.errors ?? [];
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfter > 0 ? retryAfter : 0;
   }
 }
 
@@ -24,7 +24,7 @@ export class NetworkError extends Error {
 
 /** Whether the same request may succeed later. */
 export function isTransient(error) {
-  return !(error instanceof Problem) || error.status === 429 || error.status >= 500;
+  return !(error instanceof Problem) || [408, 425, 429].includes(error.status) || error.status >= 500;
 }
 
 /** A random wait in milliseconds up to a bound that doubles: clients that failed together don't come back together. */
@@ -88,7 +88,7 @@ export class Api {
       const page = await this.get(`${path}?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
       if (cursor === null) first(page);
       items.push(...page.items);
-      cursor = page.next;
+      cursor = page.next ?? null;
     } while (cursor !== null);
     return items;
   }
@@ -160,7 +160,7 @@ async function send(method, path, { body, form, headers = {} }, token = null) {
     throw new NetworkError();
   }
   if (response.ok) return text ? JSON.parse(text) : null;
-  throw new Problem(problemOf(response, text), Number(response.headers.get("Retry-After")) || 0);
+  throw new Problem(problemOf(response, text), Number(response.headers.get("Retry-After")));
 }
 
 function problemOf(response, text) {

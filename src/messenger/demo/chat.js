@@ -16,6 +16,7 @@ export function startChat({ api, store, realtime, outbox }) {
   let drawn = false;
   let reading = 0;
   let toldRead = 0;
+  let receiptsFrom = 0; // Earlier than this the server wants no receipt.
 
   const scroller = $("scroller");
   const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: toEnd, lastOwn });
@@ -165,7 +166,7 @@ export function startChat({ api, store, realtime, outbox }) {
     if (peer === null || !drawn || !document.hasFocus() || document.visibilityState !== "visible") return;
     if (!isAtEnd()) return;
     clearTimeout(reading);
-    reading = setTimeout(tellRead, READ_DELAY);
+    reading = setTimeout(tellRead, Math.max(READ_DELAY, receiptsFrom - Date.now()));
   }
 
   async function tellRead() {
@@ -174,9 +175,12 @@ export function startChat({ api, store, realtime, outbox }) {
     const seq = (toldRead = conversation.last_seq);
     try {
       await realtime.request("receipt.set", { target_id: peer, read_seq: seq });
-    } catch {
-      // Receipts are absolute: the next one says this one, too; with the connection back it is told again.
+    } catch (error) {
+      // Receipts are absolute: the next one says this one, too; with the connection back it is sent again.
       if (toldRead === seq) toldRead = 0;
+      if (!(error.retryAfter > 0)) return;
+      receiptsFrom = Date.now() + error.retryAfter * 1000;
+      read();
     }
   }
 

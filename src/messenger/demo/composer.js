@@ -112,7 +112,11 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
 
   function tellTyping(is, target) {
     // Fleeting: where the connection is away, or the other one doesn't take messages, nobody misses it.
-    realtime.request("typing", { target_id: target, typing: is }).catch(() => {});
+    realtime.request("typing", { target_id: target, typing: is }).catch(({ retryAfter }) => {
+      if (!(retryAfter > 0)) return;
+      typing.told = false;
+      typing.at = Date.now() + retryAfter * 1000 - TELL_TYPING_EVERY;
+    });
   }
 
   function put(value) {

@@ -1,6 +1,6 @@
 /** Puts the parts together: who is signed in here, the connection, the store, the views. */
 
-import { Api } from "./api.js";
+import { Api, fullJitter, isTransient, Problem, sleep } from "./api.js";
 import { startChat } from "./chat.js";
 import { showConnection } from "./connection.js";
 import { $ } from "./dom.js";
@@ -25,7 +25,7 @@ const realtime = new Realtime({
   onSignal: (frame) => store.signal(frame),
   onCaughtUp: () => {
     outbox.wake();
-    store.loadStatuses().catch(() => realtime.nudge());
+    loadStatuses();
   },
   onState: (state) => {
     if (state.name !== "live") store.forgetTyping();
@@ -63,6 +63,19 @@ function enter() {
   $("app").hidden = false;
   realtime.start();
   outbox.resume();
+}
+
+/** How contacts are. Where that fails it is tried again, unless the connection changes: then it is loaded anyway. */
+async function loadStatuses(failures = 0) {
+  const { state } = realtime;
+  try {
+    await store.loadStatuses();
+  } catch (error) {
+    if (!isTransient(error)) return;
+    if (!(error instanceof Problem)) realtime.nudge();
+    await sleep((error.retryAfter ?? 0) * 1000 + fullJitter(failures));
+    if (realtime.state === state) loadStatuses(failures + 1);
+  }
 }
 
 /** The session is over: nothing of it stays in this tab. */

@@ -88,8 +88,9 @@ export class Outbox {
         } catch (error) {
           if (error.status === 401) return;
           if (isTransient(error)) {
-            const wait = Math.max(fullJitter(failures++), (error.retryAfter ?? 0) * 1000);
-            await Promise.race([sleep(wait), this.#alarm.promise]);
+            // The wait that the server asks for is kept; only the one of our own ends when the connection is back.
+            await sleep((error.retryAfter ?? 0) * 1000);
+            await Promise.race([sleep(fullJitter(failures++)), this.#alarm.promise]);
           } else {
             draft.error = error.message;
             this.#changed(targetId);

@@ -60,10 +60,12 @@ export class Store extends EventTarget {
 
   /** How contacts are, once signals may have been lost; what a signal says meanwhile is newer than the answer. */
   async loadStatuses() {
-    this.#presenceNews = new Set();
+    const news = (this.#presenceNews = new Set());
     const items = await this.#api.all("/statuses");
+    // Asked for again meanwhile: the later answer holds.
+    if (this.#presenceNews !== news) return;
     const fresh = new Map(items.map((status) => [status.user_id, status]));
-    for (const id of this.#presenceNews) fresh.set(id, this.statuses.get(id));
+    for (const id of news) fresh.set(id, this.statuses.get(id));
     this.#presenceNews = null;
     this.statuses = fresh;
     this.changed("statuses");
