@@ -15,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from messenger.testing.factories import PASSWORD
+from tests.browser._oldest import AS_OLDEST_BROWSER
 from tests.browser._tab import Account, Tab
 from tests.process.server import Server, running
 
@@ -116,6 +117,7 @@ async def sit(browser: Browser, server: Server) -> AsyncIterator[Sit]:
         if beside is None:
             options = {**USUAL, **options}
             context = await browser.new_context(base_url=server.url, **options)  # type: ignore[arg-type]
+            await context.add_init_script(AS_OLDEST_BROWSER)
         else:
             context = beside.page.context
         tab = Tab(await context.new_page())

@@ -24,8 +24,8 @@ PHONE: dict[str, Any] = {
 # In the page: what reaches over the window's edge, and what can be pressed but has no name.
 TOO_WIDE = "() => document.documentElement.scrollWidth - innerWidth"
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, a")]
-  .filter((element) => element.checkVisibility())
-  .filter((element) => !(element.ariaLabel || element.textContent.trim() || element.labels?.length))
+  .filter((element) => element.getClientRects().length > 0)
+  .filter((element) => !(element.getAttribute("aria-label") || element.textContent.trim() || element.labels?.length))
   .map((element) => element.outerHTML)"""
 
 

@@ -14,7 +14,7 @@ export class Outbox {
   #onSent;
   #drafts = [];
   #running = new Set();
-  #alarm = Promise.withResolvers();
+  #sleepers = new Set(); // Ends of waits that nobody asked for.
 
   /** `onChange(targetId)`: its drafts are others now. `onSent(message)`: the server has it. */
   constructor({ realtime, api, session, onChange, onSent }) {
@@ -68,8 +68,15 @@ export class Outbox {
 
   /** The connection is back: don't wait any longer. */
   wake() {
-    this.#alarm.resolve();
-    this.#alarm = Promise.withResolvers();
+    for (const end of this.#sleepers) end();
+    this.#sleepers.clear();
+  }
+
+  #pause(milliseconds) {
+    return new Promise((end) => {
+      this.#sleepers.add(end);
+      sleep(milliseconds).then(() => this.#sleepers.delete(end) && end());
+    });
   }
 
   async #run(targetId) {
@@ -90,7 +97,7 @@ export class Outbox {
           if (isTransient(error)) {
             // The wait that the server asks for is kept; only the one of our own ends when the connection is back.
             await sleep((error.retryAfter ?? 0) * 1000);
-            await Promise.race([sleep(fullJitter(failures++)), this.#alarm.promise]);
+            await this.#pause(fullJitter(failures++));
           } else {
             draft.error = error.message;
             this.#changed(targetId);

@@ -35,7 +35,7 @@ function choose(chosen, focus = false) {
     const tab = $(`tab-${name}`);
     tab.setAttribute("aria-selected", String(is));
     tab.tabIndex = is ? 0 : -1;
-    if (is && document.activeElement?.role === "tab") tab.focus();
+    if (is && document.activeElement?.getAttribute("role") === "tab") tab.focus();
     $(name).hidden = !is;
     clearErrors($(name));
   }
