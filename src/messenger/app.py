@@ -61,6 +61,7 @@ def create_app(container: Container) -> Litestar:
                 "metrics_token": settings.metrics_token,
                 "cors_origins": settings.cors_origins,
                 "demo": settings.serves_demo,
+                "password_min_length": settings.password_min_length,
             }
         ),
     )

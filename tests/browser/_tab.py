@@ -36,6 +36,17 @@ class Account:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    async def put(self, path: str, **body: object) -> Any:
+        return await self._change("PUT", path, body)
+
+    async def patch(self, path: str, **body: object) -> Any:
+        return await self._change("PATCH", path, body)
+
+    async def _change(self, method: str, path: str, body: dict[str, object]) -> Any:
+        answer = await self._http.request(method, path, json=body, headers=self._headers)
+        answer.raise_for_status()
+        return answer.json()
+
     async def show(self, picture: bytes) -> None:
         """Have this picture."""
         answer = await self._http.post("/avatar/upload", files={"file": picture}, headers=self._headers)

@@ -65,6 +65,14 @@ class TestPage:
         assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", page)
         assert re.findall(r"<script[^>]*>([^<]*)</script>", page) == [""]
 
+    async def test_says_how_long_a_password_must_be(self, settings: Settings, engine: AsyncEngine) -> None:
+        container = Container(msgspec.structs.replace(settings, password_min_length=21), engine=engine)
+        async with client_of(create_app(container)) as client:
+            page = (await client.get("/demo")).text
+        await container.close()
+        assert "At least 21 characters" in page
+        assert "{" not in page
+
 
 class TestFile:
     @pytest.mark.parametrize("name", NAMES)

@@ -25,12 +25,16 @@ _FILES = {
     "composer.js": _SCRIPT,
     "connection.js": _SCRIPT,
     "dom.js": _SCRIPT,
+    "expiry.js": _SCRIPT,
     "forms.js": _SCRIPT,
     "icon.svg": "image/svg+xml",
+    "loading.js": _SCRIPT,
     "main.js": _SCRIPT,
     "merge.js": _SCRIPT,
     "outbox.js": _SCRIPT,
     "realtime.js": _SCRIPT,
+    "refusals.js": _SCRIPT,
+    "scroller.js": _SCRIPT,
     "session.js": _SCRIPT,
     "settings.js": _SCRIPT,
     "sidebar.js": _SCRIPT,
@@ -62,18 +66,19 @@ class DemoController(Controller):
 
     @get("/demo", media_type="text/html")
     async def page(self, request: WireRequest) -> Response[bytes]:
-        return _answer(request, _PAGE, "text/html", {"Content-Security-Policy": PAGE_POLICY})
+        minimum = str(request.app.state.password_min_length).encode()
+        content = (_FOLDER / _PAGE).read_bytes().replace(b"{password_min_length}", minimum)
+        return _answer(request, content, "text/html", {"Content-Security-Policy": PAGE_POLICY})
 
     @get("/demo/{name:str}")
     async def file(self, request: WireRequest, name: FromPath[str]) -> Response[bytes]:
         if name not in _FILES:
             raise NotFound
-        return _answer(request, name, _FILES[name], {})
+        return _answer(request, (_FOLDER / name).read_bytes(), _FILES[name], {})
 
 
-def _answer(request: WireRequest, name: str, media_type: str, headers: dict[str, str]) -> Response[bytes]:
-    """The file; or 304 where the browser has it (RFC 9110 section 13.1.2)."""
-    content = (_FOLDER / name).read_bytes()
+def _answer(request: WireRequest, content: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
+    """The content; or 304 where the browser has it (RFC 9110 section 13.1.2)."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"Cache-Control": "no-cache", "ETag": tag, **headers}
     if tag in (request.header(b"if-none-match") or ""):

@@ -80,13 +80,12 @@ export class Api {
     return this.#request("POST", path, { form, once: true });
   }
 
-  /** All items of a list, page by page; `first` is given the first page as it came. */
-  async all(path, first = () => {}) {
+  /** All items of a list, page by page. */
+  async all(path) {
     const items = [];
     let cursor = null;
     do {
       const page = await this.get(`${path}?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
-      if (cursor === null) first(page);
       items.push(...page.items);
       cursor = page.next ?? null;
     } while (cursor !== null);

@@ -1,7 +1,8 @@
 /** The messages of a conversation as elements: days, the line above what is new, bubbles, marks. */
 
 import { el, icon, iconButton, reconcile, setText } from "./dom.js";
-import { dayKey, dayOf, timeOf } from "./words.js";
+import { isGone } from "./expiry.js";
+import { dayKey, dayOf, goneWords, hasRightToLeft, timeOf } from "./words.js";
 
 const JOINED_WITHIN = 5 * 60_000;
 const MARKS = {
@@ -35,6 +36,7 @@ export function itemsOf({ messages, drafts, marks, me, newFrom }) {
 
 function ofMessage(message, me, marks) {
   const own = message.sender_id === me.id;
+  const gone = isGone(message);
   const mark = !own || message.deleted_at ? null : marks.read >= message.seq ? "read"
     : marks.delivered >= message.seq ? "delivered" : "sent";
   return {
@@ -46,9 +48,9 @@ function ofMessage(message, me, marks) {
     message,
     seq: message.seq,
     at: message.created_at,
-    gone: message.body === null,
-    text: message.body ?? (message.deleted_at ? "Message deleted" : "Message expired"),
-    edited: message.edited_at !== null && message.deleted_at === null,
+    gone,
+    text: gone ? goneWords(message) : message.body,
+    edited: message.edited_at !== null && !gone,
   };
 }
 
@@ -103,6 +105,7 @@ function updateBubble(row, item) {
   row.classList.toggle("joined", item.joined);
   row.classList.toggle("gone", item.gone);
   row.classList.toggle("failed", item.mark === "failed");
+  row.classList.toggle("two-ways", hasRightToLeft(item.text));
   setText(row.querySelector(".body"), item.text);
   setText(row.querySelector(".edited"), item.edited ? "edited" : "");
   setText(row.querySelector("time"), timeOf(item.at));

@@ -2,12 +2,13 @@
 
 import { draw, itemsOf } from "./bubbles.js";
 import { startComposer } from "./composer.js";
-import { $, avatar, el, icon, setText, showAvatar, toast } from "./dom.js";
-import { words } from "./forms.js";
+import { $, avatar, dismissToast, el, icon, setText, showAvatar, toast } from "./dom.js";
+import { isGone } from "./expiry.js";
+import { words } from "./refusals.js";
+import { startScroller } from "./scroller.js";
 import { confirmed } from "./settings.js";
 import { presenceOf, presenceWords } from "./words.js";
 
-const NEAR = 120;
 const READ_DELAY = 150;
 
 export function startChat({ api, store, realtime, outbox }) {
@@ -18,8 +19,8 @@ export function startChat({ api, store, realtime, outbox }) {
   let toldRead = 0;
   let receiptsFrom = 0; // Earlier than this the server wants no receipt.
 
-  const scroller = $("scroller");
-  const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: toEnd, lastOwn });
+  const scroller = startScroller({ onMoved });
+  const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: scroller.toEnd, lastOwn });
   const actions = {
     edit: composer.edit,
     remove,
@@ -29,8 +30,7 @@ export function startChat({ api, store, realtime, outbox }) {
   $("back").append(icon("back"));
   $("to-end").append(icon("down"));
   $("peer").append(avatar({ presence: true }), el("div", { class: "who" }, el("strong"), el("small")));
-  $("to-end").addEventListener("click", toEnd);
-  scroller.addEventListener("scroll", onScroll);
+  $("to-end").addEventListener("click", scroller.toEnd);
   addEventListener("hashchange", route);
   addEventListener("focus", read);
   document.addEventListener("visibilitychange", read);
@@ -46,6 +46,7 @@ export function startChat({ api, store, realtime, outbox }) {
   function route() {
     const wanted = Number(location.hash.slice(1)) || null;
     if (!store.me || wanted === peer) return;
+    dismissToast();
     if (peer !== null) store.closeThread(peer);
     composer.move(peer, wanted);
     peer = wanted;
@@ -117,21 +118,18 @@ export function startChat({ api, store, realtime, outbox }) {
   function show() {
     if (peer === null || !store.me) return;
     const thread = store.threads.get(peer);
-    const atEnd = !drawn || isAtEnd();
-    const fromEnd = scroller.scrollHeight - scroller.scrollTop;
     const marks = store.marks.get(peer) ?? { read: 0, delivered: 0 };
     const items = itemsOf({ messages: sorted(), drafts: outbox.of(peer), marks, me: store.me, newFrom });
     draw($("messages"), items, actions);
     $("older").hidden = !thread || thread.older === null;
-    if (atEnd) toEnd();
-    else if (scroller.scrollTop < NEAR) scroller.scrollTop = scroller.scrollHeight - fromEnd;
+    if (drawn) scroller.keep();
+    else scroller.toEnd();
     if (thread?.loaded) drawn = true;
-    onScroll();
-    read();
+    onMoved();
   }
 
   function lastOwn() {
-    return sorted().findLast((message) => message.sender_id === store.me.id && message.body !== null) ?? null;
+    return sorted().findLast((message) => message.sender_id === store.me.id && !isGone(message)) ?? null;
   }
 
   async function remove(message) {
@@ -143,20 +141,10 @@ export function startChat({ api, store, realtime, outbox }) {
     }
   }
 
-  // --- scrolling ---
-
-  function isAtEnd() {
-    return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
-  }
-
-  function toEnd() {
-    scroller.scrollTop = scroller.scrollHeight;
-  }
-
-  function onScroll() {
-    $("to-end").hidden = isAtEnd();
-    if (drawn && scroller.scrollTop < NEAR) store.loadOlder(peer).catch((error) => toast(words(error), "error"));
-    if (isAtEnd()) read();
+  function onMoved() {
+    $("to-end").hidden = scroller.isAtEnd();
+    if (drawn && scroller.isAtStart()) store.loadOlder(peer).catch((error) => toast(words(error), "error"));
+    read();
   }
 
   // --- reading ---
@@ -164,7 +152,7 @@ export function startChat({ api, store, realtime, outbox }) {
   /** What is at the end of an open conversation, before a person's eyes, is read. */
   function read() {
     if (peer === null || !drawn || !document.hasFocus() || document.visibilityState !== "visible") return;
-    if (!isAtEnd()) return;
+    if (!scroller.isAtEnd()) return;
     clearTimeout(reading);
     reading = setTimeout(tellRead, Math.max(READ_DELAY, receiptsFrom - Date.now()));
   }

@@ -1,7 +1,8 @@
 /** Writing: sending, editing, and telling that one types. */
 
 import { $, icon, iconButton, toast } from "./dom.js";
-import { words } from "./forms.js";
+import { isGone } from "./expiry.js";
+import { words } from "./refusals.js";
 
 const TELL_TYPING_EVERY = 3_100; // The server passes on one every 3 s, and forgets after 8 s.
 
@@ -20,6 +21,7 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
   });
   text.addEventListener("input", onInput);
   text.addEventListener("keydown", onKey);
+  store.on(["thread"], stopEditingWhatIsGone);
 
   function onInput() {
     fit();
@@ -74,6 +76,12 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
     put(message.body);
     text.focus();
     text.setSelectionRange(text.value.length, text.value.length);
+  }
+
+  /** What was deleted or has expired can't be edited, and its text isn't to be shown here either. */
+  function stopEditingWhatIsGone() {
+    const message = edited && store.threads.get(peer())?.messages.get(edited.id);
+    if (message && isGone(message)) stopEditing();
   }
 
   function stopEditing() {

@@ -106,10 +106,14 @@ function initials(name) {
 
 let lastToast = 0;
 
-/** Say something that goes away by itself. */
+/** Say something that goes away by itself, and at once where another conversation is opened. */
 export function toast(text, kind = "info") {
-  const note = el("p", { class: "toast", "data-kind": kind, text });
-  $("toasts").replaceChildren(note);
+  $("toasts").replaceChildren(el("p", { class: "toast", "data-kind": kind, text }));
   clearTimeout(lastToast);
-  lastToast = setTimeout(() => note.remove(), 5000);
+  lastToast = setTimeout(dismissToast, 5000);
+}
+
+export function dismissToast() {
+  clearTimeout(lastToast);
+  $("toasts").replaceChildren();
 }

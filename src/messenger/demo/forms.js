@@ -1,6 +1,7 @@
-/** Forms: one submission at a time, and the server's own words beside the fields that they are about. */
+/** Forms: one submission at a time, and each fault beside the field that it is about. */
 
 import { Problem } from "./api.js";
+import { faultWords, words } from "./refusals.js";
 
 /** Codes of refusals that are about one field, and name none. */
 const FIELD_OF = { username_taken: ["username"], peer_not_found: ["who"], cannot_target_self: ["who"] };
@@ -26,8 +27,8 @@ export function handle(form, submit) {
 
 /** Show a refusal: at its fields, or above the button where it is about none of them. */
 export function showError(form, error) {
-  const named = (error.errors ?? []).map(({ field, message }) => [field, message]);
-  for (const field of FIELD_OF[error.code] ?? []) named.push([field, error.message]);
+  const named = (error.errors ?? []).map((fault) => [fault.field, faultWords(fault)]);
+  for (const field of FIELD_OF[error.code] ?? []) named.push([field, words(error)]);
   const placed = named.filter(([field, message]) => mark(form.elements[field], message));
   if (placed.length > 0) form.elements[placed[0][0]].focus();
   else form.querySelector(".form-error").textContent = words(error);
@@ -38,15 +39,10 @@ export function clearErrors(form) {
   form.querySelector(".form-error").textContent = "";
 }
 
-/** A refusal in words, with the wait that the server asks for. */
-export function words(error) {
-  return error.retryAfter > 1 ? `${error.message} (${Math.ceil(error.retryAfter)} s)` : error.message;
-}
-
 function mark(element, message) {
   const place = element?.closest?.(".field")?.querySelector(".field-error");
   if (!place) return false;
-  place.textContent = message && message[0].toUpperCase() + message.slice(1);
+  place.textContent = message;
   if (message) element.setAttribute("aria-invalid", "true");
   else element.removeAttribute("aria-invalid");
   return true;

@@ -101,7 +101,12 @@ async function signOut() {
 // A page that was hidden, or a computer that slept, has timers that stood still and a socket that may be dead.
 addEventListener("online", () => realtime.nudge());
 addEventListener("offline", () => realtime.nudge());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && realtime.nudge());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible") return;
+  store.expiry.check();
+  realtime.nudge();
+});
+addEventListener("focus", () => store.expiry.check());
 
 if (session.signedIn) enter();
 else showWelcome();

@@ -5,6 +5,7 @@
 
 import { fullJitter, isTransient, newId, sleep } from "./api.js";
 import { Disconnected } from "./realtime.js";
+import { words } from "./refusals.js";
 
 export class Outbox {
   #realtime;
@@ -99,7 +100,7 @@ export class Outbox {
             await sleep((error.retryAfter ?? 0) * 1000);
             await this.#pause(fullJitter(failures++));
           } else {
-            draft.error = error.message;
+            draft.error = words(error);
             this.#changed(targetId);
           }
         }

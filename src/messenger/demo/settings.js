@@ -1,7 +1,8 @@
 /** One's own profile, picture and status; this account's devices; signing out. And what all dialogs have in common. */
 
 import { $, avatar, el, icon, reconcile, setText, showAvatar, toast } from "./dom.js";
-import { handle, words } from "./forms.js";
+import { handle } from "./forms.js";
+import { words } from "./refusals.js";
 import { since } from "./words.js";
 
 const FIELDS = ["name", "username", "status", "status_text", "about"];

@@ -1,8 +1,10 @@
 /** The list: requests, chats with their last message and unread count, contacts without a chat yet. */
 
 import { $, avatar, el, icon, reconcile, setText, showAvatar, toast } from "./dom.js";
-import { handle, words } from "./forms.js";
-import { presenceOf, shortTime, STATUS_WORDS } from "./words.js";
+import { isGone } from "./expiry.js";
+import { handle } from "./forms.js";
+import { words } from "./refusals.js";
+import { goneWords, presenceOf, shortTime, STATUS_WORDS } from "./words.js";
 
 export function startSidebar({ api, store, outbox }) {
   $("me").append(avatar({ presence: true }), el("span", { class: "who" }, el("strong"), el("small")));
@@ -123,7 +125,7 @@ export function startSidebar({ api, store, outbox }) {
     const waiting = outbox.of(peer).at(-1);
     if (waiting) return `You: ${waiting.body}`;
     if (!message) return "Say hello";
-    if (message.body === null) return "Message deleted";
+    if (isGone(message)) return goneWords(message);
     return message.sender_id === store.me.id ? `You: ${message.body}` : message.body;
   }
 }

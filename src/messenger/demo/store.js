@@ -5,6 +5,8 @@
  * Listeners are told by topic: `me`, `people`, `contacts`, `conversations`, `statuses`, `typing`, `devices`, `thread`.
  */
 
+import { Expiry } from "./expiry.js";
+import { loadAll } from "./loading.js";
 import { count, last, later } from "./merge.js";
 
 const TYPING_SECONDS = 9; // A little more than the server's eight; its own clock may differ from this one.
@@ -16,6 +18,7 @@ export class Store extends EventTarget {
   #typing = new Map();
   #topics = new Set();
   #presenceNews = null;
+  expiry = new Expiry(() => this.changed("thread", "conversations"));
 
   constructor(api, session) {
     super();
@@ -27,6 +30,7 @@ export class Store extends EventTarget {
   clear() {
     for (const timer of this.#typing.values()) clearTimeout(timer);
     this.#typing.clear();
+    this.expiry.clear();
     this.me = null;
     this.people = new Map();
     this.contacts = new Map();
@@ -38,13 +42,10 @@ export class Store extends EventTarget {
 
   // --- loading ---
 
-  /** Everything that is not a thread; the cursor up to which it is complete. What comes after the first page is newer. */
+  /** Everything that is not a thread; the cursor up to which it is complete. */
   async load() {
-    let cursor = null;
     const device = this.#session.device;
-    const conversations = await this.#api.all("/conversations", (page) => (cursor = page.cursor));
-    const contacts = await this.#api.all("/contacts");
-    const me = await this.#api.get("/profile");
+    const { cursor, conversations, contacts, me } = await loadAll(this.#api);
     // Signed out meanwhile: what came is somebody's who isn't here any more.
     if (device !== this.#session.device) return null;
     const open = [...this.threads.keys()];
@@ -157,6 +158,7 @@ export class Store extends EventTarget {
 
   #onMessage(message, thread = this.threads.get(message.target_id)) {
     const peer = message.target_id;
+    this.expiry.watch(message);
     if (thread) {
       thread.messages.set(message.id, later(thread.messages.get(message.id), message));
       this.changed("thread");
@@ -193,6 +195,7 @@ export class Store extends EventTarget {
 
   #onConversation(view) {
     this.#know(view.target);
+    this.expiry.watch(view.last_message);
     const conversation = this.#conversation(view.target.id);
     const { pinned, archived, muted_until } = view;
     Object.assign(conversation, { pinned, archived, muted_until });

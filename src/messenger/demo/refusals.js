@@ -1,0 +1,59 @@
+/** Why something did not work, in words for people: the server's own are for those who write clients. */
+
+import { NetworkError, Problem } from "./api.js";
+
+const BUSY = "The server can’t do this now. Please try again.";
+
+const REFUSALS = {
+  cannot_target_self: "This is you. Enter somebody else’s username or number.",
+  contact_blocked: "You have blocked this person.",
+  database_unavailable: BUSY,
+  device_not_found: "This device is signed out already.",
+  file_too_large: "This file is too large.",
+  image_too_large: "This picture has too many pixels.",
+  invalid_credentials: "The username or the password is wrong.",
+  message_deleted: "This message was deleted meanwhile.",
+  message_not_found: "This message is not there any more.",
+  message_too_large: "This message is too long.",
+  no_pending_request: "This request is not open any more.",
+  not_a_contact: "This person takes messages from contacts only.",
+  overloaded: BUSY,
+  peer_not_found: "There is nobody with this username or number.",
+  rate_limited: "That was too much at once. Please wait.",
+  storage_full: BUSY,
+  storage_unavailable: BUSY,
+  unavailable: BUSY,
+  unsupported_image: "This is not a whole JPEG, PNG, WebP or GIF picture.",
+  username_taken: "This username is taken. Choose another one.",
+  version_conflict: "It was changed elsewhere meanwhile.",
+};
+
+/** Faults of a field. `limit` is the number that the server names. */
+const FAULTS = {
+  invalid_characters: () => "Some of these characters can’t be used here.",
+  required: () => "Please fill this in.",
+  too_long: (limit) => `This is too long: ${limit} characters at most.`,
+  too_short: (limit) => `This is too short: at least ${limit} characters.`,
+};
+
+/** A refusal or failure in words, with the wait that the server asks for. */
+export function words(error) {
+  const text = wordsOf(error);
+  return error.retryAfter > 1 ? `${text} (${Math.ceil(error.retryAfter)} s)` : text;
+}
+
+function wordsOf(error) {
+  if (error instanceof Problem) {
+    const [fault] = error.errors;
+    return REFUSALS[error.code] ?? (fault ? faultWords(fault) : error.message);
+  }
+  return error instanceof NetworkError ? "The server can’t be reached." : "Something went wrong in this page.";
+}
+
+/** One entry of a problem's `errors`; where there are no better words, the server's. */
+export function faultWords({ code, message }) {
+  const limit = /\d+/.exec(message)?.[0];
+  const known = FAULTS[code];
+  if (known && (known.length === 0 || limit)) return known(limit);
+  return message && message[0].toUpperCase() + message.slice(1);
+}
