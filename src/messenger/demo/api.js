@@ -87,7 +87,7 @@ export class Api {
     do {
       const page = await this.get(`${path}?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
       items.push(...page.items);
-      cursor = page.next ?? null;
+      cursor = page.next;
     } while (cursor !== null);
     return items;
   }
