@@ -11,8 +11,8 @@ import yaml
 from PIL import features
 
 from messenger.errors import UnsupportedImage
-from messenger.media.pictures import FORMATS
 from messenger.media.processor import ImageProcessor
+from messenger.media.stills import FORMATS
 
 ROOT = Path(__file__).parents[2]
 

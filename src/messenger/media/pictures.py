@@ -7,17 +7,14 @@ from io import BytesIO
 from typing import NamedTuple
 
 from PIL import Image, ImageCms
-from PIL import WebPImagePlugin as WebPImagePlugin  # Pillow registers this format on import only.
 from PIL.Image import Resampling, Transpose
 from thumbhash import rgba_to_thumb_hash  # type: ignore[import-untyped]
 
 from messenger.media.frames import SIDE, THUMB_SIDE
-from messenger.media.png import is_whole
+from messenger.media.stills import decode
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _HASH_SIDE = 32
 _QUALITY = 82
-_ORIENTATION_TAG = 0x0112
 
 # How the values of EXIF's orientation (Exif 2.32, section 4.6.4) are undone.
 _UPRIGHT = {
@@ -29,14 +26,6 @@ _UPRIGHT = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-
-
-class TooManyPixels(Exception):
-    """The header names more pixels than allowed."""
-
-
-class NotWhole(Exception):
-    """Some of the picture is missing or damaged."""
 
 
 class Rendered(NamedTuple):
@@ -64,25 +53,9 @@ def render(data: bytes, max_pixels: int) -> Rendered:
 
 def _square(data: bytes, max_pixels: int) -> Image.Image:
     """The upright, square, sRGB picture of at most SIDE pixels."""
-    source: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
-    if source.width * source.height > max_pixels:
-        raise TooManyPixels
-    if source.format == "PNG" and not is_whole(data):
-        raise NotWhole
-    # A JPEG can be decoded at a half, a quarter or an eighth for a fraction of the work.
-    source.draft(None, (SIDE, SIDE))
-    source.load()
-    picture = _srgb(_shrunk(_blendable(source), SIDE), source.info.get("icc_profile"))
-    orientation = _orientation(source)
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
-
-
-def _orientation(source: Image.Image) -> int:
-    try:
-        return int(source.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:
-        # EXIF is read by a dozen parsers that fail in as many ways, and a picture is fine without it.
-        return 1
+    still = decode(data, max_pixels, (SIDE, SIDE))
+    picture = _srgb(_shrunk(_blendable(still.image), SIDE), still.profile)
+    return picture.transpose(_UPRIGHT[still.orientation]) if still.orientation in _UPRIGHT else picture
 
 
 def _blendable(image: Image.Image) -> Image.Image:

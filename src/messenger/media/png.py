@@ -1,47 +1,116 @@
-"""Whether a PNG holds all the rows that its header promises; Pillow leaves missing ones black without a word."""
+"""PNG: the chunks that make the picture, without metadata, and whether all of its rows are there."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
-_SIGNATURE = 8
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _TRUE_COLOUR = 0, 2
+_CHANNELS = {_GREY: 1, _TRUE_COLOUR: 3, 3: 1, 4: 2, 6: 4}
 _STEP = 1024 * 1024
+_MAX_PROFILE = 4 * 1024 * 1024
+_HEADER = ">IIBBxxB"
 
 # The seven passes of an interlaced image: first column and row, then steps (PNG, third edition, section 8.1).
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def is_whole(file: bytes) -> bool:
-    """Whether the pixel data is complete and its checksums are right; zlib.error, KeyError, struct.error if broken."""
-    wanted, found = 0, 0
-    inflater = zlib.decompressobj()
-    for kind, body, checksum in _chunks(file):
-        if kind == b"IHDR":
-            wanted = _raw_size(*struct.unpack(">IIBBxxB", body))
-        if kind != b"IDAT":
-            continue
-        if zlib.crc32(body, zlib.crc32(kind)) != checksum:
-            return False
-        found += _inflated_size(inflater, body, wanted - found)
-    return 0 < wanted <= found
+class Png(NamedTuple):
+    """A PNG without its metadata. `key`: the samples that are transparent, of a grey or an RGB picture."""
+
+    size: tuple[int, int]
+    depth: int
+    file: bytes
+    key: tuple[int, ...] | None
+    profile: bytes | None
+    is_whole: bool
 
 
-def _chunks(file: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Each whole chunk's kind, data and stated checksum."""
-    view, at = memoryview(file), _SIGNATURE
-    while at + 12 <= len(view):
+def read(file: bytes, max_pixels: int) -> Png | None:
+    """The picture; None where the header names more pixels than allowed. Raises what broken chunks lead to."""
+    found = _collect(file)
+    header, data = found[b"IHDR"], found[b"IDAT"]
+    width, height, depth, colour, _ = struct.unpack(_HEADER, header)
+    if width * height > max_pixels:
+        return None
+    key = _key(found.get(b"tRNS"), depth, colour)
+    kept = [(b"IHDR", header)]
+    kept += [(kind, found[kind]) for kind in (b"PLTE", b"tRNS", b"eXIf") if kind in found]
+    if colour in (_GREY, _TRUE_COLOUR):
+        kept = [(kind, body) for kind, body in kept if kind != b"tRNS"]
+    clean = b"".join([_SIGNATURE, *(_chunk(*each) for each in (*kept, (b"IDAT", data), (b"IEND", b"")))])
+    return Png((width, height), depth, clean, key, _profile(found.get(b"iCCP")), _has_all_rows(header, data))
+
+
+def _collect(file: bytes) -> dict[bytes, bytes]:
+    """The chunks that matter, by kind; the pieces of the pixel data are joined. A last one that is cut off counts."""
+    found: dict[bytes, bytes] = {}
+    pieces: list[memoryview] = []
+    for kind, body, is_right in _chunks(file):
+        if kind == b"IDAT":
+            _ensure(is_right)
+            pieces.append(body)
+        elif kind in (b"IHDR", b"PLTE"):
+            _ensure(is_right)
+            found.setdefault(kind, bytes(body))
+        elif is_right and kind in (b"tRNS", b"iCCP", b"eXIf"):
+            found.setdefault(kind, bytes(body))
+    found[b"IDAT"] = b"".join(pieces)
+    return found
+
+
+def _ensure(is_right: bool) -> None:
+    if not is_right:
+        raise ValueError("a checksum is wrong")
+
+
+def _chunks(file: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
+    """Each chunk's kind and data, and whether its checksum is right; one whose checksum is cut off is."""
+    view, at = memoryview(file), len(_SIGNATURE)
+    while at + 8 <= len(view):
         length, kind = struct.unpack_from(">I4s", view, at)
         end = at + 8 + length
-        if kind == b"IEND" or end + 4 > len(view):
+        if kind == b"IEND":
             return
-        yield kind, view[at + 8 : end], int.from_bytes(view[end : end + 4], "big")
+        body, checksum = view[at + 8 : end], view[end : end + 4]
+        is_cut = len(checksum) < 4
+        yield kind, body, is_cut or zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(checksum, "big")
         at = end + 4
 
 
-def _inflated_size(inflater: zlib._Decompress, packed: bytes | memoryview, limit: int) -> int:
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+
+def _key(body: bytes | None, depth: int, colour: int) -> tuple[int, ...] | None:
+    if body is None or colour not in (_GREY, _TRUE_COLOUR):
+        return None
+    # As libpng does: a key beyond the range of small samples hides nothing.
+    mask = 0xFF if depth == 8 else 0xFFFF
+    return tuple(sample & mask for sample in struct.unpack_from(f">{_CHANNELS[colour]}H", body))
+
+
+def _profile(body: bytes | None) -> bytes | None:
+    """The colour profile; None where it is broken, or larger than any that is in use."""
+    packed = (body or b"").partition(b"\0")[2][1:]
+    inflater = zlib.decompressobj()
+    try:
+        profile = inflater.decompress(packed, _MAX_PROFILE)
+    except zlib.error:
+        return None
+    return profile if inflater.eof else None
+
+
+def _has_all_rows(header: bytes, data: bytes) -> bool:
+    """Whether the pixel data fills the rows that the header promises; Pillow leaves missing ones black."""
+    wanted = _raw_size(*struct.unpack(_HEADER, header))
+    return 0 < wanted <= _inflated_size(zlib.decompressobj(), data, wanted)
+
+
+def _inflated_size(inflater: zlib._Decompress, packed: bytes, limit: int) -> int:
     """How many bytes come out, counted to `limit` or a little beyond and never kept."""
     size = 0
     while packed and size < limit:

@@ -18,7 +18,8 @@ from typing import BinaryIO
 import msgspec
 
 from messenger.media.frames import Done, Job, Ready, Refused, decode_job, encode, length_of
-from messenger.media.pictures import TooManyPixels, bound_pixels, render
+from messenger.media.pictures import bound_pixels, render
+from messenger.media.stills import TooManyPixels
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38

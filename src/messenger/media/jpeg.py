@@ -1,0 +1,156 @@
+"""JPEG: the segments that make the picture, without metadata, and whether all of its pixels are there.
+
+libjpeg fills what is missing with grey and only warns, and Pillow hides the warning. Decoding tells whether a scan is
+whole, though: bytes behind a whole scan are skipped, bytes behind a scan that ends early are decoded and show.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import NamedTuple
+
+from PIL import Image
+
+_START, _END, _SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+# Marker, name, and the least length with which libjpeg heeds it; Pillow fails on shorter ones.
+_KEPT = ((0xE0, b"JFIF\0", 16), (0xE1, b"Exif\0", 8), (0xE2, b"ICC_PROFILE\0", 16), (0xEE, b"Adobe", 14))
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_COEFFICIENTS = 64
+_STRIP = 64
+
+_draw = random.Random(19)  # noqa: S311 - any bytes do, as long as they are the same each time.
+_NOISE = bytes(_draw.choices(range(255), k=2048))
+_SHORT_NOISE = _NOISE[:64]
+
+
+class Jpeg(NamedTuple):
+    """A JPEG without its metadata, in pieces: `scans` says which are entropy-coded."""
+
+    pieces: list[bytes]
+    scans: frozenset[int]
+    frame: int
+    has_all_scans: bool
+
+    @property
+    def file(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def disturbed(self) -> bytes:
+        """The same picture if it is whole: with noise behind each scan, and behind each part of one."""
+        noisy = [_with_noise(piece) if index in self.scans else piece for index, piece in enumerate(self.pieces)]
+        return b"".join(noisy)
+
+
+def read(file: bytes) -> Jpeg:
+    """The picture; its end is added where it is missing. Raises ValueError or struct.error for broken segments."""
+    pieces, scans, frame = [b"\xff\xd8"], set[int](), 0
+    coverage = _Coverage()
+    for marker, segment, scan in _segments(file):
+        if marker in _FRAMES:
+            frame = marker
+            coverage.begin(segment)
+        if (0xE0 <= marker <= 0xEF and not _is_kept(marker, segment)) or marker == _COMMENT:
+            continue
+        pieces.append(bytes((0xFF, marker)) + segment)
+        if marker == _SCAN:
+            coverage.add(segment)
+            scans.add(len(pieces))
+            pieces.append(scan)
+    pieces.append(b"\xff\xd9")
+    return Jpeg(pieces, frozenset(scans), frame, coverage.is_full)
+
+
+def is_whole(jpeg: Jpeg, picture: Image.Image, scale: tuple[int, int]) -> bool:
+    """Whether all pixels came. `picture`: as decoded for a use at this scale."""
+    if not jpeg.scans or not jpeg.has_all_scans:
+        return False
+    if jpeg.frame not in (*_SEQUENTIAL, _PROGRESSIVE):
+        # Arithmetic coding may leave out zeros at the end of a scan; no browser shows it.
+        return True
+    if jpeg.frame == _PROGRESSIVE:
+        # The last scans only refine, which shows at full size alone.
+        return _digest(_decoded(jpeg.file, None)) == _digest(_decoded(jpeg.disturbed(), None))
+    return _digest(picture) == _digest(_decoded(jpeg.disturbed(), scale))
+
+
+def _decoded(file: bytes, scale: tuple[int, int] | None) -> Image.Image:
+    image = Image.open(BytesIO(file), formats=("JPEG",))
+    if scale is not None:
+        image.draft(None, scale)
+    image.load()
+    return image
+
+
+def _digest(image: Image.Image) -> int:
+    """A checksum of all pixels, made strip by strip."""
+    digest = 0
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(image.height, top + _STRIP)))
+        digest = zlib.crc32(strip.tobytes(), digest)
+    return digest
+
+
+def _with_noise(scan: bytes) -> bytes:
+    """Noise before each restart marker and at the end; there also as one part more, in case a part is missing."""
+    noisy, restarts = _RESTART.subn(lambda marker: _SHORT_NOISE + marker.group(), scan)
+    return noisy + _NOISE + bytes((0xFF, 0xD0 + restarts % 8)) + _NOISE
+
+
+class _Coverage:
+    """Which coefficients of which components have come to their last bit."""
+
+    def __init__(self) -> None:
+        self._missing: dict[int, list[int]] = {}
+
+    def begin(self, segment: bytes) -> None:
+        """A frame header: nothing has come."""
+        count = segment[7]
+        self._missing = {segment[8 + 3 * index]: [1] * _COEFFICIENTS for index in range(count)}
+
+    def add(self, segment: bytes) -> None:
+        """A scan header."""
+        count = segment[2]
+        first, last, approximation = segment[3 + 2 * count : 6 + 2 * count]
+        for index in range(count):
+            missing = self._missing[segment[3 + 2 * index]]
+            for coefficient in range(first, min(last, _COEFFICIENTS - 1) + 1):
+                missing[coefficient] = approximation & 15
+
+    @property
+    def is_full(self) -> bool:
+        return not any(any(missing) for missing in self._missing.values())
+
+
+def _segments(file: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Each marker with its segment, and the entropy-coded data behind it. Bytes between segments are passed over."""
+    at = 2
+    while (match := _MARKER.search(file, at)) is not None:
+        marker, at = match.group(1)[0], match.end()
+        if marker == _END:
+            return
+        if marker == _START or marker in _BARE:
+            continue
+        (length,) = struct.unpack_from(">H", file, at)
+        segment = file[at : at + length]
+        if length < 2 or len(segment) < length:
+            raise ValueError("a segment is cut off")
+        at += length
+        scan = b""
+        if marker == _SCAN:
+            following = _MARKER.search(file, at)
+            end = following.start() if following is not None else len(file.rstrip(b"\xff"))
+            scan, at = file[at:end], end
+        yield marker, segment, scan
+
+
+def _is_kept(marker: int, segment: bytes) -> bool:
+    return any(marker == kept and segment[2:].startswith(name) and len(segment) >= least for kept, name, least in _KEPT)

@@ -1,0 +1,137 @@
+"""Metadata never decides whether a picture is taken: it is left out before a decoder sees it."""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from messenger.media.processor import ImageProcessor
+from tests.media import files, images
+
+MIB = 1024 * 1024
+PLAIN = images.encoded(images.plain())
+LONG = bytes(random.Random(5).choices(b"abcdefghij", k=2 * MIB))
+BOMB = zlib.compress(bytes(300 * MIB), 9)
+SWAPPED = images.swapped_profile()
+
+
+def profile_chunk(profile: bytes) -> bytes:
+    """The PNG with this compressed colour profile."""
+    return files.with_chunk(PLAIN, b"iCCP", b"profile\0\0" + profile)
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    """A red JPEG with these segments behind its beginning."""
+    file = images.encoded(images.plain(), "JPEG")
+    return file[:2] + b"".join(segments) + file[2:]
+
+
+def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A red WebP with these chunks behind its pixels."""
+    still = images.encoded(images.plain(), "WEBP", lossless=True)
+    sides = (63).to_bytes(3, "little") * 2
+    return files.riff((b"VP8X", struct.pack("<I", 0x0C) + sides), (b"VP8L", still[20:]), *chunks)
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process has had, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+@pytest.fixture(scope="module")
+async def shared() -> AsyncIterator[ImageProcessor]:
+    processor = ImageProcessor(timeout=60)
+    yield processor
+    await processor.close()
+
+
+class TestTaken:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            files.with_chunk(PLAIN, b"zTXt", b"workflow\0\0" + zlib.compress(LONG)),
+            files.with_chunk(PLAIN, b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(LONG)),
+            files.with_chunk(PLAIN, b"tEXt", b"comment\0" + LONG),
+            files.with_chunk(PLAIN, b"zTXt", b"workflow\0\0" + BOMB),
+            files.with_chunk(PLAIN, b"iTXt", b"x\0\1\0\0\0" + BOMB),
+            files.with_chunk(PLAIN, b"zTXt", b"broken\0\0not zlib"),
+            files.with_chunk(PLAIN, b"eXIf", LONG),
+            files.with_chunk(PLAIN, b"eXIf", b""),
+            files.with_chunk(PLAIN, b"prVt", LONG)[:-16],
+            PLAIN[:33] + b"\0\0\0\4tEXtx\0yz\0\0\0\0" + PLAIN[33:],
+            profile_chunk(zlib.compress(LONG)),
+            profile_chunk(BOMB),
+            profile_chunk(b"not zlib"),
+            profile_chunk(b""),
+            jpeg_with(*[files.segment(0xFE, b"c" * 60_000)] * 40),
+            jpeg_with(*[files.segment(0xE0 + number, b"Photoshop 3.0\0" + LONG[:50_000]) for number in range(16)]),
+            jpeg_with(files.segment(0xE2, b"MPF\0" + LONG[:200])),
+            jpeg_with(files.segment(0xE1, b"Exif\0\0" + LONG[:60_000])),
+            jpeg_with(files.segment(0xE2, b"ICC_PROFILE\0\1\2" + LONG[:60_000])),
+            jpeg_with(files.segment(0xEE, b"Adobe")),
+            jpeg_with(files.segment(0xE0, b"JFIF\0")),
+            webp_with((b"EXIF", LONG)),
+            webp_with((b"XMP ", LONG), (b"unkn", LONG[:99])),
+            webp_with((b"EXIF", b"")),
+        ],
+        ids=[
+            *("zTXt", "iTXt", "tEXt", "zTXt bomb", "iTXt bomb", "zTXt broken", "eXIf", "eXIf empty", "private", "crc"),
+            *("iCCP long", "iCCP bomb", "iCCP broken", "iCCP empty"),
+            *("COM", "APPn", "MPF", "Exif", "ICC", "Adobe short", "JFIF short"),
+            *("EXIF", "XMP", "EXIF empty"),
+        ],
+    )
+    async def test_picture_with_odd_metadata_is_taken(self, shared: ImageProcessor, data: bytes) -> None:
+        picture = images.decoded((await shared.avatar(data)).image)
+        assert images.is_near(picture, (32, 32), images.RED)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    async def test_bombs_stay_small_in_memory(self) -> None:
+        processor = ImageProcessor(workers=1, timeout=60)
+        for data in (files.with_chunk(PLAIN, b"zTXt", b"workflow\0\0" + BOMB), profile_chunk(BOMB)):
+            await processor.avatar(data)
+        (pid,) = processor.worker_pids
+        peak = peak_memory(pid)
+        await processor.close()
+        assert peak < 150 * MIB
+
+
+class TestKept:
+    @pytest.mark.parametrize("padding", [0, 2 * MIB])
+    async def test_colour_profile_of_a_png_is_applied(self, shared: ImageProcessor, padding: int) -> None:
+        # Profiles of printers have more than a mebibyte.
+        profile = (len(SWAPPED) + padding).to_bytes(4, "big") + SWAPPED[4:] + bytes(padding)
+        picture = images.decoded((await shared.avatar(profile_chunk(zlib.compress(profile)))).image)
+        assert images.is_near(picture, (32, 32), images.BLUE, tolerance=40)
+
+    async def test_colour_profile_that_is_cut_off_is_passed_over(self, shared: ImageProcessor) -> None:
+        picture = images.decoded((await shared.avatar(profile_chunk(zlib.compress(SWAPPED)[:-4]))).image)
+        assert images.is_near(picture, (32, 32), images.RED)
+
+    @pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])
+    async def test_colour_profile_of_others_is_applied(self, shared: ImageProcessor, file_format: str) -> None:
+        data = images.encoded(images.plain(), file_format, icc_profile=SWAPPED)
+        picture = images.decoded((await shared.avatar(data)).image)
+        assert images.is_near(picture, (32, 32), images.BLUE, tolerance=40)
+
+    @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+    async def test_orientation_is_applied(self, shared: ImageProcessor, file_format: str) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        data = images.encoded(images.halves(), file_format, exif=exif)
+        picture = images.decoded((await shared.avatar(data)).image)
+        assert images.is_near(picture, (32, 4), images.RED, tolerance=60)
+        assert images.is_near(picture, (32, 60), images.BLUE, tolerance=60)
+
+    async def test_inverted_cmyk_stays_inverted(self, shared: ImageProcessor) -> None:
+        # Only the Adobe segment says so.
+        picture = images.decoded((await shared.avatar(images.cmyk_jpeg())).image)
+        assert images.is_near(picture, (32, 32), (0, 255, 255), tolerance=40)
