@@ -21,7 +21,7 @@ def configuration() -> str:
         "",
         "Written by `make docs` from `src/messenger/config.py`. Settings are environment variables, or lines of a",
         "`.env` file in the working directory (the environment wins). A wrong value stops the start with one line",
-        "that names it; a name that looks like a setting and is none is warned of. An empty value means the default.",
+        "that names it; unknown `MESSENGER_*` variables cause a warning. An empty value means the default.",
         "",
         "| setting | default | unit, choices, bounds | meaning |",
         "| --- | --- | --- | --- |",
