@@ -39,6 +39,43 @@ class TestVault:
         assert list(tmp_path.iterdir()) == []
 
 
+def opened(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """The server that the command talks to."""
+    urls: list[str] = []
+    monkeypatch.setattr("messenger.chat.app.run", lambda url, **_: urls.append(url))
+    done = CliRunner().invoke(chat, [*arguments])
+    assert done.exit_code == 0, done.output
+    return urls[0]
+
+
+class TestServer:
+    @pytest.fixture(autouse=True)
+    def empty_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name in ("MESSENGER_URL", "MESSENGER_PORT"):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_default_is_the_default_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert opened(monkeypatch) == "http://localhost:8000"
+
+    @pytest.mark.parametrize(("port", "expected"), [("19000", 19000), (" 19000 ", 19000), ("", 8000), ("0", 8000)])
+    def test_default_follows_the_port_of_the_server(
+        self, monkeypatch: pytest.MonkeyPatch, port: str, expected: int
+    ) -> None:
+        monkeypatch.setenv("MESSENGER_PORT", port)
+        assert opened(monkeypatch) == f"http://localhost:{expected}"
+
+    def test_default_follows_the_port_in_the_env_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("MESSENGER_PORT=19001\n")
+        assert opened(monkeypatch) == "http://localhost:19001"
+
+    def test_url_comes_before_the_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MESSENGER_PORT", "19000")
+        monkeypatch.setenv("MESSENGER_URL", "https://chat.example.com/")
+        assert opened(monkeypatch) == "https://chat.example.com"
+        assert opened(monkeypatch, "--url", "http://localhost:1") == "http://localhost:1"
+
+
 class TestCommand:
     def test_without_the_extra_it_says_which(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.startswith(("textual", "messenger.chat.app"))]:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import click
 
-DEFAULT_URL = "http://localhost:8000"
+from messenger.config import environment
+
+DEFAULT_PORT = 8000
+
+
+def default_url() -> str:
+    """A server on this machine, on the port that the environment or the `.env` file gives it."""
+    port = (environment().get("MESSENGER_PORT") or "").strip()
+    # 0 lets the server take any free port.
+    return f"http://localhost:{DEFAULT_PORT if port in ('', '0') else port}"
 
 
 @click.command()
-@click.option("--url", default=DEFAULT_URL, show_default=True, envvar="MESSENGER_URL", help="The server.")
+@click.option(
+    "--url",
+    default=default_url,
+    show_default="http://localhost:MESSENGER_PORT",
+    envvar="MESSENGER_URL",
+    help="The server.",
+)
 @click.option("--username", help="Whose account; without it, the one that was used last, or asked for.")
 @click.option("--no-save", is_flag=True, help="Keep nothing: sign out of this device when the chat ends.")
 def chat(url: str, username: str | None, no_save: bool) -> None:
