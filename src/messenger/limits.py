@@ -34,7 +34,9 @@ class Limit(msgspec.Struct, frozen=True):
 _LIMITS = (
     Limit("register", 100, 30.0, "Registrations from one address"),
     Limit("login_address", 100, 10.0, "Sign-ins from one address, right or wrong"),
-    Limit("login_account", 10, 60.0, "Sign-ins to one login, right or wrong"),
+    Limit("login_site", 300, 3.0, "Sign-ins from one /48 of IPv6, right or wrong"),
+    Limit("login_account", 10, 60.0, "Sign-ins to one login from one address, right or wrong"),
+    Limit("login_strangers", 100, 60.0, "Sign-ins to one login from all addresses that it hasn't used lately"),
     Limit("refresh", 60, 10.0, "Refreshes from one address that name no valid token"),
     Limit("refresh_device", 30, 60.0, "Refreshes of one device's tokens, repeated ones too", lease=5, with_work=True),
     Limit("password", 5, 300.0, "Passwords asked again of one account: change of password, erasure"),

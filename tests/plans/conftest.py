@@ -17,10 +17,12 @@ from tests.plans._plan import Plan, Schema
 USERS, MESSAGES = 20_000, 100_000
 # With people and what they write, these don't grow: a row for a process, a row at all.
 SMALL = frozenset({"workers", "alembic_version"})
-# An account has at most so many devices and former names; who writes to a conversation writes to each of its members.
+# An account has at most so many devices, former names and familiar addresses; who writes to a conversation writes to
+# each of its members.
 FEW = {
     "ix_devices_user_id": frozenset({"user_id"}),
     "ix_released_usernames_owner_id": frozenset({"owner_id"}),
+    "pk_familiar_addresses": frozenset({"user_id"}),
     "pk_members": frozenset({"conversation_id"}),
 }
 
@@ -80,7 +82,12 @@ async def _fill(url: str) -> Schema:
         " SELECT decode(md5(n::text), 'hex'), n, now() + n * interval '1 second' FROM generate_series(1, $1::int) AS n",
         USERS,
     )
-    await database.execute("ANALYZE released_usernames")
+    await database.execute(
+        "INSERT INTO familiar_addresses (user_id, digest, seen_at)"
+        " SELECT u.id, decode(md5(n::text), 'hex'), now() - n * interval '1 day' FROM users AS u,"
+        " generate_series(1, 3) AS n"
+    )
+    await database.execute("ANALYZE released_usernames, familiar_addresses")
     rows = await database.fetch(_UNIQUE)
     await database.close()
     return Schema({row["index"]: frozenset(row["columns"]) for row in rows}, SMALL, FEW)

@@ -194,8 +194,8 @@ class TestLogin:
         ada = await make.person()
         verify = container.hasher.verify
 
-        async def overtaken(password: str, encoded: str | None) -> Verdict:
-            verdict = await verify(password, encoded)
+        async def overtaken(password: str, encoded: str | None, **how: Any) -> Verdict:
+            verdict = await verify(password, encoded, **how)
             await container.administration.set_password(str(ada.id), OTHER_PASSWORD)
             return verdict
 
@@ -283,9 +283,9 @@ class TestArgon2:
         pool: Any = stronger.engine.pool
 
         def watched(work: Any) -> Any:
-            async def watch(*args: Any) -> Any:
+            async def watch(*args: Any, **how: Any) -> Any:
                 held.append(pool.checkedout())
-                return await work(*args)
+                return await work(*args, **how)
 
             return watch
 

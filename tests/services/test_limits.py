@@ -36,9 +36,14 @@ def address() -> str:
     return secrets.token_hex(8)
 
 
+def home(login: str | int) -> str:
+    """One address for all spellings of a login."""
+    return f"home of {str(login).strip().lower().lstrip('0')}"
+
+
 async def try_login(container: Container, login: str | int, *, source: str = "", password: str = WRONG) -> None:
     draft = LoginDraft(login=str(login), password=password)
-    await container.services.accounts.login(draft, address=source or address())
+    await container.services.accounts.login(draft, address=source or home(login))
 
 
 async def wrong_logins(container: Container, login: str | int, count: int, *, source: str = "") -> None:

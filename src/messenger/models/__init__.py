@@ -7,7 +7,7 @@ from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
 from messenger.models.event import Event, Stream
 from messenger.models.fan_out import FanOut
-from messenger.models.guard import IdempotencyKey, RateBucket
+from messenger.models.guard import FamiliarAddress, IdempotencyKey, RateBucket
 from messenger.models.message import HiddenMessage, Message
 from messenger.models.peer import Avatar, Peer, ReleasedUsername, User
 from messenger.models.secret import Secret
@@ -21,6 +21,7 @@ __all__ = [
     "Device",
     "Edges",
     "Event",
+    "FamiliarAddress",
     "FanOut",
     "HiddenMessage",
     "IdempotencyKey",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, LargeBinary, String
+from sqlalchemy import BigInteger, Float, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant
@@ -18,6 +18,20 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[Instant] = mapped_column(index=True)
+
+
+class FamiliarAddress(Base):
+    """An address from which an account signed in or refreshed lately, as a digest that is keyed with the secret.
+
+    Strangers who try the account's password from elsewhere can't use up the tries that are left to it.
+    """
+
+    __tablename__ = "familiar_addresses"
+
+    # No foreign key: rows are written beside a device's, which an erasure waits for before it takes them away.
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    seen_at: Mapped[Instant] = mapped_column(index=True)
 
 
 class RateBucket(Base):

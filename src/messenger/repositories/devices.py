@@ -10,6 +10,7 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
+from messenger.repositories.familiar import familiarise
 from messenger.repositories.users import authenticate
 from messenger.statements import Runner, Statement
 
@@ -50,6 +51,7 @@ _SIGN_IN = Statement(
         INSERT INTO refresh_tokens (hash, device_id, expires_at)
         SELECT :refresh_hash, device.id, :refresh_expires_at FROM device
     ),
+    {familiarise("(SELECT id FROM owner)")},
     stamp AS (
         UPDATE users AS u SET last_activity = greatest(u.last_activity, :now) FROM owner WHERE u.id = owner.id
     )
@@ -99,6 +101,7 @@ _ROTATE: Statement[Any] = Statement(
     fresh AS (
         INSERT INTO refresh_tokens (hash, device_id, expires_at) VALUES (:refresh_hash, :device, :refresh_expires_at)
     ),
+    {familiarise(":owner::bigint")},
     pruned AS (
         DELETE FROM refresh_tokens WHERE hash IN (
             SELECT hash FROM (
@@ -187,7 +190,15 @@ class DeviceRepository:
         return await authenticate(self._run, caller)
 
     async def sign_in(
-        self, user_id: int, *, device_id: UUID, name: str, password_hash: str, tokens: Tokens, at_most: int
+        self,
+        user_id: int,
+        *,
+        device_id: UUID,
+        name: str,
+        password_hash: str,
+        tokens: Tokens,
+        address_digest: bytes,
+        at_most: int,
     ) -> SignedInRow | None:
         """A new device; above `at_most`, those without an open socket go first, and of them the idlest.
 
@@ -199,6 +210,7 @@ class DeviceRepository:
             id=device_id,
             name=name,
             password_hash=password_hash,
+            address_digest=address_digest,
             others=at_most - 1,
             **msgspec.structs.asdict(tokens),
         )
@@ -207,10 +219,15 @@ class DeviceRepository:
         """The refresh token and its device, both locked."""
         return await self._run.first(_FIND_REFRESH, hash=refresh_hash)
 
-    async def rotate(self, row: RefreshRow, *, old_hash: bytes, tokens: Tokens) -> None:
+    async def rotate(self, row: RefreshRow, *, old_hash: bytes, tokens: Tokens, address_digest: bytes) -> None:
         """Mark the old refresh token used, and give the device its next pair."""
         await self._run.execute(
-            _ROTATE, device=row.device_id, owner=row.user_id, old_hash=old_hash, **msgspec.structs.asdict(tokens)
+            _ROTATE,
+            device=row.device_id,
+            owner=row.user_id,
+            old_hash=old_hash,
+            address_digest=address_digest,
+            **msgspec.structs.asdict(tokens),
         )
 
     async def renew(self, row: RefreshRow, *, access_expires_at: datetime) -> None:

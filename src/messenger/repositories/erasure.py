@@ -44,6 +44,7 @@ _FORGET = Statement(
     """
     WITH forgotten AS (DELETE FROM contacts WHERE owner_id = :id OR target_id = :id RETURNING owner_id),
     emptied AS (DELETE FROM secrets WHERE user_id = :id),
+    unfamiliar AS (DELETE FROM familiar_addresses WHERE user_id = :id),
     unhidden AS (DELETE FROM hidden_messages WHERE user_id = :id),
     untold AS (DELETE FROM events WHERE user_id = :id)
     SELECT owner_id AS id FROM forgotten WHERE owner_id <> :id

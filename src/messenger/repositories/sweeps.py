@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.guards import KEPT_FOR
 from messenger.statements import Runner, Statement
 
@@ -33,6 +34,13 @@ _SWEEPS: dict[str, Statement[Any]] = {
     "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash", order="expires_at"),
     "released_usernames": _sweep(
         "released_usernames", "released_usernames", "kept_until < :day_ago", "digest", order="kept_until"
+    ),
+    "familiar_addresses": _sweep(
+        "familiar_addresses",
+        "familiar_addresses",
+        "seen_at < :addresses_before",
+        "(user_id, digest)",
+        order="seen_at",
     ),
     "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
     "expired_messages": _sweep(
@@ -83,6 +91,7 @@ class SweepRepository:
         now = self._run.now
         times = {
             "day_ago": now - KEPT_FOR,
+            "addresses_before": now - ADDRESSES_KEPT_FOR,
             "buckets_before": now - BUCKETS_KEPT_FOR,
             "events_before": now - events_kept_for,
         }

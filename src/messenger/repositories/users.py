@@ -67,12 +67,15 @@ class CredentialsRow(msgspec.Struct, frozen=True):
     username: str
     name: str
     password_hash: str
+    familiar: list[str]
 
 
 _CREDENTIALS = Statement(
     "users.credentials",
     """
-    SELECT id, username, name, password_hash FROM users
+    SELECT id, username, name, password_hash,
+        ARRAY(SELECT encode(f.digest, 'hex') FROM familiar_addresses AS f WHERE f.user_id = users.id) AS familiar
+    FROM users
     WHERE (username_key = :username_key OR id = :number)
         AND deleted_at IS NULL AND disabled_at IS NULL AND password_hash IS NOT NULL
     """,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import importlib.util
 import logging
 import re
 import secrets
-import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +22,7 @@ import msgspec
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
 
 from messenger.errors import FieldError, Overloaded, PasswordWeak
+from messenger.security.fair_queue import FairQueue
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -76,27 +77,37 @@ class PasswordHasher:
         )
         self._dummy = _dummy_hash(time_cost, memory_cost, parallelism)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
-        self._places = threading.BoundedSemaphore(threads + max_waiting)
+        self._queue = FairQueue(threads, max_waiting)
 
-    async def hash(self, password: str) -> str:
-        """The encoded hash of the NFKC form; PasswordWeak for what is no storable text, Overloaded past the bound."""
-        return await self._run(lambda: self._hash(password))
+    async def hash(self, password: str, *, source: str = "", known: bool = False) -> str:
+        """The encoded hash of the NFKC form; PasswordWeak for what is no storable text, Overloaded past the bound.
 
-    async def verify(self, password: str, encoded: str | None) -> Verdict:
+        `source`: where the request comes from. Sources take turns; `known` ones wait in a line of their own.
+        """
+        return await self._run(lambda: self._hash(password), source, known)
+
+    async def verify(self, password: str, encoded: str | None, *, source: str = "", known: bool = False) -> Verdict:
         """Compare with a stored hash; None (an unknown login) costs what a wrong password costs and is never ok."""
-        return await self._run(lambda: self._verify(password, encoded))
+        return await self._run(lambda: self._verify(password, encoded), source, known)
 
     def close(self) -> None:
         """Refuse what comes and what still waits (Overloaded); what is being hashed ends in its thread."""
+        self._queue.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        if not self._places.acquire(blocking=False):
-            raise Overloaded("Too many passwords are being checked; retry later")
+    async def _run(self, work: Callable[[], _T], source: str, known: bool) -> _T:
+        await self._queue.enter(source, known=known)
         future = self._submit(work)
+        loop = asyncio.get_running_loop()
+
+        def leave(_: Future[_T]) -> None:
+            # Where the loop has ended, nobody waits for the place.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._queue.leave)
+
         # A place is given back when the thread is done with it, not when its caller stops waiting: a client that
         # asks and hangs up must not get more than its share of the threads.
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(leave)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -110,7 +121,7 @@ class PasswordHasher:
         try:
             return self._executor.submit(work)
         except RuntimeError:
-            self._places.release()
+            self._queue.leave()
             raise Overloaded from None
 
     def _hash(self, password: str) -> str:

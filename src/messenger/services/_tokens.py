@@ -31,6 +31,10 @@ class TokenIssuer:
         """For what was typed where a login belongs, which may be a password: equal for equal logins, and no more."""
         return self._mint.sealed(login.encode("utf-8", "surrogatepass")).hex()
 
+    def familiar(self, user_id: int, address: str) -> bytes:
+        """What is stored of an address from which an account signed in: equal for equal ones of one account."""
+        return self._mint.sealed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
+
     def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
         """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.
 

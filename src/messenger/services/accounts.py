@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from typing import NamedTuple
 
 import msgspec
 
 from messenger.actor import Caller
+from messenger.addresses import site
 from messenger.clock import new_id
 from messenger.database import TransientConflict
 from messenger.errors import InvalidCredentials
@@ -29,6 +31,24 @@ from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 _UNNAMED_DEVICE = "Unnamed device"
+
+
+class _Origin(NamedTuple):
+    """Where a request for a device comes from: which kind it is, its address, and its `Idempotency-Key`, if any."""
+
+    kind: str
+    address: str
+    once: Once | None
+
+    @property
+    def scope(self) -> str:
+        """Within which an `Idempotency-Key` is one."""
+        return f"{self.kind}:{self.address}"
+
+
+def _source(address: str) -> str:
+    """Whose requests wait for each other when passwords are checked."""
+    return site(address) or address
 
 
 class _PasswordMoved(InvalidCredentials):
@@ -66,58 +86,69 @@ class AccountService:
         await self._gate.take("register", address)
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
-        encoded = await self._hasher.hash(draft.password)
-        return await self._register(draft, name, encoded, f"register:{address}", self._issuer.sealed(once))
+        encoded = await self._hasher.hash(draft.password, source=_source(address))
+        return await self._register(draft, name, encoded, _Origin("register", address, self._issuer.sealed(once)))
 
     @repeated
-    async def _register(
-        self, draft: RegisterDraft, name: str, encoded: str, scope: str, once: Once | None
-    ) -> SignedInView:
+    async def _register(self, draft: RegisterDraft, name: str, encoded: str, origin: _Origin) -> SignedInView:
         async with self._uow() as uow:
-            earlier = await earlier_answer(uow, scope, once, SignedInView)
+            earlier = await earlier_answer(uow, origin.scope, origin.once, SignedInView)
             if earlier is not None:
-                return _with_tokens(earlier, self._issuer.pair(scope, once, earlier.device.id))
+                return _with_tokens(earlier, self._issuer.pair(origin.scope, origin.once, earlier.device.id))
             user_id = await create_user(uow, self._usernames, username=draft.username, name=name, encoded=encoded)
-            view = await self._sign_in(uow, user_id, draft.device_name, encoded, scope, once)
-            await keep_answer(uow, scope, once, _without_tokens(view))
+            view = await self._sign_in(uow, user_id, draft.device_name, encoded, origin)
+            await keep_answer(uow, origin.scope, origin.once, _without_tokens(view))
             return view
 
     async def login(self, draft: LoginDraft, *, address: str, once: Once | None = None) -> SignedInView:
         """A new device. Raises `InvalidCredentials`, the same way and in the same time for an unknown login."""
-        await self._gate.take("login_address", address)
         key, number = parse_login(draft.login)
         # What is looked up is what is counted: other spellings of a login are no further tries.
-        await self._gate.take("login_account", self._issuer.blinded(key or str(number)))
-        once = self._issuer.sealed(once)
+        login = key or str(number)
+        await self._count_login(login, address)
+        origin = _Origin("login", address, self._issuer.sealed(once))
         try:
-            return await self._verified_login(key, number, draft, address, once)
+            return await self._verified_login(key, number, draft, origin)
         except _PasswordMoved:
             # The hash was replaced after it was verified: by a twin that made it stronger, or by a change of password.
-            return await self._verified_login(key, number, draft, address, once)
+            return await self._verified_login(key, number, draft, origin)
+
+    async def _count_login(self, login: str, address: str) -> None:
+        await self._gate.take("login_address", address)
+        network = site(address)
+        if network is not None:
+            await self._gate.take("login_site", network)
+        await self._gate.take("login_account", self._issuer.blinded(f"{login} {address}"))
 
     async def _verified_login(
-        self, key: str | None, number: int | None, draft: LoginDraft, address: str, once: Once | None
+        self, key: str | None, number: int | None, draft: LoginDraft, origin: _Origin
     ) -> SignedInView:
         async with self._uow.read() as uow:
             found = await uow.users.find_credentials(username_key=key, number=number)
-        verdict = await self._hasher.verify(draft.password, found.password_hash if found else None)
+        known = found is not None and self._issuer.familiar(found.id, origin.address).hex() in found.familiar
+        if not known:
+            # Of all strangers together; whoever was signed in there is none.
+            await self._gate.take("login_strangers", self._issuer.blinded(key or str(number)))
+        source = _source(origin.address)
+        encoded = found.password_hash if found else None
+        verdict = await self._hasher.verify(draft.password, encoded, source=source, known=known)
         if found is None or not verdict.ok:
             raise InvalidCredentials
-        stronger = await self._hasher.hash(draft.password) if verdict.rehash else None
-        return await self._login(found.id, draft, found.password_hash, stronger, f"login:{address}", once)
+        stronger = await self._hasher.hash(draft.password, source=source, known=True) if verdict.rehash else None
+        return await self._login(found.id, draft, found.password_hash, stronger, origin)
 
     @repeated
     async def _login(
-        self, user_id: int, draft: LoginDraft, encoded: str, stronger: str | None, scope: str, once: Once | None
+        self, user_id: int, draft: LoginDraft, encoded: str, stronger: str | None, origin: _Origin
     ) -> SignedInView:
         async with self._uow() as uow:
-            earlier = await earlier_answer(uow, scope, once, SignedInView)
+            earlier = await earlier_answer(uow, origin.scope, origin.once, SignedInView)
             if earlier is not None:
-                return _with_tokens(earlier, self._issuer.pair(scope, once, earlier.device.id))
+                return _with_tokens(earlier, self._issuer.pair(origin.scope, origin.once, earlier.device.id))
             if stronger is not None and await uow.users.replace_password(user_id, old=encoded, new=stronger):
                 encoded = stronger
-            view = await self._sign_in(uow, user_id, draft.device_name, encoded, scope, once)
-            await keep_answer(uow, scope, once, _without_tokens(view))
+            view = await self._sign_in(uow, user_id, draft.device_name, encoded, origin)
+            await keep_answer(uow, origin.scope, origin.once, _without_tokens(view))
             return view
 
     async def _sign_in(
@@ -126,11 +157,10 @@ class AccountService:
         user_id: int,
         device_name: str | None,
         encoded: str,
-        scope: str,
-        once: Once | None,
+        origin: _Origin,
     ) -> SignedInView:
         now, device_id = uow.run.now, new_id()
-        pair = self._issuer.pair(scope, once, device_id)
+        pair = self._issuer.pair(origin.scope, origin.once, device_id)
         name = clean_name(device_name, field="device_name") if device_name else _UNNAMED_DEVICE
         row = await uow.devices.sign_in(
             user_id,
@@ -138,6 +168,7 @@ class AccountService:
             name=name,
             password_hash=encoded,
             tokens=self._issuer.stored(pair, now),
+            address_digest=self._issuer.familiar(user_id, origin.address),
             at_most=self._max_devices,
         )
         if row is None:
@@ -160,7 +191,7 @@ class AccountService:
             personal=[identity.username, identity.name],
             field="new_password",
         )
-        encoded = await self._hasher.hash(new)
+        encoded = await self._hasher.hash(new, source=str(identity.user_id), known=True)
         await self._change_password(caller, identity.password_hash or "", encoded)
 
     @repeated
@@ -197,7 +228,8 @@ class AccountService:
         async with self._uow.read() as uow:
             identity = await uow.users.identity(caller)
         await self._gate.take("password", identity.user_id)
-        verdict = await self._hasher.verify(password, identity.password_hash)
+        source = str(identity.user_id)
+        verdict = await self._hasher.verify(password, identity.password_hash, source=source, known=True)
         if not verdict.ok:
             raise InvalidCredentials
         return identity

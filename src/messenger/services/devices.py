@@ -38,7 +38,7 @@ class DeviceService:
         Raises `InvalidRefreshToken`; once the next pair is used, `RefreshTokenSuperseded` for a minute after the
         rotation and then `RefreshTokenReused`, which signs the device out.
         """
-        view = await self._refresh(refresh_token)
+        view = await self._refresh(refresh_token, address)
         if isinstance(view, RefreshedView):
             return view
         if view is not RefreshTokenSuperseded:
@@ -46,7 +46,7 @@ class DeviceService:
         raise view()
 
     @repeated
-    async def _refresh(self, refresh_token: str) -> RefreshedView | type[Unauthenticated]:
+    async def _refresh(self, refresh_token: str, address: str) -> RefreshedView | type[Unauthenticated]:
         old_hash, pair = token_hash(refresh_token), self._issuer.successor(refresh_token)
         # An error would roll back, and with it the sign-out that a reused token causes: it is raised by the caller.
         async with self._uow() as uow:
@@ -61,7 +61,8 @@ class DeviceService:
                 return RefreshTokenReused
             await self._gate.take_within(uow, "refresh_device", row.device_id)
             if row.used_at is None:
-                await uow.devices.rotate(row, old_hash=old_hash, tokens=stored)
+                digest = self._issuer.familiar(row.user_id, address)
+                await uow.devices.rotate(row, old_hash=old_hash, tokens=stored, address_digest=digest)
                 self._uow.known.learn(stored.access_hash, row.device_id)
                 return RefreshedView(tokens=self._issuer.view(pair))
             if is_unused:

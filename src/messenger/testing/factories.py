@@ -66,10 +66,9 @@ class Factory:
         draft = LoginDraft(login=str(person.id), password=person.password, device_name=name)
         return Person.of(await self._services.accounts.login(draft, address="192.0.2.1"), person.password)
 
-    async def refreshed(self, person: Person) -> Person:
+    async def refreshed(self, person: Person, *, address: str = "192.0.2.1") -> Person:
         """The same device with its next pair of tokens."""
-        view = await self._services.devices.refresh(person.refresh_token, address="192.0.2.1")
-        tokens = view.tokens
+        tokens = (await self._services.devices.refresh(person.refresh_token, address=address)).tokens
         return msgspec.structs.replace(person, access_token=tokens.access_token, refresh_token=tokens.refresh_token)
 
     async def connected(self, person: Person) -> None:
