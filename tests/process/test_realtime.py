@@ -203,8 +203,6 @@ async def test_sigterm_drains(workers: int) -> None:
                 sent.append(number)
 
         writing = asyncio.create_task(write())
-        polling = asyncio.create_task(realtime.sync(ada, cursor="e1000000", wait=0))
-        await polling
         waiting = asyncio.create_task(realtime.sync(await people.person(), cursor="e1", wait=30))
         async with contextlib.AsyncExitStack() as stack:
             wires = [await stack.enter_async_context(realtime.wire(await people.person())) for _ in range(20)]

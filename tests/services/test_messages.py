@@ -65,16 +65,6 @@ class TestGet:
         for person in ada_and_bob:
             assert (await container.services.messages.get(person.actor, message.id)).body == "Hello"
 
-    @pytest.mark.parametrize("end", ["block", "unsubscribe"])
-    async def test_a_block_holds_for_old_messages_too_and_looks_like_the_end_of_a_contact(
-        self, container: Container, ada_and_bob: Any, message: MessageView, end: str
-    ) -> None:
-        ada, bob = ada_and_bob
-        await getattr(container.services.contacts, end)(bob.actor, ada.id)
-        with pytest.raises(NotAContact):
-            await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Still here"))
-        assert await told(container, bob, message) == ["message.created"]
-
     async def test_outsider_finds_nothing(self, container: Container, make: Factory, message: MessageView) -> None:
         eve = await make.person()
         for message_id in (message.id, new_id()):
@@ -83,6 +73,16 @@ class TestGet:
 
 
 class TestEdit:
+    @pytest.mark.parametrize("end", ["block", "unsubscribe"])
+    async def test_block_forbids_edits_of_old_messages_like_the_end_of_a_contact(
+        self, container: Container, ada_and_bob: Any, message: MessageView, end: str
+    ) -> None:
+        ada, bob = ada_and_bob
+        await getattr(container.services.contacts, end)(bob.actor, ada.id)
+        with pytest.raises(NotAContact):
+            await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Still here"))
+        assert await told(container, bob, message) == ["message.created"]
+
     async def test_text_is_replaced_for_both(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock
     ) -> None:
