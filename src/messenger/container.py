@@ -40,6 +40,7 @@ from messenger.services.contacts import ContactService
 from messenger.services.conversations import ConversationService
 from messenger.services.devices import DeviceService
 from messenger.services.exports import ExportService
+from messenger.services.fan_out import FanOutService
 from messenger.services.health import HealthService
 from messenger.services.maintenance import MaintenanceService
 from messenger.services.messages import MessageService
@@ -171,6 +172,7 @@ class Container:
             conversations=ConversationService(uow, gate, unreadable),
             devices=DeviceService(uow, gate, issuer),
             exports=ExportService(uow, gate, store),
+            fan_out=FanOutService(uow),
             health=HealthService(
                 UnitOfWorkFactory(self._spare_engine, clock, self.hub, self.metrics),
                 store,
@@ -190,7 +192,8 @@ class Container:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Realtime, sweeps and counts in the background; at the end everything is given back."""
-        chores = [asyncio.create_task(self.services.maintenance.run()), asyncio.create_task(self.metrics.keep())]
+        work = (self.services.maintenance.run(), self.services.fan_out.run(), self.metrics.keep())
+        chores = [asyncio.create_task(each) for each in work]
         try:
             async with self.realtime.running():
                 with rarely_collected():

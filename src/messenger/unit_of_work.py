@@ -63,6 +63,7 @@ class UnitOfWork(Repositories):
         self._rules: set[int] = set()
         self._judged: dict[int, int] = {}
         self._closed: set[int] = set()
+        self._fans_out = False
         self._session: AsyncSession | None = None
         self._connection: PooledConnection | None = None
         self._driver: Any = None
@@ -75,6 +76,16 @@ class UnitOfWork(Repositories):
         if self._mode != "transaction":
             raise RuntimeError("events are recorded in a transaction, or by a command's own statement")
         self._recorded.append((event, tuple(audience)))
+
+    async def fan_out(self, event: Event) -> None:
+        """Have all contacts of the event's user notified in pieces, beginning right after the commit."""
+        assert event.peer is not None
+        await self.fan_outs.request(event.peer, event.name)
+        self.wake_fan_outs()
+
+    def wake_fan_outs(self) -> None:
+        """A statement has requested a fan-out: begin with it right after the commit."""
+        self._fans_out = True
 
     def rules_changed(self, user_id: int) -> None:
         """With the commit: who may reach this user has changed; a message that was judged before is judged again."""
@@ -156,6 +167,8 @@ class UnitOfWork(Repositories):
                 await self._abandon()
                 raise _translated(failure) from failure
         self._release()
+        if self._fans_out:
+            self._factory.fan_outs_requested.set()
         if self._news:
             await self._announce()
 
@@ -261,6 +274,7 @@ class UnitOfWorkFactory:
         self.announcer = announcer
         self.observer = observer
         self.known = KnownTokens()
+        self.fan_outs_requested = asyncio.Event()
         self._clock = clock
         self._resolution = timedelta(seconds=resolution)
 

@@ -150,12 +150,16 @@ class TestErase:
         patch = ProfilePatch(about="I was here", status="invisible", status_text="Hidden")
         await container.services.profiles.update(ada.actor, patch)
         await store_secret(container, ada, bytes(48))
+        bob = await make.person()
+        await make.befriend(ada, bob)
+        hidden = await make.message(bob, ada)
+        await container.services.messages.delete(ada.actor, hidden.id, who="me")
         await erase(container, ada)
         row = await user_row(container, ada)
         texts = [row[column] for column in ("username", "username_key", "name", "about", "status", "status_text")]
         assert texts == [None, None, "Deleted account", "", "online", ""]
         assert (row["password_hash"], row["avatar_key"], row["invisible_since"]) == (None, None, None)
-        for table in ("secrets", "events"):
+        for table in ("secrets", "events", "hidden_messages"):
             assert await rows(container, f"SELECT * FROM {table} WHERE user_id = $1", ada.id) == []
 
     @pytest.mark.usefixtures("pictures")

@@ -12,6 +12,7 @@ from messenger.repositories.contacts import ContactRepository
 from messenger.repositories.conversations import ConversationRepository
 from messenger.repositories.devices import DeviceRepository
 from messenger.repositories.exports import ExportRepository
+from messenger.repositories.fan_outs import FanOutRepository
 from messenger.repositories.guards import IdempotencyRepository, LimitRepository
 from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
@@ -82,6 +83,10 @@ class Repositories:
     @property
     def idempotency(self) -> IdempotencyRepository:
         return IdempotencyRepository(self.run)
+
+    @property
+    def fan_outs(self) -> FanOutRepository:
+        return FanOutRepository(self.run)
 
     @property
     def limits(self) -> LimitRepository:

@@ -203,8 +203,11 @@ _SET_ALIAS = Statement(
 )
 
 _MUTUAL = Statement(
-    "contacts.mutual_ids",
-    "SELECT target_id AS id FROM contacts WHERE owner_id = :owner AND state = 'mutual'",
+    "contacts.mutual",
+    """
+    SELECT target_id AS id FROM contacts WHERE owner_id = :owner AND state = 'mutual' AND target_id > :after::bigint
+    ORDER BY target_id LIMIT :limit
+    """,
     _Id,
     writes=False,
 )
@@ -306,6 +309,6 @@ class ContactRepository:
         row = await self._run.first(_HIDDEN, caller)
         return row is None or row.hidden
 
-    async def mutual_ids(self, owner_id: int) -> list[int]:
-        """The numbers of all mutual contacts."""
-        return [row.id for row in await self._run.all(_MUTUAL, owner=owner_id)]
+    async def list_mutual(self, owner_id: int, *, after: int, limit: int) -> list[int]:
+        """The numbers of mutual contacts, ascending, a page of them."""
+        return [row.id for row in await self._run.all(_MUTUAL, owner=owner_id, after=after, limit=limit)]

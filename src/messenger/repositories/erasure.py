@@ -7,15 +7,26 @@ from typing import Any
 import msgspec
 
 from messenger.database import TransientConflict
+from messenger.events import ContactUpdated
 from messenger.repositories.usernames import KEPT_FOR
 from messenger.statements import Runner, Statement
 
+EDGES_AT_ONCE = 256
+"""Edges of each direction that one statement removes; the streams of their owners are locked until the commit."""
+_ROWS_AT_ONCE = 5000
+"""Other rows of each table that one statement removes."""
+
 # What others hold stays, and its author is a user without a name; the number stays taken. The devices go first: a safe
-# that is being written holds its device, and then wants the user's row. Usernames it had are nobody's for a while.
+# that is being written holds its device, and then wants the user's row. Usernames it had are nobody's for a while. A
+# fan-out goes on with what is too much for one transaction.
 _ERASE: Statement[Any] = Statement(
     "users.erase",
-    """
+    f"""
     WITH signed_out AS (DELETE FROM devices WHERE user_id = :id RETURNING id),
+    rest AS (
+        INSERT INTO fan_outs (user_id, name, wanted, due) VALUES (:id, '{ContactUpdated.name}', true, :now)
+        ON CONFLICT DO NOTHING
+    ),
     kept AS (
         INSERT INTO released_usernames (digest, owner_id, kept_until)
         SELECT :username_digest::bytea, NULL, :kept_until FROM users WHERE id = :id AND username_key = :username_key
@@ -34,31 +45,60 @@ _ERASE: Statement[Any] = Statement(
 )
 
 
-class _Acquaintance(msgspec.Struct, frozen=True):
-    id: int
+class ForgottenRow(msgspec.Struct, frozen=True):
+    """How many rows were removed, and whose lists had held the account; both empty: nothing is left."""
+
+    count: int
+    owners: list[int]
 
 
-# Apart from the above, which may have waited for who was writing here: a statement sees what was there before it began.
+# Apart from the above, which may have waited for a request that was writing here: a statement sees what was there
+# before it began. Edges go in both directions: the account's own, and those that others have to it.
 _FORGET = Statement(
     "users.forget",
-    """
-    WITH forgotten AS (DELETE FROM contacts WHERE owner_id = :id OR target_id = :id RETURNING owner_id),
-    emptied AS (DELETE FROM secrets WHERE user_id = :id),
+    f"""
+    WITH forgotten AS (
+        DELETE FROM contacts AS e USING (
+            (SELECT owner_id, target_id FROM contacts WHERE owner_id = :id ORDER BY target_id LIMIT {EDGES_AT_ONCE})
+            UNION ALL
+            (SELECT owner_id, target_id FROM contacts WHERE target_id = :id LIMIT {EDGES_AT_ONCE})
+        ) AS old
+        WHERE e.owner_id = old.owner_id AND e.target_id = old.target_id RETURNING e.owner_id
+    ),
+    emptied AS (DELETE FROM secrets WHERE user_id = :id RETURNING 1),
     unfamiliar AS (DELETE FROM familiar_addresses WHERE user_id = :id),
-    unhidden AS (DELETE FROM hidden_messages WHERE user_id = :id),
-    untold AS (DELETE FROM events WHERE user_id = :id)
-    SELECT owner_id AS id FROM forgotten WHERE owner_id <> :id
+    unhidden AS (
+        DELETE FROM hidden_messages AS h USING (
+            SELECT user_id, message_id FROM hidden_messages WHERE user_id = :id LIMIT {_ROWS_AT_ONCE}
+        ) AS old WHERE h.user_id = old.user_id AND h.message_id = old.message_id RETURNING 1
+    ),
+    removed AS (
+        DELETE FROM events AS e USING (
+            SELECT user_id, position FROM events WHERE user_id = :id ORDER BY position LIMIT {_ROWS_AT_ONCE}
+        ) AS old WHERE e.user_id = old.user_id AND e.position = old.position RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM emptied) + (SELECT count(*) FROM unhidden)
+        + (SELECT count(*) FROM removed) AS count,
+        ARRAY(SELECT owner_id FROM forgotten WHERE owner_id <> :id) AS owners
     """,
-    _Acquaintance,
+    ForgottenRow,
     writes=True,
 )
 
 
-async def erase_account(run: Runner, user_id: int, username_key: str, username_digest: bytes) -> list[int]:
-    """Take away all that is the account's alone; whose lists held it. Two statements: the second sees what the first
-    has waited for.
+async def erase_account(run: Runner, user_id: int, username_key: str, username_digest: bytes) -> ForgottenRow:
+    """Sign all devices out, take name, texts and password away, and begin to remove what is the account's alone.
+
+    Two statements: the second sees what the first has waited for.
     """
     name = {"username_key": username_key, "username_digest": username_digest, "kept_until": run.now + KEPT_FOR}
     if not await run.execute(_ERASE, id=user_id, **name):
         raise TransientConflict("the account was renamed or erased meanwhile")
-    return [row.id for row in await run.all(_FORGET, id=user_id)]
+    return await forget_account(run, user_id)
+
+
+async def forget_account(run: Runner, user_id: int) -> ForgottenRow:
+    """Remove a bounded part of an erased account's edges, safe, events and hidden messages."""
+    row = await run.first(_FORGET, id=user_id)
+    assert row is not None
+    return row

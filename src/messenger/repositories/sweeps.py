@@ -31,6 +31,8 @@ _SWEEPS: dict[str, Statement[Any]] = {
         "idempotency_keys", "idempotency_keys", "created_at < :day_ago", "(scope, key)", order="created_at"
     ),
     "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key", order="updated_at"),
+    # A pass that has ended is kept while the next one would have to wait for it.
+    "fan_outs": _sweep("fan_outs", "fan_outs", "due < :now AND NOT wanted AND after IS NULL", "(user_id, name)"),
     "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash", order="expires_at"),
     "released_usernames": _sweep(
         "released_usernames", "released_usernames", "kept_until < :day_ago", "digest", order="kept_until"

@@ -11,7 +11,7 @@ import msgspec
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated, UsernameTaken
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
-from messenger.repositories.erasure import erase_account
+from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
 from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
 from messenger.repositories.usernames import claim
 from messenger.statements import Runner, Statement
@@ -208,12 +208,16 @@ class UserRepository:
             raise Unauthenticated
         return row
 
-    async def erase(self, user_id: int, *, username_key: str, username_digest: bytes) -> list[int]:
-        """Take away all that is the account's alone; whose lists held it.
+    async def erase(self, user_id: int, *, username_key: str, username_digest: bytes) -> ForgottenRow:
+        """Take the account away, and begin to remove what is its alone; a fan-out does the rest.
 
         Its username is kept from everybody for a while. Raises `TransientConflict` where it has another one by now.
         """
         return await erase_account(self._run, user_id, username_key, username_digest)
+
+    async def forget(self, user_id: int) -> ForgottenRow:
+        """Remove a bounded part of what is left of an erased account."""
+        return await forget_account(self._run, user_id)
 
 
 _AUTHENTICATE = Statement(

@@ -11,6 +11,7 @@ from messenger.services.contacts import ContactService
 from messenger.services.conversations import ConversationService
 from messenger.services.devices import DeviceService
 from messenger.services.exports import ExportService
+from messenger.services.fan_out import FanOutService
 from messenger.services.health import HealthService
 from messenger.services.maintenance import MaintenanceService
 from messenger.services.messages import MessageService
@@ -32,6 +33,7 @@ class Services(msgspec.Struct, frozen=True):
     conversations: ConversationService
     devices: DeviceService
     exports: ExportService
+    fan_out: FanOutService
     health: HealthService
     maintenance: MaintenanceService
     messages: MessageService

@@ -215,8 +215,11 @@ class AccountService:
             # The peer's lock keeps contacts from being made while they are taken away.
             user_id = await uow.contacts.lock_pair(caller)
             avatar = await uow.avatars.set(user_id, None)
+            # What is too much for one transaction goes in pieces after the commit; so does what other requests of the
+            # account, which are under way, still write.
             knew = await uow.users.erase(user_id, username_key=key, username_digest=self._usernames.of(key))
-            uow.record(ContactUpdated(user_id, {"state": "none"}), knew)
+            uow.wake_fan_outs()
+            uow.record(ContactUpdated(user_id, {"state": "none"}), knew.owners)
             uow.close_stream(user_id)
             # Its own stream is gone; sockets that are open must close all the same.
             uow.recorded([WakeUp(user_id, 0, DeviceRemoved.name)])

@@ -13,10 +13,10 @@ import msgspec
 
 from messenger.actor import Caller
 from messenger.errors import AvatarNotFound, FileTooLarge, Overloaded
-from messenger.events import ProfileUpdated
 from messenger.media.processor import Avatar, ImageProcessor
 from messenger.repositories.avatars import LeftAvatarRow
 from messenger.schemas.users import AvatarView, UploadedAvatarView
+from messenger.services._audience import record_profile
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image, image_path
 from messenger.storage.object_store import ObjectStore
@@ -132,8 +132,7 @@ class AvatarService:
 async def _record(uow: UnitOfWork, user_id: int, left: LeftAvatarRow) -> None:
     """The event, to those who see another avatar than before."""
     if left.changed:
-        contacts = await uow.contacts.mutual_ids(user_id) if left.shows else []
-        uow.record(ProfileUpdated(user_id), [user_id, *contacts])
+        await record_profile(uow, user_id, to_contacts=left.shows)
 
 
 def file_fingerprint(data: bytes) -> bytes:

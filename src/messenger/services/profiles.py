@@ -7,11 +7,11 @@ from msgspec import UNSET, UnsetType
 
 from messenger.actor import Actor, Caller
 from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
-from messenger.events import ProfileUpdated
 from messenger.repositories.profiles import ChangedProfileRow
 from messenger.schemas._text import clean_name
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
+from messenger.services._audience import record_profile
 from messenger.services._gate import Gate
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import person_view, profile_view
@@ -80,8 +80,7 @@ class ProfileService:
                 raise Unauthenticated if expected is None else VersionConflict
             await self._move_username(uow, row, changes["username_key"])
             if row.changed:
-                contacts = await uow.contacts.mutual_ids(row.id) if told and row.shows else []
-                uow.record(ProfileUpdated(row.id), [row.id, *contacts])
+                await record_profile(uow, row.id, to_contacts=told and row.shows)
             if changes.get("privacy_messages_from") is not None:
                 uow.rules_changed(row.id)
         return row

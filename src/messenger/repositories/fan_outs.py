@@ -1,0 +1,81 @@
+"""Hot statements. Fan-outs: contacts that are notified in pieces after the change itself was committed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from messenger.statements import Runner, Statement
+
+REST = timedelta(seconds=60)
+"""Between two passes over one user's contacts: changes that come meanwhile share the next pass."""
+# A clock that was ahead left a time behind that doesn't come: nothing is due later than this.
+_LONGEST_REST = 2 * REST
+
+
+class FanOutRow(msgspec.Struct, frozen=True):
+    """A fan-out whose turn it is; the columns are those of `models.FanOut`."""
+
+    user_id: int
+    name: str
+    wanted: bool
+    after: int | None
+
+
+_REQUEST: Statement[Any] = Statement(
+    "fan_outs.request",
+    """
+    INSERT INTO fan_outs (user_id, name, wanted, due) VALUES (:user, :name, true, :due)
+    ON CONFLICT (user_id, name) DO UPDATE SET wanted = true
+    """,
+    writes=True,
+)
+
+# The one that has waited longest: after a piece a fan-out goes to the end, so that all of them get on.
+_CLAIM = Statement(
+    "fan_outs.claim",
+    """
+    SELECT user_id, name, wanted, after FROM fan_outs
+    WHERE (wanted OR after IS NOT NULL) AND (due <= :now OR due > :too_late)
+    ORDER BY due LIMIT 1 FOR UPDATE SKIP LOCKED
+    """,
+    FanOutRow,
+    writes=True,
+)
+
+_ADVANCE: Statement[Any] = Statement(
+    "fan_outs.advance",
+    "UPDATE fan_outs SET after = :after, wanted = :wanted, due = :due WHERE user_id = :user AND name = :name",
+    writes=True,
+)
+
+_REMOVE: Statement[Any] = Statement(
+    "fan_outs.remove", "DELETE FROM fan_outs WHERE user_id = :user AND name = :name", writes=True
+)
+
+
+class FanOutRepository:
+    """Audiences that don't fit into one transaction."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    async def request(self, user_id: int, name: str) -> None:
+        """Have the user's contacts notified of this kind of event after the commit; requests share a pass."""
+        await self._run.execute(_REQUEST, user=user_id, name=name, due=self._run.now)
+
+    async def claim(self) -> FanOutRow | None:
+        """Lock the fan-out that is due, if there is one."""
+        return await self._run.first(_CLAIM, too_late=self._run.now + _LONGEST_REST)
+
+    async def advance(self, row: FanOutRow, *, after: int | None, wanted: bool, pause: timedelta = timedelta()) -> None:
+        """Note how far a claimed fan-out has come, and when it goes on."""
+        await self._run.execute(
+            _ADVANCE, user=row.user_id, name=row.name, after=after, wanted=wanted, due=self._run.now + pause
+        )
+
+    async def remove(self, row: FanOutRow) -> None:
+        """End a claimed fan-out."""
+        await self._run.execute(_REMOVE, user=row.user_id, name=row.name)

@@ -1,0 +1,88 @@
+"""Fan-outs: large audiences are notified, and what is left of erased accounts is removed, piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from datetime import timedelta
+from time import perf_counter
+
+from messenger.events import ContactUpdated, ProfileUpdated
+from messenger.repositories.fan_outs import REST, FanOutRow
+from messenger.services._audience import AT_ONCE
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 5.0
+"""Seconds after which a worker looks for fan-outs that another one left behind."""
+_LAST_LOOK = timedelta(seconds=10)
+"""After an erasure: requests that were under way have ended by then, and what they wrote is removed as well."""
+
+
+class FanOutService:
+    """One piece a transaction, so that no lock is held for long; a worker that dies leaves the next piece to others."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def drain(self) -> int:
+        """Work on what is due until nothing is; how many pieces that took."""
+        pieces = 0
+        while await self.step():
+            pieces += 1
+        return pieces
+
+    @repeated
+    async def step(self) -> bool:
+        """One piece of the fan-out that has waited longest; False where nothing is due."""
+        async with self._uow() as uow:
+            row = await uow.fan_outs.claim()
+            if row is None:
+                return False
+            await (_forget(uow, row) if row.name == ContactUpdated.name else _notify(uow, row))
+            return True
+
+    async def run(self) -> None:
+        """Work until cancelled: at once after a request, and now and then for those whose worker has died."""
+        requested = self._uow.fan_outs_requested
+        while True:
+            requested.clear()
+            try:
+                while True:
+                    started = perf_counter()
+                    if not await self.step():
+                        break
+                    # Half of the time is for the others.
+                    await asyncio.sleep(perf_counter() - started)
+            except Exception:
+                logger.warning("a fan-out failed; it is tried again", exc_info=True)
+            with contextlib.suppress(TimeoutError):
+                # Workers start together; disorder keeps them from looking together.
+                await asyncio.wait_for(requested.wait(), _LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+async def _notify(uow: UnitOfWork, row: FanOutRow) -> None:
+    """The next mutual contacts learn that the user's profile has changed; they read how it is by then."""
+    contacts = await uow.contacts.list_mutual(row.user_id, after=row.after or 0, limit=AT_ONCE)
+    uow.record(ProfileUpdated(row.user_id), contacts)
+    # A pass that begins now shows all that was wanted before it.
+    wanted = row.wanted and row.after is not None
+    if len(contacts) == AT_ONCE:
+        await uow.fan_outs.advance(row, after=contacts[-1], wanted=wanted)
+    else:
+        await uow.fan_outs.advance(row, after=None, wanted=wanted, pause=REST)
+
+
+async def _forget(uow: UnitOfWork, row: FanOutRow) -> None:
+    """The next ones lose an erased account from their lists; at last what its own requests wrote meanwhile goes."""
+    left = await uow.users.forget(row.user_id)
+    uow.record(ContactUpdated(row.user_id, {"state": "none"}), left.owners)
+    if left.count:
+        await uow.fan_outs.advance(row, after=row.after, wanted=True)
+    elif row.after is None:
+        await uow.fan_outs.advance(row, after=0, wanted=True, pause=_LAST_LOOK)
+    else:
+        await uow.fan_outs.remove(row)
