@@ -140,7 +140,7 @@ class TestDeath:
     ) -> None:
         victim, other = _workers(server)
         psutil.Process(victim).kill()
-        _line(server, r"worker \d+ exited with code \d+; started worker")
+        _line(server, rf"worker \d+ exited with code {STARTUP_FAILURE}; started worker")
         assert httpx.get(f"{server.url}/health/ready", timeout=10).status_code == 200
         unreadable_settings.unlink()
         _until(lambda: re.match("2", str(len(_serving(server)))))
