@@ -10,7 +10,7 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, License, SecurityScheme
+from litestar.openapi.spec import Components, License, SecurityScheme, Server
 
 from messenger import __version__
 from messenger.config import Settings
@@ -52,16 +52,17 @@ def create_app(container: Container) -> Litestar:
         cors_config=_cors(settings),
         lifespan=[lifespan],
         logging_config=None,
-        openapi_config=_openapi(),
+        openapi_config=_openapi(settings),
         state=State(
             {
                 "services": container.services,
                 "realtime": container.realtime,
                 "metrics": container.metrics,
                 "metrics_token": settings.metrics_token,
-                "cors_origins": settings.cors_origins,
+                "socket_origins": (*settings.cors_origins, *filter(None, [settings.public_origin])),
                 "demo": settings.serves_demo,
                 "password_min_length": settings.password_min_length,
+                "public_origin": settings.public_origin,
             }
         ),
     )
@@ -80,7 +81,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
     )
 
 
-def _openapi() -> OpenAPIConfig:
+def _openapi(settings: Settings) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Messenger",
         version=__version__,
@@ -90,6 +91,7 @@ def _openapi() -> OpenAPIConfig:
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", description="An access token")}
         ),
         security=[{"bearer": []}],
+        servers=[Server(url=settings.public_base or "/")],
         create_examples=False,
         openapi_router=Router("/openapi-unused", route_handlers=[], guards=[_hide], include_in_schema=False),
     )

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 from messenger.database_url import hosts_of
+from messenger.public_url import is_local, origin_of
 
 PREFIX = "MESSENGER_"
 
@@ -30,6 +31,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     host: Annotated[str, _meta("Address to listen on; `0.0.0.0` for every interface.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _meta("TCP port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
+    public_url: Annotated[
+        str,
+        _meta(
+            "Where clients reach the server, if that is not the root of its own address: `https://host/chat` behind a "
+            "proxy that takes the prefix off. Links to avatars and the OpenAPI document name it."
+        ),
+    ] = ""
     workers: Annotated[int, _meta("Worker processes that share the port and the database.", ge=1, le=256)] = 1
     environment: Annotated[
         Literal["development", "production"],
@@ -187,6 +195,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.demo == "on" or (self.demo == "auto" and self.environment == "development")
 
     @property
+    def public_base(self) -> str:
+        """`public_url` without a slash at its end; empty where none is set."""
+        return self.public_url.rstrip("/")
+
+    @property
+    def public_origin(self) -> str:
+        """The origin of `public_url`, as browsers write it; empty where none is set."""
+        return origin_of(self.public_url) if self.public_url else ""
+
+    @property
+    def sends_hsts(self) -> bool:
+        """Whether browsers are told to use this name over TLS alone: never a developer's localhost."""
+        if not self.public_url:
+            return self.environment == "production"
+        return self.public_url.startswith("https://") and not is_local(self.public_url)
+
+    @property
     def effective_storage_url(self) -> str:
         """`storage_url`, or a folder of the data folder."""
         return self.storage_url or (self.data_dir / "files").absolute().as_uri()
@@ -274,6 +299,11 @@ def _check(settings: Settings) -> None:
             refuse("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
         if scheme == "local" and settings.workers > 1:
             refuse("bus_url", "is wrong: several workers don't hear each other over local:")
+    if settings.public_url:
+        try:
+            origin_of(settings.public_url)
+        except ValueError as error:
+            refuse("public_url", f"is wrong: {error}; it must look like https://chat.example.com or https://host/chat")
     if settings.metrics_token and len(settings.metrics_token) < 16:
         refuse("metrics_token", "is too short: it needs 16 characters at least")
 

@@ -25,6 +25,7 @@ from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.taker import Taker
 from messenger.realtime.turnstile import Turnstile
+from messenger.schemas._address import ADDRESS
 from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.security.tokens import TokenMint
 from messenger.services import Services
@@ -67,6 +68,7 @@ class Container:
         store: ObjectStore | None = None,
     ) -> None:
         self.settings = settings
+        ADDRESS.base = settings.public_base
         self.clock = clock or SharedClock()
         self.metrics = Metrics()
         secret = load_secret(settings)

@@ -72,7 +72,7 @@ class Workers(Multiprocess):
     def _restart(self, place: int, worker: Process) -> None:
         how = "did not answer and was killed" if worker.process.is_alive() else _how_it_ended(worker.exitcode)
         self._bury(worker)
-        if worker.exitcode == STARTUP_FAILURE:
+        if not self._has_served and worker.exitcode == STARTUP_FAILURE:
             # What keeps the first from starting will keep the next one from it; later, a database may be away.
             logger.error("worker %s can't start; stopping", worker.pid)
             self._failed = True

@@ -19,7 +19,6 @@ CANARY = "canary-9f31c7-password"
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
-    "strict-transport-security": "max-age=31536000",
     "referrer-policy": "no-referrer",
 }
 TIMESTAMP = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -53,12 +54,13 @@ class TestPage:
         assert "unsafe" not in PAGE_POLICY
         assert not re.search(r"https?:|\*", PAGE_POLICY)
 
-    async def test_names_absolute_paths_that_are_served(self, client: httpx.AsyncClient) -> None:
-        page = (await client.get("/demo")).text
+    @pytest.mark.parametrize("path", ["/demo", "/demo/"])
+    async def test_names_relative_paths_that_are_served(self, client: httpx.AsyncClient, path: str) -> None:
+        page = (await client.get(path)).text
         named = re.findall(r'(?:src|href)="([^"#]+)"', page)
         assert named
-        assert all(path.startswith("/demo/") for path in named)
-        assert [(await client.get(path)).status_code for path in named] == [200] * len(named)
+        assert not [each for each in named if each.startswith("/")]
+        assert [(await client.get(urljoin(path, each))).status_code for each in named] == [200] * len(named)
 
     async def test_has_nothing_inline(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/demo")).text

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -244,12 +245,13 @@ class _Addresses(HTMLParser):
 
 class TestPage:
     async def test_loads_nothing_from_elsewhere(self, client: httpx.AsyncClient) -> None:
-        page = (await client.get("/docs")).text
-        parser = _Addresses()
-        parser.feed(page)
-        assert parser.found
-        assert [address for address in parser.found if not address.startswith("/docs/")] == []
-        assert "://" not in page
+        for path in ("/docs", "/docs/"):
+            parser, page = _Addresses(), (await client.get(path)).text
+            parser.feed(page)
+            assert parser.found
+            assert {(await client.get(urljoin(path, address))).status_code for address in parser.found} == {200}
+            assert [address for address in parser.found if not urljoin(path, address).startswith("/docs/")] == []
+            assert "://" not in page
 
     async def test_all_that_it_loads_is_served(self, client: httpx.AsyncClient) -> None:
         parser = _Addresses()

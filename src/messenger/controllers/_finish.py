@@ -15,7 +15,6 @@ logger = logging.getLogger("messenger.access")
 
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
-    (b"strict-transport-security", b"max-age=31536000"),
     (b"referrer-policy", b"no-referrer"),
     # JSON or MessagePack, as the client asks.
     (b"vary", b"accept"),

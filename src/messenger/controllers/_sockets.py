@@ -190,7 +190,7 @@ def _read(codec: Codec, payload: bytes) -> Request:
 async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `Unavailable`."""
     scope: Any = socket.scope
-    _ensure_origin(scope, socket.app.state.cors_origins)
+    _ensure_origin(scope, socket.app.state.socket_origins)
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     cursor = query.get("cursor", [None])[-1]
     after = None if cursor is None else cursor_position(cursor)

@@ -10,6 +10,7 @@ from litestar import Controller, Response, get
 from litestar.params import FromPath
 
 import messenger
+from messenger.controllers._pages import relative_to
 from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
 
@@ -66,15 +67,21 @@ class DemoController(Controller):
 
     @get("/demo", media_type="text/html")
     async def page(self, request: WireRequest) -> Response[bytes]:
-        minimum = str(request.app.state.password_min_length).encode()
-        content = (_FOLDER / _PAGE).read_bytes().replace(b"{password_min_length}", minimum)
-        return _answer(request, content, "text/html", {"Content-Security-Policy": PAGE_POLICY})
+        page = relative_to(request.scope, (_FOLDER / _PAGE).read_text(encoding="utf-8"), "demo")
+        page = page.replace("{password_min_length}", str(request.app.state.password_min_length))
+        policy = page_policy(request.app.state.get("public_origin", ""))
+        return _answer(request, page.encode(), "text/html", {"Content-Security-Policy": policy})
 
     @get("/demo/{name:str}")
     async def file(self, request: WireRequest, name: FromPath[str]) -> Response[bytes]:
         if name not in _FILES:
             raise NotFound
         return _answer(request, (_FOLDER / name).read_bytes(), _FILES[name], {})
+
+
+def page_policy(public_origin: str) -> str:
+    """The page's policy; pictures may also come from where the server says that clients reach it."""
+    return PAGE_POLICY.replace("img-src 'self'", f"img-src 'self' {public_origin}") if public_origin else PAGE_POLICY
 
 
 def _answer(request: WireRequest, content: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:

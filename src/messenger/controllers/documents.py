@@ -11,6 +11,7 @@ from litestar import Controller, Litestar, Response, get
 from litestar.params import FromPath
 
 from messenger.controllers._openapi import openapi_document
+from messenger.controllers._pages import relative_to
 from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
 
@@ -19,9 +20,13 @@ _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-_START = """window.onload = () => {
+# The server is where this page is, whatever prefix a proxy has put before both.
+_START = """const base = new URL("..", document.currentScript.src);
+window.onload = async () => {
+  const spec = await (await fetch(new URL("openapi.json", base))).json();
+  spec.servers = [{ url: base.href.replace(/\\/$/, "") }];
   SwaggerUIBundle({
-    url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, persistAuthorization: true
+    spec, dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, persistAuthorization: true
   });
 };
 """
@@ -30,13 +35,13 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>Messenger API</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
@@ -62,8 +67,12 @@ class DocumentController(Controller):
         )
 
     @get("/docs", media_type="text/html")
-    async def page(self) -> Response[str]:
-        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
+    async def page(self, request: WireRequest) -> Response[str]:
+        return Response(
+            relative_to(request.scope, _PAGE, "docs"),
+            media_type="text/html",
+            headers={"Content-Security-Policy": PAGE_POLICY},
+        )
 
     @get("/docs/{name:str}")
     async def asset(self, name: FromPath[str]) -> Response[bytes]:

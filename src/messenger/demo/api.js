@@ -1,5 +1,11 @@
 /** HTTP: JSON in and out, problems as errors, tokens that renew themselves, creating requests that may be repeated. */
 
+/** The whole address of a path of the API: it is beside this page, whatever prefix a proxy has put before both. */
+export function addressOf(path) {
+  const server = new URL(location.pathname.endsWith("/") ? ".." : ".", location.href);
+  return new URL(path.replace(/^\//, ""), server).href;
+}
+
 const TIMEOUT = 15_000;
 const UPLOAD_TIMEOUT = 120_000;
 const ATTEMPTS = 3;
@@ -147,7 +153,7 @@ async function send(method, path, { body, form, headers = {} }, token = null) {
   if (body !== undefined) given["Content-Type"] = "application/json";
   let response, text;
   try {
-    response = await fetch(path, {
+    response = await fetch(addressOf(path), {
       method,
       headers: given,
       body: form ?? (body === undefined ? undefined : JSON.stringify(body)),

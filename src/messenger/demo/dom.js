@@ -1,5 +1,7 @@
 /** Elements. Text goes in as text alone: there is no way here to make markup of a string. */
 
+import { addressOf } from "./api.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const ICONS = {
@@ -90,9 +92,9 @@ export function showAvatar(element, person, presence = null) {
   element.style.setProperty("--hue", String(((person?.id ?? 0) * 47) % 360));
   const url = person?.avatar ? (element.matches(".large") ? person.avatar.url : person.avatar.thumb_url) : null;
   const image = element.querySelector("img");
-  if (image?.getAttribute("src") !== (url ?? undefined)) {
+  if (image?.getAttribute("src") !== (url ? addressOf(url) : undefined)) {
     image?.remove();
-    if (url) element.querySelector(".initials").after(el("img", { src: url, alt: "", onerror: (e) => e.target.remove() }));
+    if (url) element.querySelector(".initials").after(el("img", { src: addressOf(url), alt: "", onerror: (e) => e.target.remove() }));
   }
   const dot = element.querySelector(".dot");
   if (dot) dot.dataset.presence = presence ?? "offline";

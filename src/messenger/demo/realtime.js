@@ -6,7 +6,7 @@
  * twice; where there is no cursor (at the start, and after `resync`) the state is loaded first.
  */
 
-import { fullJitter, NetworkError, Problem } from "./api.js";
+import { addressOf, fullJitter, NetworkError, Problem } from "./api.js";
 
 const PROTOCOL = "messenger.json";
 const CONNECT_TIMEOUT = 15_000;
@@ -111,8 +111,7 @@ export class Realtime {
 
   #open(ticket) {
     const query = new URLSearchParams({ ticket, cursor: this.#cursor });
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/ws?${query}`, PROTOCOL);
+    const socket = new WebSocket(addressOf(`/ws?${query}`).replace(/^http/, "ws"), PROTOCOL);
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
       if (socket === this.#socket) this.#onFrame(JSON.parse(data));

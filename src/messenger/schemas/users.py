@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from messenger.schemas._address import ADDRESS
 from messenger.schemas._types import (
     PRINTABLE,
     AnyContactState,
@@ -38,7 +39,8 @@ class AvatarView(msgspec.Struct, frozen=True, gc=False):
         """The avatar of four columns that are null together."""
         if key is None or width is None or height is None or placeholder is None:
             return None
-        return cls(key, f"/avatars/{key}", f"/avatars/{key}_thumb", width, height, placeholder)
+        url = f"{ADDRESS.base}/avatars/{key}"
+        return cls(key, url, f"{url}_thumb", width, height, placeholder)
 
 
 class UploadedAvatarView(msgspec.Struct, frozen=True, gc=False):
