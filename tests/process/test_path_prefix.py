@@ -76,9 +76,8 @@ def _serving(folder: Path, public: bool) -> Iterator[Site]:
     process = launch(folder, port, folder / "server.log", settings)
     try:
         Server(process, f"http://127.0.0.1:{port}", folder / "server.log").await_ready()
-        with nginx:
-            with closing(Site(nginx.url, f"http://127.0.0.1:{nginx.port}")) as site:
-                yield site
+        with nginx, closing(Site(nginx.url, f"http://127.0.0.1:{nginx.port}")) as site:
+            yield site
     finally:
         process.terminate()
         process.wait(20)
