@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from messenger.errors import UnsupportedImage
 from messenger.media.processor import ImageProcessor
 from tests.media import files, images
 
@@ -102,6 +103,45 @@ class TestTaken:
         peak = peak_memory(pid)
         await processor.close()
         assert peak < 150 * MIB
+
+
+class TestTiny:
+    """Files of very many very small parts cost a bounded time and memory."""
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            jpeg_with(*[files.segment(0xFE, b"")] * 500_000),
+            jpeg_with(*[files.segment(0xDD, b"\0\0")] * 500_000),
+            PLAIN[:33] + files.chunk(b"prVt", b"") * 300_000 + PLAIN[33:],
+            PLAIN[:33] + files.chunk(b"IDAT", b"") * 300_000 + PLAIN[33:],
+            webp_with(*[(b"unkn", b"")] * 500_000),
+            images.encoded(images.plain(), "GIF").replace(b",", b"!\xfe" + b"\1x" * 1_000_000 + b"\0,", 1),
+        ],
+        ids=["COM", "DRI", "private", "IDAT", "unknown", "comment"],
+    )
+    async def test_picture_of_many_parts_is_taken(self, data: bytes) -> None:
+        processor = ImageProcessor(workers=1, memory_limit=256 * MIB)
+        avatar = await processor.avatar(data)
+        await processor.close()
+        assert avatar.width == 64
+
+    @pytest.mark.parametrize("fill", [b"\xff" * 8_000_000 + b"\0", b"\xff\xd0" * 100_000])
+    async def test_fill_bytes_in_a_scan_take_no_time(self, fill: bytes) -> None:
+        file = images.encoded(images.noise((64, 64)), "JPEG")
+        middle = file.index(b"\xff\xda") + 40
+        processor = ImageProcessor(workers=1)
+        with pytest.raises(UnsupportedImage):
+            await processor.avatar(file[:middle] + fill)
+        await processor.close()
+
+    async def test_jpeg_of_more_scans_than_any_picture_needs_is_refused(self) -> None:
+        file = images.encoded(images.noise((64, 64)), "JPEG", progressive=True)
+        last = file.rindex(b"\xff\xda")
+        processor = ImageProcessor(workers=1)
+        with pytest.raises(UnsupportedImage):
+            await processor.avatar(file[:last] + file[last:-2] * 100_000 + file[-2:])
+        await processor.close()
 
 
 class TestKept:

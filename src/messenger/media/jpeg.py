@@ -22,9 +22,10 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 # Marker, name, and the least length with which libjpeg heeds it; Pillow fails on shorter ones.
 _KEPT = ((0xE0, b"JFIF\0", 16), (0xE1, b"Exif\0", 8), (0xE2, b"ICC_PROFILE\0", 16), (0xEE, b"Adobe", 14))
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _COEFFICIENTS = 64
+_MAX_SCANS = 500
 _STRIP = 64
 
 _draw = random.Random(19)  # noqa: S311 - any bytes do, as long as they are the same each time.
@@ -35,7 +36,7 @@ _SHORT_NOISE = _NOISE[:64]
 class Jpeg(NamedTuple):
     """A JPEG without its metadata, in pieces: `scans` says which are entropy-coded."""
 
-    pieces: list[bytes]
+    pieces: list[bytes | bytearray]
     scans: frozenset[int]
     frame: int
     has_all_scans: bool
@@ -52,7 +53,8 @@ class Jpeg(NamedTuple):
 
 def read(file: bytes) -> Jpeg:
     """The picture; its end is added where it is missing. Raises ValueError or struct.error for broken segments."""
-    pieces, scans, frame = [b"\xff\xd8"], set[int](), 0
+    pieces: list[bytes | bytearray] = [bytearray(b"\xff\xd8")]
+    scans, frame = set[int](), 0
     coverage = _Coverage()
     for marker, segment, scan in _segments(file):
         if marker in _FRAMES:
@@ -60,12 +62,14 @@ def read(file: bytes) -> Jpeg:
             coverage.begin(segment)
         if (0xE0 <= marker <= 0xEF and not _is_kept(marker, segment)) or marker == _COMMENT:
             continue
-        pieces.append(bytes((0xFF, marker)) + segment)
+        pieces[-1] += bytes((0xFF, marker)) + segment
         if marker == _SCAN:
             coverage.add(segment)
             scans.add(len(pieces))
-            pieces.append(scan)
-    pieces.append(b"\xff\xd9")
+            pieces += [scan, bytearray()]
+        if len(scans) > _MAX_SCANS:
+            raise ValueError("more scans than any picture needs")
+    pieces[-1] += b"\xff\xd9"
     return Jpeg(pieces, frozenset(scans), frame, coverage.is_full)
 
 
@@ -99,7 +103,7 @@ def _digest(image: Image.Image) -> int:
     return digest
 
 
-def _with_noise(scan: bytes) -> bytes:
+def _with_noise(scan: bytes | bytearray) -> bytes:
     """Noise before each restart marker and at the end; there also as one part more, in case a part is missing."""
     noisy, restarts = _RESTART.subn(lambda marker: _SHORT_NOISE + marker.group(), scan)
     return noisy + _NOISE + bytes((0xFF, 0xD0 + restarts % 8)) + _NOISE
@@ -147,8 +151,9 @@ def _segments(file: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         scan = b""
         if marker == _SCAN:
             following = _MARKER.search(file, at)
-            end = following.start() if following is not None else len(file.rstrip(b"\xff"))
-            scan, at = file[at:end], end
+            end = following.start() if following is not None else len(file)
+            # Any number of FF may fill the place before a marker.
+            scan, at = file[at:end].rstrip(b"\xff"), end
         yield marker, segment, scan
 
 

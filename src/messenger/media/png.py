@@ -48,17 +48,17 @@ def read(file: bytes, max_pixels: int) -> Png | None:
 def _collect(file: bytes) -> dict[bytes, bytes]:
     """The chunks that matter, by kind; the pieces of the pixel data are joined. A last one that is cut off counts."""
     found: dict[bytes, bytes] = {}
-    pieces: list[memoryview] = []
+    data = bytearray()
     for kind, body, is_right in _chunks(file):
         if kind == b"IDAT":
             _ensure(is_right)
-            pieces.append(body)
+            data += body
         elif kind in (b"IHDR", b"PLTE"):
             _ensure(is_right)
             found.setdefault(kind, bytes(body))
         elif is_right and kind in (b"tRNS", b"iCCP", b"eXIf"):
             found.setdefault(kind, bytes(body))
-    found[b"IDAT"] = b"".join(pieces)
+    found[b"IDAT"] = bytes(data)
     return found
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
+_KINDS = frozenset({b"VP8X", b"ICCP", b"ANMF", b"ALPH", b"VP8 ", b"VP8L", b"EXIF"})
 _ICC, _ALPHA, _EXIF = 0x20, 0x10, 0x08
 _LOSSLESS_HEADER = 5
 _ALPHA_IS_USED = 1 << 28
@@ -21,14 +21,14 @@ class WebP(NamedTuple):
 
 def read(file: bytes) -> WebP:
     """The first frame. Raises ValueError or struct.error for a file without one."""
-    top = dict(reversed(list(_chunks(memoryview(file)[12 : 8 + int.from_bytes(file[4:8], "little")]))))
+    top = _first_chunks(memoryview(file)[12 : 8 + int.from_bytes(file[4:8], "little")])
     canvas, at = _canvas(top), (0, 0)
     image, size = top, canvas
     if b"ANMF" in top:
         frame = top[b"ANMF"]
         at = _u24(frame, 0) * 2, _u24(frame, 3) * 2
         size = _u24(frame, 6) + 1, _u24(frame, 9) + 1
-        image = dict(_chunks(frame[16:]))
+        image = _first_chunks(frame[16:])
     return WebP(canvas, at, _alone(image, top, size))
 
 
@@ -63,13 +63,16 @@ def _has_alpha(image: dict[bytes, memoryview]) -> bool:
     return len(data) >= _LOSSLESS_HEADER and bool(int.from_bytes(data[1:5], "little") & _ALPHA_IS_USED)
 
 
-def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Each chunk's kind and data; the last one may be cut off."""
+def _first_chunks(view: memoryview) -> dict[bytes, memoryview]:
+    """The first chunk of each kind that matters; the last one of all may be cut off."""
+    found: dict[bytes, memoryview] = {}
     at = 0
     while at + 8 <= len(view):
         kind, size = struct.unpack_from("<4sI", view, at)
-        yield kind, view[at + 8 : at + 8 + size]
+        if kind in _KINDS:
+            found.setdefault(kind, view[at + 8 : at + 8 + size])
         at += 8 + size + size % 2
+    return found
 
 
 def _chunk(kind: bytes, data: memoryview) -> bytes:
