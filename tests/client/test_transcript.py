@@ -19,6 +19,7 @@ from tests.client.screen import (
     contact_data,
     conversation_data,
     live,
+    paste,
     screen_of,
     seen,
     serve,
@@ -129,3 +130,33 @@ class TestAtTheEnd:
                 await peer.event(seq)
                 await asyncio.sleep(0)
             await until(pilot, lambda: "message 129" in "".join(lines_of(app)))
+
+    async def test_composer_of_several_lines_leaves_the_end_in_sight(self, fake: Fake, tmp_path: Path) -> None:
+        async with reading(fake, tmp_path) as (pilot, app, peer):
+            type_fast(app, *["pagedown"] * 4)
+            await until(pilot, lambda: app.screen.query_one(Transcript).is_at_end)
+            before = app.screen.query_one(Transcript).size.height
+            paste(app, "\n".join("abcdef"))
+            await until(pilot, lambda: app.screen.query_one(Transcript).size.height < before)
+            await until(pilot, lambda: "number 99." in "".join(lines_of(app)))
+            await peer.event(100, data=message_data(100, body="new at the end"))
+            await until(pilot, lambda: "new at the end" in "".join(lines_of(app)))
+
+    async def test_narrow_window_leaves_the_end_in_sight(self, fake: Fake, tmp_path: Path) -> None:
+        async with reading(fake, tmp_path) as (pilot, app, _):
+            type_fast(app, *["pagedown"] * 4)
+            await until(pilot, lambda: app.screen.query_one(Transcript).is_at_end)
+            await pilot.resize_terminal(70, 24)
+            await until(pilot, lambda: "number 99." in "".join(lines_of(app)))
+            assert app.screen.query_one(Transcript).is_at_end
+
+
+class TestResized:
+    async def test_window_of_another_width_shows_the_same_entry_first(self, fake: Fake, tmp_path: Path) -> None:
+        async with reading(fake, tmp_path) as (pilot, app, _):
+            transcript = app.screen.query_one(Transcript)
+            first = next(line for line in lines_of(app) if "number" in line)
+            await pilot.resize_terminal(60, 30)
+            await until(pilot, lambda: transcript.size.width < 45 and not transcript._is_pending)
+            await pilot.pause()
+            assert first.strip()[:20] in "".join(lines_of(app)[:8])

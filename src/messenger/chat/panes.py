@@ -52,8 +52,9 @@ class Transcript(VerticalScroll):
         super().__init__(id="transcript")
         self._entries: list[Entry] = []
         self._laid_out: list[Entry] = []
+        self._width = 0
         self._is_pending = False
-        self._wants_end = True
+        self._follows = True
 
     def compose(self) -> ComposeResult:
         yield Static(id="messages", markup=False)
@@ -65,45 +66,56 @@ class Transcript(VerticalScroll):
 
     def follow_end(self) -> None:
         """Show the end from the next time on."""
-        self._wants_end = True
+        self._follows = True
 
     def show(self, entries: list[Entry], *, from_the_end: bool = False) -> None:
         """Show these: at the end, or with the first entry in sight where it was, whatever comes before and after it."""
-        self._wants_end = self._wants_end or from_the_end or self.is_at_end
+        self._follows = self._follows or from_the_end
         self._entries = entries
         self.query_one("#messages", Static).update(Content("\n").join(content for _, content in entries))
+        self._place_later()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Whoever scrolls away from the end stops following it, and follows it again when back there."""
+        super().watch_scroll_y(old_value, new_value)
+        if not self._is_pending:
+            self._follows = self.is_at_end
+
+    def _on_resize(self) -> None:
+        # A composer of several lines takes some away from below, a narrow window makes more of them.
+        self._place_later()
+
+    def _place_later(self) -> None:
         if not self._is_pending:
             # Once for all that is shown before the next layout: until then, positions are those of `_laid_out`.
             self._is_pending = True
             self.call_after_refresh(self._place)
 
     def _place(self) -> None:
-        moved = 0 if self._wants_end else self._shift()
-        self._is_pending, self._laid_out = False, self._entries
-        if self._wants_end:
-            self._wants_end = False
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
-        elif moved:
-            self.scroll_to(y=self.scroll_y + moved, animate=False, immediate=True)
-
-    def _shift(self) -> int:
-        """How many lines the first entry in sight has moved since the last layout."""
         width = self.query_one("#messages", Static).size.width
+        y = self.max_scroll_y if self._follows else self.scroll_y + self._shift(width)
+        self._laid_out, self._width = self._entries, width
+        self.scroll_to(y=y, animate=False, immediate=True)
+        self._is_pending = False
+
+    def _shift(self, width: int) -> int:
+        """How many lines the first entry in sight has moved since the last layout."""
         now = dict(_tops(self._entries, width))
-        before = [(key, top) for key, top in _tops(self._laid_out, width) if key in now]
+        before = [(key, top) for key, top in _tops(self._laid_out, self._width) if key in now]
         if not before:
             return 0
         key, top = next((each for each in reversed(before) if each[1] <= self.scroll_y), before[0])
         return now[key] - top
 
     def action_older(self) -> None:
+        self._follows = False
         self.scroll_home(animate=False)
         self.post_message(self.OlderWanted())
 
     def action_page_up(self) -> None:
         if self.scroll_y <= 0:
             self.post_message(self.OlderWanted())
-        self._wants_end = False
+        self._follows = False
         self.scroll_page_up(animate=False)
 
     def action_page_down(self) -> None:
