@@ -21,6 +21,14 @@ class Clock(Protocol):
         """The database's time, which it told between these two instants of `time.monotonic()`."""
         ...
 
+    def elapsed(self) -> float:
+        """Seconds since some moment, whatever the time is set to."""
+        ...
+
+    def ahead_of_host(self) -> float | None:
+        """By how many seconds this clock is ahead of the host's own; None while that is all it goes by."""
+        ...
+
 
 class SharedClock:
     """The database's clock, so that all workers have one time, whatever their hosts' clocks say.
@@ -42,26 +50,41 @@ class SharedClock:
         if self._offset is None or abs(offset - self._offset) > (answered - asked) / 2:
             self._offset = offset
 
+    def elapsed(self) -> float:
+        return monotonic()
+
+    def ahead_of_host(self) -> float | None:
+        return None if self._offset is None else self.now().timestamp() - time()
+
 
 class FixedClock:
     """A clock that stands still until it is moved; for tests."""
 
     def __init__(self, at: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = at
+        self._elapsed = 0.0
 
     def now(self) -> datetime:
         return self._now
+
+    def elapsed(self) -> float:
+        return self._elapsed
+
+    def ahead_of_host(self) -> float:
+        """It is the host's own."""
+        return 0.0
 
     def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
         """It stands still."""
 
     def set(self, at: datetime) -> None:
-        """Show this time from now on, which may be an earlier one."""
+        """Show this time from now on, which may be an earlier one; no time has passed."""
         self._now = at
 
     def advance(self, **by: float) -> datetime:
         """Move forward by `timedelta(**by)`."""
         self._now += timedelta(**by)
+        self._elapsed += timedelta(**by).total_seconds()
         return self._now
 
 

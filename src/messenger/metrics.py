@@ -42,6 +42,9 @@ class Metrics:
             "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
         )
         self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
+        self._held = Counter(
+            "messenger_sweeps_held", "Passes of sweeps that were held back", ["reason"], registry=self.registry
+        )
         self._unreadable = Counter(
             "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
         )
@@ -61,6 +64,10 @@ class Metrics:
     def unreadable(self, kind: str) -> None:
         """One more row that can't be shown."""
         self._unreadable.labels(kind).inc()
+
+    def sweep_held(self, reason: str) -> None:
+        """One more pass of a sweep that removed nothing, as the clock was in doubt, or it would have been too much."""
+        self._held.labels(reason).inc()
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         """One more statement."""

@@ -33,7 +33,9 @@ _SWEEPS: dict[str, Statement[Any]] = {
     "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key", order="updated_at"),
     # A pass that has ended is kept while the next one would have to wait for it.
     "fan_outs": _sweep("fan_outs", "fan_outs", "due < :now AND NOT wanted AND after IS NULL", "(user_id, name)"),
-    "refresh_tokens": _sweep("refresh_tokens", "refresh_tokens", "expires_at < :now", "hash", order="expires_at"),
+    "refresh_tokens": _sweep(
+        "refresh_tokens", "refresh_tokens", "expires_at < :now AND used_at IS NOT NULL", "hash", order="expires_at"
+    ),
     "released_usernames": _sweep(
         "released_usernames", "released_usernames", "kept_until < :day_ago", "digest", order="kept_until"
     ),
@@ -64,17 +66,42 @@ class IdleDevice(msgspec.Struct, frozen=True):
     user_id: int
 
 
+# An unused refresh token goes with its device: until then, a time that turns out to be wrong takes nothing away.
+_IS_IDLE = """d.access_expires_at < :now AND NOT EXISTS (
+            SELECT FROM refresh_tokens AS r WHERE r.device_id = d.id AND r.used_at IS NULL AND r.expires_at >= :now
+        )"""
+
 _IDLE_DEVICES = Statement(
     "sweeps.idle_devices",
     f"""
     DELETE FROM devices WHERE id IN (
-        SELECT d.id FROM devices AS d WHERE d.access_expires_at < :now AND NOT EXISTS (
-            SELECT FROM refresh_tokens AS r WHERE r.device_id = d.id AND r.used_at IS NULL
-        ) ORDER BY d.id LIMIT {BATCH} FOR UPDATE OF d SKIP LOCKED
+        SELECT d.id FROM devices AS d WHERE {_IS_IDLE} ORDER BY d.id LIMIT {BATCH} FOR UPDATE OF d SKIP LOCKED
     ) RETURNING id, user_id
     """,
     IdleDevice,
     writes=True,
+)
+
+
+class IdleShare(msgspec.Struct, frozen=True):
+    """How many devices there are, and how many of them can't come back."""
+
+    idle: int
+    all: int
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is what a sweep a minute finds: few, or a small part."""
+        return self.idle <= max(USUAL_DEVICES, self.all * USUAL_SHARE)
+
+
+USUAL_DEVICES, USUAL_SHARE = 2, 0.1
+
+_IDLE_SHARE = Statement(
+    "sweeps.idle_share",
+    f"SELECT count(*) FILTER (WHERE {_IS_IDLE}) AS idle, count(*) AS all FROM devices AS d",
+    IdleShare,
+    writes=False,
 )
 
 
@@ -87,6 +114,12 @@ class SweepRepository:
     async def idle_devices(self) -> list[IdleDevice]:
         """Sign out devices whose tokens have all expired; which."""
         return await self._run.all(_IDLE_DEVICES)
+
+    async def idle_share(self) -> IdleShare:
+        """How many devices a sweep would sign out, and of how many."""
+        row = await self._run.first(_IDLE_SHARE)
+        assert row is not None
+        return row
 
     async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:
         """One pass of one sweep; how many rows went."""

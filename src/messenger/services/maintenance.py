@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from datetime import timedelta
 
 from messenger.clock import Clock
 from messenger.events import DeviceRemoved
 from messenger.repositories.sweeps import BATCH, SWEEPS
 from messenger.services._images import discard_image
+from messenger.services._sweep_guard import SweepGuard
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
@@ -22,15 +24,31 @@ _IMAGES_A_PASS = 100
 class MaintenanceService:
     """Removes what has had its time."""
 
-    def __init__(self, uow: UnitOfWorkFactory, clock: Clock, store: ObjectStore, *, events_kept_for: timedelta) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        clock: Clock,
+        store: ObjectStore,
+        *,
+        events_kept_for: timedelta,
+        on_held: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._uow = uow
         self._clock = clock
         self._store = store
         self._events_kept_for = events_kept_for
+        self._on_held = on_held
+        self._guard = SweepGuard(clock)
 
     async def sweep(self) -> dict[str, int]:
-        """One pass of every sweep; how much each removed."""
+        """One pass of every sweep; how much each removed. Nothing where the time is in doubt."""
         removed: dict[str, int] = {}
+        if not self._guard.is_ready:
+            return removed
+        doubt = self._guard.doubt()
+        if doubt is not None:
+            self._hold("clock", "%s; nothing is swept", doubt)
+            return removed
         for name in SWEEPS:
             async with self._uow.command() as uow:
                 removed[name] = await uow.sweeps.sweep(name, events_kept_for=self._events_kept_for)
@@ -41,8 +59,21 @@ class MaintenanceService:
         removed["avatars"] = sum(gone)
         return removed
 
-    @repeated
     async def _sign_out_idle(self) -> int:
+        if not self._guard.has_settled:
+            async with self._uow.read() as uow:
+                share = await uow.sweeps.idle_share()
+            if not share.is_usual:
+                self._hold("devices", "%d of %d devices would be signed out; none is", share.idle, share.all)
+                return 0
+        return await self._remove_idle()
+
+    def _hold(self, what: str, why: str, *values: object) -> None:
+        self._on_held(what)
+        logger.error(why + ", until this has been so for a day; is the database's clock right?", *values)
+
+    @repeated
+    async def _remove_idle(self) -> int:
         async with self._uow() as uow:
             idle = await uow.sweeps.idle_devices()
             for device in idle:

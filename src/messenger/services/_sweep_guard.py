@@ -1,0 +1,60 @@
+"""Whether the time can be believed, before what it calls old is removed for good."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from messenger.clock import Clock
+
+JUMP = timedelta(minutes=5)
+"""A clock that went so much more or less than the time that has passed was set, or is broken."""
+
+HOST_DIFFERENCE = timedelta(hours=1)
+"""Where the database's clock and this host's differ by more than that, one of them is wrong."""
+
+SETTLED_AFTER = timedelta(days=1)
+"""How long a time has to go on undisturbed until it is believed again: time for somebody to look."""
+
+
+class SweepGuard:
+    """Follows the clock from one pass of the sweeps to the next.
+
+    The database's clock decides what has expired, for all workers; set ahead by mistake, it would sign everybody out
+    within minutes.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset: float | None = None
+        self._undisturbed_since = clock.elapsed()
+        self._jump = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the database's time is known yet."""
+        return self._clock.ahead_of_host() is not None
+
+    def doubt(self) -> str | None:
+        """Why nothing may be removed now; None where nothing speaks against it."""
+        ahead = self._clock.ahead_of_host() or 0.0
+        if abs(ahead) > HOST_DIFFERENCE.total_seconds():
+            self._undisturbed_since = self._clock.elapsed()
+            return f"the database's clock is {timedelta(seconds=round(ahead))} ahead of this host's"
+        offset = self._clock.now().timestamp() - self._clock.elapsed()
+        if self._offset is None:
+            self._offset = offset
+        jump = offset - self._offset
+        if abs(jump) <= JUMP.total_seconds():
+            self._offset, self._jump = offset, 0.0
+            return None
+        if abs(jump - self._jump) > JUMP.total_seconds():
+            self._jump, self._undisturbed_since = jump, self._clock.elapsed()
+        if not self.has_settled:
+            return f"the database's clock jumped by {timedelta(seconds=round(jump))}"
+        self._offset, self._jump = offset, 0.0
+        return None
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the time has gone on undisturbed for a day."""
+        return self._clock.elapsed() - self._undisturbed_since >= SETTLED_AFTER.total_seconds()
