@@ -57,6 +57,7 @@ def serve(settings: Settings) -> None:
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
         logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
+        logger.info("the API reference is at /docs%s", ", the demo at /demo" if settings.serves_demo else "")
         if settings.workers == 1:
             _serve_here(settings, postgres, listening)
         else:

@@ -116,6 +116,7 @@ GET    /ice_servers                   own       200      200      200      200  
 GET    /health/live                   page      200      200      200      200      200      200      200      200
 GET    /health/ready                  page      200      200      200      200      200      200      200      200
 GET    /metrics                       page      -        -        -        -        -        -        -        -
+GET    /                              page      200      200      200      200      200      200      200      200
 GET    /openapi.json                  page      200      200      200      200      200      200      200      200
 GET    /docs                          page      200      200      200      200      200      200      200      200
 GET    /docs/{name}                   page      200      200      200      200      200      200      200      200

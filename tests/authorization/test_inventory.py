@@ -19,7 +19,7 @@ from tests.authorization._matrix import CASES, COLUMNS, TRIED, parse
 from tests.controllers._wire import OPERATIONS, Operation
 
 # Pages for people, which are no part of the contract.
-UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{name}"}
+UNDOCUMENTED = {"/", "/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{name}"}
 
 # Routes without a limit. Whoever adds one says here why it needs none, or declares a limit.
 UNLIMITED: dict[Route, str] = {

@@ -23,7 +23,16 @@ from tests.media.images import encoded, plain
 
 GETS = [operation for operation in OPERATIONS if operation.method == "GET"]
 WITHOUT_GET = sorted({each.path for each in OPERATIONS} - {each.path for each in GETS})
-PAGES = ["/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/none", "/openapi.json", "/demo", "/demo/main.js"]
+PAGES = [
+    "/",
+    "/docs",
+    "/docs/start.js",
+    "/docs/swagger-ui.css",
+    "/docs/none",
+    "/openapi.json",
+    "/demo",
+    "/demo/main.js",
+]
 
 
 def _shown(answer: httpx.Response) -> tuple[int, dict[str, str]]:

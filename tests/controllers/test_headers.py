@@ -19,6 +19,7 @@ from messenger.container import Container
 from messenger.controllers._finish import FILE_POLICY
 from messenger.controllers.demo import PAGE_POLICY as DEMO_POLICY
 from messenger.controllers.documents import PAGE_POLICY as DOCS_POLICY
+from messenger.controllers.home import PAGE_POLICY as HOME_POLICY
 from messenger.errors import DatabaseUnavailable, StorageFull
 from messenger.testing import Person
 from tests.authorization._inventory import handlers
@@ -36,6 +37,7 @@ ELSEWHERE = [
     "null",
 ]
 UNDOCUMENTED = {
+    "/": "/",
     "/openapi.json": "/openapi.json",
     "/docs": "/docs",
     "/docs/{name}": "/docs/swagger-ui.css",
@@ -74,6 +76,7 @@ REFUSALS = [
     Refusal(405, "PATCH", "/profile"),
     Refusal(405, "POST", "/docs"),
     Refusal(405, "DELETE", "/demo"),
+    Refusal(405, "POST", "/"),
     Refusal(405, "PUT", "/avatars/nothing"),
     Refusal(400, "POST", "/messages", JSON, b"{"),
     Refusal(400, "GET", "/history/12345678?limit=none"),
@@ -94,7 +97,7 @@ def faults_of(answer: httpx.Response) -> list[str]:
     kept = next((how for prefix, how in MAY_BE_KEPT.items() if path.startswith(prefix)), "no-store")
     if headers.get_list("cache-control") != [kept] and headers.get_list("cache-control") != ["no-store"]:
         found.append("cache-control")
-    policies = [POLICY, FILE_POLICY, DOCS_POLICY, DEMO_POLICY]
+    policies = [POLICY, FILE_POLICY, DOCS_POLICY, DEMO_POLICY, HOME_POLICY]
     if len(headers.get_list("content-security-policy")) != 1 or headers["content-security-policy"] not in policies:
         found.append("content-security-policy")
     if "accept" not in headers.get("vary", "").lower():

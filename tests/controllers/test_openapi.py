@@ -66,7 +66,7 @@ CONTRACT = {
     "GET /metrics",
 }
 PUBLIC = {"register", "login", "refreshToken", "getAvatar", "getLiveness", "getReadiness", "getMetrics"}
-UNDOCUMENTED = {"/demo", "/demo/{name}", "/openapi.json", "/docs", "/docs/{name}"}
+UNDOCUMENTED = {"/", "/demo", "/demo/{name}", "/openapi.json", "/docs", "/docs/{name}"}
 
 each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 guarded = pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
@@ -263,6 +263,14 @@ class TestPage:
         script = (await client.get("/docs/start.js")).text
         assert "validatorUrl: null" in script
         assert "://" not in script
+
+    async def test_fits_phones_and_follows_the_theme(self, client: httpx.AsyncClient) -> None:
+        page = (await client.get("/docs")).text
+        assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+        # Before the first styles, so that a dark page does not begin white.
+        assert page.index("start.js") < page.index("swagger-ui.css")
+        assert "prefers-color-scheme" in (await client.get("/docs/start.js")).text
+        assert "html.dark-mode" in (await client.get("/docs/swagger-ui.css")).text
 
     async def test_policy_keeps_it_at_home(self, client: httpx.AsyncClient) -> None:
         policy = (await client.get("/docs")).headers["content-security-policy"]

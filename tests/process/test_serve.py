@@ -95,6 +95,15 @@ class TestOwnDatabase:
         assert len(said.strip().splitlines()) == 1
 
 
+class TestStartLog:
+    def test_names_the_reference_and_the_demo_where_it_is_served(self, folder: Path) -> None:
+        for demo, end in (("on", "the API reference is at /docs, the demo at /demo"), ("off", "reference is at /docs")):
+            with running(folder, demo=demo, **CHEAP) as server:
+                lines = server.log.read_text().splitlines()
+                assert httpx.get(f"{server.url}/").status_code == 200
+            assert [line.endswith(end) for line in lines if "/docs" in line] == [True]
+
+
 class TestDataFolder:
     def test_doctor_names_the_place_of_the_database(self, folder: Path) -> None:
         with running(folder, **CHEAP):

@@ -6,6 +6,7 @@ from messenger.controllers.contacts import ContactController
 from messenger.controllers.demo import DemoController
 from messenger.controllers.documents import DocumentController
 from messenger.controllers.health import HealthController
+from messenger.controllers.home import HomeController
 from messenger.controllers.messages import ConversationController, MessageController
 from messenger.controllers.profiles import AvatarController, ProfileController
 from messenger.controllers.realtime import RealtimeController
@@ -20,6 +21,7 @@ CONTROLLERS = (
     DemoController,
     DocumentController,
     HealthController,
+    HomeController,
     MessageController,
     ProfileController,
     RealtimeController,

@@ -14,6 +14,7 @@ from messenger.controllers._links import LINKS
 from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._openapi_answers import describe_answers, describe_headers, share_answers
 from messenger.controllers._openapi_events import describe_events
+from messenger.controllers._openapi_order import put_in_order
 from messenger.controllers._openapi_schemas import never_null, portable, schemas_of
 from messenger.controllers._openapi_socket import describe_socket
 from messenger.controllers._problems import Problem
@@ -38,6 +39,7 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
         _complete_answers(operation)
     document["components"]["headers"] = describe_headers()
     share_answers(document)
+    put_in_order(document)
     return document
 
 

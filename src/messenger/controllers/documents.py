@@ -22,6 +22,10 @@ _ASSETS = {
 }
 # The server is where this page is, whatever prefix a proxy has put before both.
 _START = """const base = new URL("..", document.currentScript.src);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
 window.onload = async () => {
   const spec = await (await fetch(new URL("openapi.json", base))).json();
   spec.servers = [{ url: base.href.replace(/\\/$/, "") }];
@@ -34,17 +38,37 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Messenger API</title>
+<script src="docs/start.js"></script>
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/page.css">
 <link rel="icon" type="image/png" href="docs/favicon-32x32.png">
 </head>
 <body>
 <div id="swagger-ui"></div>
 <script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
 </body>
 </html>
 """
+# Swagger UI is made for wide windows: on a phone its gaps and one-line rows leave no room for what they hold.
+_STYLE = """body { margin: 0; }
+@media (max-width: 719px) {
+  .swagger-ui .wrapper { padding: 0 12px; }
+  .swagger-ui .info { margin: 24px 0 12px; }
+  .swagger-ui .info .title { font-size: 28px; }
+  .swagger-ui .scheme-container { padding: 12px 0; margin: 0; }
+  .swagger-ui .opblock-tag { flex-wrap: wrap; padding: 10px 0; font-size: 20px; }
+  .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
+  .swagger-ui .opblock .opblock-summary-method { min-width: 64px; padding: 6px 0; font-size: 12px; }
+  .swagger-ui .opblock .opblock-summary-path { max-width: none; flex: 1; word-break: break-word; font-size: 14px; }
+  .swagger-ui .opblock .opblock-summary-path-description-wrapper { flex-wrap: wrap; gap: 0 8px; }
+  .swagger-ui .opblock .opblock-summary-description { flex-basis: 100%; padding: 2px 0 4px; }
+  .swagger-ui .opblock-body, .swagger-ui .table-container, .swagger-ui .model-box { overflow-x: auto; }
+}
+"""
+_OWN = {"start.js": (_START, "text/javascript"), "page.css": (_STYLE, "text/css")}
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'"
@@ -76,8 +100,9 @@ class DocumentController(Controller):
 
     @get("/docs/{name:str}")
     async def asset(self, name: FromPath[str]) -> Response[bytes]:
-        if name == "start.js":
-            return Response(_START.encode(), media_type="text/javascript")
+        if name in _OWN:
+            content, media_type = _OWN[name]
+            return Response(content.encode(), media_type=media_type)
         if name not in _ASSETS:
             raise NotFound
         return Response(_asset_path(name).read_bytes(), media_type=_ASSETS[name])

@@ -1,0 +1,76 @@
+"""The order in which people read the document: what comes first in an app comes first here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TAGS = {
+    "Accounts": "Sign up and in, renew tokens, manage devices.",
+    "Profiles": "Your profile and what others show of theirs.",
+    "Avatars": "Profile pictures in two sizes.",
+    "Contacts": "Ask, accept, block; the statuses of your contacts.",
+    "Messages": "Send, read, edit and delete.",
+    "Conversations": "The list of conversations, their settings, receipts.",
+    "Realtime": "The ordered stream of events: by request or over a WebSocket.",
+    "Calls": "STUN and TURN servers for calls.",
+    "End-to-end encryption": "The account's secret, encrypted by the client.",
+    "Health": "For load balancers and monitoring.",
+}
+# Within its tag a path that is not listed follows those that are.
+_PATHS = (
+    "/register",
+    "/login",
+    "/token/refresh",
+    "/logout",
+    "/devices",
+    "/devices/{device_id}",
+    "/password",
+    "/account/export",
+    "/account",
+    "/profile",
+    "/users",
+    "/users/{user_id}",
+    "/avatar/upload",
+    "/avatar/",
+    "/avatars/{key}",
+    "/contacts",
+    "/subscribe",
+    "/confirm_subscribe",
+    "/unsubscribe",
+    "/block",
+    "/unblock",
+    "/contacts/{user_id}",
+    "/statuses",
+    "/messages",
+    "/history/{target_id}",
+    "/messages/{message_id}",
+    "/conversations",
+    "/conversations/{target_id}",
+    "/receipts",
+    "/sync",
+    "/ws/ticket",
+    "/ws",
+    "/ice_servers",
+    "/e2e/secret_key",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+)
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def put_in_order(document: dict[str, Any]) -> None:
+    """Describe the tags, and order them, the paths and their methods."""
+    used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    tags = [*(tag for tag in _TAGS if tag in used), *sorted(used - set(_TAGS))]
+    document["tags"] = [{"name": tag, "description": _TAGS.get(tag, tag)} for tag in tags]
+
+    def place(item: tuple[str, dict[str, Any]]) -> tuple[int, int, str]:
+        path, operations = item
+        tag = min(tags.index(operation["tags"][0]) for operation in operations.values())
+        return tag, _PATHS.index(path) if path in _PATHS else len(_PATHS), path
+
+    document["paths"] = {
+        path: dict(sorted(operations.items(), key=lambda item: _METHODS.index(item[0])))
+        for path, operations in sorted(document["paths"].items(), key=place)
+    }

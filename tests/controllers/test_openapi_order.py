@@ -1,0 +1,30 @@
+"""The document in the order in which people read it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from messenger.controllers._openapi_order import put_in_order
+from tests.controllers._wire import DOCUMENT
+
+
+class TestOrder:
+    def test_signing_up_comes_first_and_erasing_an_account_after_all_else_about_it(self) -> None:
+        paths = list(DOCUMENT["paths"])
+        assert paths[:3] == ["/register", "/login", "/token/refresh"]
+        accounts = [path for path, each in DOCUMENT["paths"].items() if "Accounts" in next(iter(each.values()))["tags"]]
+        assert accounts[-1] == "/account"
+
+    def test_paths_of_a_tag_stand_together_in_the_order_of_tags(self) -> None:
+        shown = [operation["tags"][0] for each in DOCUMENT["paths"].values() for operation in each.values()]
+        assert list(dict.fromkeys(shown)) == [tag["name"] for tag in DOCUMENT["tags"]]
+        assert len([tag for tag, _ in groupby(shown)]) == len(DOCUMENT["tags"])
+        assert all(tag["description"] != tag["name"] for tag in DOCUMENT["tags"])
+
+    def test_unlisted_path_follows_those_of_its_tag(self) -> None:
+        paths = {path: {"get": {"tags": [tag]}} for path, tag in (("/new", "Calls"), ("/ws", "Realtime"))}
+        paths |= {"/ice_servers": {"get": {"tags": ["Calls"]}}, "/block": {"post": {"tags": ["Contacts"]}}}
+        document: dict[str, Any] = {"paths": {**paths, "/odd": {"get": {"tags": ["Unheard of"]}}}}
+        put_in_order(document)
+        assert list(document["paths"]) == ["/block", "/ws", "/ice_servers", "/new", "/odd"]
