@@ -37,6 +37,11 @@ class TestLock:
         told = [(name, file.get("hash", "")) for name, each in files.items() for file in each]
         assert [name for name, digest in told if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)] == []
 
+    def test_swagger_files_come_without_the_framework_that_their_package_names(self) -> None:
+        names = {package["name"] for package in PACKAGES}
+        assert "drf-spectacular-sidecar" in names
+        assert names & {"django", "djangorestframework", "asgiref"} == set()
+
     def test_no_registry_is_named(self) -> None:
         assert re.findall(r"https?://[^\"\s]*", LOCK) == []
         sources = {tuple(package["source"].items()) for package in PACKAGES}
