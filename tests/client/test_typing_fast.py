@@ -99,6 +99,26 @@ class TestTypingMessages:
             await until(pilot, lambda: app.screen.query_one(Composer).text == "helo there")
             assert app.screen.query_one(Composer).editing is not None
 
+    async def test_leaving_warns_of_an_edit_on_its_way(self, fake: Fake, tmp_path: Path) -> None:
+        mine = message_data(1, sender_id=ME, body="helo")
+        talk = {**conversation_data(1, 1), "last_message": mine}
+        serve(fake, contacts=[contact_data("mutual")], conversations=[talk], history=[mine])
+        gate = asyncio.Event()
+
+        async def slow(_: httpx.Request) -> httpx.Response:
+            await gate.wait()
+            return httpx.Response(200, json={**mine, "edited_at": AT})
+
+        fake.on("PATCH", f"/messages/{mine['id']}", slow)
+        async with chatting(fake, tmp_path) as (pilot, app):
+            await talking(fake, pilot, app)
+            await seen(pilot, app, "You helo")
+            type_fast(app, "up", "!", "enter", "ctrl+q")
+            await until(pilot, lambda: app._warned)
+            assert app.return_code is None
+            gate.set()
+            await until(pilot, lambda: app.talk is not None and not app.talk.unsent)
+
     async def test_draft_waits_in_its_conversation(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual"), {**contact_data("mutual"), "user": CAROL}])
         fake.on("GET", f"/history/{CAROL['id']}", httpx.Response(200, json={"items": [], "next": None, "last_seq": 0}))

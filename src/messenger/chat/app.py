@@ -132,10 +132,11 @@ class ChatApp(OrderedKeys):
     async def action_leave(self) -> None:
         """End the chat; warns once where something would be lost."""
         talk = self.talk
-        if talk is not None and talk.outbox.outgoing() and not self._warned:
+        if talk is not None and talk.unsent and not self._warned:
             self._warned = True
-            count = len(talk.outbox.outgoing())
-            self.notify(f"{count} not sent yet. ctrl+q again leaves them unsent.", severity="warning", markup=False)
+            self.notify(
+                f"{talk.unsent} not sent yet. ctrl+q again leaves them unsent.", severity="warning", markup=False
+            )
             return
         self._is_leaving = True
         if talk is not None and self._forget:

@@ -181,8 +181,7 @@ class ChatScreen(Screen[None]):
 
     @work(group="change")
     async def _change(self, peer: int, message_id: UUID, text: str) -> None:
-        client = self.talk.client
-        is_done = await self._try(client.edit(message_id, text) if text else client.delete(message_id))
+        is_done = await self._try(self.talk.change(message_id, text))
         composer = self.query_one(Composer)
         if not is_done and self.peer == peer and not composer.text:
             composer.write(text, message_id)

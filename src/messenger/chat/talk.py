@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 from messenger.client import (
     CaughtUp,
@@ -52,6 +53,8 @@ class Talk:
         self.complete: set[int] = set()
         """Conversations that are loaded to their beginning."""
         self.outbox = Outbox(client.send, on_sent=self._on_sent, on_change=lambda _: self._changed())
+        self.changing = 0
+        """Edits and deletions on their way."""
         self._on_change = on_change
         self._told_typing: tuple[int, float] = (0, 0.0)
         self._marked: dict[int, int] = {}
@@ -133,6 +136,19 @@ class Talk:
         self._told_typing = (0, 0.0)
         self.outbox.put(target_id, text)
         self._changed()
+
+    async def change(self, message_id: UUID, text: str) -> None:
+        """Replace the text of a message; without text, delete it. Raises `ClientError`."""
+        self.changing += 1
+        try:
+            await (self.client.edit(message_id, text) if text else self.client.delete(message_id))
+        finally:
+            self.changing -= 1
+
+    @property
+    def unsent(self) -> int:
+        """Messages and changes that would be lost now."""
+        return len(self.outbox.outgoing()) + self.changing
 
     def write(self, target_id: int, *, writing: bool) -> None:
         """The user writes, or has emptied the line: told now and then, and only over a socket."""
