@@ -19,9 +19,10 @@ from messenger.controllers import CONTROLLERS
 from messenger.controllers._application import Application
 from messenger.controllers._fast_path import FastPath
 from messenger.controllers._finish import Finish
+from messenger.controllers._parameters import read_request
 from messenger.controllers._problems import EXCEPTION_HANDLERS
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireBody, WireRequest, read_body
+from messenger.controllers._wire import WireBody, WireRequest
 from messenger.draining import draining
 from messenger.errors import NotFound
 
@@ -47,7 +48,7 @@ def create_app(container: Container) -> Litestar:
         return_dto=None,
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
-        before_request=read_body,
+        before_request=read_request,
         before_send=[finish],
         cors_config=_cors(settings),
         lifespan=[lifespan],

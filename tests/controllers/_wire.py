@@ -124,7 +124,7 @@ class Witness:
             code = problem_code(response)
         operation = operation_of(response.request.method, response.request.url.path)
         # What has no route has no page in the document either.
-        if operation is not None and code not in {"not_found", "method_not_allowed"}:
+        if operation is not None and code != "method_not_allowed":
             found += document_faults(operation, response)
         return found
 

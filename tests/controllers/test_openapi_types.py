@@ -122,3 +122,12 @@ class TestLimits:
     def test_mentions_are_limited(self) -> None:
         draft = resolve(DOCUMENT, OPERATION["sendMessage"].body_schema or {})
         assert draft["properties"]["mentions"]["maxItems"] == 50
+
+    def test_envelope_is_limited_as_a_whole(self) -> None:
+        envelope = DOCUMENT["components"]["schemas"]["SecretEnvelope"]
+        assert "64 KiB" in envelope["description"]
+        assert envelope["properties"]["ciphertext"]["maxLength"] == 65536
+        assert envelope["properties"]["algorithm"]["maxLength"] == 64
+        assert all(
+            part.get("description") or part.get("pattern") or "$ref" in part for part in envelope["properties"].values()
+        )

@@ -91,6 +91,28 @@ class TestHistory:
         assert_problem(answer, 400, "validation_failed", field="after")
 
 
+OPTIONAL = [
+    pytest.param(operation, parameter["name"], id=f"{operation.id}.{parameter['name']}")
+    for operation in GUARDED
+    for parameter in operation.told.get("parameters", ())
+    if parameter["in"] == "query" and not parameter["required"] and "default" not in parameter["schema"]
+]
+
+
+class TestNull:
+    @pytest.mark.parametrize(("operation", "name"), OPTIONAL)
+    @pytest.mark.parametrize("value", ["null", "NULL", "%6eull"])
+    async def test_null_is_not_an_absent_parameter(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, name: str, value: str
+    ) -> None:
+        answer = await client.get(f"{operation.url(target_id=bob.id)}?{name}={value}", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field=name)
+
+    async def test_null_among_others_is_refused(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/contacts?state=mutual&limit=3&cursor=null", headers=ada.headers)
+        assert_problem(answer, 400, "validation_failed", field="cursor")
+
+
 class TestChoices:
     @pytest.mark.parametrize("state", ["friends", "", "none", "MUTUAL", "mutual,blocked", "%00"])
     async def test_state_of_contacts_is_named(self, client: httpx.AsyncClient, ada: Person, state: str) -> None:

@@ -152,6 +152,7 @@ def _unpack(context: Any, response: Any) -> Any:
 # --- what the document calls valid ----------------------------------------------------------------
 
 SAID_IN_WORDS = {
+    "body": "required, unless a message is forwarded",
     "blank": "a name of spaces alone",
     "cannot_target_self": "who asks is a number like any other",
     "conflicting": "`before` and `after` of a page",
@@ -168,7 +169,7 @@ def valid_is_no_400(context: Any, response: Any, case: Any) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
         return
     problem = json.loads(response.content)
-    if problem["detail"].endswith("got float"):
+    if problem["detail"].endswith("got number"):
         # To JSON Schema 1.0 is an integer.
         return
     told = {problem["code"], *(each for fault in problem["errors"] for each in (fault["code"], fault["field"]))}

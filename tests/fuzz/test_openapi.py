@@ -43,6 +43,9 @@ def _configuration(crowd: Crowd) -> str:
     """schemathesis' own file: what it may use of what there is, half of the time; and our check for one of its own."""
     there_is: dict[str, Any] = msgspec.to_builtins(crowd)
     lines = ["[checks.positive_data_acceptance]", "enabled = false"]
+    # Its own list, and 413 for texts that are too long.
+    refused = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
+    lines += ["[checks.negative_data_rejection]", f"expected-statuses = {json.dumps([*map(str, refused), '5xx'])}"]
     for name, parameters in DICTIONARIES.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(there_is[name])}"]
         for parameter in parameters:

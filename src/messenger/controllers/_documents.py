@@ -90,7 +90,6 @@ def _responses(
         status: ProblemSpec(
             Problem,
             generate_examples=False,
-            description="; ".join(f"`{code}`: {error.title}" for code, error in sorted(codes.items())),
             media_type=MEDIA_TYPE,
             errors=tuple(error for _, error in sorted(codes.items())),
         )

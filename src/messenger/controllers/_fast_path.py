@@ -126,7 +126,9 @@ class _Route:
             read = msgspec.convert(given, self._reader, strict=False)
         except msgspec.ValidationError:
             return None
-        return {name: getattr(read, name) for name in given}
+        arguments = {name: getattr(read, name) for name in given}
+        # The text `null` was read as an absent value.
+        return None if None in arguments.values() else arguments
 
 
 def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:

@@ -34,8 +34,8 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     describe_events(schemas)
     describe_socket(document)
     for operation in (each for path in document["paths"].values() for each in path.values()):
-        _complete_request(operation)
         describe_answers(operation, handlers[operation["operationId"]].responses or {}, schemas)
+        _complete_request(operation)
         _complete_answers(operation)
     document["components"]["headers"] = describe_headers()
     share_answers(document)

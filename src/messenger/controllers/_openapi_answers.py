@@ -94,7 +94,9 @@ def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec
         answer.pop("headers", None)
         spec = specs.get(int(status))
         if isinstance(spec, ProblemSpec):
-            answer["content"] = {MEDIA_TYPE: _problems(spec.errors, operation, schemas)}
+            errors = (*spec.errors, NotFound) if status == "404" and _has_typed_path(operation) else spec.errors
+            answer["description"] = _description(errors)
+            answer["content"] = {MEDIA_TYPE: _problems(errors, operation, schemas)}
         else:
             answer["description"] = _DESCRIPTIONS.get(name, {}).get(status) or _SUCCESSES[status]
             if int(status) == Overloaded.status:
@@ -105,6 +107,16 @@ def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec
             answer["headers"] = _headers(headers)
 
 
+def _has_typed_path(operation: dict[str, Any]) -> bool:
+    """Whether a part of the path must be a number or a UUID: with any other text it is no path of the API."""
+    parameters = [each["schema"] for each in operation.get("parameters", ()) if each["in"] == "path"]
+    return any(schema["type"] != "string" or "format" in schema for schema in parameters)
+
+
+def _description(errors: tuple[type[MessengerError], ...]) -> str:
+    return "; ".join(f"`{error.code}`: {error.title}" for error in errors)
+
+
 def _problems(
     errors: tuple[type[MessengerError], ...], operation: dict[str, Any], schemas: dict[str, Any]
 ) -> dict[str, Any]:
@@ -113,7 +125,7 @@ def _problems(
     codes = {"type": "string", "enum": [error.code for error in errors]}
     schemas[name] = {
         "title": name,
-        "description": "; ".join(f"`{error.code}`: {error.title}" for error in errors),
+        "description": _description(errors),
         "allOf": [reference("Problem"), {"type": "object", "properties": {"code": codes}, "required": ["code"]}],
     }
     examples = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from messenger.schemas._types import Timestamp
 
@@ -20,10 +21,10 @@ class Precondition(msgspec.Struct, frozen=True):
 
 
 class SecretView(msgspec.Struct, frozen=True, kw_only=True):
-    version: int
+    version: Annotated[int, Meta(ge=1, description="1, 2, 3 …; also the `ETag`")]
     created_at: Timestamp
     algorithm: str
-    kdf: Any
+    kdf: Annotated[Any, Meta(description="As it was stored")]
     nonce: str
     ciphertext: str
     mac: str | None

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from messenger.errors import FieldError, MalformedBody, NotEncrypted, SecretTooLarge
 from messenger.security.key_shapes import from_base64, holds_private_key, is_bare_key, spells_bare_key
@@ -47,47 +48,52 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return []
 
 
-class Kdf(_Sealed, frozen=True, omit_defaults=True):
-    """How the client makes the envelope's key; each cost is 0 to 2**32-1 or a string of 64 characters at most."""
+# What `_ensure` checks, for the OpenAPI document: msgspec would name the faults in words of its own.
+_Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64, "pattern": r"^[A-Za-z0-9._+/-]+$"})]
+_Cost = Annotated[int | str | None, Meta(description="0 to 4294967295, or a string of at most 64 characters")]
 
-    name: str
-    salt: str | None = None
-    bits: int | str | None = None
-    block_size: int | str | None = None
-    cost: int | str | None = None
-    digest: int | str | None = None
-    dklen: int | str | None = None
-    hash: int | str | None = None
-    info: int | str | None = None
-    iterations: int | str | None = None
-    key_length: int | str | None = None
-    lanes: int | str | None = None
-    length: int | str | None = None
-    m: int | str | None = None
-    memlimit: int | str | None = None
-    memory: int | str | None = None
-    memory_cost: int | str | None = None
-    memory_kib: int | str | None = None
-    n: int | str | None = None
-    ops: int | str | None = None
-    opslimit: int | str | None = None
-    p: int | str | None = None
-    parallelism: int | str | None = None
-    r: int | str | None = None
-    t: int | str | None = None
-    time_cost: int | str | None = None
-    version: int | str | None = None
+
+class Kdf(_Sealed, frozen=True, omit_defaults=True):
+    """How the client derives the key of the envelope; the server only stores it."""
+
+    name: _Name
+    salt: Annotated[str | None, Meta(description="Base64 of 16 to 1,024 bytes")] = None
+    bits: _Cost = None
+    block_size: _Cost = None
+    cost: _Cost = None
+    digest: _Cost = None
+    dklen: _Cost = None
+    hash: _Cost = None
+    info: _Cost = None
+    iterations: _Cost = None
+    key_length: _Cost = None
+    lanes: _Cost = None
+    length: _Cost = None
+    m: _Cost = None
+    memlimit: _Cost = None
+    memory: _Cost = None
+    memory_cost: _Cost = None
+    memory_kib: _Cost = None
+    n: _Cost = None
+    ops: _Cost = None
+    opslimit: _Cost = None
+    p: _Cost = None
+    parallelism: _Cost = None
+    r: _Cost = None
+    t: _Cost = None
+    time_cost: _Cost = None
+    version: _Cost = None
 
 
 class SecretEnvelope(_Sealed, frozen=True):
-    """The account's secret as its client encrypted it; binary values stay in the very base64 that was sent."""
+    """The secret of an account as its client encrypted it, at most 64 KiB in all; base64 is returned as it was sent."""
 
-    algorithm: str
+    algorithm: _Name
     kdf: Kdf
-    nonce: str
-    ciphertext: str
-    mac: str | None = None
-    key_id: str | None = None
+    nonce: Annotated[str, Meta(description="Base64 of 8 to 64 bytes")]
+    ciphertext: Annotated[str, Meta(description="Base64", extra_json_schema={"minLength": 1, "maxLength": MAX_BYTES})]
+    mac: Annotated[str | None, Meta(description="Base64 of 8 to 64 bytes")] = None
+    key_id: Annotated[str | None, Meta(description=f"1 to {_MAX_KEY_ID} printable characters")] = None
 
 
 class _Cipher(NamedTuple):
