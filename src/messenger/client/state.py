@@ -67,7 +67,7 @@ class State:
 
     Applying an event again, or one that the loaded answers held already, does no harm: after all events up to some
     cursor the state is what the server had there, whatever older state it began with. `snapshot` says what exactly can
-    be compared.
+    be compared. Who has a clock calls `expire`: no event says that a message has expired.
     """
 
     def __init__(self, me: int) -> None:
