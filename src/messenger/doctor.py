@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import socket
-import struct
+import ssl
 from datetime import UTC, datetime
 
 import asyncpg
@@ -20,11 +17,10 @@ from messenger.exposure import exposures
 from messenger.local_database import database_url, is_outside_data_dir, location, make_data_dir
 from messenger.migrations import head_revision, schema_of
 from messenger.realtime.bus import transport_of
+from messenger.relay_check import RelayError, address_of, check_relay
 from messenger.storage.object_store import ObjectStore
 
 _CLOCK_TOLERANCE = 5.0
-_STUN_SECONDS = 2.0
-_STUN_COOKIE = 0x2112A442
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -49,7 +45,7 @@ def examine(settings: Settings) -> list[Finding]:
     # After the database: a secret without one says that the database is missing.
     findings.insert(0, _settings(settings))
     findings.append(asyncio.run(_storage(settings)))
-    findings += [_relay(url) for url in (*settings.stun_urls, *settings.turn_urls)]
+    findings += [_relay(url, settings.turn_secret) for url in (*settings.stun_urls, *settings.turn_urls)]
     if not settings.turn_urls:
         findings.append(Finding("turn", True, "no TURN server is configured; calls behind strict NATs will fail"))
     return findings
@@ -151,31 +147,18 @@ async def _storage(settings: Settings) -> Finding:
     return Finding("storage", True, "can be written and read")
 
 
-def _relay(url: str) -> Finding:
-    """Ask a STUN or TURN server for a binding (RFC 8489): over UDP it answers everyone."""
+def _relay(url: str, secret: str) -> Finding:
+    """Ask for what a client would ask for: a binding of STUN, an allocation of TURN."""
     part = url.partition(":")[0]
-    match = re.fullmatch(r"(?:stun|turn)s?:(\[[^]]+\]|[^:?]+)(?::(\d+))?(?:\?transport=(\w+))?", url)
-    if match is None:
-        return Finding(part, False, f"{url} can't be read", "See RFC 7064 and RFC 7065.")
-    host, port = match[1].strip("[]"), int(match[2] or (5349 if part.endswith("s") else 3478))
-    if part.endswith("s") or match[3] == "tcp":
-        return _tcp(part, url, host, port)
-    request = struct.pack("!HHI", 1, 0, _STUN_COOKIE) + secrets.token_bytes(12)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as udp:
-            udp.settimeout(_STUN_SECONDS)
-            udp.sendto(request, address)
-            answer = udp.recv(2048)
-    except OSError as error:
-        return Finding(part, False, f"{url} doesn't answer: {error}", "Is it running, and UDP let through?")
-    ok = len(answer) >= 20 and answer[4:20] == request[4:20]
-    return Finding(part, ok, f"{url} answers" if ok else f"{url} answers, but not as a STUN server")
-
-
-def _tcp(part: str, url: str, host: str, port: int) -> Finding:
-    try:
-        socket.create_connection((host, port), timeout=_STUN_SECONDS).close()
+        return Finding(part, True, f"{url} {check_relay(address_of(url), secret)}")
+    except ValueError as error:
+        return Finding(part, False, str(error), "See RFC 7064 and RFC 7065.")
+    except RelayError as error:
+        return Finding(part, False, f"{url} {error}", error.advice)
+    except ssl.SSLError as error:
+        return Finding(
+            part, False, f"{url} fails at TLS: {error.reason}", "Clients need a certificate that they trust."
+        )
     except OSError as error:
         return Finding(part, False, f"{url} can't be reached: {error}", "Is it running, and the port open?")
-    return Finding(part, True, f"{url} takes connections")
