@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from asyncpg.transaction import Transaction
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
@@ -194,6 +195,29 @@ class TestRollback:
             await use_case()
         assert await count_of(factory, key) is None
         assert checked_out(small) == 0
+
+    async def test_connection_still_in_a_transaction_is_not_given_back(
+        self, factory: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A rollback that fails without an exception: the next unit of work gets another connection."""
+
+        async def does_nothing(transaction: Any) -> None:
+            pass
+
+        numbers: list[Any] = []
+
+        async def refused() -> None:
+            async with factory() as uow:
+                numbers.append(await uow.run.first(PID))
+                raise PeerNotFound
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Transaction, "rollback", does_nothing)
+            with pytest.raises(PeerNotFound):
+                await refused()
+        async with factory() as uow:
+            numbers.append(await uow.run.first(PID))
+        assert numbers[0] != numbers[1]
 
 
 class TestCancellation:
