@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import secrets
 import zipfile
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.controllers._shapes import DEVICE, TOKENS, USER, is_peer_id, is_time, is_uuid7
-from tests.controllers._wire import CANARY, assert_problem
+from tests.controllers._shapes import DEVICE, ENVELOPE, TOKENS, USER, is_peer_id, is_time, is_uuid7
+from tests.controllers._wire import CANARY, TIMESTAMP, assert_problem
 
 NEW_PASSWORD = "walnut-harbour-violin-58"
 
@@ -203,6 +204,17 @@ class TestErase:
         assert (await client.get("/profile", headers=ada.headers)).status_code == 200
 
 
+_TIMES = {
+    "created_at",
+    "last_activity",
+    "since",
+    "muted_until",
+    "edited_at",
+    "deleted_at",
+    "expires_at",
+}
+
+
 class TestExport:
     async def test_is_a_zip_with_no_secret_in_it(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         await make.message(ada, await self._friend(make, ada), "in the archive")
@@ -212,6 +224,32 @@ class TestExport:
             text = b"".join(archive.read(name) for name in archive.namelist()).decode()
         assert "in the archive" in text
         assert "argon2" not in text
+
+    async def test_times_are_written_as_in_every_answer(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person
+    ) -> None:
+        friend = await self._friend(make, ada)
+        settings = {"muted_until": "2030-01-02T03:04:05.678901+01:00", "expire_after": 86400}
+        path = f"/conversations/{friend.id}"
+        assert (await client.put(path, headers=ada.headers, json=settings)).status_code == 200
+        edited, deleted = [await make.message(ada, friend, text) for text in ("to be edited", "to be deleted")]
+        await client.patch(f"/messages/{edited.id}", headers=ada.headers, json={"body": "edited"})
+        await client.delete(f"/messages/{deleted.id}", headers=ada.headers)
+        await client.post("/e2e/secret_key", headers=ada.headers, json=ENVELOPE)
+        answer = await client.get("/account/export", headers=ada.headers)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            rows = [json.loads(line) for name in archive.namelist() for line in archive.read(name).splitlines()]
+        times = {f"{key}": value for row in rows for key, value in row.items() if key in _TIMES and value is not None}
+        assert times.keys() == _TIMES
+        assert times["muted_until"] == "2030-01-02T02:04:05.678Z"
+        assert [value for value in times.values() if not TIMESTAMP.match(value)] == []
+        shown = (await client.get(f"/messages/{edited.id}", headers=ada.headers)).json()
+        row = next(row for row in rows if row.get("id") == str(edited.id))
+        assert {key: row[key] for key in ("created_at", "edited_at", "expires_at")} == {
+            key: shown[key] for key in ("created_at", "edited_at", "expires_at")
+        }
+        # Nothing else that looks like a time is written otherwise.
+        assert "+00:00" not in json.dumps(rows)
 
     async def _friend(self, make: Factory, ada: Person) -> Person:
         friend = await make.person()

@@ -20,6 +20,15 @@ class MessageJsonRow(msgspec.Struct, frozen=True):
     json: str
 
 
+def _time(expression: str, name: str) -> str:
+    """A timestamp as the wire shows it: UTC, milliseconds, `Z`."""
+    return f"""to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS {name}"""
+
+
+def _times(*names: str) -> str:
+    return ", ".join(_time(name, name) for name in names)
+
+
 def _part(name: str, columns: str, source: str) -> Statement[JsonRow]:
     return Statement(
         f"exports.{name}",
@@ -32,29 +41,37 @@ def _part(name: str, columns: str, source: str) -> Statement[JsonRow]:
 _PARTS: dict[str, Statement[JsonRow]] = {
     "profile": _part(
         "profile",
-        "u.id, username, name, about, status, status_text, avatar_key, last_activity, created_at, privacy_last_seen,"
-        " privacy_avatar, privacy_messages_from, privacy_calls_from, privacy_groups_from",
+        "u.id, username, name, about, status, status_text, avatar_key, privacy_last_seen,"
+        f" {_times('last_activity', 'created_at')}, privacy_avatar, privacy_messages_from,"
+        " privacy_calls_from, privacy_groups_from",
         "users AS u WHERE u.id = :owner",
     ),
     "devices": _part(
-        "devices", "id, name, created_at, last_activity", "devices WHERE user_id = :owner ORDER BY created_at"
+        "devices",
+        f"id, name, {_times('created_at', 'last_activity')}",
+        "devices WHERE user_id = :owner ORDER BY created_at",
     ),
     "contacts": _part(
-        "contacts", "target_id, state, alias, message, since", "contacts WHERE owner_id = :owner ORDER BY target_id"
+        "contacts",
+        f"target_id, state, alias, message, {_times('since')}",
+        "contacts WHERE owner_id = :owner ORDER BY target_id",
     ),
     "conversations": _part(
         "conversations",
-        "target_id, c.kind, c.last_seq, read_seq, delivered_seq, muted_until, pinned, archived, c.expire_after",
+        f"target_id, c.kind, c.last_seq, read_seq, delivered_seq, {_times('muted_until')}, pinned, archived,"
+        " c.expire_after",
         "members AS m JOIN conversations AS c ON c.id = m.conversation_id WHERE m.user_id = :owner ORDER BY target_id",
     ),
     "secrets": _part(
         "secrets",
-        "version, created_at, convert_from(envelope, 'UTF8')::jsonb AS envelope",
+        f"version, {_times('created_at')}, convert_from(envelope, 'UTF8')::jsonb AS envelope",
         "secrets WHERE user_id = :owner ORDER BY version",
     ),
 }
 
 PARTS = tuple(_PARTS)
+
+_DELETED_AT = _time(f"({SHOWN_DELETED_AT.removesuffix(' AS deleted_at')})", "deleted_at")
 
 # A page begins in the first conversation that has something left, and reads no more of them than fill it: numbers have
 # no gaps, so that what is left of each is known without reading it.
@@ -82,7 +99,8 @@ _MESSAGES = Statement(
     LEFT JOIN hidden_messages AS hidden ON hidden.user_id = :owner AND hidden.message_id = m.id
     CROSS JOIN LATERAL (
         SELECT m.id, m.target_id, m.seq, m.sender_id, m.client_id, m.kind, {SHOWN_BODY}, m.reply_to,
-            m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
+            m.forwarded_from, {SHOWN_MENTIONS}, {_time("m.created_at", "created_at")},
+            {_time("m.edited_at", "edited_at")}, {_DELETED_AT}, {_time("m.expires_at", "expires_at")}
     ) AS x
     WHERE m.bytes_before <= {PAGE_BYTES} ORDER BY m.conversation_id, m.seq
     """,
