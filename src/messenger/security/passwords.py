@@ -162,13 +162,14 @@ class PasswordHasher:
 
 
 def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] = (), field: str = "password") -> None:
-    """Raise PasswordWeak with the reason (NIST SP 800-63B-4 section 3.1.1.2); `minimum` counts NFKC code points.
+    """Raise PasswordWeak with the reason (NIST SP 800-63B-4 section 3.1.1.2); `minimum` counts code points of NFC.
 
     No rules of composition. The reasons: invalid_characters, too_long, too_short, too_common, too_repetitive,
     too_personal. `personal` is what an attacker knows of the user: the username, the name.
     """
     text = _normalised(password, field)
-    if len(text) < minimum:
+    # What was typed: NFKC makes several characters of one, such as eighteen of U+FDFA.
+    if len(unicodedata.normalize("NFC", password)) < minimum:
         raise _weak(field, "too_short", f"A password needs at least {minimum} characters; a few random words work well")
     folded = text.casefold()
     if folded in common_passwords():
