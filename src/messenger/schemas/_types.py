@@ -7,8 +7,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, to_builtins
 
+from messenger.schemas._text import MAX_LENGTH
+
 PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 """No control characters but tab, line feed and carriage return: PostgreSQL refuses NUL, people can't see the rest."""
+
+LINES = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202d\u202e]*\Z"
+"""`PRINTABLE` without the bidirectional overrides, which show a text in another order than it was written in."""
 
 Timestamp = Annotated[
     str,
@@ -20,7 +25,21 @@ Timestamp = Annotated[
 ]
 PeerId = Annotated[int, Meta(ge=1, le=2**53 - 1, description="ID of a user or a group", examples=[26040983])]
 Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Sequence number in the conversation", examples=[42])]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada Lovelace"])]
+
+
+def text_meta(limit: int, example: str, *, at_least: int | None = None, pattern: str = LINES) -> Meta:
+    """A text of `limit` characters in NFC, which the service measures: before it is composed it may have more."""
+    return Meta(
+        min_length=at_least,
+        pattern=pattern,
+        description=f"At most {limit} characters in Unicode's composed form (NFC)",
+        examples=[example],
+        extra_json_schema={"maxLength": limit},
+    )
+
+
+Name = Annotated[str, text_meta(MAX_LENGTH, "Ada Lovelace", at_least=1, pattern=PRINTABLE)]
+Alias = Annotated[str, text_meta(MAX_LENGTH, "Ada from work", at_least=1, pattern=PRINTABLE)]
 Username = Annotated[
     str,
     Meta(

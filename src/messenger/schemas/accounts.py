@@ -11,7 +11,10 @@ from msgspec import Meta
 from messenger.schemas._types import PRINTABLE, Name, Password, PeerId, Timestamp, Token, Username
 from messenger.schemas.users import UserView
 
-DeviceName = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada's phone"])]
+DeviceName = Annotated[
+    str,
+    Meta(description="Shortened to 64 characters, without control characters", examples=["Ada's phone"]),
+]
 
 
 class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from messenger.schemas._address import ADDRESS
+from messenger.schemas._text import ABOUT_LENGTH, REQUEST_LENGTH, STATUS_LENGTH
 from messenger.schemas._types import (
-    PRINTABLE,
+    Alias,
     AnyContactState,
     AudienceName,
     ContactState,
@@ -18,12 +19,12 @@ from messenger.schemas._types import (
     StatusName,
     Timestamp,
     Username,
+    text_meta,
 )
 
-About = Annotated[str, Meta(max_length=500, pattern=PRINTABLE, examples=["Poet of numbers"])]
-StatusText = Annotated[str, Meta(max_length=140, pattern=PRINTABLE, examples=["Reading"])]
-Alias = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["Ada from work"])]
-RequestText = Annotated[str, Meta(max_length=500, pattern=PRINTABLE, examples=["It's Ada, from the reading group"])]
+About = Annotated[str, text_meta(ABOUT_LENGTH, "Poet of numbers")]
+StatusText = Annotated[str, text_meta(STATUS_LENGTH, "Reading")]
+RequestText = Annotated[str, text_meta(REQUEST_LENGTH, "It's Ada, from the reading group")]
 
 
 class AvatarView(msgspec.Struct, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from messenger.errors import InvalidCredentials
 from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
 from messenger.repositories.devices import SignedInRow
 from messenger.repositories.users import IdentityRow
-from messenger.schemas._text import clean_name
+from messenger.schemas._text import clean_device_name, clean_name
 from messenger.schemas._types import timestamp
 from messenger.schemas._views import avatar_view
 from messenger.schemas.accounts import DeviceView, LoginDraft, RegisterDraft, SignedInView
@@ -161,7 +161,7 @@ class AccountService:
     ) -> SignedInView:
         now, device_id = uow.run.now, new_id()
         pair = self._issuer.pair(origin.scope, origin.once, device_id)
-        name = clean_name(device_name, field="device_name") if device_name else _UNNAMED_DEVICE
+        name = clean_device_name(device_name or "") or _UNNAMED_DEVICE
         row = await uow.devices.sign_in(
             user_id,
             device_id=device_id,

@@ -19,7 +19,7 @@ from messenger.policies import (
     after_unsubscribe,
 )
 from messenger.repositories.contacts import ContactRow
-from messenger.schemas._text import clean_name
+from messenger.schemas._text import REQUEST_LENGTH, clean_name, clean_text
 from messenger.schemas._types import AnyContactState, ContactState, timestamp
 from messenger.schemas.users import (
     MAX_STATUSES,
@@ -69,7 +69,10 @@ class ContactService:
     async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
         await self._count(caller, draft.target_id)
-        return await self._take(caller, draft.target_id, after_subscribe, message=draft.message, once=once)
+        message = None
+        if draft.message is not None:
+            message = clean_text(draft.message, limit=REQUEST_LENGTH, field="message")
+        return await self._take(caller, draft.target_id, after_subscribe, message=message, once=once)
 
     async def confirm(self, caller: Caller, draft: ConfirmDraft, *, once: Once | None = None) -> RelationView:
         """Answer a request. Raises `PeerNotFound`, `NoPendingRequest`."""

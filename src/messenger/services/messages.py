@@ -22,6 +22,7 @@ from messenger.errors import (
 from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
 from messenger.repositories.messages import MAX_SEQ, HistoryRow
+from messenger.schemas._text import ensure_visible
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.services._gate import Gate
@@ -51,11 +52,14 @@ class MessageService:
         try:
             _ensure_one_text(draft)
         except MessengerError:
-            # A caller whose token is no good learns nothing about the body.
-            async with self._uow.read() as uow:
-                await uow.devices.authenticate(caller)
+            await self._authenticate(caller)
             raise
         return await self._sender.send(caller, draft)
+
+    async def _authenticate(self, caller: Caller) -> None:
+        """A caller whose token is no good learns nothing about the body. Raises `Unauthenticated`."""
+        async with self._uow.read() as uow:
+            await uow.devices.authenticate(caller)
 
     async def get(self, caller: Caller, message_id: UUID) -> MessageView:
         """One message. Raises `MessageNotFound`."""
@@ -66,8 +70,16 @@ class MessageService:
         return message_view(row)
 
     async def edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
-        """Replace the text. Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`."""
-        _ensure_fits(patch.body)
+        """Replace the text.
+
+        Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`, `MessageTooLarge`,
+        `ValidationFailed` where there is nothing to see.
+        """
+        try:
+            _ensure_fits(patch.body)
+        except MessengerError:
+            await self._authenticate(caller)
+            raise
         await self._gate.pass_by("change", caller)
         return await self._edit(caller, message_id, patch)
 
@@ -165,5 +177,7 @@ def _body_fault(code: str, words: str) -> ValidationFailed:
 
 
 def _ensure_fits(body: str) -> None:
-    if len(body) > MAX_BODY_BYTES or len(body.encode()) > MAX_BODY_BYTES:
+    ensure_visible(body)
+    # A character has four bytes at most: short texts need no counting.
+    if 4 * len(body) > MAX_BODY_BYTES and (len(body) > MAX_BODY_BYTES or len(body.encode()) > MAX_BODY_BYTES):
         raise MessageTooLarge

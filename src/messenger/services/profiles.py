@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from messenger.actor import Actor, Caller
 from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
 from messenger.repositories.profiles import ChangedProfileRow
-from messenger.schemas._text import clean_name
+from messenger.schemas._text import ABOUT_LENGTH, STATUS_LENGTH, clean_name, clean_text
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
 from messenger.services._audience import record_profile
@@ -113,9 +113,9 @@ def _changes(patch: ProfilePatch) -> dict[str, str | None]:
     name = _given(patch.name)
     return {
         "name": clean_name(name) if name is not None else None,
-        "about": _given(patch.about),
+        "about": _text(patch.about, ABOUT_LENGTH, "about"),
         "status": _given(patch.status),
-        "status_text": _given(patch.status_text),
+        "status_text": _text(patch.status_text, STATUS_LENGTH, "status_text"),
         "username": username,
         "username_key": username_key(username) if username is not None else None,
         "privacy_last_seen": _given(privacy.last_seen),
@@ -128,3 +128,7 @@ def _changes(patch: ProfilePatch) -> dict[str, str | None]:
 
 def _given(value: str | UnsetType) -> str | None:
     return None if value is UNSET or isinstance(value, UnsetType) else value
+
+
+def _text(value: str | UnsetType, limit: int, field: str) -> str | None:
+    return clean_text(value, limit=limit, field=field) if isinstance(value, str) else None
