@@ -122,9 +122,22 @@ class TestOrigin:
         async with realtime.wire(query=query):
             pass
 
+    async def test_own_one_behind_a_prefix_is_403(self, realtime: Realtime, people: Factory) -> None:
+        host = realtime.http.removeprefix("http://")
+        for origin in (f"http://evil{host}", f"http://evil.{host}", f"http://x@{host}"):
+            status, problem = await refusal(realtime, await people.person(), headers={"Origin": origin})
+            assert (status, problem["code"]) == (403, "origin_not_allowed")
+
     async def test_own_one_comes_in(self, realtime: Realtime, people: Factory) -> None:
         async with realtime.wire(await people.person(), headers={"Origin": realtime.http}):
             pass
+
+
+class TestQuery:
+    @pytest.mark.parametrize("query", ["?curser=e0", "?cursor=e0&x", "?TICKET=x"])
+    async def test_unknown_parameter_is_400(self, realtime: Realtime, people: Factory, query: str) -> None:
+        status, problem = await refusal(realtime, await people.person(), query=query)
+        assert (status, problem["code"]) == (400, "unknown_field")
 
 
 class TestSubprotocol:

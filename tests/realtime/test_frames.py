@@ -209,6 +209,7 @@ class TestRequests:
             ({"target_id": 1, "client_id": "x", "body": "Hello", "extra": 1}, "unknown_field"),
             ({"target_id": "1", "client_id": "x", "body": "Hello"}, "validation_failed"),
             ({"target_id": 1, "client_id": "x", "body": "x" * 65537}, "message_too_large"),
+            ({"target_id": 1, "client_id": "x", "body": " \u200b\u2800"}, "validation_failed"),
         ],
     )
     async def test_refusal_is_that_of_http(
@@ -258,8 +259,7 @@ class TestRequests:
             '{"type": "request", "id": "1", "method": "ping"}',
             '{"type": "request", "id": 1.5, "method": "ping"}',
             '{"type": "request", "id": 99999999999999999999999, "method": "ping"}',
-            '{"type": "request", "id": 1, "method": "ping", "more": 1}',
-            '{"type": "request", "id": 1, "method": null}',
+            '{"type": "request", "id": null, "method": "ping"}',
             "[" * 100_000,
             '{"type": "request", "id": 1, "method": "ping", "data": ' + "[" * 100_000 + "}",
         ],
@@ -272,6 +272,36 @@ class TestRequests:
             refused = await wire.next("reply")
             assert (refused["id"], refused["error"]["status"]) == (None, 400)
             assert (await wire.ask("ping"))["data"] is None
+
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            ({"type": "request", "id": 9, "method": "ping", "more": 1}, "unknown_field"),
+            ({"more": {"id": 1}, "type": "request", "id": 9, "method": "ping"}, "unknown_field"),
+            ({"type": "request", "id": 9, "method": None}, "validation_failed"),
+            ({"type": "request", "id": 9}, "validation_failed"),
+            ({"type": "event", "id": 9}, "validation_failed"),
+            ({"type": "request", "id": 9, "method": "ping", "data": {"more": 1}}, "unknown_field"),
+        ],
+    )
+    @pytest.mark.parametrize("protocol", ["messenger.json", "messenger.msgpack"])
+    async def test_frame_that_is_no_request_is_refused_under_its_id(
+        self, realtime: Realtime, people: Factory, frame: dict[str, Any], code: str, protocol: str
+    ) -> None:
+        async with realtime.wire(await people.person(), subprotocols=[protocol]) as wire:
+            await wire.send(msgspec.msgpack.encode(frame) if protocol.endswith("msgpack") else frame)
+            refused = await wire.next("reply")
+            assert (refused["id"], refused["error"]["code"]) == (9, code)
+
+    async def test_byte_order_mark_before_a_frame_is_ignored(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person()) as wire:
+            await wire.send('\ufeff{"type": "request", "id": 7, "method": "ping"}')
+            assert await wire.next("reply") == {"type": "reply", "id": 7, "data": None}
+
+    async def test_all_faulty_fields_are_named(self, realtime: Realtime, people: Factory) -> None:
+        async with realtime.wire(await people.person()) as wire:
+            error = (await wire.ask("message.send", target_id="x", body=1, more=1))["error"]
+        assert {fault["field"] for fault in error["errors"]} == {"target_id", "client_id", "body", "more"}
 
     @pytest.mark.parametrize("data", ["null", "{}"])
     async def test_no_data_is_empty_data(self, realtime: Realtime, people: Factory, data: str) -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from codecs import BOM_UTF8
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 from litestar import WebSocket
 
 from messenger.actor import Bearer
+from messenger.controllers._field_faults import refusal
 from messenger.controllers._handshakes import refuse_handshake
 from messenger.controllers._methods import Session, method, stop_typing
 from messenger.controllers._negotiation import MSGPACK
+from messenger.controllers._origins import ensure_origin
 from messenger.controllers._problems import problem_of
-from messenger.controllers._wire import bearer_of, decode, header, refusal, without_bom
+from messenger.controllers._queries import ensure_known_parameters
+from messenger.controllers._wire import bearer_of, decode, header
 from messenger.errors import (
     FieldError,
     MalformedBody,
     MessengerError,
-    OriginNotAllowed,
     Unauthenticated,
     ValidationFailed,
 )
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 BURST, A_SECOND = 600.0, 60.0
 """Frames that one socket may send at once, and then in a second."""
 
+_PARAMETERS = frozenset({"cursor", "ticket"})
 _NO_DATA = (b"", b"null", b"\xc0")
 
 
@@ -150,6 +154,8 @@ async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Ses
 
 async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
     request_id: int | None = None
+    if not mine.codec.binary:
+        payload = payload.removeprefix(BOM_UTF8)
     try:
         request = _read(mine.codec, payload)
         request_id = request.id
@@ -164,6 +170,8 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
         draft = decode(data, media_type, wanted.json, wanted.msgpack)
         mine.reply(request_id, data=await wanted.run(session, draft))
     except MessengerError as error:
+        if request_id is None:
+            request_id = mine.codec.request_id(payload)
         mine.reply(request_id, error=problem_of(error, with_headers=True))
         if isinstance(error, Unauthenticated):
             mine.close(SIGNED_OUT, "signed out")
@@ -174,8 +182,6 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
 
 
 def _read(codec: Codec, payload: bytes) -> Request:
-    if not codec.binary:
-        payload = without_bom(payload)
     try:
         return codec.request(payload)
     except msgspec.ValidationError as error:
@@ -190,7 +196,8 @@ def _read(codec: Codec, payload: bytes) -> Request:
 async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `Unavailable`."""
     scope: Any = socket.scope
-    _ensure_origin(scope, socket.app.state.socket_origins)
+    ensure_origin(scope, socket.app.state.socket_origins)
+    ensure_known_parameters(scope, _PARAMETERS)
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     cursor = query.get("cursor", [None])[-1]
     after = None if cursor is None else cursor_position(cursor)
@@ -204,17 +211,3 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(arrival, arrival.position if after is None else after, after is not None, codec)
-
-
-def _ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
-    """Another page's script may not ride on a browser's trust (RFC 6455 section 10.2); no browser, no `Origin`."""
-    origin = header(scope, b"origin")
-    if origin is None or origin in allowed:
-        return
-    try:
-        host = urlsplit(origin).netloc
-    except ValueError:
-        # No browser sends what is no URL.
-        raise OriginNotAllowed from None
-    if host.lower() != (header(scope, b"host") or "").lower():
-        raise OriginNotAllowed

@@ -51,11 +51,20 @@ class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
     error: dict[str, Any]
 
 
+RequestId = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+
+
 class Request(msgspec.Struct, frozen=True, tag_field="type", tag="request", forbid_unknown_fields=True):
-    id: Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+    id: RequestId
     method: str
     # Read later, by the method's own rules; absent or null is no data.
     data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """A frame of which nothing but the id can be read."""
+
+    id: RequestId
 
 
 class Message:
@@ -117,7 +126,8 @@ class Codec:
         self.name = name
         self.binary = binary
         self.encode = encode
-        self._decoder = decoder
+        self._decoder = decoder(Request)
+        self._labels = decoder(Labelled)
 
     def message(self, frame: Any) -> Message:
         """A frame as what goes over the wire."""
@@ -128,11 +138,17 @@ class Codec:
         request: Request = self._decoder.decode(payload)
         return request
 
+    def request_id(self, payload: bytes) -> int | None:
+        """The id of a frame that is no request; None where it can't be read."""
+        try:
+            labelled: Labelled = self._labels.decode(payload)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, ValueError):
+            return None
+        return labelled.id
 
-JSON = Codec(JSON_PROTOCOL, binary=False, encode=msgspec.json.Encoder().encode, decoder=msgspec.json.Decoder(Request))
-MSGPACK = Codec(
-    MSGPACK_PROTOCOL, binary=True, encode=msgspec.msgpack.Encoder().encode, decoder=msgspec.msgpack.Decoder(Request)
-)
+
+JSON = Codec(JSON_PROTOCOL, binary=False, encode=msgspec.json.Encoder().encode, decoder=msgspec.json.Decoder)
+MSGPACK = Codec(MSGPACK_PROTOCOL, binary=True, encode=msgspec.msgpack.Encoder().encode, decoder=msgspec.msgpack.Decoder)
 CODECS = {JSON_PROTOCOL: JSON, MSGPACK_PROTOCOL: MSGPACK}
 
 

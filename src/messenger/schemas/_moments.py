@@ -1,0 +1,58 @@
+"""Times that clients give."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+
+
+class Moment(datetime):
+    """A time in UTC that PostgreSQL and the wire can hold: what lies before or after is moved to the bound.
+
+    The ends of the calendar mean infinity to the database driver, and overflow with a change of time zone.
+    """
+
+
+EARLIEST = Moment(1970, 1, 1, tzinfo=UTC)
+LATEST = Moment(9998, 12, 31, tzinfo=UTC)
+
+
+def moment(value: datetime | str) -> Moment:
+    """A datetime with a time zone, or RFC 3339 text with any number of digits after the second.
+
+    Raises `ValueError`.
+    """
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    found = _RFC3339.fullmatch(value)
+    if found is None:
+        raise ValueError("Invalid time")
+    date, minute, second, fraction, sign, hours, minutes = found.groups("")
+    # A leap second is the first of the next minute.
+    leap = second == "60"
+    try:
+        local = Moment.fromisoformat(f"{date}T{minute}:{'59' if leap else second}.{fraction[:6]:0<6}+00:00")
+    except ValueError:
+        # Python's own words tell how far off which part is.
+        raise ValueError("Invalid time") from None
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    try:
+        at = local + timedelta(seconds=leap) - offset
+    except OverflowError:
+        return EARLIEST if local < EARLIEST else LATEST
+    return min(max(at, EARLIEST), LATEST)
+
+
+def decode_hook(kind: Any, value: Any) -> Any:
+    """For msgspec's decoders: the types that it does not know. Raises `ValueError`, which it turns into its own."""
+    if kind is not Moment:
+        raise NotImplementedError(f"no decoder for {kind}")
+    if not isinstance(value, str | datetime):
+        raise ValueError(f"Expected `time`, got `{type(value).__name__}`")
+    return moment(value)
