@@ -197,7 +197,7 @@ def _read_password(from_stdin: bool) -> str:
 @reporting
 def create_user(username: str, name: str | None, password_stdin: bool, as_json: bool) -> None:
     """Make an account."""
-    from messenger.controllers._wire import refusal
+    from messenger.controllers._field_faults import refusal
     from messenger.schemas.accounts import RegisterDraft
 
     draft = {"username": username, "password": _read_password(password_stdin), "name": name or username}

@@ -12,6 +12,7 @@ from messenger.http_refusals import problem
 from messenger.testing import Person
 from tests.controllers._schema import faults, resolve
 from tests.controllers._wire import DOCUMENT, OPERATION, OPERATIONS, Operation
+from tests.controllers.test_bad_bodies import good_body, schema_of
 
 PROBLEM = "application/problem+json"
 COMPONENTS = DOCUMENT["components"]
@@ -87,8 +88,14 @@ class TestProblemExamples:
     ) -> None:
         shown = problems(operation)["400"]["examples"]["validation_failed"]["value"]
         body: dict[str, Any] = {}
-        if shown["errors"] and shown["errors"][0]["code"] == "wrong_type":
-            body[shown["errors"][0]["field"]] = 1
+        if shown["errors"] and operation.id != "storeSecret":
+            fault = shown["errors"][0]
+            required = schema_of(operation).get("required", [])
+            # The other fields are sent: an answer names all that are at fault.
+            body = {name: value for name, value in good_body(operation).items() if name in required}
+            body.pop(fault["field"], None)
+            if fault["code"] == "wrong_type":
+                body[fault["field"]] = 1
         answer = await client.request(operation.method, operation.url(), headers=ada.headers, json=body)
         if operation.id == "storeSecret":
             # Its body is refused as no envelope, whatever is wrong with it.
@@ -102,7 +109,8 @@ class TestProblemExamples:
     async def test_unknown_field_is_answered_as_shown(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation
     ) -> None:
-        answer = await client.request(operation.method, operation.url(), headers=ada.headers, json={"nickname": "x"})
+        body = {**good_body(operation), "nickname": "x"}
+        answer = await client.request(operation.method, operation.url(), headers=ada.headers, json=body)
         assert answer.json() == example(operation.id, 400, "unknown_field")
 
     @pytest.mark.parametrize("operation_id", ["listContacts", "listConversations", "listDevices", "sync", "getHistory"])

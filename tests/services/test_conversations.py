@@ -12,6 +12,7 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import NotAContact, PeerNotFound, Unauthenticated, ValidationFailed
+from messenger.schemas._moments import moment
 from messenger.schemas._types import timestamp
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
@@ -218,7 +219,7 @@ class TestSettings:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         until = clock.now() + timedelta(hours=1)
-        patch = ConversationPatch(muted_until=until, pinned=True, archived=True, expire_after=60)
+        patch = ConversationPatch(muted_until=moment(until), pinned=True, archived=True, expire_after=60)
         view = await container.services.conversations.update(ada.actor, bob.id, patch)
         assert (view.muted_until, view.pinned, view.archived) == (timestamp(until), True, True)
         assert view.expire_after == 60
@@ -227,21 +228,21 @@ class TestSettings:
     async def test_what_is_left_out_stays(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         update = container.services.conversations.update
-        patch = ConversationPatch(muted_until=clock.now(), pinned=True, archived=True, expire_after=60)
+        patch = ConversationPatch(muted_until=moment(clock.now()), pinned=True, archived=True, expire_after=60)
         before = await update(ada.actor, bob.id, patch)
         assert await update(ada.actor, bob.id, ConversationPatch()) == before
 
     async def test_null_takes_back(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         update = container.services.conversations.update
-        await update(ada.actor, bob.id, ConversationPatch(muted_until=clock.now(), expire_after=60))
+        await update(ada.actor, bob.id, ConversationPatch(muted_until=moment(clock.now()), expire_after=60))
         view = await update(ada.actor, bob.id, ConversationPatch(muted_until=None, expire_after=None))
         assert (view.muted_until, view.expire_after) == (None, None)
 
     async def test_own_ones_are_not_the_others(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
-        patch = ConversationPatch(muted_until=clock.now(), pinned=True, archived=True)
+        patch = ConversationPatch(muted_until=moment(clock.now()), pinned=True, archived=True)
         await container.services.conversations.update(ada.actor, bob.id, patch)
         theirs = await only(container, bob)
         assert (theirs.muted_until, theirs.pinned, theirs.archived) == (None, False, False)
@@ -286,11 +287,15 @@ class TestSettings:
             (datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))), "2026-01-01T10:00:00.000Z"),
             (datetime.max.replace(tzinfo=UTC), "9998-12-31T00:00:00.000Z"),
             (datetime.max.replace(tzinfo=timezone(timedelta(hours=-14))), "9998-12-31T00:00:00.000Z"),
+            (datetime.min.replace(tzinfo=UTC), "1970-01-01T00:00:00.000Z"),
+            (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), "1970-01-01T00:00:00.000Z"),
         ],
     )
     async def test_mute_is_kept_in_utc(self, container: Container, make: Factory, given: datetime, kept: str) -> None:
         ada, bob = await make.friends()
-        view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(muted_until=given))
+        view = await container.services.conversations.update(
+            ada.actor, bob.id, ConversationPatch(muted_until=moment(given))
+        )
         assert view.muted_until == kept
 
     @pytest.mark.parametrize("target", ["unknown", "self", "erased"])

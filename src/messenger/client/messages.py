@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from messenger.client.calls import Calls
 from messenger.client.codec import Event, SyncAnswer, event_of
 from messenger.client.http import Request
+from messenger.schemas._moments import Moment
 from messenger.schemas.messages import (
     ConversationPage,
     ConversationPatch,
@@ -81,7 +82,9 @@ class MessageCalls(Calls):
         expire_after: int | UnsetType | None = UNSET,
     ) -> ConversationView:
         """Change what is given; `expire_after` is in seconds and holds for both sides."""
-        patch = ConversationPatch(muted_until=muted_until, pinned=pinned, archived=archived, expire_after=expire_after)
+        # A `Moment` is what the server makes of any time that it reads.
+        until = cast("Moment | UnsetType | None", muted_until)
+        patch = ConversationPatch(muted_until=until, pinned=pinned, archived=archived, expire_after=expire_after)
         request = Request(method="PUT", path=f"/conversations/{target_id}", body=patch)
         return await self._http.call(request, ConversationView)
 

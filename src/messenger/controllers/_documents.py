@@ -9,6 +9,7 @@ from typing import Any
 from litestar.openapi.datastructures import ResponseSpec
 
 from messenger.controllers._problems import MEDIA_TYPE, Problem
+from messenger.controllers._queries import ANY_QUERY
 from messenger.controllers._wire import require_bearer
 from messenger.errors import (
     DatabaseUnavailable,
@@ -38,7 +39,8 @@ _OF_CONNECTIONS = (
     TransferCodingUnsupported,
     MessengerError,
 )
-_OF_THE_DATABASE = (DatabaseUnavailable, StorageFull)
+# Every operation refuses query parameters that it does not know.
+_OF_OPERATIONS = (UnknownField, DatabaseUnavailable, StorageFull)
 _OF_BODIES = (ValidationFailed, UnknownField, MalformedBody, PayloadTooLarge, UnsupportedMediaType)
 
 
@@ -60,16 +62,14 @@ def answers(
 
     `query` is for parameters of the path, too; `fast` for what is asked so often that it goes the short way.
     """
-    responses = _responses(
-        (Unauthenticated, RateLimited, *_OF_THE_DATABASE, *errors), body=body, query=query, also=also
-    )
+    responses = _responses((Unauthenticated, RateLimited, *_OF_OPERATIONS, *errors), body=body, query=query, also=also)
     return {"responses": responses, "guards": [require_bearer], "opt": {"fast": fast}}
 
 
 def public(*errors: type[MessengerError], body: bool = False, query: bool = False) -> dict[str, Any]:
     """Options of a route that needs no token."""
     return {
-        "responses": _responses((*_OF_THE_DATABASE, *errors), body=body, query=query, also=None),
+        "responses": _responses((*_OF_OPERATIONS, *errors), body=body, query=query, also=None),
         "security": [{}],
         "opt": {"public": True},
     }
@@ -77,7 +77,8 @@ def public(*errors: type[MessengerError], body: bool = False, query: bool = Fals
 
 def probe(also: dict[int, Any] | None = None) -> dict[str, Any]:
     """Options of a health check, which needs no token and has answers of its own."""
-    return {"responses": _responses((), body=False, query=False, also=also), "security": [{}]}
+    responses = _responses((), body=False, query=False, also=also)
+    return {"responses": responses, "security": [{}], "opt": ANY_QUERY}
 
 
 def _responses(

@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar.types import Message, Scope
 
-from messenger.controllers._head import asked_method
+from messenger.controllers._head import ASKED_METHOD
 from messenger.metrics import Metrics
 
 logger = logging.getLogger("messenger.access")
@@ -50,7 +50,9 @@ class Finish:
         message["headers"] = headers
         told: dict[str, Any] = scope  # type: ignore[assignment]
         # Some server programs pass on any word as a method: no client makes labels.
-        method = asked_method(told) if told["method"] in _METHODS else "OTHER"
+        method = told["method"] if told["method"] in _METHODS else "OTHER"
+        if ASKED_METHOD in told:
+            method = told[ASKED_METHOD]
         self.note(method, told.get("path_template") or "unknown", message["status"], told.get("started"))
 
     def note(self, method: str, route: str, status: int, started: float | None) -> None:

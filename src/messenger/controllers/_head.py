@@ -7,18 +7,13 @@ from typing import Any
 
 Send = Callable[[Any], Awaitable[None]]
 
-_ASKED = "messenger.asked_method"
+ASKED_METHOD = "messenger.asked_method"
+"""In the scope of a request that is answered as another one: the method that the client used."""
 
 
 def as_get(scope: Any) -> Any:
     """The scope of the same request by GET, which remembers the method it was asked by."""
-    return {**scope, "method": "GET", _ASKED: "HEAD"}
-
-
-def asked_method(scope: Any) -> str:
-    """The method that the client used."""
-    method: str = scope.get(_ASKED) or scope["method"]
-    return method
+    return {**scope, "method": "GET", ASKED_METHOD: "HEAD"}
 
 
 def without_body(send: Send) -> Send:

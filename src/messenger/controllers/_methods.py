@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Actor
+from messenger.controllers._wire import decoders_of
 from messenger.errors import FieldError, PayloadTooLarge, UnknownMethod, ValidationFailed
 from messenger.realtime.hub import Hub
 from messenger.realtime.typing_board import Typist
@@ -37,8 +38,7 @@ class Method:
     """One method: how its data is read, and what it does."""
 
     def __init__(self, draft: Any, run: Callable[[Session, Any], Awaitable[Any]]) -> None:
-        self.json = msgspec.json.Decoder(draft)
-        self.msgpack = msgspec.msgpack.Decoder(draft)
+        self.json, self.msgpack = decoders_of(draft)
         self.run = run
 
 

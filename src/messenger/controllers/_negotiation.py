@@ -25,8 +25,11 @@ def prefers_msgpack(accept: bytes) -> bool:
 
 def wants_msgpack(scope: Any) -> bool:
     """Whether the request prefers MessagePack in its answer."""
-    accept = b",".join([value for name, value in scope["headers"] if name == b"accept"])
-    return bool(accept) and prefers_msgpack(accept)
+    accept: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accept = value if accept is None else b"%b,%b" % (accept, value)
+    return accept is not None and prefers_msgpack(accept)
 
 
 def ensure_no_content_coding(scope: Any) -> None:

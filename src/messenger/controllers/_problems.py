@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from msgspec import Meta
 
-from messenger.controllers._wire import refusal
+from messenger.controllers._field_faults import refusal
 from messenger.errors import (
     FieldError,
     FileTooLarge,

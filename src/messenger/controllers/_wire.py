@@ -17,16 +17,18 @@ from litestar.typing import FieldDefinition
 
 from messenger.actor import Bearer
 from messenger.addresses import subscriber
+from messenger.controllers._field_faults import refusal_of_body
 from messenger.controllers._negotiation import MSGPACK, ensure_no_content_coding
+from messenger.controllers._queries import ensure_known_query
 from messenger.errors import (
     FieldError,
     MalformedBody,
     MessengerError,
     Unauthenticated,
-    UnknownField,
     UnsupportedMediaType,
     ValidationFailed,
 )
+from messenger.schemas._moments import decode_hook
 from messenger.schemas.safe import ANY, NONE, Precondition
 from messenger.security.tokens import token_hash
 from messenger.services import Services
@@ -151,13 +153,17 @@ def entity_tag(version: int) -> str:
 
 
 async def read_body(request: Any) -> None:
-    """Decode the body before the handler does; whose token is no good hears of that, and of nothing in the body."""
+    """Check the query and decode the body before the handler does.
+
+    A caller whose token is no good hears of that, and of nothing in the query or the body.
+    """
     handler = request.route_handler
-    if handler.handler_id not in WireBody.decoders:
-        return
     try:
-        ensure_no_content_coding(request.scope)
-        request.decoded = handler.resolve_data_dto()(request).decode(await request.body())
+        if request.scope["query_string"]:
+            ensure_known_query(handler, request.scope)
+        if handler.handler_id in WireBody.decoders:
+            ensure_no_content_coding(request.scope)
+            request.decoded = handler.resolve_data_dto()(request).decode(await request.body())
     except MessengerError:
         if not handler.opt.get("public"):
             await request.services.devices.authenticate(request.caller)
@@ -183,7 +189,7 @@ class WireBody(AbstractDTO[Any]):
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: Any = None
     ) -> None:
         annotation = field_definition.annotation
-        cls.decoders[handler_id] = (msgspec.json.Decoder(annotation), msgspec.msgpack.Decoder(annotation))
+        cls.decoders[handler_id] = decoders_of(annotation)
 
     @classmethod
     def create_openapi_schema(
@@ -210,9 +216,12 @@ def content_type(scope: Any) -> str:
     return ""
 
 
-def without_bom(text: bytes) -> bytes:
-    """JSON without the byte order mark that some clients write before it (RFC 8259 section 8.1)."""
-    return text.removeprefix(BOM_UTF8)
+def decoders_of(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]:
+    """What decodes this type out of JSON and out of MessagePack."""
+    return (
+        msgspec.json.Decoder(annotation, dec_hook=decode_hook),
+        msgspec.msgpack.Decoder(annotation, dec_hook=decode_hook),
+    )
 
 
 def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any) -> Any:
@@ -224,62 +233,11 @@ def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any
     else:
         raise UnsupportedMediaType("Send application/json or application/msgpack")
     try:
-        return decoder.decode(without_bom(body) if decoder is json_decoder else body)
+        if decoder is json_decoder:
+            # Some clients write a byte order mark before it (RFC 8259 section 8.1).
+            body = body.removeprefix(BOM_UTF8)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise refusal(str(error)) from None
+        raise refusal_of_body(error, body, decoder) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
         raise MalformedBody("The body is empty" if not body else None) from None
-
-
-_FAULTS = (
-    (
-        re.compile(r"\AObject contains unknown field `(?P<name>.*)`\Z", re.DOTALL),
-        "unknown_field",
-        "unknown field",
-    ),
-    (re.compile(r"missing required field `(?P<name>.*)`"), "required", "this field is required"),
-    (re.compile(r"`(?P<kind>\w+)[^`]*` of length <= (?P<limit>\d+)"), "too_long", "at most {limit} {unit}"),
-    (re.compile(r"`(?P<kind>\w+)[^`]*` of length >= (?P<limit>\d+)"), "too_short", "at least {limit} {unit}"),
-    (re.compile(r"(`int`|`float`) >=? (?P<limit>-?\d+)"), "too_small", "at least {limit}"),
-    (re.compile(r"(`int`|`float`) <=? (?P<limit>-?\d+)"), "too_large", "at most {limit}"),
-    (re.compile(r"matching regex"), "invalid_characters", "contains characters that are not allowed"),
-    (re.compile(r"Invalid enum value"), "invalid_choice", "not one of the allowed values"),
-    (re.compile(r"out of range"), "too_large", "the number is out of range"),
-    (re.compile(r"Expected `(?P<kind>[^`]+)`, got `(?P<got>[^`]+)`"), "wrong_type", "expected {kind}, got {got}"),
-)
-_UNITS = {"str": "character"}
-_JSON_NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
-_TELLING = 400
-_PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
-
-
-def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
-    """msgspec's words as the wire's: a field, a code, and a message that repeats nothing of what was sent."""
-    if len(message) > 2 * _TELLING:
-        # A megabyte of a field's name: the fault stands before it, the place behind.
-        message = message[:_TELLING] + message[-_TELLING:]
-    place = _PATH.search(message)
-    path = (place["path"].strip(".") if place else "").replace("[...]", "[]")
-    # The place stands behind the fault: it is no part of an unknown field's name.
-    told = message[: place.start()] if place else message
-    for pattern, code, words in _FAULTS:
-        found = pattern.search(told)
-        if found is None:
-            continue
-        groups = found.groupdict()
-        unit = _UNITS.get(groups.get("kind", ""), "item")
-        wording = {**groups, "unit": unit if groups.get("limit") == "1" else f"{unit}s"}
-        wording |= {name: _json_names(groups[name]) for name in ("kind", "got") if name in groups}
-        return _refused((prefix, path, groups.get("name", "")), code, words.format(**wording))
-    return _refused((prefix, path), "invalid", "this value is not valid")
-
-
-def _json_names(types: str) -> str:
-    """msgspec's type names, such as `int | null`, in the terms of JSON."""
-    return " or ".join(_JSON_NAMES.get(name, name) for name in types.split(" | "))
-
-
-def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:
-    field = ".".join(part for part in place if part)[:200]
-    kind = UnknownField if code == "unknown_field" else ValidationFailed
-    return kind(f"{field or 'body'}: {words}", errors=(FieldError(field, code, words),))

@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 import messenger
 from messenger.controllers._pages import relative_to
+from messenger.controllers._queries import ANY_QUERY
 from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
 
@@ -63,6 +64,8 @@ class DemoController(Controller):
     """A chat in the browser."""
 
     include_in_schema = False
+    # Pages may be asked for with a query that makes their address new to a cache.
+    opt = ANY_QUERY
     guards = (when_on,)
 
     @get("/demo", media_type="text/html")

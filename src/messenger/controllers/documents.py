@@ -12,6 +12,7 @@ from litestar.params import FromPath
 
 from messenger.controllers._openapi import openapi_document
 from messenger.controllers._pages import relative_to
+from messenger.controllers._queries import ANY_QUERY
 from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
 
@@ -79,6 +80,8 @@ class DocumentController(Controller):
     """How to talk to this server."""
 
     include_in_schema = False
+    # Pages may be asked for with a query that makes their address new to a cache.
+    opt = ANY_QUERY
 
     @get("/openapi.json", media_type="application/json")
     async def document(self, request: WireRequest) -> Response[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Annotated, Any
 
 from litestar import Controller, get, post
@@ -11,7 +12,7 @@ from litestar.params import Body
 from messenger.controllers._documents import answers
 from messenger.controllers._negotiation import MSGPACK
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireBody, WireRequest, content_type, entity_tag, without_bom
+from messenger.controllers._wire import WireBody, WireRequest, content_type, entity_tag
 from messenger.errors import (
     IdempotencyKeyReused,
     NotEncrypted,
@@ -37,7 +38,7 @@ class EnvelopeBody(WireBody):
 
     def decode(self, body: bytes) -> Any:
         msgpack = content_type(self.asgi_connection.scope) == MSGPACK
-        return parse_envelope(body if msgpack else without_bom(body), msgpack=msgpack)
+        return parse_envelope(body if msgpack else body.removeprefix(BOM_UTF8), msgpack=msgpack)
 
 
 class SafeController(Controller):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from messenger.schemas._moments import Moment
 from messenger.schemas._types import ClientId, PeerId, Seq, Timestamp
 from messenger.schemas.users import UserView
 
@@ -112,7 +112,17 @@ class ConversationPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    muted_until: Annotated[datetime, Meta(tz=True, examples=["2026-11-22T10:15:30.123Z"])] | UnsetType | None = UNSET
+    muted_until: (
+        Annotated[
+            Moment,
+            Meta(
+                examples=["2026-11-22T10:15:30.123Z"],
+                extra_json_schema={"type": "string", "format": "date-time"},
+            ),
+        ]
+        | UnsetType
+        | None
+    ) = UNSET
     pinned: bool | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
     expire_after: Annotated[int, Meta(ge=1, le=10 * 365 * 86400, examples=[86400])] | UnsetType | None = UNSET

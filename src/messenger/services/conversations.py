@@ -21,7 +21,6 @@ from messenger.services._views import conversation_view, unread_version
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
-_LAST_DAY = datetime(9998, 12, 31, tzinfo=UTC)
 
 
 class ConversationService:
@@ -55,14 +54,13 @@ class ConversationService:
 
     @repeated
     async def _update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
-        muted_until = _muted_until(patch)
         async with self._uow() as uow:
             await uow.conversations.open_direct(caller, target_id)
             changed = await uow.conversations.change(
                 caller,
                 target_id,
                 set_muted_until=patch.muted_until is not UNSET,
-                muted_until=muted_until,
+                muted_until=None if patch.muted_until is UNSET else patch.muted_until,
                 pinned=None if patch.pinned is UNSET else patch.pinned,
                 archived=None if patch.archived is UNSET else patch.archived,
                 set_expire_after=patch.expire_after is not UNSET,
@@ -111,16 +109,6 @@ class ConversationService:
                 }
                 uow.record(ReceiptUpdated({"target_id": draft.target_id, **data, **count}), [row.user_id])
                 uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
-
-
-def _muted_until(patch: ConversationPatch) -> datetime | None:
-    if patch.muted_until is UNSET or not isinstance(patch.muted_until, datetime):
-        return None
-    # Near the ends of the calendar a change of zone overflows; for ever is far enough.
-    try:
-        return min(patch.muted_until.astimezone(UTC), _LAST_DAY)
-    except OverflowError:
-        return _LAST_DAY
 
 
 def _encode(row: ConversationRow) -> str:
