@@ -118,6 +118,7 @@ class TestLimits:
         body = DOCUMENT["components"]["schemas"][name]["properties"]["body"]
         assert (body["minLength"], body["maxLength"]) == (1, 65536)
         assert "65,536 bytes" in body["description"]
+        assert ("Required, unless" in body["description"]) == (name == "MessageDraft")
 
     def test_mentions_are_limited(self) -> None:
         draft = resolve(DOCUMENT, OPERATION["sendMessage"].body_schema or {})

@@ -20,11 +20,11 @@ Body = Annotated[
     Meta(
         min_length=1,
         pattern=r"\A[^\x00]*\Z",
-        description="At most 64 KiB (65,536 bytes) of UTF-8",
         examples=["See you at eight?"],
         extra_json_schema={"maxLength": MAX_BODY_BYTES},
     ),
 ]
+_BODY_LIMIT = "At most 64 KiB (65,536 bytes) of UTF-8"
 MessageId = Annotated[UUID, Meta(examples=["019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f"])]
 Kind = Literal["text"]
 
@@ -33,7 +33,9 @@ class MessageDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     target_id: PeerId
     client_id: ClientId
     kind: Kind = "text"
-    body: Annotated[Body | UnsetType, Meta(description="Required, unless a message is forwarded")] = UNSET
+    body: Annotated[Body, Meta(description=f"Required, unless a message is forwarded. {_BODY_LIMIT}")] | UnsetType = (
+        UNSET
+    )
     reply_to: MessageId | None = None
     forwarded_from: Annotated[
         MessageId | None,
@@ -50,7 +52,7 @@ class MessageDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class MessagePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    body: Body
+    body: Annotated[Body, Meta(description=_BODY_LIMIT)]
 
 
 class MessageView(msgspec.Struct, frozen=True, gc=False):
