@@ -18,7 +18,7 @@ import pytest
 
 from messenger.container import Container
 from messenger.errors import RefreshTokenReused
-from messenger.schemas.accounts import LoginDraft, SignedInView
+from messenger.schemas.accounts import SignedInView
 from messenger.testing import Factory, Person
 from tests.peers._doors import handshake, keys, knock
 from tests.realtime._wire import Realtime
@@ -44,10 +44,10 @@ async def _reuse(container: Container, _: Person, phone: Person) -> None:
 
 
 async def _crowd_out(container: Container, ada: Person, _phone: Person) -> None:
-    # The idlest goes: the phone, which asked nothing since it came.
+    # Where every device has a socket, the idlest one goes: the phone, which asked nothing since it came.
+    make = Factory(container)
     for _ in range(container.settings.max_devices):
-        draft = LoginDraft(login=ada.username, password=ada.password)
-        await container.services.accounts.login(draft, address="192.0.2.1")
+        await make.connected(await make.device(ada))
 
 
 REVOCATIONS: dict[str, Revocation] = {
