@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -68,6 +69,20 @@ class TestAssistiveTechnology:
         log = tab.page.get_by_role("log", name="Messages")
         await expect(log.get_by_role("list").get_by_role("listitem").filter(has_text="From ")).to_have_count(2)
         assert await tab.page.evaluate(STRAY_ITEMS) == 0
+
+    async def test_chat_in_the_list_is_named_by_what_it_shows(self, chatting: Chatting) -> None:
+        tab, ada, bob = await chatting()
+        await tab.page.goto("about:blank")
+        await bob.write(ada, "Later")
+        await tab.page.goto("/demo")
+        await expect(tab.row("Bob")).to_have_accessible_name(
+            re.compile(r"^Bob Offline Later [\d:]+( [AP]M)? 1 unread$")
+        )
+
+    async def test_page_has_one_main_part_and_one_heading_of_its_own(self, chatting: Chatting) -> None:
+        tab, _, _ = await chatting()
+        await expect(tab.page.get_by_role("main")).to_have_count(1)
+        await expect(tab.page.get_by_role("heading", level=1)).to_have_count(1)
 
     async def test_messages_are_scrolled_by_keyboard(self, chatting: Chatting) -> None:
         tab, ada, bob = await chatting()

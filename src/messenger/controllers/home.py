@@ -35,12 +35,14 @@ _PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
+<main>
 <h1>Messenger</h1>
 <p>A self-hosted messaging server for mobile apps: accounts, contacts, messages and live events over HTTP and
 WebSocket.</p>
 <ul>
 {links}
 </ul>
+</main>
 </body>
 </html>
 """

@@ -97,8 +97,8 @@ export function startSidebar({ api, store, outbox }) {
   function makeChat({ peer }) {
     return el("li", {}, el("a", { class: "chat-row", href: `#${peer}` },
       avatar({ presence: true }),
-      el("span", { class: "who" }, el("strong"), el("small")),
-      el("span", { class: "aside" }, el("time"), el("span", { class: "badge" }))));
+      el("span", { class: "who" }, el("strong"), el("span", { class: "spoken status" }), el("small")),
+      el("span", { class: "aside" }, el("time"), el("span", { class: "badge" }), el("span", { class: "spoken count" }))));
   }
 
   function updateChat(row, { peer, last_message, unread }, open) {
@@ -116,8 +116,8 @@ export function startSidebar({ api, store, outbox }) {
     // What is open before one's eyes is being read.
     const seen = String(peer) === open && document.hasFocus();
     setText(row.querySelector(".badge"), unread > 0 && !seen ? String(unread) : "");
-    const told = unread > 0 ? `, ${unread} unread` : "";
-    link.setAttribute("aria-label", `${name}, ${STATUS_WORDS[status].toLowerCase()}${told}`);
+    setText(row.querySelector(".status"), STATUS_WORDS[status]);
+    setText(row.querySelector(".count"), row.querySelector(".badge").textContent && "unread");
   }
 
   function preview(peer, message) {

@@ -11,7 +11,7 @@ export function startWelcome(api, onSignedIn) {
   handle($("register"), (values) => enter("/register", { ...values, username: values.username.trim() }));
   for (const name of FORMS) $(`tab-${name}`).addEventListener("click", () => choose(name, true));
   document.querySelector("[role=tablist]").addEventListener("keydown", ({ key }) => {
-    if (key === "ArrowLeft" || key === "ArrowRight") choose($("register").hidden ? "register" : "sign-in");
+    if (key === "ArrowLeft" || key === "ArrowRight") choose($("panel-register").hidden ? "register" : "sign-in");
   });
 
   async function enter(path, draft) {
@@ -36,7 +36,7 @@ function choose(chosen, focus = false) {
     tab.setAttribute("aria-selected", String(is));
     tab.tabIndex = is ? 0 : -1;
     if (is && document.activeElement?.getAttribute("role") === "tab") tab.focus();
-    $(name).hidden = !is;
+    $(`panel-${name}`).hidden = !is;
     clearErrors($(name));
   }
   if (focus) $(chosen).elements[0].focus();
