@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, into one page and one JSON document: `make bench`, `make bench-quick`.
 
-Each part is a command of its own; what it prints is kept as `PART.md`, all parts together as `bench.md` and
+Each part is a command of its own; what it prints is kept as `<part>.md`, all parts together as `bench.md` and
 `bench.json` in the folder.
 """
 

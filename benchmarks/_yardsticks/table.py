@@ -10,7 +10,7 @@ from _report import Table, round_trips
 from _yardsticks.measure import Outcome, Ratio, Turn
 
 _NOTES = [
-    "share of the ceiling: 1 is as fast as hand-written asyncpg, 0.8 is what issue 4 asks for; of CPU it is the"
+    "share of the ceiling: 1 is as fast as hand-written asyncpg, 0.8 is the target; of CPU it is the"
     " ceiling's milliseconds divided by ours, so that more is better here, too",
     "the ceiling runs one statement for each request; ours lets messages that come at the same time share one, and its"
     " commit, which is why it can be above 1",

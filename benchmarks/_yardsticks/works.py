@@ -1,4 +1,4 @@
-"""The works of the comparison: what is asked, and what issue 4 wants of it."""
+"""The works of the comparison: what is asked, and the target for it."""
 
 from __future__ import annotations
 

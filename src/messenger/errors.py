@@ -1,6 +1,6 @@
 """Why a request is refused: one class a reason, each with the wire's status, code and title.
 
-`code` is the stable, machine-readable name of `API.md`; a controller turns any of these into an
+`code` is the stable, machine-readable name that clients go by; a controller turns any of these into an
 RFC 9457 problem document.
 """
 

@@ -1,4 +1,4 @@
-"""Attacks on the form of an upload and on what decodes images (`TRUST.md` A16)."""
+"""Attacks on the form of an upload and on what decodes images."""
 
 from __future__ import annotations
 

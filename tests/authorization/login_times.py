@@ -1,8 +1,8 @@
 """How long a failed sign-in takes for a login that exists and for one that doesn't: `python -m
 tests.authorization.login_times`.
 
-200 tries each, in turns, with the parameters of a real server and its limits off. The medians may differ by 5 %
-(TRUST.md A12); past that the command fails.
+200 tries each, in turns, with the parameters of a real server and its limits off. The medians may differ by 5 %;
+past that the command fails.
 """
 
 from __future__ import annotations

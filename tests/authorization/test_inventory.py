@@ -1,4 +1,4 @@
-"""No route and no method without its rows in the matrix, nor without what it must declare (TRUST.md A11)."""
+"""No route and no method without its rows in the matrix, nor without what it must declare."""
 
 from __future__ import annotations
 

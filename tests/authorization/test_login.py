@@ -1,4 +1,4 @@
-"""Signing in tells nothing of who exists (TRUST.md A12): the work is the same, so the time is.
+"""Signing in tells nothing of who exists: the work is the same, so the time is.
 
 The time itself is measured by `python -m tests.authorization.login_times`, on a machine that does nothing else.
 """

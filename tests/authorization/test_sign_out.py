@@ -1,4 +1,4 @@
-"""Who is signed out is out: sockets within a second, tokens at once, on every worker (TRUST.md A9, A10)."""
+"""Who is signed out is out: sockets within a second, tokens at once, on every worker."""
 
 from __future__ import annotations
 

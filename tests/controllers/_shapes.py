@@ -1,4 +1,4 @@
-"""The objects of `API.md` by their keys, written down apart from the code that makes them."""
+"""The objects of the API by their keys, written down apart from the code that makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts, devices, tokens over HTTP (`API.md` section 2)."""
+"""Accounts, devices, tokens over HTTP."""
 
 from __future__ import annotations
 

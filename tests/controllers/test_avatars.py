@@ -1,4 +1,4 @@
-"""Avatars over HTTP (`API.md` section 3), good files and bad ones."""
+"""Avatars over HTTP, good files and bad ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts, statuses, ICE servers over HTTP (`API.md` section 3)."""
+"""Contacts, statuses, ICE servers over HTTP."""
 
 from __future__ import annotations
 

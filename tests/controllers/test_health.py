@@ -1,4 +1,4 @@
-"""Health and metrics over HTTP (`API.md` section 7)."""
+"""Health and metrics over HTTP."""
 
 from __future__ import annotations
 

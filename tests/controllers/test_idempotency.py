@@ -1,4 +1,4 @@
-"""Repeating what creates (`API.md` section 1, "repeat")."""
+"""Repeating what creates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits over HTTP (`API.md` section 1, "limits")."""
+"""Rate limits over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, history, conversations, receipts over HTTP (`API.md` section 4)."""
+"""Messages, history, conversations, receipts over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MessagePack, in and out (`API.md` section 1, "body")."""
+"""MessagePack, in and out."""
 
 from __future__ import annotations
 

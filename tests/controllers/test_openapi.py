@@ -1,4 +1,4 @@
-"""The document of the API, and the page that shows it (`API.md` section 7)."""
+"""The document of the API, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.controllers._schema import faults, resolve, sample
 from tests.controllers._wire import DOCUMENT, GUARDED, MSGPACK, OPERATIONS, WITH_JSON, Operation
 
 CONTRACT = {
-    # Sections 2, 3, 4, 5, 6 (the safe) and 7 of `API.md`, word for word.
+    # Every operation of the contract, by method and path.
     "POST /register",
     "POST /login",
     "POST /token/refresh",

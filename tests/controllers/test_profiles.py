@@ -1,4 +1,4 @@
-"""Profiles, look-ups and their preconditions over HTTP (`API.md` section 3)."""
+"""Profiles, look-ups and their preconditions over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safe over HTTP (`API.md` section 6)."""
+"""The safe over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four guarantees of `API.md` section 4, by killing everything in the middle of a load."""
+"""Messages that were acknowledged are kept, once and in order: seen by killing everything in the middle of a load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No secret, and nobody's words, where they don't belong (TRUST.md 2.1 "Logs", threat 23)."""
+"""No secret, and nobody's words, where they don't belong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, history, conversations, receipts, the stream by request (`API.md` sections 4 and 5)."""
+"""Messages, history, conversations, receipts, the stream by request."""
 
 from __future__ import annotations
 

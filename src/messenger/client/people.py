@@ -1,4 +1,4 @@
-"""Contacts, statuses, other users (`API.md` section 3)."""
+"""Contacts, statuses, other users."""
 
 from __future__ import annotations
 

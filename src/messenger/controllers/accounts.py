@@ -1,4 +1,4 @@
-"""Accounts, devices, tokens (`API.md` section 2)."""
+"""Accounts, devices, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls (`API.md` section 3)."""
+"""Calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contacts and statuses (`API.md` section 3)."""
+"""Contacts and statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health and metrics (`API.md` section 7)."""
+"""Health and metrics."""
 
 from __future__ import annotations
 

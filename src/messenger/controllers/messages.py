@@ -1,4 +1,4 @@
-"""Messages, history, conversations, receipts (`API.md` section 4)."""
+"""Messages, history, conversations, receipts."""
 
 from __future__ import annotations
 

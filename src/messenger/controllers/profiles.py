@@ -1,4 +1,4 @@
-"""Profiles, look-ups, avatars (`API.md` section 3)."""
+"""Profiles, look-ups, avatars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event stream over long poll and over a WebSocket (`API.md` section 5)."""
+"""The event stream over long poll and over a WebSocket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safe (`API.md` section 6)."""
+"""The safe."""
 
 from __future__ import annotations
 

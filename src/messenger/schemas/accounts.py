@@ -1,4 +1,4 @@
-"""Accounts, devices and tokens on the wire (`API.md` section 2)."""
+"""Accounts, devices and tokens on the wire."""
 
 from __future__ import annotations
 

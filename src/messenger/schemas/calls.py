@@ -1,4 +1,4 @@
-"""Calls on the wire (`API.md` section 3)."""
+"""Calls on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and conversations on the wire (`API.md` section 4)."""
+"""Messages and conversations on the wire."""
 
 from __future__ import annotations
 

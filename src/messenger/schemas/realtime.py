@@ -1,4 +1,4 @@
-"""Events, frames and signals on the wire (`API.md` section 5)."""
+"""Events, frames and signals on the wire."""
 
 from __future__ import annotations
 

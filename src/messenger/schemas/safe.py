@@ -1,4 +1,4 @@
-"""The safe on the wire (`API.md` section 6)."""
+"""The safe on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, profiles, contacts and statuses on the wire (`API.md` section 3)."""
+"""Users, profiles, contacts and statuses on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as their user's devices are told them: rows of the stream as sections 3 and 4 of `API.md` show things."""
+"""Events as their user's devices are told them: rows of the stream as the API shows them elsewhere."""
 
 from __future__ import annotations
 
