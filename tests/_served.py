@@ -29,7 +29,8 @@ async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[
     """Start one over an application; its port. uvicorn's options, without its logs and its lifespan."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, http=HttpConnection, lifespan="off", log_config=None, **options))
+    options.setdefault("http", HttpConnection)
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, **options))
     task = asyncio.create_task(server._serve([listening]))
     async with asyncio.timeout(10):
         await server.listens.wait()

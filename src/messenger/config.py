@@ -142,6 +142,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         _meta("A client that sends a body, or reads an answer, more slowly for 10 s is cut off.", "bytes/s", ge=1),
     ] = 1024
+    max_request_memory: Annotated[
+        int, _meta("What unanswered requests may hold in one worker; past it, the largest are told 503.", "MiB", ge=16)
+    ] = 64
+    max_answer_memory: Annotated[
+        int, _meta("What unread answers and events may hold in one worker; past it, the largest are cut.", "MiB", ge=16)
+    ] = 64
 
     rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
     trusted_proxies: Annotated[

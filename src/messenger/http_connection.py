@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from messenger.http_answers import WHOLE_ANSWER, DefaultFields, JoinedWrites
 from messenger.http_heads import fault_of, is_handshake, without_upgrade
+from messenger.http_holder import Holder
+from messenger.http_memory import SMALL, Budget
 from messenger.http_patience import Pace, Patience, Watch
 from messenger.http_refusals import refusal
 
@@ -29,18 +31,16 @@ _MANY_CHUNKS, _CHUNK_BYTES = 4096, 128
 _HEAD, _BODY, _NEXT, _ANSWER_READ, _NOTHING = "head", "body", "next", "answer read", "nothing"
 
 
-class HttpConnection(HttpToolsProtocol):
+class HttpConnection(Holder):
     """uvicorn's, with bounds on what a client may send and on how long it may take.
 
     Its parser, its extension and it hold each other, and let go at its end. The parser bounds nothing: a head, a
     trailer or a chunk's extension would be collected for as long as it comes.
     """
 
-    # Since the last whole request: bytes that were read, and those of them that are a body's.
-    _read = 0
+    # Since the last whole request: those of the bytes read that are a body's.
     _body_bytes = _pieces = 0
     _fault = 400
-    _running: Any = None
     # The head of a request whose offer to upgrade is ignored, to be parsed again without it.
     _plain_head = b""
 
@@ -54,12 +54,14 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=SMALL)
         self._all.watch.enter(self)
         if len(self.connections) > self._all.capacity:
             self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.watch.leave(self)
+        self._all.unsent.change(self, 0)
         running = self._running
         if running is not None and not running.response_complete:
             # uvicorn tells only the request that came last; this one would fail at writing its answer.
@@ -77,6 +79,8 @@ class HttpConnection(HttpToolsProtocol):
         else:
             if self._read > MAX_HEAD_BYTES:
                 self._check_excess()
+            if self._read > SMALL or self._held > SMALL or self._is_counted:
+                self._count()
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser, which ends at an offer to upgrade and passes over the body: one that is ignored goes
@@ -140,6 +144,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._pieces > _MANY_CHUNKS and self._body_bytes < _CHUNK_BYTES * self._pieces:
             # The loop takes megabytes in one turn; in chunks of a byte they would hold it for half a second.
             raise ValueError
+        self._hold(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -152,17 +157,17 @@ class HttpConnection(HttpToolsProtocol):
         return is_handshake(self.parser.get_method(), self.parser.get_http_version(), self.headers)
 
     @property
-    def _is_in_head(self) -> bool:
-        """Whether some of a head has come, and not all of it."""
-        return self.scope is not None and "method" not in self.scope
-
-    @property
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + _BETWEEN for name, value in self.headers)
 
     # --- requests and answers ---
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self.flow.write_paused:
+            # The client has not read the answer before this one: `resume_writing` starts it.
+            self.flow.pause_reading()
+            self.pipeline.append((cycle, app))
+            return
         self._running = cycle
         # The head of an answer to HEAD is all of it.
         if cycle.scope["method"] != "HEAD":
@@ -194,6 +199,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn does, without its timer: `look` sees who is idle."""
         self.server_state.total_requests += 1
+        self._release()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -213,6 +219,8 @@ class HttpConnection(HttpToolsProtocol):
     def _let_go(self) -> None:
         """Of all that holds on to this connection: requests that never began, and the extension, which scopes have."""
         self.pipeline.clear()
+        self._held = self._read = 0
+        self._all.bodies.change(self, 0)
         self.cycle = self._running = None  # type: ignore[assignment]
         self._pace = Pace()
         self._extensions.clear()
@@ -239,6 +247,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def look(self, now: float) -> None:
         patience, unsent = self._all.patience, self.transport.get_write_buffer_size()
+        if self.flow.write_paused:
+            self._all.unsent.change(self, unsent)
         waits_for = _ANSWER_READ if unsent else self._waits_for()
         amount = -unsent if unsent else self._body_bytes
         waited = self._pace.waited((waits_for, self.cycle), amount, now)
@@ -265,13 +275,15 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class Connections:
-    """Makes the connections of one worker, for `uvicorn.Config(http=…)`, and has an eye on them."""
+    """Makes the connections of one worker, for `uvicorn.Config(http=…)`, and bounds their time and memory."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self.watch = Watch()
         self.default_fields = DefaultFields()
         self.capacity = self.patience.capacity
+        self.bodies: Budget[Any] = Budget(self.patience.body_bytes, lambda holder: holder.give_up_request())
+        self.unsent: Budget[Any] = Budget(self.patience.unsent_bytes, lambda holder: holder.give_up_answer())
 
     def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:
         return HttpConnection(*arguments, connections=self, **options)

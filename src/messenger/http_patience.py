@@ -27,6 +27,10 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for a request's whole body."""
     rate: int = 1024
     window: float = 10.0
+    body_bytes: int = 64 * 1024 * 1024
+    """Bytes that unanswered requests hold, all connections together."""
+    unsent_bytes: int = 64 * 1024 * 1024
+    """Bytes of answers and events that clients have not read, all connections together."""
 
     @property
     def capacity(self) -> int:

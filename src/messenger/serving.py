@@ -36,6 +36,7 @@ from messenger.storage.object_store import ObjectStore
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 12
+_MIB = 1024 * 1024
 _WATCH_SECONDS = 0.5
 _PARENT = "MESSENGER_PARENT_PID"
 
@@ -192,6 +193,8 @@ def _patience(settings: Settings) -> Patience:
         head=settings.head_timeout,
         body=settings.body_timeout,
         rate=settings.min_rate,
+        body_bytes=settings.max_request_memory * _MIB,
+        unsent_bytes=settings.max_answer_memory * _MIB,
     )
 
 

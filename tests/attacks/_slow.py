@@ -13,7 +13,7 @@ from tests.attacks._strain import Prey
 
 _HEALTH = request("GET /health/live")
 _JSON = b"Content-Type: application/json\r\n"
-_HEAD = request("POST /login", _JSON, b"Content-Length: 100000\r\n")
+_HEAD = request("POST /login", _JSON, b"Content-Length: 60000\r\n")
 _CROWD = PATIENCE.connections + 100
 
 
@@ -101,7 +101,7 @@ SLOW = (
     Attack("a body that trickles", _slowly(_HEAD, b" " * 10, pause=0.1), ("408 closed",)),
     Attack("a body that stops", _slowly(_HEAD + b" " * 50_000, b"", pause=0.2), ("408 closed",)),
     Attack("a body of 4 KB/s that lasts too long", _slowly(_HEAD, b" " * 400, pause=0.1), ("408 closed",)),
-    Attack("a body of 4 KB/s that comes in time", _slowly(_HEAD, b" " * 5000, pause=0.1, count=20), ("400 open",)),
+    Attack("a body of 4 KB/s that comes in time", _slowly(_HEAD, b" " * 5000, pause=0.1, count=12), ("400 open",)),
     Attack(
         "chunks that trickle",
         _slowly(request("POST /login", _JSON, b"Transfer-Encoding: chunked\r\n"), b"1\r\n \r\n", pause=0.1),

@@ -40,7 +40,7 @@ BUDGETS = {
     "POST /confirm_subscribe": 8,
     "GET /statuses": 1,
     "GET /history": 1,
-    "POST /avatar/upload": 9,
+    "POST /avatar/upload": 8,
     "DELETE /avatar": 8,
     "DELETE /avatar, with none": 4,
     "POST /e2e/secret_key": 5,

@@ -137,7 +137,7 @@ class TestUpload:
     ) -> None:
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
-            await avatars.upload(ada.actor, b"no image")
+            await avatars.admit(ada.actor, announced=100)
 
 
 class TestRemove:

@@ -30,6 +30,8 @@ from messenger.errors import (
     ValidationFailed,
 )
 
+MOST_PUBLIC_BYTES = 64 * 1024
+
 _OF_CONNECTIONS = (
     MalformedRequest,
     RequestTimeout,
@@ -68,7 +70,10 @@ def answers(
 
 def public(*errors: type[MessengerError], body: bool = False, query: bool = False) -> dict[str, Any]:
     """Options of a route that needs no token."""
+    # What needs no token is short: nobody unknown makes the server hold more.
+    bound = {"request_max_body_size": MOST_PUBLIC_BYTES} if body else {}
     return {
+        **bound,
         "responses": _responses((*_OF_OPERATIONS, *errors), body=body, query=query, also=None),
         "security": [{}],
         "opt": {"public": True},

@@ -21,6 +21,7 @@ from litestar.params import BodyKwarg
 from litestar.routes import HTTPRoute
 
 from messenger.actor import Bearer
+from messenger.controllers._bodies import TRUSTED_BYTES
 from messenger.controllers._finish import HEADERS, Finish
 from messenger.controllers._negotiation import MSGPACK, prefers_msgpack
 from messenger.controllers._problems import EXCEPTION_HANDLERS
@@ -70,14 +71,21 @@ class FastRequest(Asked):
         return self._body
 
     async def read_body(self, receive: Receive) -> bytes | None:
-        """The whole body, whose size its header has told; None when the client hung up."""
+        """The whole body, whose size its header has told; None when the client hung up.
+
+        Past `TRUSTED_BYTES` of it, the token is looked up before more is read. Raises `Unauthenticated`.
+        """
         message = await receive()
-        parts = []
+        parts: list[bytes] = []
+        size = 0
         while message["type"] == "http.request":
             parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 self._body = parts[0] if len(parts) == 1 else b"".join(parts)
                 return self._body
+            was_trusted, size = size <= TRUSTED_BYTES, size + len(parts[-1])
+            if was_trusted and size > TRUSTED_BYTES:
+                await self.services.devices.authenticate(bearer_of(self.authorization.decode("latin-1")))
             message = await receive()
         return None
 
@@ -200,8 +208,13 @@ class FastPath:
         """Read its body, if it may have one, call its handler, and send what that says."""
         scope, route = request.scope, request.route
         arguments = request.arguments
+        services = request.services = self._services
         if route.body is not None:
-            body = await request.read_body(receive)
+            try:
+                body = await request.read_body(receive)
+            except MessengerError as error:
+                await self._refuse(route, error, perf_counter(), scope, receive, send)
+                return
             if body is None:
                 # Nobody waits for an answer.
                 return
@@ -214,7 +227,6 @@ class FastPath:
         started = perf_counter()
         scope["litestar_app"] = self._app
         try:
-            services = request.services = self._services
             caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
             if not services.devices.admits(caller):
                 await services.devices.admit(caller)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from litestar.params import PathParameter, QueryParameter
 
-from messenger.controllers._wire import read_body
+from messenger.controllers._bodies import read_body
 from messenger.errors import FieldError, ValidationFailed
 
 PageLimit = Annotated[int, QueryParameter(ge=1, le=200, description="Maximum number of items to return")]

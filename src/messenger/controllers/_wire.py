@@ -18,12 +18,10 @@ from litestar.typing import FieldDefinition
 from messenger.actor import Bearer
 from messenger.addresses import subscriber
 from messenger.controllers._field_faults import refusal_of_body
-from messenger.controllers._negotiation import MSGPACK, ensure_no_content_coding
-from messenger.controllers._queries import ensure_known_query
+from messenger.controllers._negotiation import MSGPACK
 from messenger.errors import (
     FieldError,
     MalformedBody,
-    MessengerError,
     Unauthenticated,
     UnsupportedMediaType,
     ValidationFailed,
@@ -118,6 +116,10 @@ class WireRequest(Asked, Request[Any, Any, Any]):
     async def body(self) -> bytes:
         return await Request.body(self)
 
+    def keep_body(self, body: bytes) -> None:
+        """What was read of the stream; whoever asks for the body has it from here."""
+        self._body = self._connection_state.body = body
+
 
 def header(scope: Any, name: bytes) -> str | None:
     """A header of a request or a handshake by its lower-case name."""
@@ -142,32 +144,9 @@ async def require_bearer(connection: Any, _: Any) -> None:
     await connection.services.devices.admit(connection.caller)
 
 
-async def require_signed_in(connection: Any, _: Any) -> None:
-    """A guard for what is dear to read: the token is looked up before the body is taken. Raises `Unauthenticated`."""
-    await connection.services.devices.authenticate(connection.caller)
-
-
 def entity_tag(version: int) -> str:
     """A strong entity tag (RFC 9110 section 8.8.3)."""
     return f'"{version}"'
-
-
-async def read_body(request: Any) -> None:
-    """Check the query and decode the body before the handler does.
-
-    A caller whose token is no good hears of that, and of nothing in the query or the body.
-    """
-    handler = request.route_handler
-    try:
-        if request.scope["query_string"]:
-            ensure_known_query(handler, request.scope)
-        if handler.handler_id in WireBody.decoders:
-            ensure_no_content_coding(request.scope)
-            request.decoded = handler.resolve_data_dto()(request).decode(await request.body())
-    except MessengerError:
-        if not handler.opt.get("public"):
-            await request.services.devices.authenticate(request.caller)
-        raise
 
 
 class WireBody(AbstractDTO[Any]):
@@ -176,7 +155,7 @@ class WireBody(AbstractDTO[Any]):
     decoders: ClassVar[dict[str, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]]] = {}
 
     def decode_bytes(self, value: bytes) -> Any:
-        """What `read_body` has made of it."""
+        """What `_bodies.read_body` has made of it."""
         return self.asgi_connection.decoded  # type: ignore[attr-defined]
 
     def decode(self, body: bytes) -> Any:
@@ -205,6 +184,14 @@ class WireBody(AbstractDTO[Any]):
     @classmethod
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
         return False
+
+
+def announced_length(scope: Any) -> int | None:
+    """`Content-Length`, which the server program has checked; None where the body comes in chunks."""
+    for key, value in scope["headers"]:
+        if key == b"content-length":
+            return int(value)
+    return None
 
 
 def content_type(scope: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
@@ -15,7 +15,7 @@ from messenger.controllers._finish import FILE_POLICY
 from messenger.controllers._forms import read_form
 from messenger.controllers._parameters import PeerPath
 from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireRequest, entity_tag, require_signed_in
+from messenger.controllers._wire import WireRequest, announced_length, entity_tag, require_bearer
 from messenger.errors import (
     AvatarNotFound,
     FileTooLarge,
@@ -31,7 +31,15 @@ from messenger.errors import (
 from messenger.schemas.users import PersonView, ProfilePatch, ProfileView, UploadedAvatarView
 from messenger.services.avatars import MAX_FILE_BYTES, file_fingerprint
 
-_FORM_OVERHEAD = 64 * 1024
+_MOST_FORM_BYTES = MAX_FILE_BYTES + 64 * 1024
+
+
+async def _admit_upload(connection: Any, _: Any) -> None:
+    """A guard: what is refused is not read. Raises `Unauthenticated`, `FileTooLarge`, `RateLimited`."""
+    announced = announced_length(connection.scope)
+    if announced is not None and announced > _MOST_FORM_BYTES:
+        raise FileTooLarge
+    await connection.services.avatars.admit(connection.caller, announced=announced)
 
 
 class AvatarForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,7 +101,7 @@ class AvatarController(Controller):
         operation_id="uploadAvatar",
         summary="Replace your avatar: JPEG, PNG, WebP or GIF, at most 10 MiB and 25 megapixels",
         dto=None,
-        request_max_body_size=MAX_FILE_BYTES + _FORM_OVERHEAD,
+        request_max_body_size=_MOST_FORM_BYTES,
         responses=answers(
             FileTooLarge,
             UnsupportedImage,
@@ -103,7 +111,7 @@ class AvatarController(Controller):
             StorageUnavailable,
             body=True,
         )["responses"],
-        guards=[require_signed_in, read_form],
+        guards=[require_bearer, _admit_upload, read_form],
     )
     async def upload(
         self,
@@ -113,6 +121,8 @@ class AvatarController(Controller):
         image = await data.file.read(MAX_FILE_BYTES + 1)
         if len(image) > MAX_FILE_BYTES:
             raise FileTooLarge
+        if announced_length(request.scope) is None:
+            await request.services.avatars.admit_bytes(request.caller, len(image))
         once = await request.once(file_fingerprint(image))
         return await request.services.avatars.upload(request.caller, image, once=once)
 

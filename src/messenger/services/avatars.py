@@ -42,14 +42,24 @@ class AvatarService:
         self._store = store
         self._key = key
 
-    async def upload(self, caller: Caller, data: bytes, *, once: Once | None = None) -> UploadedAvatarView:
-        """Replace one's avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; then the old one stays."""
+    async def admit(self, caller: Caller, *, announced: int | None) -> None:
+        """Count an upload before its file is read; `announced`: its bytes. Raises `Unauthenticated`, `RateLimited`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         await self._gate.take("avatar", actor.user_id)
+        if announced is not None:
+            await self._gate.take("avatar_mib", actor.user_id, cost=announced / _MIB)
+
+    async def admit_bytes(self, caller: Caller, size: int) -> None:
+        """Count the bytes of a file that came without an announced length. Raises `RateLimited`."""
+        async with self._uow.read() as uow:
+            actor = await uow.devices.authenticate(caller)
+        await self._gate.take("avatar_mib", actor.user_id, cost=size / _MIB)
+
+    async def upload(self, caller: Caller, data: bytes, *, once: Once | None = None) -> UploadedAvatarView:
+        """Replace one's avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; then the old one stays."""
         if len(data) > MAX_FILE_BYTES:
             raise FileTooLarge
-        await self._gate.take("avatar_mib", actor.user_id, cost=len(data) / _MIB)
         avatar = self._named(await self._images.avatar(data))
         view, old_key = await self._replace(caller, avatar, once)
         if old_key is not None:

@@ -1,0 +1,46 @@
+"""Reading a request's body: within bounds, and no more of it than the token is known to deserve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from messenger.controllers._negotiation import ensure_no_content_coding
+from messenger.controllers._queries import ensure_known_query
+from messenger.controllers._wire import WireBody
+from messenger.errors import MessengerError
+
+TRUSTED_BYTES = 16 * 1024
+"""Read of a body before its token is looked up."""
+
+
+async def read_body(request: Any) -> None:
+    """Check the query and decode the body before the handler does.
+
+    An invalid token is reported before a fault of the query or the body.
+    """
+    handler = request.route_handler
+    is_public = bool(handler.opt.get("public"))
+    try:
+        if request.scope["query_string"]:
+            ensure_known_query(handler, request.scope)
+        if handler.handler_id in WireBody.decoders:
+            ensure_no_content_coding(request.scope)
+            body = await request.body() if is_public else await _signed_in_body(request)
+            request.decoded = handler.resolve_data_dto()(request).decode(body)
+    except MessengerError:
+        if not is_public:
+            await request.services.devices.authenticate(request.caller)
+        raise
+
+
+async def _signed_in_body(request: Any) -> bytes:
+    """The whole body; past `TRUSTED_BYTES` of it, the token is looked up before more is read."""
+    body = bytearray()
+    is_known = False
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > TRUSTED_BYTES and not is_known:
+            await request.services.devices.authenticate(request.caller)
+            is_known = True
+    request.keep_body(bytes(body))
+    return await request.body()  # type: ignore[no-any-return]
