@@ -212,6 +212,30 @@ class TestTalking:
             await live(fake, pilot, app)
 
 
+class TestUnsent:
+    async def test_message_of_a_signed_out_device_goes_with_the_next_sign_in(self, fake: Fake, tmp_path: Path) -> None:
+        serve(fake, contacts=[contact_data("mutual")])
+        async with chatting(fake, tmp_path) as (pilot, app):
+            peer = await live(fake, pilot, app)
+            await pilot.press("down", "enter", *"later", "enter")
+            await seen(pilot, app, "You later …")
+            while (request := await peer.asked())["method"] != "message.send":
+                await peer.reply(request)
+            access, fake.access, fake.refresh = fake.access, "another", "another"
+            await peer.close(4401)
+            await seen(pilot, app, "This device was signed out.")
+            await pilot.press("ctrl+q")
+            assert app.return_code is None
+            fake.access = access
+            fake.on("POST", "/messages", httpx.Response(201, json=message_data(1, sender_id=ME, body="later")))
+            await pilot.press(*"fjord-lantern", "enter")
+            await live(fake, pilot, app)
+            await until(pilot, lambda: app.talk is not None and not app.talk.unsent)
+        sent = [request["data"], *fake.said("/messages")]
+        assert len(sent) > 1
+        assert {(draft["client_id"], draft["body"]) for draft in sent} == {(request["data"]["client_id"], "later")}
+
+
 class TestContacts:
     async def test_a_request_is_accepted(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("pending_in", "It's Bob")])

@@ -16,7 +16,7 @@ from messenger.chat.keys import OrderedKeys
 from messenger.chat.sign_in import SignInScreen
 from messenger.chat.talk import Talk
 from messenger.chat.vault import Vault
-from messenger.client import Client, ClientError, SignedOut, Timing, Tokens
+from messenger.client import Client, ClientError, Outgoing, SignedOut, Timing, Tokens
 
 # Somebody waits in front of the screen: a call gives up soon, a message never.
 TIMING = Timing(connect=5.0, answer=15.0, patience=4.0, longest_wait=10.0)
@@ -50,6 +50,8 @@ class ChatApp(OrderedKeys):
         self._transport = transport
         self._has_account = False
         self._warned = False
+        self._unsent: dict[str, list[Outgoing]] = {}
+        """By username: what was on its way when the device was signed out, for the next sign-in."""
         self._is_leaving = False
 
     async def on_mount(self) -> None:
@@ -92,6 +94,8 @@ class ChatApp(OrderedKeys):
         """Follow the talk to its end, then ask who is next."""
         screen: ChatScreen | None = None
         talk = self.talk = Talk(client, lambda: screen.changed() if screen is not None else None)
+        for message in self._unsent.pop(self.username, []):
+            talk.outbox.put(message.target_id, message.body, client_id=message.client_id, **message.options)
         screen = ChatScreen(talk)
         await self._turn_to(screen)
         notice = ""
@@ -101,6 +105,8 @@ class ChatApp(OrderedKeys):
             notice = "This device was signed out."
         except ClientError as error:
             notice = words.reason(error)
+        if talk.outbox.outgoing():
+            self._unsent[self.username] = talk.outbox.outgoing()
         await self._end()
         if not self._is_leaving:
             await self._ask(self.username, notice=notice)
@@ -132,11 +138,11 @@ class ChatApp(OrderedKeys):
     async def action_leave(self) -> None:
         """End the chat; warns once where something would be lost."""
         talk = self.talk
-        if talk is not None and talk.unsent and not self._warned:
+        unsent = sum(map(len, self._unsent.values())) + (talk.unsent if talk is not None else 0)
+        if unsent and not self._warned:
             self._warned = True
-            self.notify(
-                f"{talk.unsent} not sent yet. ctrl+q again leaves them unsent.", severity="warning", markup=False
-            )
+            warning = f"{unsent} not sent yet. ctrl+q again leaves them unsent."
+            self.notify(warning, severity="warning", markup=False)
             return
         self._is_leaving = True
         if talk is not None and self._forget:
