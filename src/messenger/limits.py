@@ -49,6 +49,7 @@ _LIMITS = (
     ),
     Limit("request", 600, 0.1, "Requests of one device, over HTTP and sockets", fail_open=True, lease=60),
     Limit("change", 240, 0.5, "Changes by one device: receipts, edits, settings, contacts", fail_open=True, lease=30),
+    Limit("handshake", 60, 1.0, "WebSocket handshakes of one device", fail_open=True, lease=20),
     Limit("message", 120, 0.5, "Messages by one account", with_work=True),
     Limit("message_to", 60, 1.0, "Messages by one account in one conversation", with_work=True),
     Limit("conversation", 50, 60.0, "Conversations that one account begins"),

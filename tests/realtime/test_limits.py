@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import msgspec
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
+from websockets.exceptions import InvalidStatus
 
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
-from messenger.testing import Factory
+from messenger.testing import Factory, Person
 from tests.realtime._wire import Realtime
 from tests.realtime.conftest import serve
 
@@ -65,3 +67,32 @@ async def test_messages_over_both_ways_are_of_one_pace(hosted: Container, realti
         assert message_to.burst <= number < message.burst - 1
         refused = await wire.ask("message.send", target_id=bob.id, client_id="one-more", body="Hello")
     assert (refused["error"]["code"], refused["error"]["retry_after"]) == ("rate_limited", 1)
+
+
+class TestHandshakes:
+    async def test_are_counted_by_device(self, hosted: Container, realtime: Realtime, people: Factory) -> None:
+        ada, limit = await people.person(), LIMITS["handshake"]
+        await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
+        statuses = [await self._status(realtime, ada) for _ in range(limit.lease + 5)]
+        assert statuses[: limit.lease] == [101] * limit.lease
+        assert 429 in statuses[limit.lease :]
+        # Another device of the same account has a limit of its own.
+        assert await self._status(realtime, await people.device(ada)) == 101
+
+    async def test_with_tickets_are_counted_with_the_others(
+        self, hosted: Container, realtime: Realtime, people: Factory
+    ) -> None:
+        ada, limit = await people.person(), LIMITS["handshake"]
+        await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
+        statuses = []
+        for _ in range(limit.lease + 5):
+            ticket = (await hosted.services.streams.issue_ticket(ada.actor)).ticket
+            statuses.append(await self._status(realtime, None, query=f"?ticket={ticket}"))
+        assert (statuses[: limit.lease], 429 in statuses) == ([101] * limit.lease, True)
+
+    async def _status(self, realtime: Realtime, person: Person | None, **options: Any) -> int:
+        try:
+            async with realtime.wire(person, live=False, **options):
+                return 101
+        except InvalidStatus as refused:
+            return refused.response.status_code

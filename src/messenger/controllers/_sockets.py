@@ -194,7 +194,7 @@ def _read(codec: Codec, payload: bytes) -> Request:
 
 
 async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
-    """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `Unavailable`."""
+    """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`."""
     scope: Any = socket.scope
     ensure_origin(scope, socket.app.state.socket_origins)
     ensure_known_parameters(scope, _PARAMETERS)
@@ -208,6 +208,12 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
     # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
+    devices = socket.app.state.services.devices
+    if caller is not None:
+        await devices.admit_socket(caller)
     arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
+    if caller is None:
+        # Whose device a ticket is for is known only now.
+        await devices.admit_socket(arrival.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(arrival, arrival.position if after is None else after, after is not None, codec)

@@ -78,6 +78,10 @@ class DeviceService:
         """One more request of this device. Raises `RateLimited`."""
         await self._gate.pass_by("request", caller)
 
+    async def admit_socket(self, caller: Caller) -> None:
+        """One more handshake of this device. Raises `RateLimited`, `Unauthenticated`."""
+        await self._gate.pass_by("handshake", caller)
+
     async def authenticate(self, caller: Caller) -> Actor:
         """Who this is. Raises `Unauthenticated`."""
         async with self._uow.read() as uow:
