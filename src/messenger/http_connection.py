@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import methodcaller
 from typing import Any
 
 import httptools
@@ -282,8 +283,8 @@ class Connections:
         self.watch = Watch()
         self.default_fields = DefaultFields()
         self.capacity = self.patience.capacity
-        self.bodies: Budget[Any] = Budget(self.patience.body_bytes, lambda holder: holder.give_up_request())
-        self.unsent: Budget[Any] = Budget(self.patience.unsent_bytes, lambda holder: holder.give_up_answer())
+        self.bodies: Budget[Any] = Budget(self.patience.body_bytes, methodcaller("give_up_request"))
+        self.unsent: Budget[Any] = Budget(self.patience.unsent_bytes, methodcaller("give_up_answer"))
 
     def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:
         return HttpConnection(*arguments, connections=self, **options)
