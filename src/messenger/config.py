@@ -131,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 20000
     keep_alive_timeout: Annotated[
         float, _meta("A connection without a request is closed after this.", "seconds", ge=1, le=3600)
-    ] = 5.0
+    ] = 75.0
     head_timeout: Annotated[
         float, _meta("How long a request's head may take; later, 408.", "seconds", ge=1, le=600)
     ] = 10.0

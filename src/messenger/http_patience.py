@@ -19,7 +19,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: int = 20_000
     """Open at one time, sockets included."""
-    idle: float = 5.0
+    idle: float = 75.0
     """Seconds between an answer and the next request."""
     head: float = 10.0
     """Seconds for a request's head, the connection's first one included."""

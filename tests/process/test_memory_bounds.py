@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
+from messenger.config import Settings
 from messenger.http_connection import MAX_HEAD_BYTES, Connections
 from messenger.http_memory import SMALL, Budget
 from messenger.http_patience import Patience
@@ -236,3 +237,10 @@ class TestAnswers:
                 await asyncio.sleep(0)
             assert host.asked == [f"/1/{LARGE}"]
             assert [await _answer(reader) for _ in range(2)] == [(200, bytes(LARGE)), (200, bytes(1))]
+
+
+class TestIdleConnections:
+    def test_outlive_those_of_proxies(self) -> None:
+        """Proxies give up an idle connection after 60 s; one that the server closes first costs a request."""
+        assert Settings().keep_alive_timeout > 60
+        assert Patience().idle == Settings().keep_alive_timeout
