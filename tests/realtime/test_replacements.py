@@ -1,0 +1,173 @@
+"""One device, one socket: the newer one stays, whichever is heard of first; and polls that miss nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from messenger.actor import Actor
+from messenger.container import Container
+from messenger.realtime.bus import Bus
+from messenger.realtime.frames import ELSEWHERE
+from messenger.realtime.hub import Hub
+from messenger.realtime.ports import Socketed
+from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.socket import Socket
+from messenger.services import sync as sync_module
+from messenger.testing import Factory, Person
+from messenger.testing.connections import HeldConnection
+from tests.realtime.test_socket import JSON, Table, Taker
+
+ADA = Actor(1, uuid4())
+
+
+class Sockets:
+    """A hub, and sockets of one device with their numbers."""
+
+    def __init__(self) -> None:
+        self.hub = Hub(Bus(uuid4()))
+        self.table = Table()
+
+    def socket(self, number: int) -> Socket:
+        return Socket(ADA, number, HeldConnection(), JSON, self.table, Taker(self.table), after=0)
+
+    @property
+    def current(self) -> int | None:
+        socket = self.hub.sockets.get(ADA.device_id)
+        return None if socket is None else socket.number
+
+
+def close_code(socket: Socket) -> int | None:
+    connection: Any = socket.connection
+    return connection.close_code if connection.closed else None
+
+
+class TestHub:
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+    async def test_newer_socket_stays_whichever_comes_first(self, order: tuple[int, int]) -> None:
+        sockets = Sockets()
+        made = {number: sockets.socket(number) for number in order}
+        accepted = {number: sockets.hub.connect(made[number], latest=0) for number in order}
+        assert sockets.current == 2
+        assert (close_code(made[1]), close_code(made[2])) == (ELSEWHERE, None)
+        assert accepted == {2: True, 1: order == (1, 2)}
+        made[2].close(1000)
+
+    async def test_older_socket_that_leaves_takes_nothing_from_the_newer_one(self) -> None:
+        sockets = Sockets()
+        older, newer = sockets.socket(1), sockets.socket(2)
+        for socket in (older, newer):
+            sockets.hub.connect(socket, latest=0)
+        sockets.hub.disconnect(older)
+        assert sockets.current == 2
+        assert newer.home is not None
+        sockets.hub.disconnect(newer)
+        assert sockets.current is None
+        newer.close(1000)
+
+
+class _Presences:
+    """Writes down what a board writes."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[list[int], list[int]]] = []
+
+    async def write(self, worker_id: UUID, connected: Any, disconnected: Any) -> list[int]:
+        self.written.append(([each.number for each in connected], [each.number for each in disconnected]))
+        return []
+
+    async def describe(self, users: Any) -> dict[int, Any]:
+        return {}
+
+    async def renew(self, worker_id: UUID) -> list[int]:
+        return []
+
+
+class TestBoard:
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+    async def test_newer_socket_is_written_whichever_comes_first(self, order: tuple[int, int]) -> None:
+        presences = _Presences()
+        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        for number in order:
+            board.connected(Socketed(ADA, number))
+        await board._pass()
+        assert presences.written == [([2], [])]
+
+    async def test_older_socket_that_leaves_does_not_keep_the_newer_one_from_being_written(self) -> None:
+        presences = _Presences()
+        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        board.connected(Socketed(ADA, 2))
+        board.disconnected(Socketed(ADA, 1))
+        await board._pass()
+        assert presences.written == [([2], [])]
+
+    async def test_socket_that_leaves_at_once_is_not_written(self) -> None:
+        presences = _Presences()
+        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        board.connected(Socketed(ADA, 1))
+        board.disconnected(Socketed(ADA, 1))
+        await board._pass()
+        assert presences.written == [([], [1])]
+
+
+async def row(hosted: Container, person: Person) -> tuple[UUID, int] | None:
+    """The worker and the number of a device's row."""
+    async with hosted.engine.connect() as connection:
+        found = await connection.exec_driver_sql(
+            f"SELECT worker_id, number FROM connections WHERE device_id = '{person.actor.device_id}'"
+        )
+        first = found.first()
+    return None if first is None else (first[0], first[1])
+
+
+class TestTable:
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+    async def test_newer_socket_has_the_row_whichever_worker_writes_first(
+        self, people: Factory, hosted: Container, order: tuple[int, int]
+    ) -> None:
+        ada = await people.person()
+        workers = {number: uuid4() for number in order}
+        for number in order:
+            await hosted.services.presence.renew(workers[number])
+            await hosted.services.presence.write(workers[number], [Socketed(ada.actor, number)], [])
+        assert await row(hosted, ada) == (workers[2], 2)
+
+    async def test_older_socket_that_leaves_keeps_the_row_of_the_newer_one(
+        self, people: Factory, hosted: Container
+    ) -> None:
+        ada = await people.person()
+        older, newer = uuid4(), uuid4()
+        for worker, number in ((older, 1), (newer, 2)):
+            await hosted.services.presence.renew(worker)
+            await hosted.services.presence.write(worker, [Socketed(ada.actor, number)], [])
+        turned = await hosted.services.presence.write(older, [], [Socketed(ada.actor, 1)])
+        assert (turned, await row(hosted, ada)) == ([], (newer, 2))
+        turned = await hosted.services.presence.write(newer, [], [Socketed(ada.actor, 2)])
+        assert (turned, await row(hosted, ada)) == ([ada.id], None)
+
+
+class TestPoll:
+    @pytest.mark.parametrize("reads", [1, 2])
+    async def test_what_is_committed_between_two_looks_ends_it(
+        self, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch, reads: int
+    ) -> None:
+        ada, bob = await people.friends()
+        cursor = (await hosted.services.sync.sync(bob.actor, cursor=None, limit=1)).cursor
+        read_page, count = sync_module.read_page, 0
+
+        async def read_and_commit(*args: Any, **options: Any) -> Any:
+            nonlocal count
+            found = await read_page(*args, **options)
+            count += 1
+            if count == reads:
+                # Nobody else is told of it than those who listen already.
+                await people.message(ada, bob, "Hello")
+            return found
+
+        monkeypatch.setattr(sync_module, "read_page", read_and_commit)
+        async with asyncio.timeout(5):
+            page = await hosted.services.sync.sync(bob.actor, cursor=cursor, limit=10, wait=30)
+        assert [event.event for event in page.events] == ["message.created"]
