@@ -143,6 +143,15 @@ def revision(message: str) -> None:
     _with_database(lambda url: migrations.revision(url, message))
 
 
+@db.command("new-epoch")
+@reporting
+def new_epoch() -> None:
+    """Let all clients load afresh, after a restore that the server can't see; servers may be running."""
+    from messenger import stream_epoch
+
+    _with_database(lambda url: click.echo(f"epoch {asyncio.run(stream_epoch.begin_at(url))} begins"))
+
+
 # --- accounts -------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from messenger.errors import (
     UsernameTaken,
     ValidationFailed,
 )
+from messenger.stream_epoch import follow
 
 
 class PoolOptions(Protocol):
@@ -81,7 +82,7 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
     }
     return create_async_engine(
         DIALECT,
-        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings).connect,
+        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings, on_connect=follow).connect,
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -20,13 +20,28 @@ _NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttrib
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting(name, value)"
 
 
-class Connector:
-    """Connects to a URL; of several hosts it tries the one that served last first."""
+OnConnect = Callable[[Any], Awaitable[None]]
 
-    def __init__(self, url: str, *, timeout: float, settings: Mapping[str, str] | None = None, **options: Any) -> None:
+
+class Connector:
+    """Connects to a URL; of several hosts it tries the one that served last first.
+
+    `on_connect` is awaited with each new connection before it is used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        settings: Mapping[str, str] | None = None,
+        on_connect: OnConnect | None = None,
+        **options: Any,
+    ) -> None:
         self._url = url
         self._timeout = timeout
         self._settings = dict(settings or {})
+        self._on_connect = on_connect
         self._options = {"server_settings": {"application_name": APPLICATION_NAME}, **options}
         self._hosts = hosts_of(url)
         if wants_writable(url):
@@ -35,11 +50,13 @@ class Connector:
     async def connect(self) -> asyncpg.Connection:
         """A connection with the settings in force. Raises what asyncpg raises, and `TimeoutError`."""
         connection = await self._connect()
-        if self._settings:
+        if self._settings or self._on_connect is not None:
             try:
                 # Not in the startup message: a pooler refuses what it doesn't know there, or drops it silently.
                 async with asyncio.timeout(self._timeout):
                     await connection.execute(_SET, list(self._settings), list(self._settings.values()))
+                    if self._on_connect is not None:
+                        await self._on_connect(connection)
             except BaseException:
                 connection.terminate()
                 raise

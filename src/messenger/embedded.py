@@ -94,6 +94,11 @@ class EmbeddedPostgres:
         return self._home / "log" / f"postgresql-{datetime.now(UTC).isoweekday()}.log"
 
     @property
+    def copy_mark(self) -> str:
+        """What no copy of the cluster shares: the inode's change time of a file that nobody writes."""
+        return str((self._home / "cluster" / "PG_VERSION").stat().st_ctime_ns)
+
+    @property
     def is_running(self) -> bool:
         """Whether the server that was started lives."""
         return self._server is not None and self._server.poll() is None

@@ -17,7 +17,7 @@ from types import FrameType
 import msgspec
 import uvicorn
 
-from messenger import migrations
+from messenger import migrations, stream_epoch
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
 from messenger.database_connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -57,6 +57,7 @@ def serve(settings: Settings) -> None:
         load_secret(settings)
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
+        asyncio.run(stream_epoch.follow_at(settings.database_url, postgres.copy_mark if postgres else None))
         logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
         logger.info("the API reference is at /docs%s", ", the demo at /demo" if settings.serves_demo else "")
         if settings.workers == 1:

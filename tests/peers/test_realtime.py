@@ -123,7 +123,8 @@ async def test_careless_whisper_no_probe_of_a_stranger_has_an_echo(
         await hosted.realtime.presence._pass()
         heard = await hers.settled()
     told = {frame.get("event") for frame in heard if frame["type"] in ("event", "signal")}
-    assert told == {"message.created", "message.edited", "message.deleted"}
+    # What she did herself, and what it makes of her own list.
+    assert told == {"message.created", "message.edited", "message.deleted", "conversation.updated"}
     assert await _names(realtime, mallory) == {"device.added", *told}
     shown = (await http.get(f"/users/{bob.id}", headers=mallory.headers)).json()
     assert (shown["online"], shown["last_activity"], shown["status"], shown["status_text"]) == (False, None, None, None)

@@ -111,6 +111,11 @@ class TestDb:
         assert run("db", "upgrade").exit_code == 0
         assert run("db", "check").exit_code == 0
 
+    def test_new_epoch_lets_cursors_expire(self, run: Run) -> None:
+        epochs = {run("db", "new-epoch").stdout for _ in range(2)}
+        assert len(epochs) == 2
+        assert all(text.startswith("epoch ") for text in epochs)
+
     def test_unknown_revision_fails_in_one_line(self, run: Run) -> None:
         done = run("db", "upgrade", "nowhere")
         assert done.exit_code == 1

@@ -61,7 +61,7 @@ class Table:
         return StreamPage(page, after + len(page), head, 0)
 
     async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
-        return Arrival(ADA, len(self.events), 0, 1)
+        return Arrival(ADA, len(self.events), 0, "", 1)
 
     async def take(self, taken: Sequence[Taken]) -> None:
         if self.take_faults:
@@ -69,7 +69,7 @@ class Table:
         self.taken.extend(taken)
 
     async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
-        return Lookout({}, set(), set(), set())
+        return Lookout({}, None, set(), set(), set())
 
 
 class Rig:

@@ -32,7 +32,7 @@ class Slow:
 
     async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
         await self._serve("arrival")
-        return Arrival(ADA, 0, 0, 1)
+        return Arrival(ADA, 0, 0, "", 1)
 
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         await self._serve("page")
@@ -43,7 +43,7 @@ class Slow:
 
     async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
         await self._serve("look")
-        return Lookout({}, set(), set(), set())
+        return Lookout({}, None, set(), set(), set())
 
 
 @pytest.mark.parametrize(("width", "most"), [(1, 2), (2, 2), (5, 5), (6, 6)])

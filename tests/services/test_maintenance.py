@@ -59,7 +59,9 @@ async def count(container: Container, table: str) -> int:
 
 class TestSweep:
     async def test_empty_database_has_nothing_to_remove(self, fresh: Container) -> None:
-        assert await fresh.services.maintenance.sweep() == dict.fromkeys([*SWEEPS, "idle_devices", "avatars"], 0)
+        assert await fresh.services.maintenance.sweep() == dict.fromkeys(
+            [*SWEEPS, "expired_messages", "idle_devices", "avatars"], 0
+        )
 
     async def test_what_is_young_stays(self, fresh: Container, people: Factory) -> None:
         ada, bob = await people.friends()

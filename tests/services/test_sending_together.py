@@ -22,11 +22,11 @@ from messenger.errors import (
 )
 from messenger.events import WakeUp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView
-from messenger.schemas.realtime import cursor_position
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.sync import require_place
 from messenger.testing import Factory, Person, StatementLog
 
 
@@ -68,7 +68,7 @@ async def stream(container: Container, person: Person) -> list[tuple[int, str, i
     """Position, name and `seq` of the messages that a person was told of."""
     page = await container.services.sync.sync(person.actor, cursor="e0", limit=200)
     return [
-        (cursor_position(event.cursor) or 0, event.event, event.data.seq)
+        (require_place(event.cursor).position, event.event, event.data.seq)
         for event in page.events
         if isinstance(event.data, MessageView)
     ]
@@ -133,7 +133,7 @@ class TestSent:
             told = await stream(container, one)
             assert len(told) == 3 + 5 * 6
             page = await container.services.sync.sync(one.actor, cursor="e0", limit=200)
-            positions = [cursor_position(event.cursor) for event in page.events]
+            positions = [require_place(event.cursor).position for event in page.events]
             assert positions == list(range(1, len(positions) + 1))
             for other in people:
                 if other is not one:
@@ -387,5 +387,5 @@ class TestTwice:
         assert not [error for error in results if isinstance(error, MessengerError)]
         for one in people:
             page = await container.services.sync.sync(one.actor, cursor="e0", limit=200)
-            positions = [cursor_position(event.cursor) for event in page.events]
+            positions = [require_place(event.cursor).position for event in page.events]
             assert positions == list(range(1, len(positions) + 1))

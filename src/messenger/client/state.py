@@ -34,8 +34,9 @@ class Receipt(msgspec.Struct):
 class Conversation(msgspec.Struct):
     """One's own side of a conversation. `target` is None until somebody told who it is.
 
-    `last_seq` and `read_seq` only ever grow, on the server and here, so each keeps its greatest value; `version` is
-    their sum. Of two counts of unread messages the one with the higher version holds.
+    `last_seq` and `read_seq` only ever grow, on the server and here, so each keeps its greatest value. Of two counts of
+    unread messages the one with the higher version holds: `version` is the sum of both numbers and of how many messages
+    are gone (`_gone`), deleted or hidden, all of which the count leaves out where they are unread.
     """
 
     target_id: int
@@ -43,23 +44,43 @@ class Conversation(msgspec.Struct):
     last_seq: int = 0
     read_seq: int = 0
     unread: int = 0
-    version: int = -1
+    version: int = 0
     muted_until: str | None = None
     pinned: bool = False
     archived: bool = False
     expire_after: int | None = None
 
-    def reach(self, *, last_seq: int = 0, read_seq: int = 0) -> None:
-        """There is a message of this number; one has read up to there."""
-        self.last_seq = max(self.last_seq, last_seq)
-        self.read_seq = max(self.read_seq, read_seq)
-        # No event tells a count with each message: it follows from the numbers, which have no gaps.
-        self.count(max(0, self.last_seq - self.read_seq), self.last_seq + self.read_seq)
+    @property
+    def _gone(self) -> int:
+        return self.version - self.last_seq - self.read_seq
 
-    def count(self, unread: int, version: int) -> None:
-        """Take a count, unless one is known that is newer."""
-        if version >= self.version:
-            self.unread, self.version = unread, version
+    def reach(self, seq: int, *, mine: bool) -> None:
+        """There is a message of this number; whoever writes has read what came before."""
+        self._move(max(self.last_seq, seq))
+        if mine and seq > self.read_seq:
+            self.unread, self.version, self.read_seq = 0, self.version + seq - self.read_seq, seq
+
+    def count(self, unread: int, version: int, *, read_seq: int, last_seq: int | None = None) -> None:
+        """Take a count, unless one is known that is newer. `last_seq`: up to where it counts, where that is told.
+
+        What is gone and what is read change together on the server, in one order, and each change of what is gone is
+        told by an event before the next one: so a receipt that has read further counts what is known to be gone.
+        """
+        if last_seq is None:
+            if read_seq <= self.read_seq:
+                return
+            last_seq = version - read_seq - self._gone
+        if version - last_seq >= self.version - self.last_seq:
+            known = self.last_seq
+            self.unread, self.version, self.read_seq, self.last_seq = unread, version, read_seq, last_seq
+            self._move(max(known, last_seq))
+        else:
+            self._move(max(self.last_seq, last_seq))
+
+    def _move(self, last_seq: int) -> None:
+        # No event tells a count with each message: each new one is one more, since the numbers have no gaps.
+        more = last_seq - self.last_seq
+        self.unread, self.version, self.last_seq = self.unread + more, self.version + more, last_seq
 
 
 class State:
@@ -161,8 +182,7 @@ class State:
     def _on_created(self, message: MessageView) -> None:
         conversation = self._conversation(message.target_id)
         mine = message.sender_id == self.me
-        # Who writes has read what came before.
-        conversation.reach(last_seq=message.seq, read_seq=message.seq if mine else 0)
+        conversation.reach(message.seq, mine=mine)
         self._keep(message)
 
     def _keep(self, message: MessageView, *, from_event: bool = True) -> None:
@@ -181,15 +201,13 @@ class State:
             their.forward(read=receipt.read_seq, delivered=receipt.delivered_seq)
             return
         conversation = self._conversation(receipt.target_id)
-        conversation.reach(read_seq=receipt.read_seq)
         if receipt.unread is not None and receipt.version is not None:
-            conversation.count(receipt.unread, receipt.version)
+            conversation.count(receipt.unread, receipt.version, read_seq=receipt.read_seq)
 
     def _on_conversation(self, view: ConversationView) -> None:
         conversation = self._conversation(view.target.id)
         conversation.target = view.target
-        conversation.reach(last_seq=view.last_seq, read_seq=view.read_seq)
-        conversation.count(view.unread, view.version)
+        conversation.count(view.unread, view.version, read_seq=view.read_seq, last_seq=view.last_seq)
         conversation.muted_until, conversation.pinned = view.muted_until, view.pinned
         conversation.archived, conversation.expire_after = view.archived, view.expire_after
         if view.target_receipt is not None:
@@ -240,9 +258,10 @@ class State:
         return [each.target_id for each in self.conversations.values() if each.target is None]
 
     def last_message(self, target_id: int) -> MessageView | None:
-        """The newest message of a conversation, where it is known."""
-        conversation = self.conversations.get(target_id)
-        return self.messages.get(target_id, {}).get(conversation.last_seq) if conversation else None
+        """The newest message of a conversation that can be seen, where it is known."""
+        messages = self.messages.get(target_id, {})
+        seq = max((seq for seq, message in messages.items() if message.deleted_at is None), default=None)
+        return None if seq is None else messages[seq]
 
     def tail(self, target_id: int) -> list[MessageView]:
         """The newest messages without a gap, in ascending `seq`; what comes before is `GET /history` away."""

@@ -33,7 +33,7 @@ from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_
 from messenger.realtime.ports import Arrival
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
-from messenger.schemas.realtime import cursor_position, stream_cursor
+from messenger.schemas.realtime import Place, cursor_place, stream_cursor
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Admission(msgspec.Struct, frozen=True):
     """
 
     arrival: Arrival
-    after: int
+    after: Place
     returns: bool
     codec: Codec
 
@@ -105,18 +105,19 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     connection = _connection(socket)
     realtime: Realtime = state.realtime
     actor = admission.arrival.actor
-    mine = realtime.socket(actor, admission.arrival.number, connection, admission.codec, after=admission.after)
-    welcome = Welcome(stream_cursor(admission.after), str(actor.device_id), realtime.upkeep.heartbeat)
+    arrival, (after, epoch) = admission.arrival, admission.after
+    mine = realtime.socket(actor, arrival.number, connection, admission.codec, after=after, epoch=epoch)
+    welcome = Welcome(stream_cursor(after, epoch), str(actor.device_id), realtime.upkeep.heartbeat)
     connection.write(admission.codec.message(welcome))
-    if admission.returns and admission.arrival.taken < admission.after <= admission.arrival.position:
+    if admission.returns and epoch == arrival.epoch and arrival.taken < after <= arrival.position:
         # A cursor that comes back is the proof that what came before it has arrived.
-        realtime.taker.took(actor.user_id, admission.after)
+        realtime.taker.took(actor.user_id, after)
     typist = realtime.typist(actor.user_id)
     session = Session(actor, state.services, realtime.hub, typist)
     state.metrics.socket_opened()
     code = 1006
     try:
-        with realtime.connected(mine, latest=admission.arrival.position):
+        with realtime.connected(mine, latest=arrival.position):
             code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
         # Without the database nobody knows whether it may be seen: it times out by itself.
         with contextlib.suppress(MessengerError):
@@ -200,7 +201,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     ensure_known_parameters(scope, _PARAMETERS)
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     cursor = query.get("cursor", [None])[-1]
-    after = None if cursor is None else cursor_position(cursor)
+    after = None if cursor is None else cursor_place(cursor)
     if cursor is not None and after is None:
         raise ValidationFailed(
             "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
@@ -216,4 +217,4 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
         # Whose device a ticket is for is known only now.
         await devices.admit_socket(arrival.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
-    return Admission(arrival, arrival.position if after is None else after, after is not None, codec)
+    return Admission(arrival, after or Place(arrival.position, arrival.epoch), after is not None, codec)

@@ -13,13 +13,13 @@ from messenger.controllers._parameters import PageLimit
 from messenger.controllers._sockets import serve
 from messenger.controllers._wire import WireRequest
 from messenger.errors import CursorExpired, OriginNotAllowed, UpgradeRequired
-from messenger.schemas.realtime import SyncView, TicketView
+from messenger.schemas.realtime import CURSOR_PATTERN, SyncView, TicketView
 
 MAX_WAIT = 30
 
 CursorQuery = Annotated[
     str | None,
-    QueryParameter(pattern=r"^e[0-9]{1,15}$", description="Resume after this cursor; omit to start now"),
+    QueryParameter(pattern=CURSOR_PATTERN, description="Resume after this cursor; omit to start now"),
 ]
 
 

@@ -7,7 +7,7 @@
 
 import { Expiry } from "./expiry.js";
 import { loadAll } from "./loading.js";
-import { count, last, later } from "./merge.js";
+import { count, last, lastOf, later } from "./merge.js";
 
 const TYPING_SECONDS = 9; // A little more than the server's eight; its own clock may differ from this one.
 const PAGE = 50;
@@ -199,7 +199,7 @@ export class Store extends EventTarget {
     const conversation = this.#conversation(view.target.id);
     const { pinned, archived, muted_until } = view;
     Object.assign(conversation, { pinned, archived, muted_until });
-    conversation.last_message = last(conversation.last_message, view.last_message);
+    conversation.last_message = lastOf(conversation, view);
     conversation.last_seq = Math.max(conversation.last_seq, view.last_seq);
     conversation.read_seq = Math.max(conversation.read_seq, view.read_seq);
     count(conversation, view.unread, view.version ?? 0);

@@ -5,7 +5,7 @@ from messenger.models.connection import Connection, Ticket, Worker
 from messenger.models.contact import Contact, Edges
 from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
-from messenger.models.event import Event, Stream
+from messenger.models.event import Event, Stream, StreamEpoch
 from messenger.models.fan_out import FanOut
 from messenger.models.guard import FamiliarAddress, IdempotencyKey, RateBucket
 from messenger.models.message import HiddenMessage, Message
@@ -33,6 +33,7 @@ __all__ = [
     "ReleasedUsername",
     "Secret",
     "Stream",
+    "StreamEpoch",
     "Ticket",
     "User",
     "Worker",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
@@ -46,7 +49,8 @@ class Member(Base):
     """A user in a conversation, which that user addresses as `target_id`: the other one, or the group.
 
     `last_minute` is that of the conversation's `last_at`, once it has a message: it puts the user's list in order.
-    `sent_until` is to the limit `message_to` what a stream's is to `message`.
+    `sent_until` is to the limit `message_to` what a stream's is to `message`. `gone` are the numbers of messages that
+    the user can't see: deleted, hidden, or expired and emptied; NULL where there is none. It only ever grows.
     """
 
     __tablename__ = "members"
@@ -68,3 +72,4 @@ class Member(Base):
     muted_until: Mapped[Instant | None]
     pinned: Mapped[bool] = mapped_column(Boolean, server_default="false")
     archived: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    gone: Mapped[Any | None] = mapped_column(INT8MULTIRANGE)

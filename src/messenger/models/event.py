@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Uuid, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, SmallInteger, String, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,6 +30,19 @@ class Stream(Base):
     sent_until: Mapped[Instant] = mapped_column(server_default=text("'epoch'"))
     rules: Mapped[int] = mapped_column(Integer, server_default="0")
     closed: Mapped[bool] = mapped_column(Boolean, server_default="false")
+
+
+class StreamEpoch(Base):
+    """Which history of the database the streams are of; `messenger.stream_epoch` says when a new one begins."""
+
+    __tablename__ = "stream_epoch"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default="1")
+    epoch: Mapped[str] = mapped_column(String(16), server_default="")
+    origin: Mapped[str | None] = mapped_column(Text)
+    folder: Mapped[str | None] = mapped_column(Text)
+    began_at: Mapped[Instant] = mapped_column(server_default=text("now()"))
 
 
 class Event(Base):

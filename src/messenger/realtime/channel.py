@@ -71,14 +71,16 @@ class Bell:
 class Channel:
     """`latest`: the newest position heard of. `proved`: up to where one of its devices has all.
 
-    `_head`: up to where live sockets were handed events.
+    `epoch`: which history of the database its positions are of; None where nobody has said so yet. `_head`: up to where
+    live sockets were handed events.
     """
 
-    __slots__ = ("_head", "_reader", "_sockets", "bells", "latest", "proved", "user_id")
+    __slots__ = ("_head", "_reader", "_sockets", "bells", "epoch", "latest", "proved", "user_id")
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.latest = self.proved = 0
+        self.epoch: str | None = None
         self.bells: list[Bell] = []
         self._sockets: list[Socket] = []
         self._head = 0
@@ -91,6 +93,7 @@ class Channel:
     def join(self, socket: Socket, *, latest: int) -> None:
         """One more socket, which catches up first."""
         self.latest = max(self.latest, latest)
+        self.enter(socket.epoch)
         self._sockets.append(socket)
         socket.home = self
 
@@ -100,13 +103,25 @@ class Channel:
             self._sockets.remove(socket)
         socket.home = None
 
+    def enter(self, epoch: str) -> None:
+        """The first one here says which epoch it reads in."""
+        if self.epoch is None:
+            self.epoch = epoch
+
     # --- news ---
+
+    def on_epoch(self, epoch: str) -> None:
+        """The table is in this epoch: where that is another one, each socket and request finds out by reading."""
+        if self.epoch not in {None, epoch}:
+            self._fall_back()
+            self.on_revoked()
+        self.epoch = epoch
 
     def on_news(self, news: WakeUp) -> None:
         """Committed in this process; the event itself where it came along."""
         self.latest = max(self.latest, news.position)
         if news.data is not None and self._reader is None and news.position == self._head + 1:
-            frame = EventFrame(stream_cursor(news.position), news.name, news.at, news.data)
+            frame = EventFrame(stream_cursor(news.position, self.epoch or ""), news.name, news.at, news.data)
             self._hand(StreamEvent(news.position, frame, _is_foreign(self.user_id, news.data)))
         self.on_hint(news.position)
 
@@ -134,6 +149,7 @@ class Channel:
         # The first live socket says where handing over begins; with others, it skips what it has.
         if self._reader is None and not any(each.live for each in self._sockets if each is not socket):
             self._head = self.latest = socket.position
+            self.epoch = socket.epoch
             # The table may have gone back (a database restored from a backup): what it has again is proved again.
             self.proved = min(self.proved, socket.position)
 
@@ -171,7 +187,7 @@ class Channel:
                     await asyncio.sleep(wait)
                     wait = min(_LAST_RETRY, wait * 2)
                     continue
-                if page.lost:
+                if page.lost or page.epoch != self.epoch:
                     self._fall_back()
                     return
                 for event in page.events:

@@ -65,7 +65,7 @@ class Hub:
                 bell.end()
 
     @contextlib.contextmanager
-    def listening(self, actor: Actor, after: int) -> Iterator[Bell]:
+    def listening(self, actor: Actor, after: int, epoch: str = "") -> Iterator[Bell]:
         """A bell that rings at what comes after this position; an older one of the same device ends soon."""
         older = self._bells.get(actor.device_id)
         if older is not None:
@@ -73,6 +73,7 @@ class Hub:
         bell = Bell(after)
         self._bells[actor.device_id] = bell
         channel = self._channel(actor.user_id)
+        channel.enter(epoch)
         channel.bells.append(bell)
         if self.closing:
             bell.end()
@@ -155,10 +156,12 @@ class Hub:
         if channel is not None:
             channel.on_revoked()
 
-    def on_hint(self, user_id: int, position: int) -> None:
-        """This user's stream reaches at least so far."""
+    def on_hint(self, user_id: int, position: int, epoch: str | None = None) -> None:
+        """This user's stream reaches at least so far; in this epoch, where that is known."""
         channel = self._channels.get(user_id)
         if channel is not None:
+            if epoch is not None:
+                channel.on_epoch(epoch)
             channel.on_hint(position)
 
     def on_disconnect(self) -> None:

@@ -24,14 +24,15 @@ class StreamEvent(msgspec.Struct, frozen=True):
 class StreamPage(msgspec.Struct, frozen=True):
     """What a stream holds after a position. `end`: up to where this page reaches; `head`: where the stream ends.
 
-    `taken`: up to where a device has proved to have it. `lost`: what came right after the position is not kept any
-    more, or never was.
+    `epoch`: which history of the database these positions are of. `taken`: up to where a device has proved to have it.
+    `lost`: what came right after the position is not kept any more, or never was.
     """
 
     events: list[StreamEvent]
     end: int
     head: int
     taken: int
+    epoch: str = ""
     lost: bool = False
 
 
@@ -54,6 +55,8 @@ class Lookout(msgspec.Struct, frozen=True):
 
     positions: dict[int, int]
     """By user, where the stream ends."""
+    epoch: str | None
+    """Which history of the database these are of; None where no position is given."""
     signed_out: set[UUID]
     """Devices that are no more."""
     elsewhere: set[int]
@@ -74,11 +77,14 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A device that may have a socket: where its user's stream ends, what of it was `taken`, which arrival this is."""
+    """A device that may have a socket: where its user's stream ends and in which `epoch`, what of it was `taken`, which
+    arrival this is.
+    """
 
     actor: Actor
     position: int
     taken: int
+    epoch: str
     number: int
 
 

@@ -48,9 +48,13 @@ class Realtime:
         self.streams = streams
         self.taker = taker
 
-    def socket(self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int) -> Socket:
+    def socket(
+        self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int, epoch: str = ""
+    ) -> Socket:
         """A socket for this device, not yet connected."""
-        return Socket(actor, number, connection, codec, self.streams, self.taker, after=after, is_known=False)
+        return Socket(
+            actor, number, connection, codec, self.streams, self.taker, after=after, epoch=epoch, is_known=False
+        )
 
     def typist(self, user_id: int) -> Typist:
         """What one socket's user types."""

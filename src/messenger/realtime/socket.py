@@ -72,6 +72,7 @@ class Socket:
         "actor",
         "codec",
         "connection",
+        "epoch",
         "home",
         "live",
         "number",
@@ -88,9 +89,11 @@ class Socket:
         taker: Taker,
         *,
         after: int,
+        epoch: str = "",
         is_known: bool = True,
     ) -> None:
         self.actor = actor
+        self.epoch = epoch
         self.number = number
         self.connection = connection
         self.codec = codec
@@ -151,7 +154,7 @@ class Socket:
         self._is_known = True
         if self._owes_caught_up and self.live:
             self._owes_caught_up = False
-            self._say(CaughtUp(stream_cursor(self._queued)))
+            self._say(CaughtUp(stream_cursor(self._queued, self.epoch)))
 
     def reply(self, request_id: int | None, *, data: Any = None, error: dict[str, Any] | None = None) -> None:
         """Answer a request. Kept even when the queue is forgotten; `settle` bounds how many there are."""
@@ -296,9 +299,8 @@ class Socket:
             raise Gone
         heard_of = self.home.latest
         page = await self._read()
-        if page.lost:
-            self.connection.write(self.codec.message(Resync(stream_cursor(page.head))))
-            self._written = page.head
+        if page.lost or page.epoch != self.epoch:
+            page = self._begin_anew(page)
         share, read, end = share_of(page.events, self.codec, MAX_QUEUED_BYTES), len(page.events), page.end
         nothing_left = end <= self._written
         self._limit = next_limit(self._limit, read, len(share), PAGE)
@@ -322,9 +324,16 @@ class Socket:
             self.live = True
             self.home.on_live(self)
             if self._is_known:
-                self.connection.write(self.codec.message(CaughtUp(stream_cursor(self._written))))
+                self.connection.write(self.codec.message(CaughtUp(stream_cursor(self._written, self.epoch))))
             else:
                 self._owes_caught_up = True
+
+    def _begin_anew(self, page: StreamPage) -> StreamPage:
+        """Go on from the stream's end, whatever was missed; nothing that was asked about is proved any more."""
+        self.connection.write(self.codec.message(Resync(stream_cursor(page.head, page.epoch))))
+        self._written, self.epoch = page.head, page.epoch
+        self._foreign = self._asked = 0
+        return StreamPage([], page.head, page.head, page.taken, page.epoch, lost=True)
 
     async def _read(self) -> StreamPage:
         wait = _FIRST_RETRY

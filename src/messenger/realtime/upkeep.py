@@ -137,7 +137,7 @@ class Upkeep:
         for socket in sockets:
             self._judge(socket, lookout)
         for user_id, position in lookout.positions.items():
-            self._hub.on_hint(user_id, position)
+            self._hub.on_hint(user_id, position, lookout.epoch)
 
     def _judge(self, socket: Socket, lookout: Lookout) -> None:
         if self._hub.sockets.get(socket.actor.device_id) is not socket:

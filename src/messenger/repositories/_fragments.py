@@ -28,12 +28,13 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None
 
 
-_VISIBLE = "m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND hidden.at IS NULL"
+# Whether a reader can see a message. Needs: `m` the message, `hidden` by HIDDEN_JOIN or a join of one's own.
+VISIBLE = "m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND hidden.at IS NULL"
 
 # What a reader sees of a message. Need: `m` the message, `hidden` by HIDDEN_JOIN or a join of one's own.
-SHOWN_BODY = f"CASE WHEN {_VISIBLE} THEN m.body END AS body"
-SHOWN_MENTIONS = f"CASE WHEN {_VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions"
-SHOWN_DELETED_AT = f"CASE WHEN NOT ({_VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at"
+SHOWN_BODY = f"CASE WHEN {VISIBLE} THEN m.body END AS body"
+SHOWN_MENTIONS = f"CASE WHEN {VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions"
+SHOWN_DELETED_AT = f"CASE WHEN NOT ({VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at"
 
 # Needs: `m` the message, `me` the reader's membership, `hidden` by HIDDEN_JOIN.
 MESSAGE_COLUMNS = f"""
@@ -121,6 +122,9 @@ def live_connection(column: str, value: str) -> str:
 
 # Whether a socket of `u` lives.
 CONNECTED = live_connection("user_id", "u.id")
+
+# Which history of the database the positions of streams are of.
+EPOCH = "(SELECT x.epoch FROM stream_epoch AS x)"
 
 # Whether the connections of the user `u` are hidden from everyone.
 HIDDEN = "(u.privacy_last_seen = 'nobody' OR u.invisible_since IS NOT NULL)"

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.repositories._fragments import HIDDEN, STATUS_COLUMNS
+from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
 from messenger.schemas._types import StatusName
 from messenger.statements import Runner, Statement
 
@@ -51,14 +51,15 @@ class ArrivalRow(msgspec.Struct, frozen=True):
     device_id: UUID
     position: int
     taken: int
+    epoch: str
     number: int
 
 
 _ARRIVE = Statement(
     "connections.arrive",
-    """
-    WITH {actor}
-    SELECT {actor_columns}, actor.user_id, actor.device_id, s.position, s.taken,
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, actor.user_id, actor.device_id, s.position, s.taken, {EPOCH} AS epoch,
         nextval('connection_numbers') AS number
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     """,

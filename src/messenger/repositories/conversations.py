@@ -15,7 +15,7 @@ from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     AVATAR_OF_CONTACT,
-    HIDDEN_JOIN,
+    EPOCH,
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
     PAGE_BYTES,
@@ -24,6 +24,7 @@ from messenger.repositories._fragments import (
     edge,
     other_side,
 )
+from messenger.repositories.gone import counts, last_message
 from messenger.statements import Runner, Statement
 
 
@@ -34,10 +35,13 @@ class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     """
 
     position: int
+    epoch: str
     conversation_id: int | None
     last_at: datetime
     last_seq: int
     read_seq: int
+    unread: int
+    version: int
     muted_until: datetime | None
     pinned: bool
     archived: bool
@@ -78,10 +82,10 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         f"""
         WITH {{actor}}
         SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(ConversationRow.__struct_fields__)} FROM (
-        SELECT {{page_actor_columns}}, s.position, me.conversation_id, me.last_at, me.last_seq, me.read_seq,
-            me.muted_until, me.pinned, me.archived, me.expire_after, {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username,
-            u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS}, {bytes_before("m", _ORDER)} > :bytes AS beyond,
-            {bytes_before("m", _ORDER, but=1)} AS bytes_before
+        SELECT {{page_actor_columns}}, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
+            me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
+            {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS},
+            {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
         FROM actor JOIN streams AS s ON s.user_id = actor.user_id
         LEFT JOIN LATERAL (
             SELECT x.*, c.last_at, c.last_seq, c.expire_after
@@ -93,8 +97,8 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         {edge("c", "actor.user_id", "me.target_id")}
         {AVATAR_OF_CONTACT}
         {other_side("me.conversation_id", "c.state")}
-        LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
-        {HIDDEN_JOIN}
+        LEFT JOIN LATERAL ({last_message("me", "me")}) AS m ON true
+        LEFT JOIN LATERAL (SELECT NULL::timestamptz AS at) AS hidden ON true
         ) AS page WHERE page.bytes_before <= :bytes ORDER BY page.last_at DESC, page.conversation_id DESC
         """,
         ConversationRow,
@@ -121,13 +125,15 @@ class _Place(msgspec.Struct, frozen=True, gc=False):
     last_at: datetime
     target_id: int
     position: int
+    epoch: str
 
 
 _PLACES = Statement(
     "conversations.places",
     f"""
     WITH {{actor}}
-    SELECT {{page_actor_columns}}, me.id AS conversation_id, me.last_at, me.target_id, s.position
+    SELECT {{page_actor_columns}}, me.id AS conversation_id, me.last_at, me.target_id, s.position,
+        {EPOCH} AS epoch
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
         SELECT c.id, c.last_at, x.target_id FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
@@ -203,16 +209,18 @@ class ReceiptRow(msgspec.Struct, frozen=True):
     moved: bool
     read_seq: int
     delivered_seq: int
+    unread: int
+    version: int
     others: list[int]
 
 
 # Only ever forward: the guard is in WHERE. In a 1:1 a receipt goes to a mutual contact alone.
 _RECEIPT = Statement(
     "conversations.receipt",
-    """
-    WITH {actor},
+    f"""
+    WITH {{actor}},
     place AS (
-        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, c.last_seq, c.kind
+        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, c.last_seq, c.kind
         FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
             JOIN conversations AS c ON c.id = m.conversation_id
     ),
@@ -223,15 +231,18 @@ _RECEIPT = Statement(
         WHERE m.conversation_id = place.id AND m.user_id = actor.user_id
             AND greatest(:read::bigint, :delivered::bigint) <= place.last_seq
             AND (m.read_seq < :read OR m.delivered_seq < greatest(:delivered::bigint, :read::bigint))
-        RETURNING m.read_seq, m.delivered_seq
+        RETURNING m.read_seq, m.delivered_seq, m.gone
+    ),
+    stand AS (
+        SELECT * FROM moved UNION ALL
+        SELECT read_seq, delivered_seq, gone FROM place WHERE NOT EXISTS (SELECT FROM moved)
     )
-    SELECT {actor_columns}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
-        moved.read_seq IS NOT NULL AS moved, coalesce(moved.read_seq, place.read_seq) AS read_seq,
-        coalesce(moved.delivered_seq, place.delivered_seq) AS delivered_seq,
+    SELECT {{actor_columns}}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
+        EXISTS (SELECT FROM moved) AS moved, stand.read_seq, stand.delivered_seq, {counts("stand", "place")},
         ARRAY(SELECT o.user_id FROM members AS o WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id
             AND (place.kind = 'group' OR EXISTS (SELECT FROM contacts AS c WHERE c.owner_id = actor.user_id
                 AND c.target_id = o.user_id AND c.state = 'mutual'))) AS others
-    FROM actor LEFT JOIN place ON true LEFT JOIN moved ON true
+    FROM actor LEFT JOIN place ON true LEFT JOIN stand ON true
     """,
     ReceiptRow,
     writes=True,
@@ -240,7 +251,11 @@ _RECEIPT = Statement(
 
 def _unread(place: _Place) -> ConversationRow:
     return blank_row(
-        ConversationRow, position=place.position, conversation_id=place.conversation_id, last_at=place.last_at
+        ConversationRow,
+        position=place.position,
+        epoch=place.epoch,
+        conversation_id=place.conversation_id,
+        last_at=place.last_at,
     )
 
 

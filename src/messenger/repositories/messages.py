@@ -21,6 +21,7 @@ from messenger.repositories._fragments import (
     bytes_before,
     edge,
 )
+from messenger.repositories.gone import ERASE, HIDE, GoneRow
 from messenger.repositories.sending import SEND, SEND_ALL, SentRow
 from messenger.statements import Runner, Statement
 
@@ -135,19 +136,6 @@ _EDIT: Statement[Any] = Statement(
     writes=True,
 )
 
-# A message that is gone keeps its place and its author, and nothing of what it said.
-_ERASE: Statement[Any] = Statement(
-    "messages.erase",
-    "UPDATE messages SET body = NULL, mentions = '{}', deleted_at = :now WHERE id = :id AND deleted_at IS NULL",
-    writes=True,
-)
-
-_HIDE: Statement[Any] = Statement(
-    "messages.hide",
-    "INSERT INTO hidden_messages (user_id, message_id, at) VALUES (:owner, :id, :now) ON CONFLICT DO NOTHING",
-    writes=True,
-)
-
 
 class MessageRepository:
     """Messages of conversations that the caller takes part in."""
@@ -234,10 +222,10 @@ class MessageRepository:
         """Replace the text; False when the message is gone."""
         return await self._run.execute(_EDIT, id=message_id, body=body) == 1
 
-    async def erase(self, message_id: UUID) -> bool:
-        """Empty the message for everyone; False when it was so already."""
-        return await self._run.execute(_ERASE, id=message_id) == 1
+    async def erase(self, message_id: UUID) -> list[GoneRow] | None:
+        """Empty the message for everyone; whose view of its conversation changed. None when it was so already."""
+        return await self._run.all(ERASE, id=message_id) or None
 
-    async def hide(self, user_id: int, message_id: UUID) -> bool:
-        """Hide it from one user; False when it was so already."""
-        return await self._run.execute(_HIDE, owner=user_id, id=message_id) == 1
+    async def hide(self, user_id: int, message_id: UUID) -> list[GoneRow] | None:
+        """Hide it from one user, whose view of its conversation may change. None when it was so already."""
+        return await self._run.all(HIDE, owner=user_id, id=message_id) or None

@@ -13,6 +13,7 @@ from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
+    EPOCH,
     HIDDEN_JOIN,
     MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
@@ -23,6 +24,7 @@ from messenger.repositories._fragments import (
     other_side,
 )
 from messenger.repositories.events import append
+from messenger.repositories.gone import counts, last_message
 from messenger.statements import Runner, Statement
 
 TAKEN_AT_ONCE = 1000
@@ -39,6 +41,7 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
 
     head: int
     taken: int
+    epoch: str
     position: int | None
     event: str
     at: datetime
@@ -78,6 +81,8 @@ class StreamConversation(StreamPeer, frozen=True, gc=False):
 
     last_seq: int
     read_seq: int
+    unread: int
+    version: int
     muted_until: datetime | None
     pinned: bool
     archived: bool
@@ -113,7 +118,7 @@ _READ = Statement(
     f"""
     WITH {{actor}}
     SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(StreamRow.__struct_fields__)} FROM (
-    SELECT {{actor_columns}}, s.position AS head, s.taken, page.position, page.name AS event, page.at,
+    SELECT {{actor_columns}}, s.position AS head, s.taken, {EPOCH} AS epoch, page.position, page.name AS event, page.at,
         page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS},
         {bytes_before("m", "page.position")} AS bytes_before
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
@@ -125,7 +130,7 @@ _READ = Statement(
         AND own.user_id = actor.user_id AND own.target_id = page.peer_id
     LEFT JOIN conversations AS c ON c.id = own.conversation_id
     LEFT JOIN messages AS m ON m.id = CASE WHEN c.id IS NULL THEN page.subject
-        ELSE (SELECT x.id FROM messages AS x WHERE x.conversation_id = c.id AND x.seq = c.last_seq) END
+        ELSE ({last_message("own", "c", "m.id")}) END
     LEFT JOIN LATERAL (
         SELECT x.target_id FROM members AS x
         WHERE x.conversation_id = m.conversation_id AND x.user_id = actor.user_id LIMIT 1
@@ -133,7 +138,7 @@ _READ = Statement(
     {HIDDEN_JOIN}
     LEFT JOIN LATERAL (
         SELECT row_to_json(shown)::text AS peer FROM (
-            SELECT c.last_seq, own.read_seq, own.muted_until, own.pinned, own.archived,
+            SELECT c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
                 c.expire_after, {OTHER_SIDE_COLUMNS}, u.username, u.name, u.about, u.status, u.status_text,
                 u.invisible_since, u.last_activity, u.created_at AS since, u.privacy_last_seen, u.privacy_avatar,
                 u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
@@ -158,14 +163,15 @@ _READ = Statement(
 class _Place(msgspec.Struct, frozen=True, gc=False):
     head: int
     taken: int
+    epoch: str
     position: int | None
 
 
 _PLACES = Statement(
     "streams.places",
-    """
-    WITH {actor}
-    SELECT {actor_columns}, s.position AS head, s.taken, page.position
+    f"""
+    WITH {{actor}}
+    SELECT {{actor_columns}}, s.position AS head, s.taken, {EPOCH} AS epoch, page.position
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
         SELECT e.position FROM events AS e
@@ -213,13 +219,14 @@ _TAKE: Statement[ToldRow] = Statement(
     moved AS (
         UPDATE members AS me SET delivered_seq = l.seq FROM locked AS l
         WHERE me.conversation_id = l.conversation_id AND me.user_id = l.user_id AND me.delivered_seq < l.seq
-        RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq
+        RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq, me.gone
     ),
     told AS (
         SELECT moved.user_id, jsonb_build_object('target_id', moved.target_id, 'user_id', moved.user_id,
             'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq,
-            'unread', greatest(0, c.last_seq - moved.read_seq), 'version', c.last_seq + moved.read_seq) AS payload
+            'unread', count.unread, 'version', count.version) AS payload
         FROM moved JOIN conversations AS c ON c.id = moved.conversation_id
+            JOIN LATERAL (SELECT {counts("moved", "c")}) AS count ON true
         UNION ALL
         SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', moved.user_id,
             'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq)
@@ -244,11 +251,12 @@ _TAKE: Statement[ToldRow] = Statement(
 class PositionRow(msgspec.Struct, frozen=True):
     user_id: int
     position: int
+    epoch: str
 
 
 _POSITIONS = Statement(
     "streams.positions",
-    "SELECT user_id, position FROM streams WHERE user_id = ANY (:users::bigint[])",
+    f"SELECT user_id, position, {EPOCH} AS epoch FROM streams WHERE user_id = ANY (:users::bigint[])",
     PositionRow,
     writes=False,
 )
@@ -282,7 +290,8 @@ class StreamRepository:
             return await self._run.all(_READ, caller, after=after, limit=len(part), bytes=UNBOUNDED)
 
         def blank(place: _Place) -> StreamRow:
-            return blank_row(StreamRow, head=place.head, taken=place.taken, position=place.position, event=UNREAD)
+            known = {"head": place.head, "taken": place.taken, "epoch": place.epoch, "position": place.position}
+            return blank_row(StreamRow, **known, event=UNREAD)
 
         return await read_round(places, read, blank)
 
@@ -290,6 +299,6 @@ class StreamRepository:
         """Move delivered receipts to what these users' devices have; one statement with all its events."""
         return await self._run.all(_TAKE, users=users, positions=positions)
 
-    async def positions(self, users: Sequence[int]) -> dict[int, int]:
+    async def positions(self, users: Sequence[int]) -> list[PositionRow]:
         """Where each user's stream ends."""
-        return {row.user_id: row.position for row in await self._run.all(_POSITIONS, users=users)}
+        return await self._run.all(_POSITIONS, users=users)

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
+from messenger.repositories.gone import EXPIRE, ExpiredRow
 from messenger.repositories.guards import KEPT_FOR
 from messenger.statements import Runner, Statement
 
@@ -47,13 +48,6 @@ _SWEEPS: dict[str, Statement[Any]] = {
         order="seen_at",
     ),
     "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
-    "expired_messages": _sweep(
-        "expired_messages",
-        "messages",
-        "expires_at < :now AND deleted_at IS NULL",
-        "id",
-        "UPDATE messages SET body = NULL, mentions = '{}', deleted_at = expires_at",
-    ),
 }
 
 SWEEPS = tuple(_SWEEPS)
@@ -120,6 +114,10 @@ class SweepRepository:
         row = await self._run.first(_IDLE_SHARE)
         assert row is not None
         return row
+
+    async def expire_messages(self) -> list[ExpiredRow]:
+        """Empty messages whose time is over; how many, and whose view of a conversation changed."""
+        return await self._run.all(EXPIRE)
 
     async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:
         """One pass of one sweep; how many rows went."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+import re
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -19,18 +20,27 @@ SyncCursor = Annotated[str, Meta(description="Resume after this cursor; omit to 
 MAX_SIGNAL_BYTES = 65536
 
 
-def stream_cursor(position: int) -> str:
+CURSOR_PATTERN = r"^e[0-9]{1,15}(-[a-z0-9]{1,16})?$"
+"""The wire's numbers end at 2**53; more digits than that has no stream."""
+_CURSOR = re.compile(r"e([0-9]{1,15})(?:-([a-z0-9]{1,16}))?")
+
+
+class Place(NamedTuple):
+    """A position in a user's stream, in one history of the database; the first one's name is empty."""
+
+    position: int
+    epoch: str
+
+
+def stream_cursor(position: int, epoch: str = "") -> str:
     """A place in a user's event stream, as clients carry it."""
-    return f"e{position}"
+    return f"e{position}-{epoch}" if epoch else f"e{position}"
 
 
-def cursor_position(cursor: str) -> int | None:
-    """The position that a cursor names; None where it is none of ours."""
-    digits = cursor[1:]
-    # The wire's numbers end at 2**53; more digits than that has no stream.
-    if cursor[:1] != "e" or not digits.isascii() or not digits.isdigit() or len(digits) > 15:
-        return None
-    return int(digits)
+def cursor_place(cursor: str) -> Place | None:
+    """The place that a cursor names; None for a string that is no cursor."""
+    found = _CURSOR.fullmatch(cursor)
+    return None if found is None else Place(int(found[1]), found[2] or "")
 
 
 # --- what events say ------------------------------------------------------------------------------

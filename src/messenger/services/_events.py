@@ -49,29 +49,44 @@ _decode_person = msgspec.json.Decoder(StreamPerson).decode
 
 
 async def read_page(
-    uow_factory: UnitOfWorkFactory, unreadable: Unreadable, caller: Caller, after: int, limit: int, *, stamp: bool
+    uow_factory: UnitOfWorkFactory,
+    unreadable: Unreadable,
+    caller: Caller,
+    after: int,
+    limit: int,
+    *,
+    epoch: str | None = None,
+    stamp: bool,
 ) -> tuple[Actor, StreamPage]:
-    """What comes after a position, in one round trip. `stamp`: whether asking is an activity."""
+    """What comes after a position of this epoch (None: of any), in one round trip.
+
+    `stamp`: whether asking is an activity.
+    """
     async with uow_factory.read() as uow:
         rows = await uow.streams.read(caller, after=after, limit=limit)
         actor = uow.run.actor
         if not stamp:
             uow.run.stale.clear()
     assert actor is not None
-    return actor, await _page(unreadable, actor, rows, after)
+    return actor, await _page(unreadable, actor, rows, after, epoch)
 
 
-async def _page(unreadable: Unreadable, actor: Actor, rows: list[StreamRow], after: int) -> StreamPage:
-    """Positions have no gaps, so a gap is what the sweep took; an end before `after` is another stream's cursor.
+async def _page(
+    unreadable: Unreadable, actor: Actor, rows: list[StreamRow], after: int, wanted: str | None
+) -> StreamPage:
+    """Positions have no gaps, so a gap is what the sweep took. Those of another epoch name other events, however far
+    this stream has come.
 
     An event that can't be shown is no gap: `end` is behind it.
     """
-    head, taken = (rows[0].head, rows[0].taken) if rows else (0, 0)
+    head, taken, epoch = (rows[0].head, rows[0].taken, rows[0].epoch) if rows else (0, 0, "")
     found = [row for row in rows if row.position is not None]
+    if wanted not in {None, epoch}:
+        return StreamPage([], head, head, taken, epoch, lost=True)
     if any(row.position != place for place, row in enumerate(found, start=after + 1)) or (not found and head != after):
-        return StreamPage([], head, head, taken, lost=True)
+        return StreamPage([], head, head, taken, epoch, lost=True)
     events = await unreadable.shown("event", actor, partial(_event, actor), found)
-    return StreamPage(events, after + len(found), head, taken)
+    return StreamPage(events, after + len(found), head, taken, epoch)
 
 
 def _event(actor: Actor, row: StreamRow) -> StreamEvent:
@@ -79,7 +94,7 @@ def _event(actor: Actor, row: StreamRow) -> StreamEvent:
     data = _SHOW[row.event](actor, row)
     foreign = row.event == "message.created" and row.sender_id != actor.user_id
     return StreamEvent(
-        row.position, EventFrame(stream_cursor(row.position), row.event, timestamp(row.at), data), foreign
+        row.position, EventFrame(stream_cursor(row.position, row.epoch), row.event, timestamp(row.at), data), foreign
     )
 
 

@@ -85,6 +85,10 @@ class ConversationColumns(NameColumns, Protocol):
     @property
     def read_seq(self) -> int: ...
     @property
+    def unread(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
     def muted_until(self) -> datetime | None: ...
     @property
     def pinned(self) -> bool: ...
@@ -157,8 +161,8 @@ def conversation_view(peer_id: int, row: ConversationColumns, last: MessageView 
         last,
         row.last_seq,
         row.read_seq,
-        max(0, row.last_seq - row.read_seq),
-        unread_version(row.last_seq, row.read_seq),
+        row.unread,
+        row.version,
         timestamp_or_none(row.muted_until),
         row.pinned,
         row.archived,
@@ -171,8 +175,3 @@ def _target_receipt(row: ConversationColumns) -> TargetReceiptView | None:
     if row.other_read_seq is None or row.other_delivered_seq is None:
         return None
     return TargetReceiptView(row.other_read_seq, row.other_delivered_seq)
-
-
-def unread_version(last_seq: int, read_seq: int) -> int:
-    """What grows with each change of a count of unread messages: both numbers that make it only ever grow."""
-    return last_seq + read_seq

@@ -17,7 +17,7 @@ from messenger.schemas.messages import ConversationPage, ConversationPatch, Conv
 from messenger.schemas.realtime import stream_cursor
 from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
-from messenger.services._views import conversation_view, unread_version
+from messenger.services._views import conversation_view
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
@@ -42,7 +42,7 @@ class ConversationService:
         return ConversationPage(
             await self._unreadable.shown("conversation", caller, _view, found),
             _encode(found[-1]) if more else None,
-            stream_cursor(rows[0].position if rows else 0),
+            stream_cursor(rows[0].position, rows[0].epoch) if rows else stream_cursor(0),
         )
 
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
@@ -103,10 +103,7 @@ class ConversationService:
                 )
             if row.moved:
                 data = {"user_id": row.user_id, "read_seq": row.read_seq, "delivered_seq": row.delivered_seq}
-                count = {
-                    "unread": max(0, row.last_seq - row.read_seq),
-                    "version": unread_version(row.last_seq, row.read_seq),
-                }
+                count = {"unread": row.unread, "version": row.version}
                 uow.record(ReceiptUpdated({"target_id": draft.target_id, **data, **count}), [row.user_id])
                 uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from messenger.clock import Clock
 from messenger.events import DeviceRemoved
 from messenger.repositories.sweeps import BATCH, SWEEPS
+from messenger.services._gone import record_gone
 from messenger.services._images import discard_image
 from messenger.services._sweep_guard import SweepGuard
 from messenger.storage.object_store import ObjectStore
@@ -52,12 +53,20 @@ class MaintenanceService:
         for name in SWEEPS:
             async with self._uow.command() as uow:
                 removed[name] = await uow.sweeps.sweep(name, events_kept_for=self._events_kept_for)
+        removed["expired_messages"] = await self._expire_messages()
         removed["idle_devices"] = await self._sign_out_idle()
         async with self._uow.read() as uow:
             keys = await uow.avatars.list_unreferenced(_IMAGES_A_PASS, now=self._clock.now())
         gone = [await discard_image(self._uow, self._store, key) for key in keys]
         removed["avatars"] = sum(gone)
         return removed
+
+    @repeated
+    async def _expire_messages(self) -> int:
+        async with self._uow() as uow:
+            expired = await uow.sweeps.expire_messages()
+            record_gone(uow, expired)
+        return expired[0].emptied
 
     async def _sign_out_idle(self) -> int:
         if not self._guard.has_settled:

@@ -26,6 +26,7 @@ from messenger.schemas._text import ensure_visible
 from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.services._gate import Gate
+from messenger.services._gone import record_gone
 from messenger.services._sending import Sender
 from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
@@ -119,13 +120,17 @@ class MessageService:
                 raise MessageNotFound
             me = uow.run.actor.user_id
             if who == "me":
-                if await uow.messages.hide(me, message_id):
+                hidden = await uow.messages.hide(me, message_id)
+                if hidden is not None:
                     uow.record(MessageDeleted(message_id), [me])
+                    record_gone(uow, hidden)
                 return
             ensure_sender(seen.sender_id, me)
             locked = await uow.messages.lock(message_id)
-            if await uow.messages.erase(message_id):
+            erased = await uow.messages.erase(message_id)
+            if erased is not None:
                 uow.record(MessageDeleted(message_id), locked.members)
+                record_gone(uow, erased)
 
     async def history(
         self, caller: Caller, target_id: int, *, before: int | None, after: int | None, limit: int

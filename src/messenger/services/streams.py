@@ -42,7 +42,7 @@ class StreamService:
             row = await uow.connections.arrive(caller)
         if row is None:
             raise Unauthenticated
-        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken, row.number)
+        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken, row.epoch, row.number)
 
     async def _redeem(self, ticket: str | None) -> Actor:
         if not ticket or len(ticket) > 128:
@@ -78,7 +78,8 @@ class StreamService:
         mine = {socket.actor.device_id: socket.number for socket in sockets}
         signed_in = [row for row in judged if row.signed_in]
         return Lookout(
-            positions,
+            {row.user_id: row.position for row in positions},
+            positions[0].epoch if positions else None,
             signed_out={row.device_id for row in judged if not row.signed_in},
             elsewhere={mine[row.device_id] for row in signed_in if (row.number or 0) > mine[row.device_id]},
             unknown={mine[row.device_id] for row in signed_in if (row.number or 0) < mine[row.device_id]},

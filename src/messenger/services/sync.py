@@ -9,7 +9,7 @@ from typing import Protocol
 from messenger.actor import Actor, Caller
 from messenger.errors import CursorExpired, FieldError, ValidationFailed
 from messenger.realtime.ports import StreamPage
-from messenger.schemas.realtime import SyncView, cursor_position, stream_cursor
+from messenger.schemas.realtime import Place, SyncView, cursor_place, stream_cursor
 from messenger.services._events import read_page
 from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory
@@ -29,7 +29,7 @@ class Bell(Protocol):
 class Doorbell(Protocol):
     """Where a waiting request listens."""
 
-    def listening(self, actor: Actor, after: int) -> AbstractContextManager[Bell]: ...
+    def listening(self, actor: Actor, after: int, epoch: str) -> AbstractContextManager[Bell]: ...
 
 
 class Taker(Protocol):
@@ -49,24 +49,25 @@ class SyncService:
 
     async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
         """What came after the cursor; waits up to `wait` seconds for the first event. Raises `CursorExpired`."""
-        after = NOW if cursor is None else require_position(cursor)
-        actor, page = await read_page(self._uow, self._unreadable, caller, after, limit, stamp=True)
-        if cursor is None:
-            return SyncView([], stream_cursor(page.head), False)
+        after, epoch = (NOW, None) if cursor is None else require_place(cursor)
+        actor, page = await read_page(self._uow, self._unreadable, caller, after, limit, epoch=epoch, stamp=True)
+        if epoch is None:
+            return SyncView([], stream_cursor(page.head, page.epoch), False)
         if wait > 0 and page.end == after and not page.lost:
-            page = await self._await_page(actor, after, limit, wait)
+            page = await self._await_page(actor, Place(after, epoch), limit, wait)
         if page.lost:
             raise CursorExpired
         if after > page.taken:
             self._taker.took(actor.user_id, after)
-        return SyncView([event.frame for event in page.events], stream_cursor(page.end), page.end < page.head)
+        return SyncView([event.frame for event in page.events], stream_cursor(page.end, epoch), page.end < page.head)
 
-    async def _await_page(self, actor: Actor, after: int, limit: int, wait: float) -> StreamPage:
+    async def _await_page(self, actor: Actor, place: Place, limit: int, wait: float) -> StreamPage:
+        after, epoch = place
         until = monotonic() + wait
-        with self._doorbell.listening(actor, after) as bell:
+        with self._doorbell.listening(actor, after, epoch) as bell:
             # Listen first, then look: what was committed in between rang nobody.
             while True:
-                _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
+                _, page = await read_page(self._uow, self._unreadable, actor, after, limit, epoch=epoch, stamp=False)
                 left = until - monotonic()
                 if page.end > after or page.lost or bell.ended or left <= 0:
                     return page
@@ -74,11 +75,11 @@ class SyncService:
                     return page
 
 
-def require_position(cursor: str) -> int:
+def require_place(cursor: str) -> Place:
     """The place that a cursor names. Raises `ValidationFailed` for one that is none of ours."""
-    position = cursor_position(cursor)
-    if position is None:
+    place = cursor_place(cursor)
+    if place is None:
         raise ValidationFailed(
             "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
         )
-    return position
+    return place
