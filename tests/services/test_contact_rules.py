@@ -14,7 +14,8 @@ from messenger.errors import MessengerError, NotAContact, PeerNotFound, Unauthen
 from messenger.events import ProfileUpdated
 from messenger.repositories import messages as message_repository
 from messenger.repositories.events import EventRepository
-from messenger.repositories.sending import SEND, SEND_ALL, SentRow
+from messenger.repositories.sending import SEND, SentRow
+from messenger.repositories.sending_together import SEND_ALL
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.services._gate import Gate

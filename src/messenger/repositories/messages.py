@@ -22,7 +22,8 @@ from messenger.repositories._fragments import (
     edge,
 )
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
-from messenger.repositories.sending import SEND, SEND_ALL, SentRow
+from messenger.repositories.sending import SEND, SentRow
+from messenger.repositories.sending_together import SEND_ALL
 from messenger.statements import Runner, Statement
 
 MAX_SEQ = 2**62
