@@ -34,16 +34,14 @@ def moment(value: datetime | str) -> Moment:
     if found is None:
         raise ValueError("Invalid time")
     date, minute, second, fraction, sign, hours, minutes = found.groups("")
-    # A leap second is the first of the next minute.
-    leap = second == "60"
     try:
-        local = Moment.fromisoformat(f"{date}T{minute}:{'59' if leap else second}.{fraction[:6]:0<6}+00:00")
+        local = Moment.fromisoformat(f"{date}T{minute}:{second}.{fraction[:6]:0<6}+00:00")
     except ValueError:
         # Python's own words tell how far off which part is.
         raise ValueError("Invalid time") from None
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
     try:
-        at = local + timedelta(seconds=leap) - offset
+        at = local - offset
     except OverflowError:
         return EARLIEST if local < EARLIEST else LATEST
     return min(max(at, EARLIEST), LATEST)
