@@ -5,7 +5,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /uv && /uv/bin/pip install --quiet uv==0.13.9
 COPY pyproject.toml uv.lock README.md LICENSE ./
 # The locked, hash-checked dependencies are a layer of their own: it changes when the lock does.
-RUN /uv/bin/uv export --frozen --quiet --no-dev --no-emit-project --output-file requirements.txt \
+RUN /uv/bin/uv export --frozen --quiet --no-dev --extra nats --extra redis --no-emit-project --output-file requirements.txt \
     && python -m venv /app \
     && /uv/bin/uv pip sync --quiet --python /app/bin/python --require-hashes requirements.txt
 COPY src ./src

@@ -28,6 +28,7 @@ $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(PYTHON) -m venv $(VENV)
 	$(UV) export --frozen --quiet --all-groups --no-group bench --no-group audit --no-group fuzz --no-group clients --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
+	rm -f $(BIN)/messenger
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 # What one yardstick needs lives apart: Litestar loads pydantic where it finds it, and would be another one.
 	$(UV) export --frozen --quiet --only-group bench --no-emit-project --output-file $(VENV)/bench.txt
@@ -38,8 +39,20 @@ $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(UV) pip sync --quiet --python $(VENV)/checks/bin/python --require-hashes $(VENV)/checks.txt
 	@touch $@
 
-run: setup  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
-	exec $(BIN)/messenger serve
+# What running needs and no more, in an environment of its own: no tests, linters, generators.
+RUN := $(VENV)/run
+$(RUN)/.installed: pyproject.toml uv.lock | $(UV)
+	@echo "Installing the server into $(RUN), once (about 200 MB) ..."
+	@$(PYTHON) -m venv $(RUN)
+	@$(UV) export --frozen --quiet --no-dev --extra embedded --extra chat --no-emit-project --output-file $(RUN)/requirements.txt
+	@$(UV) pip sync --python $(RUN)/bin/python --require-hashes $(RUN)/requirements.txt
+	@echo "$(CURDIR)/src" > "$$($(RUN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/messenger.pth"
+	@mkdir -p $(BIN)
+	@test -e $(BIN)/messenger || { printf '#!/bin/sh\nexec "%s" -m messenger "$$@"\n' "$(CURDIR)/$(RUN)/bin/python" > $(BIN)/messenger; chmod +x $(BIN)/messenger; }
+	@touch $@
+
+run: $(RUN)/.installed  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
+	exec $(RUN)/bin/python -m messenger serve
 
 test: setup  ## Run the tests on a PostgreSQL of their own.
 	$(BIN)/pytest -n 2

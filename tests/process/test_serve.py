@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from messenger.embedded import EmbeddedPostgres
+from messenger.listening import listening_on, url_of
 from messenger.testing.factories import PASSWORD
 from tests.process.server import command, refused, running
 
@@ -203,6 +204,36 @@ class TestRefusals:
 
 
 class TestAddress:
+    @pytest.mark.parametrize(
+        ("host", "listens"),
+        [
+            ("127.0.0.1", ["127.0.0.1"]),
+            ("::1", ["[::1]"]),
+            ("[::1]", ["[::1]"]),
+            ("localhost", ["127.0.0.1", "[::1]"]),
+        ],
+    )
+    def test_sockets_and_their_urls(self, host: str, listens: list[str]) -> None:
+        with listening_on(host, 0) as sockets:
+            port = sockets[0].getsockname()[1]
+            assert [url_of(each) for each in sockets] == [f"http://{each}:{port}" for each in listens]
+            for each in sockets:
+                each.listen()
+                socket.create_connection(each.getsockname()[:2], timeout=5).close()
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_localhost_is_served_on_both_families(self, folder: Path, workers: int) -> None:
+        with running(folder, host="localhost", workers=workers) as server:
+            port = server.url.rpartition(":")[2]
+            assert f"listening on http://127.0.0.1:{port} and http://[::1]:{port}" in server.log.read_text()
+            for host in ("127.0.0.1", "[::1]"):
+                assert httpx.get(f"http://{host}:{port}/health/live", timeout=10).status_code == 200
+
+    def test_unknown_name_is_refused(self, folder: Path) -> None:
+        code, said = refused(folder, host="no-such-host.invalid", port=0)
+        assert code == 2
+        assert said.startswith("messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 can't be listened on")
+
     def test_a_port_in_use_is_named_in_one_line(self, folder: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

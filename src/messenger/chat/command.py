@@ -38,5 +38,5 @@ def chat(url: str, username: str | None, no_save: bool) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"textual", "httpx", "rich"}:
             raise
-        raise click.ClickException(f"{error.name} is missing: pip install 'messenger[chat]'") from None
+        raise click.ClickException(f"{error.name} is missing: it comes with the extra `chat` of this project") from None
     run(url.rstrip("/"), username=username, save=not no_save)
