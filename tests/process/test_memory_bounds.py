@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -11,11 +12,13 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from websockets.frames import Frame, Opcode
 
 from messenger.config import Settings
 from messenger.http_connection import MAX_HEAD_BYTES, Connections
 from messenger.http_memory import SMALL, Budget
 from messenger.http_patience import Patience
+from messenger.realtime.uvicorn_protocol import UvicornConnection
 from tests._served import served
 
 MIB = 1024 * 1024
@@ -76,6 +79,12 @@ class Host:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(scope["path"])
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                await send({"type": "websocket.send", "bytes": bytes(LARGE)})
+            return
         more = True
         while more:
             message = await receive()
@@ -113,7 +122,8 @@ class Host:
 @pytest_asyncio.fixture(loop_scope="session")
 async def host() -> AsyncIterator[Host]:
     host = Host()
-    async with served(host, http=host.connections, server_header=False, date_header=False) as port:
+    options = {"ws": UvicornConnection, "ws_per_message_deflate": False, "server_header": False, "date_header": False}
+    async with served(host, http=host.connections, **options) as port:
         host.port = port
         yield host
 
@@ -237,6 +247,42 @@ class TestAnswers:
                 await asyncio.sleep(0)
             assert host.asked == [f"/1/{LARGE}"]
             assert [await _answer(reader) for _ in range(2)] == [(200, bytes(LARGE)), (200, bytes(1))]
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class TestSockets:
+    async def test_unfinished_messages_are_bounded_together(self, host: Host) -> None:
+        begun = Frame(Opcode.BINARY, bytes(300_000)).serialize(mask=True)[:-100]
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(host.dial()) for _ in range(5)]
+            for number, (reader, writer) in enumerate(clients, start=1):
+                writer.write(HANDSHAKE)
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(begun)
+                held = min(number, 3) * 250_000
+                await host.until(lambda held=held: held < host.connections.bodies.total <= MIB)
+            async with asyncio.timeout(10):
+                for reader, _ in clients[:2]:
+                    with contextlib.suppress(ConnectionError):
+                        assert await reader.read() == b""
+        await host.until(lambda: host.connections.bodies.total == 0)
+
+    async def test_unread_messages_are_bounded_together(self, host: Host) -> None:
+        ask = Frame(Opcode.TEXT, b"?").serialize(mask=True)
+        async with AsyncExitStack() as stack:
+            for number in range(1, 7):
+                reader, writer = await stack.enter_async_context(host.dial(narrow=True))
+                writer.write(HANDSHAKE)
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(ask)
+                held = min(number, 3) * (LARGE // 2)
+                await host.until(lambda held=held: held < host.connections.unsent.total <= 3 * LARGE)
+        await host.until(lambda: host.connections.unsent.total == 0)
 
 
 class TestIdleConnections:

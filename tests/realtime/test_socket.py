@@ -259,6 +259,28 @@ class TestBounds:
         assert rig.socket._queued_bytes <= MAX_QUEUED_BYTES
         assert not rig.socket.live
 
+    async def test_waiting_bytes_are_noted(self) -> None:
+        rig = Rig(Table(1))
+        await rig.go_live()
+        assert rig.connection.waiting == 0
+        rig.connection.hold()
+        large = Broadcast(EventFrame("e2", "x", "", "y" * 10_000))
+        for position in (2, 3):
+            rig.table.add()
+            rig.socket.offer(event(position), large)
+        assert rig.connection.waiting == rig.socket._queued_bytes > 20_000
+        rig.connection.let_go()
+        await rig.until(lambda: rig.socket.position == 3)
+        assert rig.connection.waiting == 0
+
+    async def test_waiting_page_is_noted(self) -> None:
+        table = Table()
+        table.add(5, data="y" * 10_000)
+        rig = Rig(table)
+        await rig.go_live()
+        assert rig.connection.most_waiting > 50_000
+        assert rig.connection.waiting == 0
+
     async def test_page_of_long_messages_is_not_held_whole(self) -> None:
         table = Table()
         table.add(40, data="y" * (MAX_QUEUED_BYTES // 10))

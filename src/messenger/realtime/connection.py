@@ -58,6 +58,10 @@ class Connection(Protocol):
         """Send, or buffer; nothing where it is closed."""
         ...
 
+    def note_waiting(self, size: int) -> None:
+        """So many bytes wait until there is room; a bound of the whole worker may cut the connection for them."""
+        ...
+
     async def drain(self) -> None:
         """Wait until there is room. Raises `Gone`."""
         ...
@@ -102,6 +106,9 @@ class AsgiConnection:
 
     def attach(self, listener: Listener) -> None:
         self._listener = listener
+
+    def note_waiting(self, size: int) -> None:
+        """Other server programs have no bound for all their connections."""
 
     def write(self, message: Message) -> None:
         if message.binary:

@@ -185,6 +185,7 @@ class Socket:
         """Forget queued events and signals, and read on from the table."""
         self._queue = [entry for entry in self._queue if entry.kept]
         self._queued_bytes = sum(len(entry.message.payload) for entry in self._queue)
+        self.connection.note_waiting(self._queued_bytes)
         self._queued = self._written
         self.live = False
         self.start()
@@ -223,6 +224,7 @@ class Socket:
     def _enqueue(self, entry: _Queued) -> None:
         self._queue.append(entry)
         self._queued_bytes += len(entry.message.payload)
+        self.connection.note_waiting(self._queued_bytes)
         if self.live and (len(self._queue) > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES):
             self.fall_back()
         elif self.connection.has_room:
@@ -288,6 +290,7 @@ class Socket:
     def _write_queued(self) -> None:
         entry = self._queue.pop(0)
         self._queued_bytes -= len(entry.message.payload)
+        self.connection.note_waiting(self._queued_bytes)
         if entry.position:
             self._write_event(entry.position, entry.foreign, entry.message)
         else:
@@ -306,9 +309,13 @@ class Socket:
         self._limit = next_limit(self._limit, read, len(share), PAGE)
         # A page of long messages is megabytes: what is not held is let go, and read again when the peer has taken this.
         del page
+        left = sum(len(event.message.payload) for event in share)
         for event in share:
+            self.connection.note_waiting(self._queued_bytes + left)
             await self.connection.drain()
             self._write_event(*event)
+            left -= len(event.message.payload)
+        self.connection.note_waiting(self._queued_bytes)
         self._confirm()
         if len(share) < read:
             return

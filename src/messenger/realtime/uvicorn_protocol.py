@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from messenger.http_refusals import refusal
 from messenger.realtime._handshake import Handshake
+from messenger.realtime._holder import SocketHolder
 from messenger.realtime._slim import Flag, Inbox
 from messenger.realtime.connection import EXTENSION, Gone, Listener
 from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
@@ -37,7 +37,7 @@ def retry_after(connections: int) -> float:
     return random.uniform(0, min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, connections / _RETURNS_A_SECOND)))  # noqa: S311
 
 
-class UvicornConnection(WebSocketsSansIOProtocol):
+class UvicornConnection(SocketHolder):
     """A `Connection` (`messenger.realtime.connection`), which the application finds in the ASGI scope's extensions.
 
     A server holds thousands of these and lets them go by the thousand. What they don't need when they are open they
@@ -47,18 +47,17 @@ class UvicornConnection(WebSocketsSansIOProtocol):
     heard = 0.0
     stalled_since: float | None = None
     closed = False
-    has_room = True
     _listener: Listener | None = None
     _buffered = 0
     _open = False
     _is_between_frames = False
     _is_deaf = False
-    _unread = b""
     _pings = _odd_frames = 0
     _odd_since = 0.0
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        self._bind()
         self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
         self.queue = Inbox()  # type: ignore[assignment]
         self.writable = Flag()  # type: ignore[assignment]
@@ -101,6 +100,8 @@ class UvicornConnection(WebSocketsSansIOProtocol):
             return
         self._is_between_frames = self._is_between_frames and ends_with_frame(data)
         super().data_received(data)
+        if self._is_counted or self.frames or self._unread or self.conn.reader.buffer:
+            self._count_received()
         if self.conn.state is State.OPEN:
             return
         self._open = self._is_between_frames = False
@@ -193,11 +194,13 @@ class UvicornConnection(WebSocketsSansIOProtocol):
         self.stalled_since = monotonic()
         self._buffered = self.transport.get_write_buffer_size()
         super().pause_writing()
+        self._count_unsent()
 
     def resume_writing(self) -> None:
         self.has_room = True
         self.stalled_since = None
         super().resume_writing()
+        self._count_unsent()
         if self._listener is not None:
             self._listener.on_writable()
 
@@ -205,6 +208,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
         self.closed = self.has_room = True
         self._open = self._is_between_frames = False
         self._listener = None
+        self._let_go()
         super().connection_lost(exc)
         # Nothing comes any more for it to read.
         self.conn.parser.close()
@@ -243,6 +247,7 @@ class UvicornConnection(WebSocketsSansIOProtocol):
         if size < self._buffered:
             self.stalled_since = now
         self._buffered = size
+        self._count_unsent()
 
     def attach(self, listener: Listener) -> None:
         self._listener = listener

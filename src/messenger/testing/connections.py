@@ -22,6 +22,7 @@ class HeldConnection:
         self.close_code: int | None = None
         self.written: list[Message] = []
         self.asked: list[bytes] = []
+        self.waiting = self.most_waiting = 0
         self._pings = pings
         self._room = asyncio.Event()
         self._room.set()
@@ -64,6 +65,10 @@ class HeldConnection:
     def write(self, message: Message) -> None:
         if not self.closed:
             self.written.append(message)
+
+    def note_waiting(self, size: int) -> None:
+        self.waiting = size
+        self.most_waiting = max(size, self.most_waiting)
 
     async def drain(self) -> None:
         await self._room.wait()
