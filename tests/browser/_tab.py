@@ -47,6 +47,10 @@ class Account:
         answer.raise_for_status()
         return answer.json()
 
+    async def delete(self, path: str) -> None:
+        answer = await self._http.delete(path, headers=self._headers)
+        answer.raise_for_status()
+
     async def show(self, picture: bytes) -> None:
         """Have this picture."""
         answer = await self._http.post("/avatar/upload", files={"file": picture}, headers=self._headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import pytest
 from playwright.async_api import Route, expect
 
 from tests.browser._tab import Account
@@ -64,3 +65,28 @@ class TestConversationsInPages:
           return { cursor, ids, left: moves.length };
         }""")
         assert found == {"cursor": "c", "ids": list(range(12)), "left": 0}
+
+
+class TestGoneMessages:
+    @pytest.mark.parametrize("reader_hides", [False, True])
+    async def test_list_shows_live_what_it_shows_after_a_fresh_load(
+        self, sit: Sit, account: Make, reader_hides: bool
+    ) -> None:
+        bob = await account("Bob")
+        ada = await account("Ada", bob)
+        messages = await bob.write(ada, "One", "Two", "Three")
+        tab = await sit(ada)
+        await expect(tab.badge("Bob")).to_have_text("3")
+        preview = tab.row("Bob").locator("small")
+        for index, text in ((1, "Three"), (2, "One"), (0, "Say hello")):
+            who, scope = (ada, "me") if reader_hides else (bob, "everyone")
+            await who.delete(f"/messages/{messages[index]['id']}?for={scope}")
+            await expect(preview).to_have_text(text)
+        await expect(tab.badge("Bob")).to_have_text("")
+        await tab.page.reload()
+        await tab.is_live()
+        await expect(preview).to_have_text("Say hello")
+        await expect(tab.badge("Bob")).to_have_text("")
+        await bob.write(ada, "Four")
+        await expect(preview).to_have_text("Four")
+        await expect(tab.badge("Bob")).to_have_text("1")
