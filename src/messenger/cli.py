@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from messenger import __version__
 from messenger.chat.command import chat
 from messenger.config import Settings, SettingsError
-from messenger.database_connection import UNREACHABLE, connect
+from messenger.database_connection import UNREACHABLE
 from messenger.embedded import EmbeddedPostgresError
 from messenger.errors import MessengerError
 
@@ -164,19 +164,11 @@ def users() -> None:
 def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
     from messenger.container import Container
     from messenger.local_database import database_url
-    from messenger.migrations import bring_up, schema_of
+    from messenger.migrations import bring_up, schema_at
 
     settings = Settings.from_env()
     with database_url(settings) as url:
-
-        async def look() -> Any:
-            connection = await connect(url, timeout=10)
-            try:
-                return await schema_of(connection)
-            finally:
-                await connection.close()
-
-        bring_up(url, asyncio.run(look()), may_upgrade=settings.auto_migrate == "on")
+        bring_up(url, asyncio.run(schema_at(url)), may_upgrade=settings.auto_migrate == "on")
 
         async def run() -> T:
             # The operator is not a guest: limits are for clients. A server that runs is told, by its own bus.

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from messenger.config import SettingsError
 from messenger.database import TransientConflict, translate
+from messenger.database_connection import connect
 from messenger.errors import Overloaded
 from messenger.repositories.health import SCHEMA, SchemaRow
 
@@ -57,6 +58,15 @@ async def schema_of(connection: asyncpg.Connection) -> SchemaRow | None:
     is_new = await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL")
     row = None if is_new else await connection.fetchrow(SCHEMA)
     return SchemaRow(*row) if row else None
+
+
+async def schema_at(database_url: str) -> SchemaRow | None:
+    """As `schema_of`, over a connection of its own."""
+    connection = await connect(database_url, timeout=10)
+    try:
+        return await schema_of(connection)
+    finally:
+        await connection.close()
 
 
 def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) -> None:
