@@ -117,10 +117,11 @@ class TestNewEpoch:
     ) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
+        old = (await sync(realtime, bob)).json()["cursor"]
         await stream_epoch.begin_at(hosted.settings.database_url)
-        async with realtime.wire(bob, cursor="e3"):
+        async with realtime.wire(bob, cursor=old):
             pass
-        await sync(realtime, bob, "e3")
+        await sync(realtime, bob, old)
         await hosted.realtime.taker.finish()
         page = await hosted.services.conversations.list_page(ada.actor, cursor=None, limit=1)
         assert page.items[0].target_receipt is not None

@@ -152,10 +152,11 @@ class TestTable:
 class TestPoll:
     @pytest.mark.parametrize("reads", [1, 2])
     async def test_what_is_committed_between_two_looks_ends_it(
-        self, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch, reads: int
+        self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch, reads: int
     ) -> None:
-        ada, bob = await people.friends()
-        cursor = (await hosted.services.sync.sync(bob.actor, cursor=None, limit=1)).cursor
+        # Without the loop that looks at the table now and then, which would make up for it.
+        ada, bob = await make.friends()
+        cursor = (await container.services.sync.sync(bob.actor, cursor=None, limit=1)).cursor
         read_page, count = sync_module.read_page, 0
 
         async def read_and_commit(*args: Any, **options: Any) -> Any:
@@ -164,10 +165,10 @@ class TestPoll:
             count += 1
             if count == reads:
                 # Nobody else is told of it than those who listen already.
-                await people.message(ada, bob, "Hello")
+                await make.message(ada, bob, "Hello")
             return found
 
         monkeypatch.setattr(sync_module, "read_page", read_and_commit)
         async with asyncio.timeout(5):
-            page = await hosted.services.sync.sync(bob.actor, cursor=cursor, limit=10, wait=30)
+            page = await container.services.sync.sync(bob.actor, cursor=cursor, limit=10, wait=30)
         assert [event.event for event in page.events] == ["message.created"]
