@@ -17,6 +17,7 @@ class Work:
     def __init__(self, lanes: int = 1, key: Callable[[int], int] = int) -> None:
         self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, lanes=lanes)
         self.key = key
+        self.line: Callable[[int], int] = int
         self.busy: dict[int, int] = {}
         self.runs: list[list[int]] = []
         self.gate = asyncio.Event()
@@ -26,7 +27,7 @@ class Work:
         self.poison: int | None = None
 
     async def run(self, item: int) -> int:
-        return await self.batches.run(item, self.key(item))
+        return await self.batches.run(item, self.key(item), self.line(item))
 
     async def alone(self, item: int) -> int:
         self.runs.append([item])
@@ -249,11 +250,11 @@ class TestBusyRows:
             await work.run(1)
         assert await work.run(2) == 4
 
-    async def test_pauses_grow_with_each_try_and_with_the_number_of_waiting_items(
+    async def test_pauses_grow_with_each_try_and_with_the_number_of_lines(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.2)
-        monkeypatch.setattr("messenger.services._group_commit._PARKED", 4)
+        monkeypatch.setattr("messenger.services._group_commit._MANY_LINES", 4)
         work = Work(lanes=4)
         work.gate.set()
         count = 40
@@ -263,6 +264,54 @@ class TestBusyRows:
         assert {type(result) for result in results} == {Overloaded}
         # Without either it were 200 tries of each item.
         assert sum(map(len, work.runs)) < 10 * count
+
+
+class TestLines:
+    async def test_one_item_is_tried_for_all_that_need_the_same_rows(self) -> None:
+        work = Work(lanes=4, key=lambda item: 0)
+        work.line = lambda item: 0
+        work.gate.set()
+        work.busy[1] = 3
+        results = await asyncio.gather(*(work.run(item) for item in range(1, 6)))
+        assert results == [2, 4, 6, 8, 10]
+        # The others were in the queue once, when the first one was busy.
+        assert work.runs[0] == [1]
+        assert [run for run in work.runs if 1 in run] == [[1]] * 4
+        assert len(work.runs) <= 6
+
+    async def test_items_of_a_line_keep_their_order(self) -> None:
+        work = Work(lanes=1)
+        work.line = lambda item: 0
+        work.gate.set()
+        work.busy[1] = 2
+        first = asyncio.create_task(work.run(1))
+        await asyncio.sleep(0)
+        later = [asyncio.create_task(work.run(item)) for item in (2, 3, 4)]
+        await asyncio.gather(first, *later)
+        assert work.runs == [[1], [1], [1], [2, 3, 4]]
+
+    async def test_probe_whose_client_goes_away_makes_room(self) -> None:
+        work = Work(lanes=1)
+        work.line = lambda item: 0
+        work.gate.set()
+        work.busy[1] = 10**6
+        first = asyncio.create_task(work.run(1))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(work.run(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second == 4
+
+    async def test_line_of_items_that_stay_busy_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
+        work = Work(lanes=1)
+        work.line = lambda item: 0
+        work.gate.set()
+        for item in (1, 2, 3):
+            work.busy[item] = 10**6
+        results = await asyncio.gather(*(work.run(item) for item in (1, 2, 3)), return_exceptions=True)
+        assert {type(result) for result in results} == {Overloaded}
+        assert await work.run(4) == 8
 
 
 class TestKeys:

@@ -75,11 +75,12 @@ class Sender:
         batches = self._by_token if isinstance(caller, Bearer) else self._by_device
         body = draft.body if draft.body is not UNSET else None
         outgoing = _Outgoing(caller, draft, body, new_id(), _fingerprint(draft, body))
+        line = caller, draft.target_id
         try:
-            sent = await batches.run(outgoing, draft.target_id)
+            sent = await batches.run(outgoing, draft.target_id, line)
             if isinstance(sent, _Unopened):
                 await self._open(caller, sent.sender_id, draft.target_id)
-                sent = await batches.run(outgoing, draft.target_id)
+                sent = await batches.run(outgoing, draft.target_id, line)
             if isinstance(sent, _Unopened):
                 raise PeerNotFound
         except (PeerNotFound, NotAContact):
