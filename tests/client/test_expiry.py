@@ -90,7 +90,7 @@ class TestChat:
             talk.state = state_with(
                 message(1, sender_id=ME, body="stays"), message(2, sender_id=ME, body="gone", expires_at=SOON)
             )
-            talk.state._conversation(THEM).reach(last_seq=2)
+            talk.state._conversation(THEM).reach(2, mine=False)
             last = talk.own_last(THEM)
             assert last is not None
             assert last.body == "stays"

@@ -11,15 +11,17 @@ import pytest
 from messenger.actor import Actor
 from messenger.container import Container
 from messenger.realtime.bus import Bus
-from messenger.realtime.frames import ELSEWHERE
+from messenger.realtime.frames import ELSEWHERE, JSON
 from messenger.realtime.hub import Hub
 from messenger.realtime.ports import Socketed
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
+from messenger.realtime.taker import Taker
+from messenger.services import _events
 from messenger.services import sync as sync_module
 from messenger.testing import Factory, Person
 from messenger.testing.connections import HeldConnection
-from tests.realtime.test_socket import JSON, Table, Taker
+from tests.realtime.test_socket import Table
 
 ADA = Actor(1, uuid4())
 
@@ -120,7 +122,7 @@ async def row(hosted: Container, person: Person) -> tuple[UUID, int] | None:
             f"SELECT worker_id, number FROM connections WHERE device_id = '{person.actor.device_id}'"
         )
         first = found.first()
-    return None if first is None else (first[0], first[1])
+    return None if first is None else (first.worker_id, first.number)
 
 
 class TestTable:
@@ -157,7 +159,7 @@ class TestPoll:
         # Without the loop that looks at the table now and then, which would make up for it.
         ada, bob = await make.friends()
         cursor = (await container.services.sync.sync(bob.actor, cursor=None, limit=1)).cursor
-        read_page, count = sync_module.read_page, 0
+        read_page, count = _events.read_page, 0
 
         async def read_and_commit(*args: Any, **options: Any) -> Any:
             nonlocal count

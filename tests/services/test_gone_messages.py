@@ -33,7 +33,7 @@ async def only(container: Container, person: Person) -> ConversationView:
 async def shown(container: Container, person: Person) -> tuple[int, int | None]:
     """What the list shows of it: how many are unread, and the number of the last message."""
     view = await only(container, person)
-    return view.unread, view.last_message and view.last_message.seq
+    return view.unread, view.last_message.seq if view.last_message is not None else None
 
 
 async def events(container: Container, person: Person, cursor: str, *, receipts: bool = False) -> list[EventFrame]:
@@ -200,8 +200,8 @@ def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
 def _scanned(node: dict[str, Any]) -> int:
     if node.get("Relation Name") != "messages":
         return 0
-    loops: int = node["Actual Loops"]
-    return round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * loops)
+    loops, read = int(node["Actual Loops"]), float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    return round(read * loops)
 
 
 class TestEvents:
