@@ -19,7 +19,7 @@ PREFIX = "MESSENGER_"
 
 
 class SettingsError(Exception):
-    """Settings are wrong; the message has a line for each, which names it."""
+    """One or more settings are invalid; the message has one line for each of them."""
 
 
 def _meta(description: str, unit: str = "", **limits: Any) -> Meta:
@@ -30,14 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every setting. The environment's name of a field is `MESSENGER_` and the field in capitals."""
 
     host: Annotated[
-        str, _meta("Address to listen on; `0.0.0.0`: every interface, `localhost`: both loopbacks.", min_length=1)
+        str, _meta("Address to listen on; `0.0.0.0`: all interfaces, `localhost`: IPv4 and IPv6.", min_length=1)
     ] = "127.0.0.1"
     port: Annotated[int, _meta("TCP port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
     public_url: Annotated[
         str,
         _meta(
-            "Where clients reach the server, prefix included: `https://host/chat`. Links to avatars and the OpenAPI "
-            "document name it."
+            "Base URL of the server for clients, with any path prefix: `https://host/chat`. Used in avatar URLs and "
+            "in the OpenAPI document."
         ),
     ] = ""
     workers: Annotated[int, _meta("Worker processes that share the port and the database.", ge=1, le=256)] = 1
@@ -60,8 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: Annotated[
         str,
         _meta(
-            "`postgresql://user:password@host:port/name`; with several hosts (`host1,host2:5433`) the one that takes "
-            "writes is used. Empty: the server brings its own PostgreSQL."
+            "`postgresql://user:password@host:port/name`; with several hosts (`host1,host2:5433`) the one that "
+            "accepts writes is used. Empty: the server starts its own PostgreSQL."
         ),
     ] = ""
     auto_migrate: Annotated[
@@ -107,12 +107,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_time_cost: Annotated[int, _meta("Argon2id passes.", "passes", ge=1, le=100)] = 3
     password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
     password_threads: Annotated[int, _meta("Passwords hashed at one time, a worker.", ge=1, le=64)] = 2
-    max_devices: Annotated[int, _meta("Devices of an account; one more signs out the idlest offline one.", ge=1)] = 10
+    max_devices: Annotated[int, _meta("Devices of an account; one more signs out the idlest offline device.", ge=1)] = (
+        10
+    )
 
     bus_url: Annotated[
         str,
         _meta(
-            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a whole URL to go past a "
+            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a complete URL to bypass a "
             "pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
             "`postgres:`, silent with one worker."
         ),
@@ -145,10 +147,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _meta("A client that sends a body, or reads an answer, more slowly for 10 s is cut off.", "bytes/s", ge=1),
     ] = 1024
     max_request_memory: Annotated[
-        int, _meta("What unanswered requests may hold in one worker; past it, the largest are told 503.", "MiB", ge=16)
+        int, _meta("Memory of unanswered requests per worker; above it, the largest are answered 503.", "MiB", ge=16)
     ] = 64
     max_answer_memory: Annotated[
-        int, _meta("What unread answers and events may hold in one worker; past it, the largest are cut.", "MiB", ge=16)
+        int, _meta("Memory of unread responses per worker; above it, connections with the largest close.", "MiB", ge=16)
     ] = 64
 
     rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
@@ -210,17 +212,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def public_base(self) -> str:
-        """`public_url` without a slash at its end; empty where none is set."""
+        """`public_url` without a trailing slash; empty if it is not set."""
         return self.public_url.rstrip("/")
 
     @property
     def public_origin(self) -> str:
-        """The origin of `public_url`, as browsers write it; empty where none is set."""
+        """The origin of `public_url`, in the form that browsers send; empty if it is not set."""
         return origin_of(self.public_url) if self.public_url else ""
 
     @property
     def sends_hsts(self) -> bool:
-        """Whether browsers are told to use this name over TLS alone: never a developer's localhost."""
+        """Whether responses have `Strict-Transport-Security`; never for local names such as localhost."""
         if not self.public_url:
             return self.environment == "production"
         return self.public_url.startswith("https://") and not is_local(self.public_url)
@@ -251,7 +253,7 @@ def _read(field: str, raw: str, kind: Any) -> Any:
         value = [part.strip() for part in raw.split(",") if part.strip()]
     elif field == "data_dir":
         return Path(raw).expanduser()
-    # A secret's value must not reach a log.
+    # Secrets must not be logged.
     shown = "is wrong" if field in _SECRETS else f"{raw[:80]!r} is wrong"
     choices = get_args(get_args(kind)[0])
     if get_origin(get_args(kind)[0]) is Literal and raw not in choices:

@@ -1,4 +1,4 @@
-"""What settings can't be beyond their types: by themselves and together."""
+"""Checks of settings beyond their types, alone and in combination."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from messenger.public_url import origin_of
 if TYPE_CHECKING:
     from messenger.config import Settings
 
-# Variables of ours that are no settings: between our own processes, and for migrations and tests.
+# Our variables that are not settings: passed between our own processes, and used by migrations and tests.
 OTHER_NAMES = frozenset(
     {
         "ARTIFACTS",
@@ -31,7 +31,7 @@ _BUSES = _REMOTE_BUSES | {"local", "postgres", "postgresql"}
 
 
 def problems_of(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Fields that are wrong, each with the reason."""
+    """The invalid fields, each with the reason."""
     if settings.secret and len(settings.secret) < 32:
         yield ("secret", "is too short: it needs 32 characters at least")
     if settings.database_url:
@@ -56,7 +56,7 @@ def problems_of(settings: Settings) -> Iterator[tuple[str, str]]:
         if scheme not in _BUSES or ((rest or scheme in _REMOTE_BUSES) and not has_address):
             yield ("bus_url", "is wrong: it must be local:, postgres:, nats://host:4222 or redis://host:6379/0")
         if scheme == "local" and settings.workers > 1:
-            yield ("bus_url", "is wrong: several workers don't hear each other over local:")
+            yield ("bus_url", "is wrong: several workers cannot communicate over local:")
     if settings.public_url:
         try:
             origin_of(settings.public_url)
