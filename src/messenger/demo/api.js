@@ -1,9 +1,14 @@
 /** HTTP: JSON in and out, problems as errors, tokens that renew themselves, creating requests that may be repeated. */
 
-/** The whole address of a path of the API: it is beside this page, whatever prefix a proxy has put before both. */
-export function addressOf(path) {
+/** A path of the API as this page's server has it: beside this page, whatever prefix a proxy has put before both. */
+function placeOf(path) {
   const server = new URL(location.pathname.endsWith("/") ? ".." : ".", location.href);
-  return new URL(path.replace(/^\//, ""), server).href;
+  return server.pathname.replace(/\/$/, "") + path;
+}
+
+/** The whole address of a path of the API; an address that is whole already stays as it is. */
+export function addressOf(path) {
+  return new URL(path.startsWith("/") ? placeOf(path) : path, location.href).href;
 }
 
 const TIMEOUT = 15_000;
@@ -153,7 +158,7 @@ async function send(method, path, { body, form, headers = {} }, token = null) {
   if (body !== undefined) given["Content-Type"] = "application/json";
   let response, text;
   try {
-    response = await fetch(addressOf(path), {
+    response = await fetch(placeOf(path), {
       method,
       headers: given,
       body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
