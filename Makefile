@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime bench-growth
-.PHONY: flames docs lock clean servers clients-check
+.PHONY: flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,8 +54,25 @@ $(RUN)/.installed: pyproject.toml uv.lock | $(UV)
 run: $(RUN)/.installed  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
 	exec $(RUN)/bin/python -m messenger serve
 
-test: setup  ## Run the tests on a PostgreSQL of their own.
-	$(BIN)/pytest -n 2
+# Whole servers, their faults, hostile bytes and browsers take minutes; each kind has a target of its own.
+SLOW := tests/attacks tests/browser tests/embedded tests/faults tests/fuzz tests/process tests/proof
+
+test: setup  ## Run the tests on a PostgreSQL of their own, but for those of the `check-` targets (under five minutes).
+	$(BIN)/pytest -n 2 $(SLOW:%=--ignore=%)
+
+check: test check-processes check-browser check-faults check-fuzz  ## All tests, the slow ones included.
+
+check-processes: setup  ## Whole servers and their databases: start, kill, upgrade, hostile and slow clients, the model test.
+	$(BIN)/pytest -n 2 tests/process tests/embedded tests/attacks tests/proof
+
+check-browser: setup  ## The demo page in Chromium.
+	$(BIN)/pytest -n 2 tests/browser
+
+check-faults: setup  ## Every fault, a few cycles each; `make faults` is the long form.
+	$(BIN)/pytest -n 2 tests/faults
+
+check-fuzz: setup  ## The fuzz tests in their short form; `make fuzz` is the long one.
+	$(BIN)/pytest -n 2 tests/fuzz
 
 proof: setup  ## The model test in its long form: a hundred new ways (well over ten minutes).
 	MESSENGER_PROOF=long $(BIN)/pytest -s tests/proof

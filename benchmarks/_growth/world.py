@@ -84,8 +84,9 @@ INSERT INTO users (id, username, username_key, name, about, password_hash, last_
         pg_temp.moment(1), pg_temp.moment(born),
         CASE WHEN i % 10 < 3 THEN encode(sha256(id::text::bytea), 'hex') END
     FROM person ORDER BY born;
-INSERT INTO devices (id, user_id, name, access_hash, access_expires_at, last_activity, created_at)
+INSERT INTO devices (id, user_id, name, access_hash, used_access_hash, access_expires_at, last_activity, created_at)
     SELECT pg_temp.uuid7(pg_temp.moment(born), md5('device' || i)), id, 'Phone',
+        sha256(('mat_growth-' || lpad(i::text, 36, '0'))::bytea),
         sha256(('mat_growth-' || lpad(i::text, 36, '0'))::bytea), pg_temp.moment(2), pg_temp.moment(1),
         pg_temp.moment(born)
     FROM person ORDER BY born;

@@ -119,8 +119,14 @@ class World:
         until = now + timedelta(days=1)
         await self._copy(
             "devices",
-            ("id", "user_id", "name", "access_hash", "access_expires_at", "last_activity", "created_at"),
-            [(device_id(each), user_id(each), "bench", token_hash(token(each)), until, now, now) for each in numbers],
+            (
+                *("id", "user_id", "name", "access_hash", "used_access_hash", "access_expires_at", "last_activity"),
+                "created_at",
+            ),
+            [
+                (device_id(each), user_id(each), "bench", *[token_hash(token(each))] * 2, until, now, now)
+                for each in numbers
+            ],
         )
 
     def _user(self, number: int) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -83,7 +84,8 @@ class TestCompile:
     def test_no_statement_keeps_a_name_that_was_not_numbered(self) -> None:
         for statement in STATEMENTS.values():
             for caller in (Bearer(b""), NOBODY):
-                text = statement.compiled_for(caller).sql.replace("::", "")
+                # Neither a cast nor a text in quotes is a parameter.
+                text = re.sub(r"'[^']*'|::", "", statement.compiled_for(caller).sql)
                 assert ":" not in text, statement.name
 
     @pytest.mark.parametrize("caller", [Bearer(b""), NOBODY], ids=["token", "device"])

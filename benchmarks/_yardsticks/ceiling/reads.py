@@ -87,13 +87,14 @@ async def contacts(request: Request) -> Answer:
 
 
 async def statuses(request: Request) -> Answer:
-    rows = await request.fetch(sql.STATUSES)
+    limit = request.number("limit", 1000, 1, 1000)
+    rows = await request.fetch(sql.STATUSES, request.number("cursor", 0, 0, 10**15), limit + 1)
     items = [
         Status(user_id, status, text, online, seen and at(seen))
-        for _, user_id, status, text, online, seen in rows
+        for _, user_id, status, text, online, seen in rows[:limit]
         if user_id is not None
     ]
-    return 200, encode(Statuses(items)), HEADERS
+    return 200, encode(Statuses(items, str(items[-1].user_id) if len(rows) > limit else None)), HEADERS
 
 
 async def history(request: Request) -> Answer:

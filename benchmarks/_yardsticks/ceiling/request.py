@@ -13,7 +13,6 @@ from _yardsticks.ceiling.pool import Pool
 HEADERS = (
     (b"content-type", b"application/json"),
     (b"x-content-type-options", b"nosniff"),
-    (b"strict-transport-security", b"max-age=31536000"),
     (b"referrer-policy", b"no-referrer"),
     (b"vary", b"accept"),
     (b"cross-origin-resource-policy", b"cross-origin"),

@@ -52,6 +52,7 @@ LEFT JOIN users AS u ON u.id = c.target_id
 ORDER BY c.target_id
 """
 
+# $3 after which number, $4 how many.
 STATUSES = f"""
 WITH {ACTOR}
 SELECT actor.stale, u.id, CASE u.status WHEN 'invisible' THEN 'online' ELSE u.status END, u.status_text,
@@ -61,8 +62,12 @@ SELECT actor.stale, u.id, CASE u.status WHEN 'invisible' THEN 'online' ELSE u.st
         ))
     ),
     CASE WHEN u.privacy_last_seen <> 'nobody' THEN coalesce(u.invisible_since, u.last_activity) END
-FROM actor LEFT JOIN (contacts AS c JOIN users AS u ON u.id = c.target_id)
-    ON c.owner_id = actor.user_id AND c.state = 'mutual'
+FROM actor LEFT JOIN LATERAL (
+    SELECT e.target_id FROM contacts AS e
+    WHERE e.owner_id = actor.user_id AND e.target_id > $3::bigint AND e.state = 'mutual'
+    ORDER BY e.target_id LIMIT $4
+) AS c ON true LEFT JOIN users AS u ON u.id = c.target_id
+ORDER BY c.target_id
 """
 
 

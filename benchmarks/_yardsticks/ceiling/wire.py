@@ -87,6 +87,7 @@ class Status(msgspec.Struct, gc=False):
 
 class Statuses(msgspec.Struct, gc=False):
     items: list[Status]
+    next: str | None
 
 
 class Message(msgspec.Struct, gc=False):

@@ -130,15 +130,24 @@ async def contacts(
 
 
 @_app.get("/statuses")
-async def statuses(user: CurrentUser, session: Session) -> wire.Statuses:
+async def statuses(
+    user: CurrentUser, session: Session, cursor: int = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+) -> wire.Statuses:
     user = await session.merge(user)
     found = (
         await session.scalars(
             select(models.Contact)
-            .where(models.Contact.owner_id == user.id, models.Contact.state == "mutual")
+            .where(
+                models.Contact.owner_id == user.id,
+                models.Contact.state == "mutual",
+                models.Contact.target_id > cursor,
+            )
+            .order_by(models.Contact.target_id)
+            .limit(limit + 1)
             .options(selectinload(models.Contact.target))
         )
     ).all()
+    more, found = len(found) > limit, found[:limit]
     connected = set(
         await session.scalars(
             select(models.Connection.user_id)
@@ -149,7 +158,8 @@ async def statuses(user: CurrentUser, session: Session) -> wire.Statuses:
             )
         )
     )
-    return wire.Statuses(items=[_status(contact.target, contact.target_id in connected) for contact in found])
+    items = [_status(contact.target, contact.target_id in connected) for contact in found]
+    return wire.Statuses(items=items, next=str(items[-1].user_id) if more else None)
 
 
 def _status(user: models.User, connected: bool) -> wire.Status:

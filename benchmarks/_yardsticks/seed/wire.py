@@ -102,6 +102,7 @@ class Status(BaseModel):
 
 class Statuses(BaseModel):
     items: list[Status]
+    next: str | None
 
 
 class Message(BaseModel):
