@@ -208,8 +208,9 @@ class HttpConnection(Holder):
             self._start_asgi_task(*self.pipeline.pop())
 
     def handle_websocket_upgrade(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            # The answers that are due would be written between frames.
+        if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
+            # The answers that are due would be written between frames; behind one that is not read yet, the socket
+            # would never be asked to pause.
             self._refuse(400)
             return
         self._all.watch.leave(self)

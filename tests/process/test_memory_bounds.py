@@ -16,8 +16,8 @@ from websockets.frames import Frame, Opcode
 
 from messenger.config import Settings
 from messenger.http_connection import MAX_HEAD_BYTES, Connections
-from messenger.http_memory import SMALL, Budget
 from messenger.http_patience import Patience
+from messenger.realtime.connection import EXTENSION
 from messenger.realtime.uvicorn_protocol import UvicornConnection
 from tests._served import served
 
@@ -26,60 +26,20 @@ MIB = 1024 * 1024
 LARGE = 8 * MIB
 
 
-class TestBudget:
-    def _budget(self, most: int, given_up: list[str], *, firm: frozenset[str] = frozenset()) -> Budget[str]:
-        def reclaim(holder: str) -> bool:
-            if holder in firm:
-                return False
-            given_up.append(holder)
-            return True
-
-        return Budget(most, reclaim)
-
-    def test_oldest_of_largest_gives_up(self) -> None:
-        given_up: list[str] = []
-        budget = self._budget(100_000, given_up)
-        for name, size in (("small", 10_000), ("old", 40_000), ("new", 40_000)):
-            budget.change(name, size)
-        assert (given_up, budget.total) == ([], 90_000)
-        budget.change("late", 20_000)
-        assert (given_up, budget.total) == (["old"], 70_000)
-
-    def test_holder_that_cannot_let_go_is_passed_over_and_counted(self) -> None:
-        given_up: list[str] = []
-        budget = self._budget(100_000, given_up, firm=frozenset({"firm"}))
-        budget.change("firm", 60_000)
-        budget.change("other", 60_000)
-        assert (given_up, budget.total) == (["other"], 60_000)
-
-    def test_what_was_let_go_counts_no_more(self) -> None:
-        budget = self._budget(100_000, [])
-        budget.change("one", 50_000)
-        budget.change("one", 70_000)
-        budget.change("one", 0)
-        budget.change("one", 0)
-        assert budget.total == 0
-
-    def test_small_holders_are_not_counted(self) -> None:
-        budget = self._budget(100_000, [])
-        budget.change("one", SMALL)
-        assert budget.total == 0
-        budget.change("one", SMALL + 1)
-        assert budget.total == SMALL + 1
-
-
 class Host:
     """Reads bodies to their end, and answers with as many bytes as the path says."""
 
     def __init__(self) -> None:
         self.connections = Connections(Patience(body_bytes=MIB, unsent_bytes=3 * LARGE))
         self.asked: list[str] = []
+        self.sockets: list[UvicornConnection] = []
         self.port = 0
         self.hold: asyncio.Event | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(scope["path"])
         if scope["type"] == "websocket":
+            self.sockets.append(scope["extensions"][EXTENSION])
             await receive()
             await send({"type": "websocket.accept"})
             while (await receive())["type"] != "websocket.disconnect":
@@ -271,6 +231,29 @@ class TestSockets:
                     with contextlib.suppress(ConnectionError):
                         assert await reader.read() == b""
         await host.until(lambda: host.connections.bodies.total == 0)
+
+    async def test_handshake_behind_an_unread_answer_is_refused(self, host: Host) -> None:
+        async with host.dial(narrow=True) as (reader, writer):
+            writer.write(_head(f"/1/{LARGE}"))
+            await host.until(lambda: host.connections.unsent.total > 0)
+            writer.write(HANDSHAKE)
+            assert await _answer(reader) == (200, bytes(LARGE))
+            assert (await _answer(reader))[0] == 400
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+        assert host.asked == [f"/1/{LARGE}"]
+        await host.until(lambda: host.connections.unsent.total == 0)
+
+    async def test_what_waits_for_an_ended_connection_is_not_counted(self, host: Host) -> None:
+        async with host.dial() as (reader, writer):
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            await host.until(lambda: host.sockets)
+        socket = host.sockets[0]
+        await host.until(lambda: socket.closed)
+        # As a socket does whose page of events comes from the database after its connection has ended.
+        socket.note_waiting(LARGE)
+        assert host.connections.unsent.total == 0
 
     async def test_unread_messages_are_bounded_together(self, host: Host) -> None:
         ask = Frame(Opcode.TEXT, b"?").serialize(mask=True)

@@ -41,9 +41,11 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds.bodies.change(self, held)
 
     def _let_go(self) -> None:
+        """The connection has ended: whatever its socket still says, nothing is held for it any more."""
         if self._bounds is not None:
             self._bounds.bodies.change(self, 0)
             self._bounds.unsent.change(self, 0)
+            self._bounds = None
 
     def give_up_request(self) -> bool:
         """Cut the client off, and drop what it began to send."""
