@@ -11,8 +11,9 @@ import pytest
 
 from messenger.clock import FixedClock
 from messenger.container import Container
-from messenger.errors import InvalidCredentials
+from messenger.errors import DatabaseUnavailable, InvalidCredentials
 from messenger.events import ProfileUpdated
+from messenger.repositories.contacts import ContactRepository
 from messenger.repositories.events import _APPEND
 from messenger.repositories.fan_outs import REST
 from messenger.schemas.users import ProfilePatch
@@ -110,6 +111,32 @@ class TestProfile:
         await change_profile(container, ada, "On a train")
         assert await container.services.fan_out.step()
         await FanOutService(container.uow).drain()
+        assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
+
+    async def test_one_that_fails_keeps_no_other_one_waiting(
+        self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ada, bob = await make.person(), await make.person()
+        contacts = await contacts_of(container, ada, MANY)
+        others = await contacts_of(container, bob, MANY)
+        for each in (ada, bob):
+            await change_profile(container, each, "On a train")
+        list_mutual = ContactRepository.list_mutual
+
+        async def failing(self: ContactRepository, owner_id: int, **page: Any) -> list[int]:
+            if owner_id == ada.id:
+                raise DatabaseUnavailable
+            return await list_mutual(self, owner_id, **page)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ContactRepository, "list_mutual", failing)
+            with pytest.raises(DatabaseUnavailable):
+                await container.services.fan_out.step()
+            await container.services.fan_out.drain()
+        assert await events_by_user(container, "profile.updated", others) == dict.fromkeys(others, 1)
+        assert await events_by_user(container, "profile.updated", contacts) == {}
+        await rows(container, "UPDATE fan_outs SET due = now() - interval '1 hour'")
+        await container.services.fan_out.drain()
         assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
 
     async def test_two_workers_at_once_notify_each_contact_once(self, container: Container, make: Factory) -> None:

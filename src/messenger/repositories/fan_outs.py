@@ -51,6 +51,13 @@ _ADVANCE: Statement[Any] = Statement(
     writes=True,
 )
 
+# Another worker may have gone on meanwhile: how far it has come stays as it is.
+_POSTPONE: Statement[Any] = Statement(
+    "fan_outs.postpone",
+    "UPDATE fan_outs SET due = greatest(due, :due) WHERE user_id = :user AND name = :name",
+    writes=True,
+)
+
 _REMOVE: Statement[Any] = Statement(
     "fan_outs.remove", "DELETE FROM fan_outs WHERE user_id = :user AND name = :name", writes=True
 )
@@ -75,6 +82,10 @@ class FanOutRepository:
         await self._run.execute(
             _ADVANCE, user=row.user_id, name=row.name, after=after, wanted=wanted, due=self._run.now + pause
         )
+
+    async def postpone(self, row: FanOutRow, *, pause: timedelta) -> None:
+        """Let others go first: a piece of this one has failed."""
+        await self._run.execute(_POSTPONE, user=row.user_id, name=row.name, due=self._run.now + pause)
 
     async def remove(self, row: FanOutRow) -> None:
         """End a claimed fan-out."""

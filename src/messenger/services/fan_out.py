@@ -9,6 +9,7 @@ import random
 from datetime import timedelta
 from time import perf_counter
 
+from messenger.errors import MessengerError
 from messenger.events import ContactUpdated, ProfileUpdated
 from messenger.repositories.fan_outs import REST, FanOutRow
 from messenger.services._audience import AT_ONCE
@@ -35,15 +36,33 @@ class FanOutService:
             pieces += 1
         return pieces
 
-    @repeated
     async def step(self) -> bool:
-        """One piece of the fan-out that has waited longest; False where nothing is due."""
+        """One piece of the fan-out that has waited longest; False where nothing is due.
+
+        One that fails goes behind the others, and its error is raised.
+        """
+        claimed: list[FanOutRow] = []
+        try:
+            return await self._step(claimed)
+        except Exception:
+            if claimed:
+                await self._postpone(claimed[-1])
+            raise
+
+    @repeated
+    async def _step(self, claimed: list[FanOutRow]) -> bool:
         async with self._uow() as uow:
             row = await uow.fan_outs.claim()
             if row is None:
                 return False
+            claimed.append(row)
             await (_forget(uow, row) if row.name == ContactUpdated.name else _notify(uow, row))
             return True
+
+    async def _postpone(self, row: FanOutRow) -> None:
+        with contextlib.suppress(MessengerError):
+            async with self._uow.command() as uow:
+                await uow.fan_outs.postpone(row, pause=REST)
 
     async def run(self) -> None:
         """Work until cancelled: at once after a request, and now and then for those whose worker has died."""
