@@ -143,5 +143,6 @@ def _take_over(home: Path, account: Account) -> None:
         return
     for top in (home / "cluster", home / "log"):
         if top.exists() and top.stat().st_uid == os.geteuid():
-            for path in (top, *top.rglob("*")):
+            # The folder itself comes last: it says whether this is done, also where it was interrupted.
+            for path in (*top.rglob("*"), top):
                 os.chown(path, account.uid, account.gid or 0, follow_symlinks=False)

@@ -97,6 +97,25 @@ class TestBackup:
         assert (folder / "copy" / "postgres" / "cluster").stat().st_uid == 0
         assert _kept(folder / "copy") == 7
 
+    def test_copy_without_owners_is_usable_after_an_interrupted_start(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _fill(folder / "data")
+        _copy(folder / "data", folder / "copy", "-r")
+        left = iter(range(20))
+
+        def chown(path: Path, *owner: int, **options: bool) -> None:
+            if next(left, None) is None:
+                raise InterruptedError
+            os_chown(path, *owner, **options)
+
+        os_chown = os.chown
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "chown", chown)
+            with pytest.raises(EmbeddedPostgresError):
+                _kept(folder / "copy")
+        assert _kept(folder / "copy") == 7
+
     def test_moved_folder_keeps_the_database(self, folder: Path) -> None:
         _fill(folder / "data")
         (folder / "data").rename(folder / "renamed")
