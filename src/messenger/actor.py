@@ -22,24 +22,24 @@ class Bearer(msgspec.Struct, frozen=True):
 
 
 class KnownTokens:
-    """Which device each access token belongs to, of those that this process has seen authenticated lately.
+    """Maps the access tokens that this process has authenticated recently to their devices.
 
-    It authenticates nobody: it is for limits, which count by device before the token is looked up.
+    It does not authenticate: rate limits use it to count by device before the token is looked up.
     """
 
     MOST = 50_000
-    """One more than that takes the place of the oldest."""
+    """Above this, the oldest entry is replaced."""
 
     def __init__(self) -> None:
         self.devices: dict[bytes, UUID] = {}
         self._listeners: list[Callable[[bytes, UUID], None]] = []
 
     def on_learned(self, listener: Callable[[bytes, UUID], None]) -> None:
-        """Call this with each token that is learned, and its device."""
+        """Register a callback for each new token and its device."""
         self._listeners.append(listener)
 
     def learn(self, token_hash: bytes, device_id: UUID) -> None:
-        """A token that was found in the database."""
+        """Add a token that was found in the database."""
         if len(self.devices) >= self.MOST:
             del self.devices[next(iter(self.devices))]
         self.devices[token_hash] = device_id

@@ -1,4 +1,4 @@
-"""Whose an address is: what limits by address count."""
+"""Client addresses in the form in which rate limits count them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 _LONGEST = 64
 _SUBSCRIBER, _SITE = 64, 48
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Some proxies pass on the port, too.
+# Some proxies include the port.
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
 
 
 def subscriber(address: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one, which is a single subscriber's; what is no address stays as it is.
+    """An IPv4 address, or the /64 of an IPv6 address (one subscriber); other text is returned unchanged.
 
-    An IPv4 address that is written as an IPv6 one (mapped, NAT64) counts as IPv4.
+    IPv4 addresses in IPv6 notation (mapped, NAT64) count as IPv4.
     """
     return _network(address, _SUBSCRIBER)
 
 
 def site(address: str) -> str | None:
-    """The /48 of an IPv6 address or of its /64, as many subscribers and each hosting customer have; None for others."""
+    """The /48 of an IPv6 address or /64, the usual size of a site; None for other addresses."""
     network = _network(address.partition("/")[0], _SITE)
     return network if network.endswith(f"/{_SITE}") else None
 

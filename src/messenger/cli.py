@@ -147,7 +147,7 @@ def revision(message: str) -> None:
 @db.command("new-epoch")
 @reporting
 def new_epoch() -> None:
-    """Let all clients load afresh, after a restore that the server can't see; servers may be running."""
+    """Make all clients reload after a restore that the server cannot detect; servers may be running."""
     from messenger import stream_epoch
 
     _with_database(lambda url: click.echo(f"epoch {asyncio.run(stream_epoch.begin_at(url))} begins"))

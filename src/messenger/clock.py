@@ -22,11 +22,11 @@ class Clock(Protocol):
         ...
 
     def elapsed(self) -> float:
-        """Seconds since some moment, whatever the time is set to."""
+        """Monotonic seconds, unaffected by changes of the system time."""
         ...
 
     def ahead_of_host(self) -> float | None:
-        """By how many seconds this clock is ahead of the host's own; None while that is all it goes by."""
+        """Seconds by which this clock is ahead of the host's; None while it only uses the host's."""
         ...
 
 
@@ -71,14 +71,14 @@ class FixedClock:
         return self._elapsed
 
     def ahead_of_host(self) -> float:
-        """It is the host's own."""
+        """This is the host's clock."""
         return 0.0
 
     def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
         """It stands still."""
 
     def set(self, at: datetime) -> None:
-        """Show this time from now on, which may be an earlier one; no time has passed."""
+        """Set the time, possibly to an earlier one; the monotonic time does not change."""
         self._now = at
 
     def advance(self, **by: float) -> datetime:

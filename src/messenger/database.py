@@ -46,7 +46,7 @@ REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_
 """Violations that a second run of the same use case turns into an answer: it finds the row that won."""
 
 DIALECT = "postgresql+asyncpg://"
-"""What an engine whose connections a `Connector` makes is for."""
+"""The URL of an engine whose connections are made by a `Connector`."""
 
 SILENCE = 2.0
 """Seconds after which a statement without an answer is given up, and its connection with it.
@@ -70,13 +70,13 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
     """An engine over a `ConnectionPool`, which never resets: the unit of work leaves no transaction open."""
     settings = {
         "statement_timeout": str(round(options.statement_timeout * 1000)),
-        # A wait for a lock ends before the silence does, with an answer.
+        # A wait for a lock times out, with an error, before the connection does.
         "lock_timeout": str(round(min(options.statement_timeout, SILENCE - 0.2) * 1000)),
         "idle_in_transaction_session_timeout": "30000",
         "jit": "off",
-        # The plans that tests look at are those that run; and planning one of these costs more than running it.
+        # The plans that the tests check are those that run, and planning these statements costs more than running them.
         "plan_cache_mode": "force_generic_plan",
-        # What is asked often lies in memory, or on a disk without a head: a page out of order costs no more.
+        # Hot data is in memory or on an SSD: random page reads cost no more.
         "random_page_cost": "1.1",
         "timezone": "UTC",
     }

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: to the first of several hosts that serves, and never through a transaction pooler."""
+"""Connect to PostgreSQL: to the first available host of several, and never through a transaction pooler."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import asyncpg
 
 from messenger.database_url import Host, hosts_of, wants_writable
 
-TRANSACTION_POOLER = "a transaction pooler is not supported; use session pooling, or a URL that leads past the pooler"
+TRANSACTION_POOLER = "a transaction pooler is not supported; use session pooling, or a URL that bypasses the pooler"
 UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What connecting raises; asyncpg's errors for a URL that it can't read are among them."""
+"""The errors of connecting, asyncpg's errors for an invalid URL included."""
 
 APPLICATION_NAME = "messenger"
-# Hosts that don't answer, refuse, start up, or don't take writes: another one may serve.
+# The host does not respond, refuses, is starting up, or does not accept writes: try the next one.
 _NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting(name, value)"
 
@@ -24,9 +24,9 @@ OnConnect = Callable[[Any], Awaitable[None]]
 
 
 class Connector:
-    """Connects to a URL; of several hosts it tries the one that served last first.
+    """Connects to a URL; with several hosts it first tries the one that it connected to last.
 
-    `on_connect` is awaited with each new connection before it is used.
+    `on_connect` is awaited with each new connection before the connection is used.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Connector:
             self._options["target_session_attrs"] = "read-write"
 
     async def connect(self) -> asyncpg.Connection:
-        """A connection with the settings in force. Raises what asyncpg raises, and `TimeoutError`."""
+        """A connection with the settings applied. Raises asyncpg's errors, and `TimeoutError`."""
         connection = await self._connect()
         if self._settings or self._on_connect is not None:
             try:
-                # Not in the startup message: a pooler refuses what it doesn't know there, or drops it silently.
+                # Not in the startup message: poolers refuse or silently drop parameters that they do not know.
                 async with asyncio.timeout(self._timeout):
                     await connection.execute(_SET, list(self._settings), list(self._settings.values()))
                     if self._on_connect is not None:
@@ -78,20 +78,20 @@ class Connector:
         raise failure
 
     async def _connect_to(self, host: Host) -> asyncpg.Connection:
-        # A host without a word would else use up the time of those after it.
+        # Otherwise a host that does not respond would use up the time of the others.
         share = self._timeout / len(self._hosts)
         return await asyncpg.connect(self._url, host=host.name, port=host.port, timeout=share, **self._options)
 
 
 async def connect(url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:
-    """One connection, without settings of its own."""
+    """One connection without the settings."""
     return await Connector(url, timeout=timeout, **options).connect()
 
 
 async def is_pooled_by_transaction(url: str, *, timeout: float) -> bool:
-    """Whether what is at the URL lends a server connection for one transaction at a time.
+    """Whether the URL leads to a pooler that assigns server connections by transaction.
 
-    Two sessions that are open at once share a process of PostgreSQL there, or one session moves from one to another.
+    Behind such a pooler two open sessions share one PostgreSQL backend, or a session moves between backends.
     """
     connector = Connector(url, timeout=timeout, statement_cache_size=0)
     first = second = None

@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL, which may name several hosts, of which one at a time takes writes."""
+"""PostgreSQL URLs, which may have several hosts, one of which accepts writes at a time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _SESSION_ATTRIBUTES = frozenset({"any", "primary", "standby", "read-write", "rea
 
 
 class Host(NamedTuple):
-    """A name, an address, or the folder of a Unix socket."""
+    """A host name, an address, or the folder of a Unix socket."""
 
     name: str
     port: int
 
 
 def hosts_of(url: str) -> list[Host]:
-    """The hosts in the URL's order, empty where it names none. Raises `ValueError` for what is no PostgreSQL URL."""
+    """The hosts in the order of the URL; empty if it has none. Raises `ValueError` for an invalid PostgreSQL URL."""
     parts = urlsplit(url)
     options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("the scheme is not postgresql")
     if not parts.path.strip("/") and "dbname" not in options and "database" not in options:
-        raise ValueError("it names no database")
+        raise ValueError("it has no database name")
     attributes = options.get("target_session_attrs", ["any"])[-1]
     if attributes not in _SESSION_ATTRIBUTES:
         raise ValueError(f"target_session_attrs is one of {', '.join(sorted(_SESSION_ATTRIBUTES))}")
@@ -31,14 +31,14 @@ def hosts_of(url: str) -> list[Host]:
     hosts = [_host(each) for each in named.split(",")] if named else []
     ports = [_port(each) for each in options.get("port", [""])[-1].split(",") if each]
     if len(ports) > 1 and len(ports) != len(hosts):
-        raise ValueError("it has another number of ports than of hosts")
+        raise ValueError("the number of ports differs from the number of hosts")
     if ports:
         hosts = [Host(host.name, port) for host, port in zip(hosts, ports * len(hosts), strict=False)]
     return hosts
 
 
 def wants_writable(url: str) -> bool:
-    """Whether a connection must be to a host that takes writes: with several hosts, unless the URL says otherwise."""
+    """Whether to connect only to a host that accepts writes: with several hosts, unless the URL says otherwise."""
     return len(hosts_of(url)) > 1 and "target_session_attrs" not in parse_qs(urlsplit(url).query)
 
 

@@ -43,7 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
             findings.append(asyncio.run(_bus(settings.bus_url or "postgres:", url)))
     except (EmbeddedPostgresError, SettingsError) as error:
         findings.append(Finding("database", False, str(error), "See MESSENGER_POSTGRES_BIN and MESSENGER_DATA_DIR."))
-    # After the database: a secret without one says that the database is missing.
+    # After the database: a secret without a database means that the database is missing.
     findings.insert(0, _settings(settings))
     findings.append(asyncio.run(_storage(settings)))
     findings += [_relay(url, settings.turn_secret) for url in (*settings.stun_urls, *settings.turn_urls)]
@@ -88,7 +88,7 @@ async def _version(connection: asyncpg.Connection, settings: Settings) -> Findin
     if connection.get_server_version().major < 15:
         return Finding("database", False, text, "15 or newer is needed.")
     if is_outside_data_dir(settings):
-        return Finding("database", True, text, f"This is not in {settings.data_dir.resolve()}: a backup needs both.")
+        return Finding("database", True, text, f"It is not in {settings.data_dir.resolve()}: back up both.")
     return Finding("database", True, text)
 
 
@@ -166,7 +166,7 @@ def _storage_advice(url: str) -> str:
 
 
 def _relay(url: str, secret: str) -> Finding:
-    """Ask for what a client would ask for: a binding of STUN, an allocation of TURN."""
+    """Request what a client would request: a STUN binding, a TURN allocation."""
     part = url.partition(":")[0]
     try:
         return Finding(part, True, f"{url} {check_relay(address_of(url), secret)}")

@@ -95,7 +95,7 @@ class EmbeddedPostgres:
 
     @property
     def copy_mark(self) -> str:
-        """What no copy of the cluster shares: the inode's change time of a file that nobody writes."""
+        """A value that differs in every copy of the cluster: the inode change time of a file that is written once."""
         return str((self._home / "cluster" / "PG_VERSION").stat().st_ctime_ns)
 
     @property

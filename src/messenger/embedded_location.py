@@ -1,4 +1,4 @@
-"""Where the cluster of a data folder is: in the folder itself, or where PostgreSQL's user can reach it.
+"""The location of a data folder's cluster: the folder itself, or one that PostgreSQL's user can access.
 
 PostgreSQL refuses to run as root, so a root process runs it as another user. That user is admitted to the data folder
 where this takes no more than a group on folders that are root's alone. Where a folder above can't be entered (a
@@ -22,29 +22,29 @@ _log = logging.getLogger(__name__)
 
 
 def location_file(data_dir: Path) -> Path:
-    """The file that names the cluster's place."""
+    """The file that stores the cluster's location."""
     return data_dir.with_name(f"{data_dir.name}.location")
 
 
 def recorded_home(data_dir: Path) -> Path | None:
-    """The place that the file names, whether or not anything is there; None without the file."""
+    """The location in the file, whether or not it exists; None without the file."""
     try:
         text = location_file(data_dir).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
-    # A relative path moves together with the folder.
+    # A relative path stays valid when the folder is moved.
     return data_dir.parent / text if text else None
 
 
 def record_home(data_dir: Path, home: Path) -> None:
-    """Write the place down, on disk when this returns."""
+    """Write the location, and sync it to disk."""
     if recorded_home(data_dir) != home:
         text = home.name if home.parent == data_dir.parent else str(home)
         host.write_private(location_file(data_dir), f"{text}\n")
 
 
 def account_for(data_dir: Path) -> Account:
-    """This user; for root the owner of the cluster that is there, else `postgres`, else `nobody`."""
+    """The current user; for root the owner of an existing cluster, else `postgres`, else `nobody`."""
     if os.geteuid() != 0:
         return Account()
     existing = _existing_home(data_dir)
@@ -60,9 +60,9 @@ def account_for(data_dir: Path) -> Account:
 
 
 def home_for(data_dir: Path, account: Account) -> Path:
-    """The folder that holds, or is to hold, the cluster; made and reachable when this returns.
+    """The folder for the cluster, created and accessible.
 
-    Raises `EmbeddedPostgresError` where there was a cluster that can't be found.
+    Raises `EmbeddedPostgresError` if an existing cluster cannot be found.
     """
     home = _existing_home(data_dir)
     if home is None:
@@ -82,7 +82,7 @@ def home_for(data_dir: Path, account: Account) -> Path:
 
 
 def _existing_home(data_dir: Path) -> Path | None:
-    """Where the cluster is: the folder itself first, since an operator may have moved it back there."""
+    """The existing cluster: the folder itself first, since an operator may have moved the cluster back there."""
     recorded = recorded_home(data_dir)
     for home in (data_dir, recorded, host.moved_home(data_dir)):
         if home is not None and (home / "cluster").exists():
@@ -91,7 +91,7 @@ def _existing_home(data_dir: Path) -> Path | None:
 
 
 def _ensure_none_is_missing(data_dir: Path) -> None:
-    """Refuse to begin anew where a server has been before: its database is elsewhere, or was not restored."""
+    """Refuse to create a cluster where there was one before: it was moved, or not restored."""
     folder, recorded = data_dir.parent, recorded_home(data_dir)
     witnesses = [path for path in (location_file(data_dir), folder / "secret") if path.exists()]
     if not witnesses:
@@ -105,12 +105,12 @@ def _ensure_none_is_missing(data_dir: Path) -> None:
     names = " and ".join(path.name for path in witnesses)
     raise EmbeddedPostgresError(
         f"{folder} belongs to an installation whose PostgreSQL is missing; {where}. "
-        f"To begin with an empty database, remove {names} from {folder}"
+        f"To start with an empty database, remove {names} from {folder}"
     )
 
 
 def _admit(account: Account, data_dir: Path) -> bool:
-    """Whether the account can enter, after what can be done for it: see `_open_to_group`."""
+    """Whether the account can enter the folder, after granting access where possible (`_open_to_group`)."""
     make_folder(account, data_dir.parent)
     for folder in (data_dir.parent, data_dir):
         if folder.exists() and not host.reaches(account, folder):
@@ -119,7 +119,7 @@ def _admit(account: Account, data_dir: Path) -> bool:
 
 
 def make_folder(account: Account, folder: Path) -> None:
-    """Make a data folder, with those above it, so that the account can pass through what is new."""
+    """Create a data folder and its parents, so that the account can traverse the new folders."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700 if path == folder else 0o777, exist_ok=True)
@@ -128,7 +128,7 @@ def make_folder(account: Account, folder: Path) -> None:
 
 
 def _open_to_group(account: Account, folder: Path) -> None:
-    """Give a folder to the account's group, to pass through and no more; one that is shared already stays as it is."""
+    """Let the account's group traverse a folder, and nothing more; folders that are already shared do not change."""
     found = folder.stat()
     is_shared = bool(found.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
     is_ours = found.st_uid == os.geteuid()
@@ -138,7 +138,7 @@ def _open_to_group(account: Account, folder: Path) -> None:
 
 
 def _take_over(home: Path, account: Account) -> None:
-    """Give what a copy made by root left to root back to the account; PostgreSQL works on nobody else's files."""
+    """Return files that a copy made by root owns to the account; PostgreSQL only uses its own user's files."""
     if account.uid is None:
         return
     for top in (home / "cluster", home / "log"):

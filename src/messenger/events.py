@@ -1,4 +1,4 @@
-"""The event catalogue: what a user's devices must be told, in past tense. Names are those on the wire.
+"""The event catalogue: events for a user's devices, in the past tense. Names are those on the wire.
 
 An event keeps as little as it can: what may change or vanish since (a message, a name, settings) is pointed at and read
 when the event is delivered, so that what was deleted never comes back out of a stream.

@@ -39,10 +39,10 @@ class HttpConnection(Holder):
     trailer or a chunk's extension would be collected for as long as it comes.
     """
 
-    # Since the last whole request: those of the bytes read that are a body's.
+    # Body bytes read since the last complete request.
     _body_bytes = _pieces = 0
     _fault = 400
-    # The head of a request whose offer to upgrade is ignored, to be parsed again without it.
+    # The head of a request whose `Upgrade` is ignored, to be parsed again without it.
     _plain_head = b""
 
     def __init__(self, *arguments: Any, connections: Connections | None = None, **options: Any) -> None:
@@ -84,8 +84,8 @@ class HttpConnection(Holder):
                 self._count()
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser, which ends at an offer to upgrade and passes over the body: one that is ignored goes
-        through a new parser, as a plain request.
+        """Feed the parser. It stops at an `Upgrade` and skips the body; a request whose `Upgrade` is ignored is parsed
+        again by a new parser, as a plain request.
         """
         while True:
             try:
@@ -110,7 +110,7 @@ class HttpConnection(Holder):
     # --- what the parser calls ---
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Counted as they come: of the shortest ones, thousands fit into the bound in bytes, each an object.
+        # Counted on arrival: thousands of minimal requests fit into the byte limit, each with its own objects.
         if len(self.headers) >= MAX_HEADERS:
             self._fault = 431
             raise ValueError
@@ -165,7 +165,7 @@ class HttpConnection(Holder):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self.flow.write_paused:
-            # The client has not read the answer before this one: `resume_writing` starts it.
+            # The client has not read the previous response: `resume_writing` starts this request.
             self.flow.pause_reading()
             self.pipeline.append((cycle, app))
             return
@@ -277,7 +277,7 @@ class HttpConnection(Holder):
 
 
 class Connections:
-    """Makes the connections of one worker, for `uvicorn.Config(http=…)`, and bounds their time and memory."""
+    """Creates the connections of one worker, for `uvicorn.Config(http=…)`, and bounds their time and memory."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()

@@ -1,4 +1,4 @@
-"""What the head of a request says about its connection: its host, its framing, an offer to upgrade."""
+"""Parts of a request head that concern the connection: host, framing, `Upgrade`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0
 
 
 def fault_of(version: str, headers: Headers) -> int:
-    """The status that refuses this head (RFC 9112 sections 3.2 and 6.1); 0 where it may pass."""
+    """The status with which this head is refused (RFC 9112 sections 3.2 and 6.1); 0 if it is valid."""
     hosts = 0
     codings: list[bytes] | None = None
     for name, value in headers:
@@ -29,13 +29,13 @@ def fault_of(version: str, headers: Headers) -> int:
 
 def _fault_of_codings(version: str, codings: list[bytes]) -> int:
     if version != "1.1" or codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1:
-        # Where the body ends can't be told.
+        # The end of the body is undefined.
         return 400
     return 0 if codings == [b"chunked"] else 501
 
 
 def is_handshake(method: bytes, version: str, headers: Headers) -> bool:
-    """Whether a head that offers an upgrade opens a WebSocket (RFC 6455 section 4.1); others are plain requests."""
+    """Whether a head with `Upgrade` opens a WebSocket (RFC 6455 section 4.1); others are plain requests."""
     if method != b"GET" or version != "1.1":
         return False
     offered: list[bytes] = []
@@ -48,7 +48,7 @@ def is_handshake(method: bytes, version: str, headers: Headers) -> bool:
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The same head without its offer to upgrade (RFC 9110 section 7.8: a server may ignore it)."""
+    """The head without `Upgrade` (RFC 9110 section 7.8: a server may ignore it)."""
     fields = b"".join([b"%b: %b\r\n" % (name, value) for name, value in headers if name != b"upgrade"])
     return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version.encode(), fields)
 

@@ -1,4 +1,4 @@
-"""What one HTTP connection holds in memory: requests that are not answered, an answer that is not read."""
+"""The memory of one HTTP connection: unanswered requests and unread responses."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from messenger.http_refusals import refusal
 
 
 class Holder(HttpToolsProtocol):
-    """Counts what it holds against the bounds of its worker, and gives it up when they ask for that."""
+    """Counts its memory against the worker's limits, and releases it when they are exceeded."""
 
     _all: Any
-    # The request whose answer is due next; requests behind it wait in the pipeline.
+    # The request to be answered next; pipelined requests wait behind it.
     _running: Any = None
-    # Bytes read since the last whole request.
+    # Bytes read since the last complete request.
     _read = 0
-    # Of all requests that are not answered yet: bytes of their bodies.
+    # Body bytes of all unanswered requests.
     _held = 0
     _is_counted = False
 
@@ -27,7 +27,7 @@ class Holder(HttpToolsProtocol):
 
     @property
     def _is_in_head(self) -> bool:
-        """Whether some of a head has come, and not all of it."""
+        """Whether a head has arrived in part."""
         return self.scope is not None and "method" not in self.scope
 
     def _hold(self, size: int) -> None:
@@ -42,7 +42,7 @@ class Holder(HttpToolsProtocol):
             self._count()
 
     def _count(self) -> None:
-        """Bytes that this connection holds: of bodies, and of a head that is not complete."""
+        """Bytes of bodies and of an incomplete head on this connection."""
         held = self._held + (self._read if self._is_in_head else 0)
         self._is_counted = held > SMALL
         self._all.bodies.change(self, held)
@@ -59,14 +59,14 @@ class Holder(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def give_up_request(self) -> bool:
-        """Refuse the request that came last, for want of memory; False where the application has all of its body."""
+        """Refuse the latest request to release memory; False if the application already has all of its body."""
         cycle = self.cycle
         if self._is_in_head or cycle is None or cycle.more_body:
             self._refuse(503)
         elif not cycle.body:
             return False
         else:
-            # It is complete, and the application has not read it yet.
+            # The body is complete, but the application has not read it yet.
             if cycle is self._running and not cycle.response_started:
                 self.transport.write(refusal(503))
             cycle.body = bytearray()
@@ -76,6 +76,6 @@ class Holder(HttpToolsProtocol):
         return True
 
     def give_up_answer(self) -> bool:
-        """Cut the client off, and drop what it has not read."""
+        """Close the connection, and discard the unread response."""
         self.loop.call_soon(self.transport.abort)
         return True

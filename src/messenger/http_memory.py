@@ -1,4 +1,4 @@
-"""One bound for what all connections of a worker hold in memory: past it, the largest holders give up first."""
+"""A memory limit for all connections of a worker: when it is exceeded, the largest holders are released first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 SMALL = 4 * 1024
-"""What one connection may hold uncounted: most requests and answers are smaller, and cost no bookkeeping."""
+"""Bytes of one connection that are not counted: most requests and responses are smaller."""
 
 Holder = TypeVar("Holder", bound=Hashable)
 
 
 class Budget(Generic[Holder]):
-    """Bytes held by connections. `reclaim` makes a holder let go; it returns whether that was possible.
+    """Bytes held by connections. `reclaim` makes a holder release its memory; it returns whether that was possible.
 
-    Among holders of about the same size, within a power of two, the oldest gives up first. So clients that hold much
-    and finish nothing make room for those that hold little.
+    Among holders of similar size (within a power of two) the oldest is released first, so clients with large unfinished
+    requests make room for those with small ones.
     """
 
     def __init__(self, most: int, reclaim: Callable[[Holder], bool]) -> None:
@@ -26,7 +26,7 @@ class Budget(Generic[Holder]):
         self._classes: dict[int, dict[Holder, None]] = {}
 
     def change(self, holder: Holder, size: int) -> None:
-        """This is what it holds now; nothing, where that is `SMALL`."""
+        """Set the holder's current bytes; up to `SMALL` they are not counted."""
         size = size if size > SMALL else 0
         before = self._sizes.get(holder, 0)
         if size == before:

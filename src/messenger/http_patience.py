@@ -28,9 +28,9 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     rate: int = 1024
     window: float = 10.0
     body_bytes: int = 64 * 1024 * 1024
-    """Bytes that unanswered requests hold, all connections together."""
+    """Bytes of unanswered requests on all connections."""
     unsent_bytes: int = 64 * 1024 * 1024
-    """Bytes of answers and events that clients have not read, all connections together."""
+    """Bytes of unread responses and events on all connections."""
 
     @property
     def capacity(self) -> int:

@@ -1,4 +1,4 @@
-"""Answers of a connection itself: problem documents (RFC 9457) for what never reaches the application."""
+"""Responses of the connection: problem documents (RFC 9457) for requests that never reach the application."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ _OF_STATUS = {
 
 
 def problem(status: int) -> bytes:
-    """The document of a status."""
+    """The problem document for a status."""
     code, title = _REASONS[status]
     document = {"type": f"urn:messenger:problem:{code}", "title": title, "status": status}
     return msgspec.json.encode({**document, "detail": title, "code": code, "errors": []})
 
 
 def fields(status: int) -> tuple[tuple[bytes, bytes], ...]:
-    """The header fields of such an answer, without its length."""
+    """The header fields of such a response, without `Content-Length`."""
     return (*_FIELDS, *_OF_STATUS.get(status, ()))
 
 
 def refusal(status: int) -> bytes:
-    """A whole answer with a problem document; the connection closes after it."""
+    """A complete response with a problem document; the connection closes after it."""
     document = problem(status)
     head = STATUS_LINE[status] + lines(fields(status))
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(document), document)

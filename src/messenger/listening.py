@@ -1,4 +1,4 @@
-"""The sockets that the server listens on, and how they are written in a URL."""
+"""The listening sockets of the server, and their URLs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from socket import (
 
 from messenger.config import SettingsError
 
-# A machine without IPv6 has `localhost` all the same.
+# Without IPv6, `localhost` is IPv4 only.
 _LOCALHOST = ("127.0.0.1", "::1")
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @contextlib.contextmanager
 def listening_on(host: str, port: int) -> Iterator[list[socket]]:
-    """Sockets on every address of a name (`localhost`: of both families), or on one address. Raises `SettingsError`."""
+    """Sockets on every address of a name (`localhost`: both families), or on one address. Raises `SettingsError`."""
     where = f"MESSENGER_HOST, MESSENGER_PORT: {host}:{port}"
     with contextlib.ExitStack() as stack:
         sockets: list[socket] = []
@@ -34,10 +34,10 @@ def listening_on(host: str, port: int) -> Iterator[list[socket]]:
         try:
             # With brackets, as in a URL, or without.
             name = host.removeprefix("[").removesuffix("]")
-            # RFC 6761 section 6.3: it is loopback of both families, whatever the hosts file says.
+            # RFC 6761 section 6.3: always loopback, in both families, whatever the hosts file says.
             names = _LOCALHOST if name == "localhost" else (name,)
             found = [each for one in names for each in getaddrinfo(one, port, type=SOCK_STREAM, flags=AI_PASSIVE)]
-            # IPv4 first: of a free port the second takes the first one's number.
+            # With port 0, the second socket uses the port of the first.
             addresses = sorted({(family, address) for family, _, _, _, address in found}, key=lambda each: each[0])
             for family, address in addresses:
                 try:
@@ -50,7 +50,7 @@ def listening_on(host: str, port: int) -> Iterator[list[socket]]:
             if absent is not None and not sockets:
                 raise absent
         except OSError as error:
-            raise SettingsError(f"{where} can't be listened on: {error.strerror}") from None
+            raise SettingsError(f"{where} cannot be listened on: {error.strerror}") from None
         yield sockets
 
 
@@ -68,6 +68,6 @@ def _bound(family: int, address: tuple[object, ...], addresses: Sequence[object]
 
 
 def url_of(listening: socket) -> str:
-    """Where it can be reached; an IPv6 address has brackets there (RFC 3986 section 3.2.2)."""
+    """The URL of a listening socket, with IPv6 addresses in brackets (RFC 3986 section 3.2.2)."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if listening.family == AF_INET6 else f"http://{host}:{port}"

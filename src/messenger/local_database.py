@@ -25,7 +25,7 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 
 
 def make_data_dir(settings: Settings) -> None:
-    """Make the data folder, before anything else is put there. Raises `SettingsError` where it can't be written."""
+    """Create the data folder before anything is stored there. Raises `SettingsError` if it cannot be written."""
     folder = settings.data_dir.resolve()
     try:
         account = Account() if settings.database_url else account_for(folder / "postgres")
@@ -37,7 +37,7 @@ def make_data_dir(settings: Settings) -> None:
 
 
 def location(settings: Settings) -> str:
-    """Where the files of the server's own PostgreSQL are, as a clause for people; empty with another database."""
+    """The location of the server's own PostgreSQL, as a clause for messages; empty for an external database."""
     if settings.database_url:
         return ""
     home = recorded_home(settings.data_dir.resolve() / "postgres")
@@ -45,7 +45,7 @@ def location(settings: Settings) -> str:
 
 
 def is_outside_data_dir(settings: Settings) -> bool:
-    """Whether a copy of the data folder holds no database."""
+    """Whether a copy of the data folder does not include the database."""
     folder = settings.data_dir.resolve()
     home = None if settings.database_url else recorded_home(folder / "postgres")
     return home is not None and not home.is_relative_to(folder)

@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(JsonFormatter):
-    """For people: traces over several lines, all but the first indented, so that none can pretend to be a record."""
+    """Text records: continuation lines are indented, so that no line can be mistaken for a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {record.getMessage().rstrip()}"

@@ -17,7 +17,7 @@ _CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 
 
 
 WORKER_RESTARTS = "messenger_worker_restarts"
-WORKER_RESTARTS_HELP = "Workers that ended unasked and were started again"
+WORKER_RESTARTS_HELP = "Workers that ended unexpectedly and were replaced"
 
 
 class Metrics:
@@ -43,13 +43,13 @@ class Metrics:
         )
         self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
         self._held = Counter(
-            "messenger_sweeps_held", "Passes of sweeps that were held back", ["reason"], registry=self.registry
+            "messenger_sweeps_held", "Sweep passes that were skipped", ["reason"], registry=self.registry
         )
         self._unreadable = Counter(
             "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
         )
 
-        # Of one worker this is 0; of several their supervisor counts (`messenger.workers`).
+        # 0 with one worker; with several the supervisor counts (`messenger.workers`).
         Counter(WORKER_RESTARTS, WORKER_RESTARTS_HELP, registry=self.registry)
 
     def socket_opened(self) -> None:
@@ -66,7 +66,7 @@ class Metrics:
         self._unreadable.labels(kind).inc()
 
     def sweep_held(self, reason: str) -> None:
-        """One more pass of a sweep that removed nothing, as the clock was in doubt, or it would have been too much."""
+        """Count a sweep pass that was skipped because of the clock, or because it would have removed too much."""
         self._held.labels(reason).inc()
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:

@@ -61,7 +61,7 @@ async def schema_of(connection: asyncpg.Connection) -> SchemaRow | None:
 
 
 async def schema_at(database_url: str) -> SchemaRow | None:
-    """As `schema_of`, over a connection of its own."""
+    """Like `schema_of`, over a separate connection."""
     connection = await connect(database_url, timeout=10)
     try:
         return await schema_of(connection)
@@ -70,9 +70,9 @@ async def schema_at(database_url: str) -> SchemaRow | None:
 
 
 def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) -> None:
-    """Bring a schema up that is older than this release.
+    """Upgrade a schema that is older than this release.
 
-    Raises `SettingsError` for one that must not be upgraded here, and for one that is too new for this release.
+    Raises `SettingsError` for a schema that must not be upgraded here, or that is too new for this release.
     """
     head = head_revision()
     if schema is None or schema.revision < head:

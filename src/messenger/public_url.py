@@ -1,4 +1,4 @@
-"""The URL at which clients reach the server."""
+"""The server's base URL for clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str:
-    """Its origin, as browsers write it (RFC 6454 section 6.2). Raises `ValueError` for what can't be such a URL."""
+    """The origin of a URL in the form that browsers send (RFC 6454 section 6.2). Raises `ValueError`."""
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("it is not an http or https URL")
@@ -21,7 +21,7 @@ def origin_of(url: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether its host is this machine, or no name at all: nothing that a browser should remember for a year."""
+    """Whether the host is this machine or an IP address, for which browsers should not store HSTS."""
     host = urlsplit(url).hostname or ""
     try:
         ipaddress.ip_address(host)

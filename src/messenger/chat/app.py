@@ -51,7 +51,7 @@ class ChatApp(OrderedKeys):
         self._has_account = False
         self._warned = False
         self._unsent: dict[str, list[Outgoing]] = {}
-        """By username: what was on its way when the device was signed out, for the next sign-in."""
+        """By username: messages that were not sent when the device was signed out, for the next sign-in."""
         self._is_leaving = False
 
     async def on_mount(self) -> None:

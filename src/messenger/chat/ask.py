@@ -53,7 +53,7 @@ class AskScreen(ModalScreen[int | None]):
     @work
     async def _ask(self) -> None:
         if self._is_asking:
-            # The request under way may have been received already: it is neither cancelled nor repeated.
+            # The server may already have received the current request: neither cancel nor repeat it.
             return
         self._is_asking = True
         try:

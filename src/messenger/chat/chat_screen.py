@@ -69,7 +69,7 @@ class ChatScreen(Screen[None]):
     # --- showing ---
 
     def changed(self) -> None:
-        """Something is different: shown soon, once for all that comes meanwhile."""
+        """Schedule one redraw for all changes that arrive until then."""
         if not self._is_stale:
             self._is_stale = True
             self.set_timer(self._pause, self.show)
@@ -99,11 +99,11 @@ class ChatScreen(Screen[None]):
         self.refresh_bindings()
 
     def _measure(self, began: float) -> None:
-        """Leave time for keys between two drawings of a conversation that takes long to draw."""
+        """Leave time for key presses between redraws of a conversation that takes long to draw."""
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * (monotonic() - began)))
 
     def _await_expiry(self) -> None:
-        """Empty what has expired, and show it again when the next message does."""
+        """Empty expired messages, and redraw when the next message expires."""
         if self._expiry is not None:
             self._expiry.stop()
         seconds = self.talk.expire()
@@ -218,7 +218,7 @@ class ChatScreen(Screen[None]):
             if peer is not None:
                 self.open(peer)
 
-        # What is typed next belongs to that screen.
+        # The next keys belong to that screen.
         await self.app.push_screen(AskScreen(self.talk), opened)
 
     def action_answer(self, accept: bool) -> None:

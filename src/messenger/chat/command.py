@@ -10,9 +10,9 @@ DEFAULT_PORT = 8000
 
 
 def default_url() -> str:
-    """A server on this machine, on the port that the environment or the `.env` file gives it."""
+    """The local server, on the port from the environment or the `.env` file."""
     port = (environment().get("MESSENGER_PORT") or "").strip()
-    # 0 lets the server take any free port.
+    # 0: the server uses any free port.
     return f"http://localhost:{DEFAULT_PORT if port in ('', '0') else port}"
 
 
@@ -38,5 +38,5 @@ def chat(url: str, username: str | None, no_save: bool) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"textual", "httpx", "rich"}:
             raise
-        raise click.ClickException(f"{error.name} is missing: it comes with the extra `chat` of this project") from None
+        raise click.ClickException(f"{error.name} is missing: install the extra `chat` of this project") from None
     run(url.rstrip("/"), username=username, save=not no_save)

@@ -1,4 +1,4 @@
-"""The field in which a message is written."""
+"""The input field for messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 65536
 
 
 class Composer(TextArea):
-    """A message of one or more lines: Enter sends it, a paste keeps its lines, Up edits the last one sent."""
+    """A message of one or more lines: Enter sends it, pasted text keeps its lines, Up edits the last sent message."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "edit_last", "Edit last"),
@@ -24,7 +24,7 @@ class Composer(TextArea):
     ]
 
     class Submitted(Message):
-        """The user pressed Enter. `editing`: the message whose text this replaces."""
+        """The user pressed Enter. `editing`: the message to replace, if any."""
 
         def __init__(self, text: str, editing: UUID | None) -> None:
             super().__init__()
@@ -32,7 +32,7 @@ class Composer(TextArea):
             self.editing = editing
 
     class EditWanted(Message):
-        """The user wants to edit the last message they sent."""
+        """The user asked to edit the last message that they sent."""
 
     class ScrollWanted(Message):
         """A page up (-1) or down (1)."""
@@ -48,23 +48,23 @@ class Composer(TextArea):
         self.editing: UUID | None = None
 
     def write(self, text: str, editing: UUID | None = None) -> None:
-        """Replace what is written, with the cursor at its end."""
+        """Replace the text and move the cursor to its end."""
         self.editing = editing
         self.text = text
         self.move_cursor(self.document.end)
 
     def _on_key(self, event: events.Key) -> None:  # type: ignore[override]
-        # Textual calls the handler of each class in turn: this keeps TextArea from inserting a line break.
+        # Textual calls the handlers of all base classes: prevent TextArea from inserting a line break.
         if event.key == "enter":
             event.stop()
             event.prevent_default()
             self._submit()
 
     def _submit(self) -> None:
-        # Read and emptied in one step, so that no key comes in between.
+        # Read and clear in one step, so that no key is lost in between.
         text = self.text.rstrip().lstrip("\n")
         if len(text.encode()) > MAX_BYTES:
-            self.app.notify("A message has 64 KiB at most.", severity="warning", markup=False)
+            self.app.notify("A message is limited to 64 KiB.", severity="warning", markup=False)
             return
         if text.strip() or self.editing is not None:
             self.post_message(self.Submitted(text, self.editing))
@@ -84,7 +84,7 @@ class Composer(TextArea):
 
 
 class Line(Input):
-    """A field of one line; the lines of a paste are joined by spaces."""
+    """A single-line field; lines of pasted text are joined by spaces."""
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -1,4 +1,4 @@
-"""Keys and pastes in the order in which they were typed, however fast they come."""
+"""Handle keys and pastes in the order typed, however fast they arrive."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from textual.app import App, ScreenStackError
 from textual.dom import DOMNode
 from textual.widgets import Input, TextArea
 
-# A widget that is being removed may never answer; the keys after it must not wait for it.
+# A widget that is being removed may never respond; later keys must not wait for it.
 _PATIENCE = 1.0
 # A key bubbles up to the application, whose action posts a message that bubbles up again.
 _ROUNDS = 2
 
 
 class OrderedKeys(App[None]):
-    """An application that finishes one key before it starts the next.
+    """An application that finishes handling one key before it starts the next.
 
     Textual inserts a printable key at once, but sends every other key through the queues of all ancestors before its
     binding runs, so that letters typed after Enter overtake it.
@@ -31,7 +31,7 @@ class OrderedKeys(App[None]):
         self.run_worker(self._dispatch_typed(), group="keys")
 
     async def on_event(self, event: events.Event) -> None:
-        """Queue what was typed; everything else is handled as usual."""
+        """Queue keys and pastes; handle all other events as usual."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             self._typed.put_nowait(event)
         else:
@@ -43,13 +43,13 @@ class OrderedKeys(App[None]):
             if self._is_text(event):
                 await super().on_event(event)
             else:
-                # Text before it must have been inserted, and text after it must find its effect.
+                # Earlier text must be inserted before it, later text after its effect.
                 await self._settle()
                 await super().on_event(event)
                 await self._settle()
 
     def _is_text(self, event: events.Key | events.Paste) -> bool:
-        """Whether it goes into a text field, whose own queue keeps the order."""
+        """Whether it goes to a text field, whose own queue preserves the order."""
         is_text = isinstance(event, events.Paste) or event.is_printable
         return is_text and isinstance(self._focused(), Input | TextArea)
 
@@ -60,7 +60,7 @@ class OrderedKeys(App[None]):
             return self
 
     async def _settle(self) -> None:
-        """Wait until the focused widget and its ancestors have handled everything in their queues."""
+        """Wait until the focused widget and its ancestors have processed their queues."""
         for _ in range(_ROUNDS):
             for node in self._focused().ancestors_with_self:
                 handled = asyncio.Event()

@@ -41,7 +41,7 @@ class PeopleList(OptionList):
 
 
 class Transcript(VerticalScroll):
-    """A conversation; stays at its end while one is there, and at the entry in sight otherwise."""
+    """A conversation; follows its end while scrolled there, and otherwise keeps the visible entry in place."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("home", "older", "Older messages")]
 
@@ -65,29 +65,29 @@ class Transcript(VerticalScroll):
         return self.max_scroll_y - self.scroll_y < 1
 
     def follow_end(self) -> None:
-        """Show the end from the next time on."""
+        """Scroll to the end from the next update on."""
         self._follows = True
 
     def show(self, entries: list[Entry], *, from_the_end: bool = False) -> None:
-        """Show these: at the end, or with the first entry in sight where it was, whatever comes before and after it."""
+        """Show these entries, at the end or with the first visible entry in its place."""
         self._follows = self._follows or from_the_end
         self._entries = entries
         self.query_one("#messages", Static).update(Content("\n").join(content for _, content in entries))
         self._place_later()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever scrolls away from the end stops following it, and follows it again when back there."""
+        """Stop following the end when the user scrolls away from it; resume when they return."""
         super().watch_scroll_y(old_value, new_value)
         if not self._is_pending:
             self._follows = self.is_at_end
 
     def _on_resize(self) -> None:
-        # A composer of several lines takes some away from below, a narrow window makes more of them.
+        # A taller composer hides lines at the bottom; a narrower window wraps into more lines.
         self._place_later()
 
     def _place_later(self) -> None:
         if not self._is_pending:
-            # Once for all that is shown before the next layout: until then, positions are those of `_laid_out`.
+            # Once per layout: until the next layout, positions are those of `_laid_out`.
             self._is_pending = True
             self.call_after_refresh(self._place)
 
@@ -99,7 +99,7 @@ class Transcript(VerticalScroll):
         self._is_pending = False
 
     def _shift(self, width: int) -> int:
-        """How many lines the first entry in sight has moved since the last layout."""
+        """How many lines the first visible entry has moved since the last layout."""
         now = dict(_tops(self._entries, width))
         before = [(key, top) for key, top in _tops(self._laid_out, self._width) if key in now]
         if not before:

@@ -14,7 +14,7 @@ from messenger.schemas.messages import MessageView
 
 Row = tuple[int, Content]
 Entry = tuple[str, Content]
-"""A part of the transcript, and a key that it keeps."""
+"""A part of the transcript, with a stable key."""
 
 
 def people(talk: Talk) -> list[Row]:

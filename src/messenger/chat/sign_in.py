@@ -45,7 +45,7 @@ class SignInScreen(Screen[None]):
         self._new = False
         self._is_asking = False
         self._keys: dict[tuple[str, ...], str] = {}
-        """An `Idempotency-Key` for each form sent: sent again after a lost answer, it makes no second account."""
+        """An `Idempotency-Key` for each form: sending it again after a lost response creates no second account."""
 
     def compose(self) -> ComposeResult:
         with Center(), Vertical(id="form"):
@@ -72,7 +72,7 @@ class SignInScreen(Screen[None]):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        """On to the next field; from the last one, sign in or up, or go back to the first that is empty."""
+        """Go to the next field; from the last one, submit the form or go to the first empty field."""
         event.stop()
         fields = [field for field in self.query(Line) if field.display]
         following = fields[fields.index(self.query_one(f"#{event.input.id}", Line)) + 1 :]
@@ -87,7 +87,7 @@ class SignInScreen(Screen[None]):
     @work
     async def _ask(self) -> None:
         if self._is_asking:
-            # The request under way may have made the account already: it is neither cancelled nor repeated.
+            # The current request may already have created the account: neither cancel nor repeat it.
             return
         self._is_asking = True
         try:

@@ -54,7 +54,7 @@ class Talk:
         """Conversations that are loaded to their beginning."""
         self.outbox = Outbox(client.send, on_sent=self._on_sent, on_change=lambda _: self._changed())
         self.changing = 0
-        """Edits and deletions on their way."""
+        """Edits and deletions in progress."""
         self._on_change = on_change
         self._told_typing: tuple[int, float] = (0, 0.0)
         self._marked: dict[int, int] = {}
@@ -147,7 +147,7 @@ class Talk:
 
     @property
     def unsent(self) -> int:
-        """Messages and changes that would be lost now."""
+        """Messages and changes that would be lost by quitting now."""
         return len(self.outbox.outgoing()) + self.changing
 
     def write(self, target_id: int, *, writing: bool) -> None:
@@ -189,7 +189,7 @@ class Talk:
         return next((message for message in mine if message.deleted_at is None), None)
 
     def expire(self) -> float | None:
-        """Empty the messages that have expired; seconds until the next one does."""
+        """Empty the messages that have expired; returns the seconds until the next one expires."""
         now = datetime.now(UTC)
         self.state.expire(timestamp(now))
         at = self.state.next_expiry

@@ -79,12 +79,12 @@ def day(at: str, now: datetime) -> str:
 
 
 def has_expired(message: MessageView) -> bool:
-    """Whether its time is over, whether or not the server has emptied it yet."""
+    """Whether it has expired, even if the server has not emptied it yet."""
     return message.expires_at is not None and datetime.fromisoformat(message.expires_at) <= datetime.now(UTC)
 
 
 def is_gone(message: MessageView) -> bool:
-    """Whether it has no content any more."""
+    """Whether its content was deleted or has expired."""
     return message.deleted_at is not None or has_expired(message)
 
 

@@ -1,4 +1,4 @@
-"""Accounts, devices, one's profile and avatar."""
+"""Accounts, devices, the own profile and avatar."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class AccountCalls(Calls):
         device_name: str | None = None,
         idempotency_key: str | None = None,
     ) -> SignedInView:
-        """Make an account and sign this device in. Raises `ApiError`: `username_taken`, `password_weak`.
+        """Create an account and sign in this device. Raises `ApiError`: `username_taken`, `password_weak`.
 
-        `idempotency_key`: pass the key of an earlier call whose answer was lost, and no second account is made.
+        `idempotency_key`: to retry a call whose response was lost, pass its key; no second account is created.
         """
         draft = RegisterDraft(username=username, password=password, name=name or username, device_name=device_name)
         return await self._sign_in("/register", draft, idempotency_key)

@@ -1,4 +1,4 @@
-"""Messages, history, conversations, receipts, the stream by request."""
+"""Messages, history, conversations, receipts, and polling of the stream."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class MessageCalls(Calls):
         expire_after: int | UnsetType | None = UNSET,
     ) -> ConversationView:
         """Change what is given; `expire_after` is in seconds and holds for both sides."""
-        # A `Moment` is what the server makes of any time that it reads.
+        # `Moment` is the server's type for times in requests.
         until = cast("Moment | UnsetType | None", muted_until)
         patch = ConversationPatch(muted_until=until, pinned=pinned, archived=archived, expire_after=expire_after)
         request = Request(method="PUT", path=f"/conversations/{target_id}", body=patch)

@@ -72,7 +72,7 @@ class PeopleCalls(Calls):
         return await self._http.call(request, ContactView)
 
     async def statuses(self) -> list[StatusView]:
-        """How one's mutual contacts are: all pages."""
+        """The statuses of all mutual contacts, across pages."""
         statuses: list[StatusView] = []
         params: dict[str, str | int] = {}
         while True:

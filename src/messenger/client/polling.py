@@ -15,7 +15,7 @@ from messenger.client.pace import Backoff, Pauses
 CURSOR_EXPIRED = 410
 PAGE = 200
 EARLY_SECONDS = 1.5
-"""An empty answer before that is no time-out: the server is stopping, or another program polls with these tokens."""
+"""An empty response before this is not a timeout: the server is stopping, or another program uses these tokens."""
 EARLY_PAUSE_SECONDS = 1.0
 
 
@@ -28,9 +28,9 @@ class Syncing(Protocol):
 
 
 class Poller:
-    """Asks again and again, after a pause where it was answered early with nothing.
+    """Polls repeatedly, with a pause after an early empty response.
 
-    `on_start`: told where the stream begins that was asked for from now on; `on_good`: told after each answer, with
+    `on_start`: called with the start cursor if polling starts without one; `on_good`: called after each response, with
     whether the end was reached.
     """
 

@@ -34,7 +34,7 @@ class Receipt(msgspec.Struct):
 class Conversation(msgspec.Struct):
     """One's own side of a conversation. `target` is None until somebody told who it is.
 
-    `last_seq` and `read_seq` only ever grow, on the server and here, so each keeps its greatest value. Of two counts of
+    `last_seq` and `read_seq` only grow, on the server and here, so each keeps its greatest value. Of two counts of
     unread messages the one with the higher version holds: `version` is the sum of both numbers and of how many messages
     are gone (`_gone`), deleted or hidden, all of which the count leaves out where they are unread.
     """
@@ -55,16 +55,16 @@ class Conversation(msgspec.Struct):
         return self.version - self.last_seq - self.read_seq
 
     def reach(self, seq: int, *, mine: bool) -> None:
-        """There is a message of this number; whoever writes has read what came before."""
+        """A message with this number exists; its sender has read everything before it."""
         self._move(max(self.last_seq, seq))
         if mine and seq > self.read_seq:
             self.unread, self.version, self.read_seq = 0, self.version + seq - self.read_seq, seq
 
     def count(self, unread: int, version: int, *, read_seq: int, last_seq: int | None = None) -> None:
-        """Take a count, unless one is known that is newer. `last_seq`: up to where it counts, where that is told.
+        """Apply a count unless a newer one is known. `last_seq`: the last message that it includes, if given.
 
-        What is gone and what is read change together on the server, in one order, and each change of what is gone is
-        told by an event before the next one: so a receipt that has read further counts what is known to be gone.
+        The server changes gone and read messages in one order, and announces each change of the gone messages by an
+        event before the next one: a receipt that has read further therefore includes the known gone messages.
         """
         if last_seq is None:
             if read_seq <= self.read_seq:
@@ -78,7 +78,7 @@ class Conversation(msgspec.Struct):
             self._move(max(self.last_seq, last_seq))
 
     def _move(self, last_seq: int) -> None:
-        # No event tells a count with each message: each new one is one more, since the numbers have no gaps.
+        # Messages carry no count: each new one adds one, since the numbers have no gaps.
         more = last_seq - self.last_seq
         self.unread, self.version, self.last_seq = self.unread + more, self.version + more, last_seq
 
@@ -88,7 +88,7 @@ class State:
 
     Applying an event again, or one that the loaded answers held already, does no harm: after all events up to some
     cursor the state is what the server had there, whatever older state it began with. `snapshot` says what exactly can
-    be compared. Who has a clock calls `expire`: no event says that a message has expired.
+    be compared. Call `expire` regularly: no event is sent when a message expires.
     """
 
     def __init__(self, me: int) -> None:
@@ -131,12 +131,12 @@ class State:
             self._keep(message, from_event=False)
 
     def set_presence(self, statuses: Iterable[StatusView], *, since: Mapping[int, StatusView] | None = None) -> None:
-        """All statuses of now. `since`: a copy of `presence` from before they were requested; later signals win."""
+        """Set all statuses. `since`: a copy of `presence` from before they were requested; later signals win."""
         loaded = {status.user_id: status for status in statuses}
         self.presence = loaded if since is None else with_signals(loaded, current=self.presence, before=since)
 
     def introduce(self, person: PersonView) -> None:
-        """Who a peer in `unnamed` is, from `GET /users/{id}`; an event may have told it since, and is newer."""
+        """Set the user of a peer in `unnamed`, from `GET /users/{id}`, unless a newer event has set it since."""
         if person.id in self.unnamed():
             self._name(_user_of(person))
 
@@ -144,11 +144,11 @@ class State:
 
     @property
     def next_expiry(self) -> str | None:
-        """When the next message expires; no event tells it."""
+        """When the next message expires; no event is sent for it."""
         return self._expiries.next
 
     def expire(self, at: str) -> bool:
-        """Empty the messages that have expired at a time, as the server does; whether there was one."""
+        """Empty the messages that have expired at a given time, as the server does; returns whether there were any."""
         changed = False
         for target_id, seq in self._expiries.pop_until(at):
             known = self.messages[target_id][seq]
@@ -258,7 +258,7 @@ class State:
         return [each.target_id for each in self.conversations.values() if each.target is None]
 
     def last_message(self, target_id: int) -> MessageView | None:
-        """The newest message of a conversation that can be seen, where it is known."""
+        """The newest visible message of a conversation, if known."""
         messages = self.messages.get(target_id, {})
         seq = max((seq for seq, message in messages.items() if message.deleted_at is None), default=None)
         return None if seq is None else messages[seq]

@@ -86,7 +86,7 @@ class TokenKeeper:
             await self._keep(None)
 
     async def settle(self) -> None:
-        """Give a renewal that is under way a moment; should its answer be lost, the older pair gets it again."""
+        """Wait briefly for a refresh in progress; if its response is lost, the older pair can request it again."""
         renewal = self._renewal
         if renewal is not None:
             await asyncio.wait([renewal], timeout=SETTLE_SECONDS)
@@ -104,8 +104,8 @@ class TokenKeeper:
             self._renewal = None
 
     async def _keep(self, tokens: Tokens | None) -> None:
-        # Told first, used afterwards: a crash in between leaves the older pair, which the server takes until the newer
-        # one is used.
+        # Store the new pair before using it: after a crash in between the older pair is kept, which the server accepts
+        # until the newer one is used.
         if self._on_tokens is not None:
             told = self._on_tokens(tokens)
             if inspect.isawaitable(told):

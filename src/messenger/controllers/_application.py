@@ -1,4 +1,4 @@
-"""The application: Litestar, with hot routes, HEAD and refused handshakes handled before it."""
+"""The application: Litestar, behind the handling of hot routes, HEAD and refused handshakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.services import Services
 
 
 class Application(Litestar):
-    """Litestar, with `FastPath` before it."""
+    """Litestar behind `FastPath`."""
 
     services: Services
     fast_path: FastPath | None = None
@@ -24,7 +24,7 @@ class Application(Litestar):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         for route in self.routes:
-            # For `Allow` in answers to OPTIONS.
+            # For `Allow` in responses to OPTIONS.
             if isinstance(route, HTTPRoute) and HttpMethod.GET in route.methods:
                 route.methods.add(HttpMethod.HEAD)
 
@@ -46,7 +46,7 @@ class Application(Litestar):
 
     @classmethod
     def get_route_handler_map(cls, value: Any) -> dict[str, Any]:
-        """Without the framework's answers to OPTIONS of single handlers: it makes one for all that a path has."""
+        """Skip the framework's OPTIONS responses of single handlers: there is one response for each path."""
         return {
             path: {method: handler for method, handler in handlers.items() if method != HttpMethod.OPTIONS}
             for path, handlers in super().get_route_handler_map(value).items()

@@ -1,4 +1,4 @@
-"""Reading a request's body: within bounds, and no more of it than the token is known to deserve."""
+"""Read request bodies within their limits, and long ones only after the token has been verified."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from messenger.controllers._wire import WireBody
 from messenger.errors import MessengerError
 
 TRUSTED_BYTES = 16 * 1024
-"""Read of a body before its token is looked up."""
+"""Bytes of a body that are read before its token is looked up."""
 
 
 async def read_body(request: Any) -> None:
     """Check the query and decode the body before the handler does.
 
-    An invalid token is reported before a fault of the query or the body.
+    An invalid token is reported before errors in the query or the body.
     """
     handler = request.route_handler
     is_public = bool(handler.opt.get("public"))
@@ -34,7 +34,7 @@ async def read_body(request: Any) -> None:
 
 
 async def _signed_in_body(request: Any) -> bytes:
-    """The whole body; past `TRUSTED_BYTES` of it, the token is looked up before more is read."""
+    """The whole body; after `TRUSTED_BYTES` of it, the token is looked up before more is read."""
     body = bytearray()
     is_known = False
     async for chunk in request.stream():

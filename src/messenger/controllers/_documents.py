@@ -41,14 +41,14 @@ _OF_CONNECTIONS = (
     TransferCodingUnsupported,
     MessengerError,
 )
-# Every operation refuses query parameters that it does not know.
+# Every operation refuses unknown query parameters.
 _OF_OPERATIONS = (UnknownField, DatabaseUnavailable, StorageFull)
 _OF_BODIES = (ValidationFailed, UnknownField, MalformedBody, PayloadTooLarge, UnsupportedMediaType)
 
 
 @dataclass
 class ProblemSpec(ResponseSpec):
-    """The problems that an operation may answer with one status."""
+    """The problems that an operation can return with one status."""
 
     errors: tuple[type[MessengerError], ...] = ()
 
@@ -70,7 +70,7 @@ def answers(
 
 def public(*errors: type[MessengerError], body: bool = False, query: bool = False) -> dict[str, Any]:
     """Options of a route that needs no token."""
-    # What needs no token is short: nobody unknown makes the server hold more.
+    # Bodies without a token are short, so that unauthenticated clients cannot use more memory.
     bound = {"request_max_body_size": MOST_PUBLIC_BYTES} if body else {}
     return {
         **bound,
@@ -81,7 +81,7 @@ def public(*errors: type[MessengerError], body: bool = False, query: bool = Fals
 
 
 def probe(also: dict[int, Any] | None = None) -> dict[str, Any]:
-    """Options of a health check, which needs no token and has answers of its own."""
+    """Options of a health check, which needs no token and has its own responses."""
     responses = _responses((), body=False, query=False, also=also)
     return {"responses": responses, "security": [{}], "opt": ANY_QUERY}
 

@@ -71,9 +71,9 @@ class FastRequest(Asked):
         return self._body
 
     async def read_body(self, receive: Receive) -> bytes | None:
-        """The whole body, whose size its header has told; None when the client hung up.
+        """The whole body, of the size in its header; None if the client disconnected.
 
-        Past `TRUSTED_BYTES` of it, the token is looked up before more is read. Raises `Unauthenticated`.
+        After `TRUSTED_BYTES` of it, the token is looked up before more is read. Raises `Unauthenticated`.
         """
         message = await receive()
         parts: list[bytes] = []
@@ -135,7 +135,7 @@ class _Route:
         except msgspec.ValidationError:
             return None
         arguments = {name: getattr(read, name) for name in given}
-        # The text `null` was read as an absent value.
+        # The text `null` was decoded as an absent value.
         return None if None in arguments.values() else arguments
 
 

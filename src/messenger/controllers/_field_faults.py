@@ -1,4 +1,4 @@
-"""Faults of a body, path or query, field by field."""
+"""Errors in a body, path or query, field by field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from messenger.errors import FieldError, UnknownField, ValidationFailed
 from messenger.schemas._moments import decode_hook
 
 _MAX_FAULTS = 20
-# Beyond this a body is no form that somebody fills in: its first fault is enough.
+# A longer body is not a filled-in form: its first error is enough.
 _MAX_EXAMINED = 64 * 1024
 _UNIONS = (Union, UnionType)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, ValueError)
@@ -51,13 +51,13 @@ _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 
 
 def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
-    """msgspec's words as the wire's: a field, a code, and a message that repeats nothing of what was sent."""
+    """Convert msgspec's message to a field, a code, and a message that contains none of the request's content."""
     if len(message) > 2 * _TELLING:
-        # A megabyte of a field's name: the fault stands before it, the place behind.
+        # A field name may be a megabyte long: keep the error before it and the path after it.
         message = message[:_TELLING] + message[-_TELLING:]
     place = _PATH.search(message)
     path = (place["path"].strip(".") if place else "").replace("[...]", "[]")
-    # The place stands behind the fault: it is no part of an unknown field's name.
+    # The path follows the error; it is not part of an unknown field's name.
     told = message[: place.start()] if place else message
     for pattern, code, words in _FAULTS:
         found = pattern.search(told)
@@ -86,7 +86,7 @@ def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:
 
 
 def refusal_of_body(error: msgspec.ValidationError, body: bytes, decoder: Any) -> ValidationFailed:
-    """The fault that the decoder met first, and those of the other fields, up to twenty."""
+    """The decoder's first error and those of the other fields, up to twenty."""
     first = refusal(str(error))
     if len(body) > _MAX_EXAMINED:
         return first
@@ -100,7 +100,7 @@ def refusal_of_body(error: msgspec.ValidationError, body: bytes, decoder: Any) -
 
 
 def _faults(body: msgspec.Raw | bytes, struct: Any, is_msgpack: bool, prefix: str) -> Iterator[FieldError]:
-    """Each field's first fault; a struct in a field is examined field by field."""
+    """The first error of each field; nested structs are examined field by field."""
     decode_raw, decoders = _field_decoders(struct, is_msgpack)
     try:
         given = decode_raw(body)
@@ -124,8 +124,8 @@ def _faults(body: msgspec.Raw | bytes, struct: Any, is_msgpack: bool, prefix: st
 
 @cache
 def _field_decoders(struct: Any, is_msgpack: bool) -> tuple[Any, dict[str, tuple[Any, Any, bool]]]:
-    """What decodes a struct into its fields' raw bytes; each field's decoder, its struct if it is one, and whether it
-    is required."""
+    """A decoder that splits a struct into the raw bytes of its fields, and for each field its decoder, its struct if it
+    is one, and whether it is required."""
     kind: Any = msgspec.msgpack.Decoder if is_msgpack else msgspec.json.Decoder
     decoders = {}
     for field in msgspec.structs.fields(struct):
@@ -136,7 +136,7 @@ def _field_decoders(struct: Any, is_msgpack: bool) -> tuple[Any, dict[str, tuple
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The types of a union, which may stand in an annotation that describes it."""
+    """The types of a union, which may be wrapped in `Annotated`."""
     if get_origin(annotation) is Annotated and get_origin(get_args(annotation)[0]) in _UNIONS:
         annotation = get_args(annotation)[0]
     return get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)

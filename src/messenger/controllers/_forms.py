@@ -13,7 +13,7 @@ from messenger.controllers._negotiation import ensure_no_content_coding
 from messenger.errors import UnsupportedMediaType, ValidationFailed
 
 _PARTS = 16
-# Some clients write a filename in their machine's own charset; this one gives every byte a character.
+# Some clients write filenames in a local charset; this charset decodes every byte.
 _HEADER_CHARSET = "latin-1"
 
 
@@ -33,7 +33,7 @@ async def read_form(connection: Any, _: Any) -> None:
         raise ValidationFailed("The form could not be parsed") from None
     form: dict[str, list[Any]] = {}
     for segment, content in parts:
-        # A part is known by its name; a filename is optional, and tells nothing (RFC 7578 section 4.2).
+        # A part is identified by its name; a filename is optional and has no meaning here (RFC 7578 section 4.2).
         form.setdefault(segment.name, []).append(_file(content))
     # The framework closes the files, whatever comes of the request.
     ScopeState.from_scope(connection.scope).form = {

@@ -1,4 +1,4 @@
-"""WebSocket handshakes that are refused: an HTTP answer with a problem document."""
+"""Refuse WebSocket handshakes with an HTTP response and a problem document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 async def refuse_handshake(scope: Any, send: Any, error: MessengerError) -> None:
-    """Answer with the problem; where the server program can't, close."""
+    """Respond with the problem; close if the server does not support HTTP responses to handshakes."""
     if _ANSWERS not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": SIGNED_OUT, "reason": error.code})
         return
@@ -34,7 +34,7 @@ async def refuse_handshake(scope: Any, send: Any, error: MessengerError) -> None
 
 
 def refusing(scope: Any, send: Send) -> Send:
-    """A `send` for a path that has no socket: the framework closes the handshake, which says nothing to a client."""
+    """A `send` for paths without a socket: the framework would close the handshake without a problem document."""
 
     async def refuse(message: Any) -> None:
         if message["type"] == "websocket.close":

@@ -1,4 +1,4 @@
-"""HEAD: the answer to GET, without its body (RFC 9110 section 9.3.2)."""
+"""HEAD: the response to GET without its body (RFC 9110 section 9.3.2)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 Send = Callable[[Any], Awaitable[None]]
 
 ASKED_METHOD = "messenger.asked_method"
-"""In the scope of a request that is answered as another one: the method that the client used."""
+"""Scope key for the method that the client used, for a request that is handled as GET."""
 
 
 def as_get(scope: Any) -> Any:
-    """The scope of the same request by GET, which remembers the method it was asked by."""
+    """The scope of the same request as GET, with the original method kept."""
     return {**scope, "method": "GET", ASKED_METHOD: "HEAD"}
 
 
 def without_body(send: Send) -> Send:
-    """A `send` that passes on the head of an answer alone, with the headers that the body would have."""
+    """A `send` that forwards only the head of a response, with the headers that the body would have."""
 
     async def send_head(message: Any) -> None:
         if message["type"] == "http.response.body":

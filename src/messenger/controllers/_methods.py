@@ -62,8 +62,8 @@ async def _typing(session: Session, draft: TypingDraft) -> None:
 
 
 async def stop_typing(session: Session, target_id: int | None = None) -> None:
-    """End it in one conversation, or in all. Of a user who has hidden meanwhile it is left to time out: that it ends
-    would show that they are there.
+    """Stop it in one conversation, or in all. For a user who has become invisible it times out instead, since a signal
+    would reveal that they are connected.
     """
     typist = session.typist
     if typist.is_seen(target_id) and await session.services.signals.is_hidden(session.actor):

@@ -1,4 +1,4 @@
-"""Content negotiation: JSON or MessagePack in answers (RFC 9110 section 12.5.1), no content coding in requests."""
+"""Content negotiation: JSON or MessagePack in responses (RFC 9110 section 12.5.1), no content coding in requests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ MSGPACK = "application/msgpack"
 _MSGPACK, _JSON = MSGPACK.encode(), b"application/json"
 _LONGEST_CACHED = 512
 _WEIGHT = re.compile(rb"0(?:\.[0-9]*)?|1(?:\.0*)?|\.[0-9]+")
-# An unterminated string ends with the header, so that this takes one pass whatever was sent.
+# An unterminated string ends with the header, so that parsing is always linear.
 _QUOTED_STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 
 
 def prefers_msgpack(accept: bytes) -> bool:
-    """Whether an `Accept` header prefers MessagePack to JSON; of two equal weights, MessagePack wins if it is named."""
-    # Clients repeat a few values; longer ones are not worth the memory.
+    """Whether an `Accept` header prefers MessagePack to JSON; at equal weights, MessagePack wins if it is named."""
+    # Clients repeat a few short values; longer ones are not cached.
     return _cached(accept) if len(accept) <= _LONGEST_CACHED else _prefers_msgpack(accept)
 
 
 def wants_msgpack(scope: Any) -> bool:
-    """Whether the request prefers MessagePack in its answer."""
+    """Whether the request prefers a MessagePack response."""
     accept: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"accept":
@@ -51,7 +51,7 @@ _cached = lru_cache(maxsize=256)(_prefers_msgpack)
 
 
 def _weights(accept: bytes) -> dict[bytes, float]:
-    """The media ranges of the header with their weights; one whose weight can't be read is left out."""
+    """The media ranges of the header with their weights; those with an invalid weight are skipped."""
     weights: dict[bytes, float] = {}
     for element in _QUOTED_STRING.sub(b"", accept).lower().split(b","):
         media_range, *parameters = (part.strip() for part in element.split(b";"))

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the framework's, with schemas by msgspec, and with what the framework cannot know."""
+"""The OpenAPI document: the framework's, with msgspec's schemas and what the framework cannot express."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
 
 
 def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
-    """The handlers that the document describes."""
+    """The handlers that the document includes."""
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             yield from (handler for handler in route.route_handlers if handler.include_in_schema is not False)
 
 
 def _describe_schemas(handlers: list[HTTPRouteHandler], schemas: dict[str, Any]) -> None:
-    """Schemas as msgspec has them: the framework leaves out formats, bounds of items, and that fields are refused."""
+    """Use msgspec's schemas: the framework omits formats, bounds of items, and `additionalProperties`."""
     kinds: list[Any] = [*EVENT_STRUCTS, Problem]
     for handler in handlers:
         signature = handler.parsed_fn_signature
@@ -68,7 +68,7 @@ def _describe_schemas(handlers: list[HTTPRouteHandler], schemas: dict[str, Any])
 
 
 def _complete_request(operation: dict[str, Any]) -> None:
-    """Parameters that can be absent but never null, and the headers that a request may have."""
+    """Make parameters optional but never null, and add the request headers."""
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = never_null(parameter["schema"])
     problems = " ".join(response["description"] for response in operation["responses"].values())
@@ -78,7 +78,7 @@ def _complete_request(operation: dict[str, Any]) -> None:
 
 
 def _complete_answers(operation: dict[str, Any]) -> None:
-    """MessagePack beside JSON wherever a body has one of our schemas, and links."""
+    """Add MessagePack to every body with one of our schemas, and links."""
     for body in (operation.get("requestBody", {}), *operation["responses"].values()):
         content = body.get("content", {})
         if "application/json" in content:

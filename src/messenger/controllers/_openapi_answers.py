@@ -1,4 +1,4 @@
-"""The answers of the OpenAPI document: their headers, the codes that each problem may have, and examples."""
+"""The responses in the OpenAPI document: headers, problem codes, and examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DESCRIPTIONS = {
     "openSocket": {"101": "Switching to WebSocket"},
     "register": {"201": "The account, its first device and its tokens"},
     "sendMessage": {
-        "200": "This `client_id` was used before: the first message, nothing new was sent",
+        "200": "This `client_id` was already used: the original message; nothing new was sent",
         "201": "The new message",
     },
     "storeSecret": {"201": "The new version"},
@@ -46,7 +46,7 @@ HEADERS = {
     "Upgrade": ("The protocol to upgrade to", "websocket"),
     "WWW-Authenticate": ("The authentication scheme", "Bearer"),
 }
-"""All headers that the document names: description and example."""
+"""All headers in the document, with description and example."""
 
 _OF_STATUSES = {
     "401": ("WWW-Authenticate",),
@@ -87,7 +87,7 @@ def describe_headers() -> dict[str, Any]:
 
 
 def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec], schemas: dict[str, Any]) -> None:
-    """Complete the answers of an operation, whose handler has these specs for them."""
+    """Complete the responses of an operation from its handler's specs."""
     name = operation["operationId"]
     operation["responses"] = dict(sorted(operation["responses"].items()))
     for status, answer in operation["responses"].items():
@@ -100,7 +100,7 @@ def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec
         else:
             answer["description"] = _DESCRIPTIONS.get(name, {}).get(status) or _SUCCESSES[status]
             if int(status) == Overloaded.status:
-                # A worker with too many connections refuses before any handler is asked.
+                # A worker with too many connections refuses before it calls a handler.
                 answer["content"][MEDIA_TYPE] = _problems((Overloaded,), operation, schemas)
         headers = _OF_STATUSES.get(status, ()) if int(status) >= 400 else _OF_SUCCESSES.get(name, ())
         if headers:
@@ -108,7 +108,7 @@ def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec
 
 
 def _has_typed_path(operation: dict[str, Any]) -> bool:
-    """Whether a part of the path must be a number or a UUID: with any other text it is no path of the API."""
+    """Whether a path parameter must be a number or a UUID: other text is an unknown path."""
     parameters = [each["schema"] for each in operation.get("parameters", ()) if each["in"] == "path"]
     return any(schema["type"] != "string" or "format" in schema for schema in parameters)
 
@@ -120,7 +120,7 @@ def _description(errors: tuple[type[MessengerError], ...]) -> str:
 def _problems(
     errors: tuple[type[MessengerError], ...], operation: dict[str, Any], schemas: dict[str, Any]
 ) -> dict[str, Any]:
-    """One of these problems; the schema of each set of codes is a component with a name of its own."""
+    """The content for these problems; each set of codes has a named component schema."""
     name = _schema_name(tuple(error.code for error in errors), operation, errors[0].status)
     codes = {"type": "string", "enum": [error.code for error in errors]}
     schemas[name] = {
@@ -142,9 +142,9 @@ def _schema_name(codes: tuple[str, ...], operation: dict[str, Any], status: int)
 
 
 def share_answers(document: dict[str, Any]) -> None:
-    """Move the problems that several operations have alike to the components.
+    """Move problem responses that several operations share to the components.
 
-    Those that no operation has, because there is none to have them, are there as well.
+    The components also include the responses to unknown paths and methods, which belong to no operation.
     """
     uses: dict[str, list[tuple[dict[str, Any], str]]] = defaultdict(list)
     for operation in (each for path in document["paths"].values() for each in path.values()):

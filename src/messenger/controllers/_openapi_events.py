@@ -1,4 +1,4 @@
-"""The events of the OpenAPI document: one schema for each name, so that generated clients can tell them apart."""
+"""The events in the OpenAPI document: one schema for each name, so that generated clients can distinguish them."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def schema_name(event: str) -> str:
 
 
 def describe_events(schemas: dict[str, Any]) -> None:
-    """Make `EventFrame` one of the events, each of which has a schema and examples of its own."""
+    """Make `EventFrame` a union of the events, each with its own schema and examples."""
     frame = schemas["EventFrame"]
     mapping = {}
     for position, (event, data) in enumerate(EVENT_DATA.items(), start=41):
@@ -132,7 +132,7 @@ def describe_events(schemas: dict[str, Any]) -> None:
     schemas["EventFrame"] = {
         "title": "EventFrame",
         "type": "object",
-        "description": "An event of the stream. Ignore events with an unknown name: later releases add some.",
+        "description": "An event of the stream. Ignore events with an unknown name: later releases may add some.",
         "oneOf": [{"$ref": target} for target in mapping.values()],
         "discriminator": {"propertyName": "event", "mapping": mapping},
     }

@@ -1,4 +1,4 @@
-"""Examples of problems, as the server answers them."""
+"""Examples of problems, as the server returns them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNKNOWN = "nickname"
 
 
 def problem_example(error: type[MessengerError], operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """A problem with which this operation may be answered."""
+    """An example of a problem that this operation can return."""
     if error is UnknownField:
         return _of_field(error, FieldError(_UNKNOWN, "unknown_field", "unknown field"))
     if error is ValidationFailed:
@@ -50,7 +50,7 @@ def _of_field(error: type[MessengerError], fault: FieldError) -> dict[str, Any]:
 
 
 def _fault(operation: dict[str, Any], schemas: dict[str, Any]) -> FieldError | None:
-    """A field that is refused: of the body, or else of the parameters."""
+    """An example of an invalid field: of the body, otherwise of the parameters."""
     content = operation.get("requestBody", {}).get("content", {})
     for media_type in content.values():
         schema = schemas[media_type["schema"]["$ref"].rpartition("/")[2]] if "$ref" in media_type["schema"] else {}

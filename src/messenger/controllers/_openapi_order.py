@@ -1,4 +1,4 @@
-"""The order in which people read the document: what comes first in an app comes first here."""
+"""The order of the document: in the order in which an app needs the operations."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 _TAGS = {
     "Accounts": "Sign up and in, renew tokens, manage devices.",
-    "Profiles": "Your profile and what others show of theirs.",
+    "Profiles": "Your profile, and other users as they share it with you.",
     "Avatars": "Profile pictures in two sizes.",
-    "Contacts": "Ask, accept, block; the statuses of your contacts.",
+    "Contacts": "Request, accept and block contacts; the presence of your contacts.",
     "Messages": "Send, read, edit and delete.",
     "Conversations": "The list of conversations, their settings, receipts.",
-    "Realtime": "The ordered stream of events: by request or over a WebSocket.",
+    "Realtime": "The ordered stream of events, by long polling or over a WebSocket.",
     "Calls": "STUN and TURN servers for calls.",
     "End-to-end encryption": "The account's secret, encrypted by the client.",
     "Health": "For load balancers and monitoring.",
 }
-# Within its tag a path that is not listed follows those that are.
+# Unlisted paths follow the listed ones of their tag.
 _PATHS = (
     "/register",
     "/login",
@@ -60,7 +60,7 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def put_in_order(document: dict[str, Any]) -> None:
-    """Describe the tags, and order them, the paths and their methods."""
+    """Describe the tags, and sort tags, paths and methods."""
     used = {tag for path in document["paths"].values() for operation in path.values() for tag in operation["tags"]}
     tags = [*(tag for tag in _TAGS if tag in used), *sorted(used - set(_TAGS))]
     document["tags"] = [{"name": tag, "description": _TAGS.get(tag, tag)} for tag in tags]

@@ -1,4 +1,4 @@
-"""The component schemas of the OpenAPI document: described by msgspec, which encodes and decodes their values."""
+"""The component schemas of the OpenAPI document, from msgspec, which encodes and decodes the values."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def reference(name: str) -> dict[str, Any]:
 
 
 def schemas_of(kinds: Iterable[Any]) -> dict[str, Any]:
-    """The schemas of these structs and of all structs that they contain, by name."""
+    """The schemas of these structs and of all nested structs, by name."""
     kinds = dict.fromkeys(kinds)
     _, described = msgspec.json.schema_components(list(kinds), ref_template=REFERENCE)
     return dict(described)
 
 
 def portable(node: Any) -> Any:
-    """The same document in terms that client generators understand.
+    """Rewrite the document in terms that client generators understand.
 
     Patterns follow ECMA-262, which has no `\\A` and no `\\Z`. Integers that exceed 32 bits have the format `int64`, and
-    whole bounds. A value that can be null is one schema of two types where it can be, and a `oneOf` of two otherwise.
+    integer bounds. A nullable value has two types in one schema where possible, and is a `oneOf` otherwise.
     """
     if isinstance(node, list):
         return [portable(item) for item in node]
@@ -38,7 +38,7 @@ def portable(node: Any) -> Any:
     if isinstance(node.get("pattern"), str):
         node["pattern"] = node["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
     if has_type(node, "object") and "properties" not in node and not node.get("additionalProperties"):
-        # Nothing says otherwise, but openapi-typescript reads it as an object without any keys.
+        # Redundant by the standard, but openapi-typescript would read it as an object without keys.
         node["additionalProperties"] = True
     if has_type(node, "integer"):
         for bound in {"minimum", "maximum"} & node.keys():
@@ -49,13 +49,13 @@ def portable(node: Any) -> Any:
 
 
 def has_type(schema: dict[str, Any], name: str) -> bool:
-    """Whether a schema allows a type of JSON by its own `type`."""
+    """Whether the schema's own `type` allows this JSON type."""
     kind = schema.get("type")
     return kind == name or (isinstance(kind, list) and name in kind)
 
 
 def never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema without null, for a parameter: an absent one is left out."""
+    """The schema without null, for a parameter: an absent parameter is omitted."""
     if has_type(schema, "null"):
         kept = {key: value for key, value in schema.items() if key != "enum"}
         values = {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
@@ -80,7 +80,7 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema, with the type that its values have."""
+    """The schema with the type of its values added."""
     values = schema.get("enum")
     if "type" not in schema and isinstance(values, list) and all(isinstance(value, str) for value in values):
         return {"type": "string", **schema}

@@ -1,4 +1,4 @@
-"""The WebSocket in the OpenAPI document, which has no words for one: its frames as schemas, its close codes."""
+"""The WebSocket in the OpenAPI document, which has no notation for it: frames as schemas, and close codes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def describe_socket(document: dict[str, Any]) -> None:
     """Describe the handshake, the frames and the close codes."""
     schemas = document["components"]["schemas"]
     operation = document["paths"]["/ws"]["get"]
-    # The framework knows of HTTP alone, and promises a 200.
+    # The framework only knows HTTP, and documents a 200.
     operation["responses"]["101"] = operation["responses"].pop("200")
     operation["description"] = _DESCRIPTION + "\n".join(f"- {code}: {text}" for code, text in CLOSE_CODES.items())
     operation["x-websocket"] = {
@@ -90,11 +90,11 @@ def _add_requests(schemas: dict[str, Any], drafts: dict[str, Any]) -> None:
 _REPLY = {
     "title": "ReplyFrame",
     "type": "object",
-    "description": "The answer to a request: `data`, or a problem as `error`.",
+    "description": "The response to a request: `data`, or a problem as `error`.",
     "properties": {
         "type": {"type": "string", "const": "reply"},
         "id": {**_NUMBER, "type": ["integer", "null"], "description": "null if the request could not be read"},
-        "data": {"description": "As the HTTP operation answers; null where that has no content"},
+        "data": {"description": "The response body of the HTTP operation; null if it has no content"},
         "error": reference("Problem"),
     },
     "required": ["type", "id"],

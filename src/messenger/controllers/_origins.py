@@ -1,4 +1,4 @@
-"""Which pages may open a socket: the server's own, and those of the settings."""
+"""The origins that may open a socket: the server's own, and those in the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """RFC 6454 section 4: two of them are the same if all three parts are."""
+    """RFC 6454 section 4: two origins are equal if scheme, host and port are equal."""
 
     scheme: str
     host: str
@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
 
 def ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
-    """Another page's script may not ride on a browser's trust (RFC 6455 section 10.2); no browser, no `Origin`.
+    """Refuse sockets from other sites' pages (RFC 6455 section 10.2); clients that are not browsers send no `Origin`.
 
     Raises `OriginNotAllowed`.
     """
@@ -33,7 +33,7 @@ def ensure_origin(scope: Any, allowed: tuple[str, ...]) -> None:
     origin = _parse(text)
     if origin is None:
         raise OriginNotAllowed
-    # TLS may end before this server: the scheme that the page was loaded by says which port `Host` leaves out.
+    # A proxy may terminate TLS: the scheme of the page decides which default port `Host` omits.
     host = _HOST.fullmatch(header(scope, b"host") or "")
     own = host and _of(origin.scheme, host)
     if origin != own and origin not in map(_parse, allowed):

@@ -1,4 +1,4 @@
-"""Pages whose links hold under any prefix that a proxy takes off."""
+"""Pages whose links work under any path prefix that a proxy strips."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Any
 
 
 def relative_to(scope: Any, page: str, folder: str) -> str:
-    """The page, whose links begin with `folder/`; that is left out where its own address ends with a slash."""
+    """The page with links that begin with `folder/`, or without it if the page's own URL ends with a slash."""
     path = scope.get("raw_path") or scope["path"].encode()
     return page.replace(f'="{folder}/', '="') if path.endswith(b"/") else page

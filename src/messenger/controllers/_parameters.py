@@ -14,10 +14,10 @@ PeerPath = Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="ID of t
 
 
 async def read_request(request: Any) -> None:
-    """Before a handler: refuse a parameter that is `null`, then decode the body. Raises `ValidationFailed` and its kin.
+    """Before a handler: refuse a parameter that is `null`, then decode the body. Raises `ValidationFailed`.
 
-    msgspec takes the text `null` for an absent value. Who sends it has forgotten to leave a parameter out, and would
-    get something else than they asked for: `GET /sync?cursor=null` would skip to the newest event.
+    msgspec decodes the text `null` as an absent value, so a client that sends it by mistake would get a different
+    result: `GET /sync?cursor=null` would skip to the newest event.
     """
     if request.scope["query_string"]:
         _ensure_no_null(request)

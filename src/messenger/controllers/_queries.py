@@ -1,4 +1,4 @@
-"""Query strings: every parameter is one that the operation knows."""
+"""Query strings: refuse parameters that an operation does not define."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from messenger.errors import FieldError, UnknownField
 
 ANY_QUERY: dict[str, Any] = {"any_query": True}
-"""An option of routes that ignore their query."""
+"""The option of routes that ignore their query."""
 
 _MAX_FAULTS = 20
 _NO_PARAMETERS = frozenset({"request", "data"})
@@ -21,7 +21,7 @@ _known: dict[str, frozenset[str]] = {}
 
 
 def ensure_known_query(handler: HTTPRouteHandler, scope: Any) -> None:
-    """Pages and health checks ignore their query, operations refuse what they don't know. Raises `UnknownField`."""
+    """Refuse unknown parameters, except on pages and health checks. Raises `UnknownField`."""
     if not handler.opt.get("any_query") and "OPTIONS" not in handler.http_methods:
         ensure_known_parameters(scope, _names(handler))
 
@@ -36,7 +36,7 @@ def ensure_known_parameters(scope: Any, known: Set[str]) -> None:
 
 
 def _names(handler: HTTPRouteHandler) -> frozenset[str]:
-    """The query parameters of a handler, as clients write them."""
+    """The names of a handler's query parameters on the wire."""
     names = _known.get(handler.handler_id)
     if names is None:
         in_path = {name for path in handler.paths for name in _PATH_PARAMETER.findall(path)}

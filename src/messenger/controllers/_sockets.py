@@ -119,7 +119,7 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         with realtime.connected(mine, latest=arrival.position):
             code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
-        # Without the database nobody knows whether it may be seen: it times out by itself.
+        # Without the database its visibility is unknown: let it time out.
         with contextlib.suppress(MessengerError):
             await stop_typing(session)
     finally:
@@ -195,7 +195,7 @@ def _read(codec: Codec, payload: bytes) -> Request:
 
 
 async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
-    """Who comes in. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`."""
+    """Admit it. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`."""
     scope: Any = socket.scope
     ensure_origin(scope, socket.app.state.socket_origins)
     ensure_known_parameters(scope, _PARAMETERS)
@@ -214,7 +214,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
         await devices.admit_socket(caller)
     arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
     if caller is None:
-        # Whose device a ticket is for is known only now.
+        # The device of a ticket is only known here.
         await devices.admit_socket(arrival.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(arrival, after or Place(arrival.position, arrival.epoch), after is not None, codec)

@@ -65,7 +65,7 @@ class Asked:
 
     @property
     def address(self) -> str:
-        """The client's address as limits count it, an IPv6 one by its /64; trusted proxies say what it is."""
+        """The client's address as limits count it (IPv6 by /64), as reported by trusted proxies."""
         client = self.scope.get("client")
         return subscriber(str(client[0])) if client else "unknown"
 
@@ -117,7 +117,7 @@ class WireRequest(Asked, Request[Any, Any, Any]):
         return await Request.body(self)
 
     def keep_body(self, body: bytes) -> None:
-        """What was read of the stream; whoever asks for the body has it from here."""
+        """The body that was read from the stream; further reads return it."""
         self._body = self._connection_state.body = body
 
 
@@ -155,7 +155,7 @@ class WireBody(AbstractDTO[Any]):
     decoders: ClassVar[dict[str, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]]] = {}
 
     def decode_bytes(self, value: bytes) -> Any:
-        """What `_bodies.read_body` has made of it."""
+        """The body as decoded by `_bodies.read_body`."""
         return self.asgi_connection.decoded  # type: ignore[attr-defined]
 
     def decode(self, body: bytes) -> Any:
@@ -187,7 +187,7 @@ class WireBody(AbstractDTO[Any]):
 
 
 def announced_length(scope: Any) -> int | None:
-    """`Content-Length`, which the server program has checked; None where the body comes in chunks."""
+    """`Content-Length`, already validated by the server; None for a chunked body."""
     for key, value in scope["headers"]:
         if key == b"content-length":
             return int(value)
@@ -204,7 +204,7 @@ def content_type(scope: Any) -> str:
 
 
 def decoders_of(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]:
-    """What decodes this type out of JSON and out of MessagePack."""
+    """The JSON and MessagePack decoders for this type."""
     return (
         msgspec.json.Decoder(annotation, dec_hook=decode_hook),
         msgspec.msgpack.Decoder(annotation, dec_hook=decode_hook),
@@ -221,7 +221,7 @@ def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any
         raise UnsupportedMediaType("Send application/json or application/msgpack")
     try:
         if decoder is json_decoder:
-            # Some clients write a byte order mark before it (RFC 8259 section 8.1).
+            # Some clients prepend a byte order mark (RFC 8259 section 8.1).
             body = body.removeprefix(BOM_UTF8)
         return decoder.decode(body)
     except msgspec.ValidationError as error:

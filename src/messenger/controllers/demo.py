@@ -64,7 +64,7 @@ class DemoController(Controller):
     """A chat in the browser."""
 
     include_in_schema = False
-    # Pages may be asked for with a query that makes their address new to a cache.
+    # Pages may be requested with a cache-busting query.
     opt = ANY_QUERY
     guards = (when_on,)
 
@@ -83,12 +83,12 @@ class DemoController(Controller):
 
 
 def page_policy(public_origin: str) -> str:
-    """The page's policy; pictures may also come from where the server says that clients reach it."""
+    """The page's content security policy; images may also come from `MESSENGER_PUBLIC_URL`."""
     return PAGE_POLICY.replace("img-src 'self'", f"img-src 'self' {public_origin}") if public_origin else PAGE_POLICY
 
 
 def _answer(request: WireRequest, content: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
-    """The content; or 304 where the browser has it (RFC 9110 section 13.1.2)."""
+    """The content, or 304 if the browser already has it (RFC 9110 section 13.1.2)."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"Cache-Control": "no-cache", "ETag": tag, **headers}
     if tag in (request.header(b"if-none-match") or ""):

@@ -21,7 +21,7 @@ _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-# The server is where this page is, whatever prefix a proxy has put before both.
+# The API is relative to this page, whatever prefix a proxy adds.
 _START = """const base = new URL("..", document.currentScript.src);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -53,7 +53,7 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-# Swagger UI is made for wide windows: on a phone its gaps and one-line rows leave no room for what they hold.
+# Swagger UI is designed for wide windows: on a phone its gaps and single-line rows leave no room for content.
 _STYLE = """body { margin: 0; }
 @media (max-width: 719px) {
   .swagger-ui .wrapper { padding: 0 12px; }
@@ -80,7 +80,7 @@ class DocumentController(Controller):
     """How to talk to this server."""
 
     include_in_schema = False
-    # Pages may be asked for with a query that makes their address new to a cache.
+    # Pages may be requested with a cache-busting query.
     opt = ANY_QUERY
 
     @get("/openapi.json", media_type="application/json")

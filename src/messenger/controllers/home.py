@@ -1,4 +1,4 @@
-"""`GET /`: what this server is, and where to go from here."""
+"""`GET /`: a page that describes the server and links to its documentation."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ WebSocket.</p>
 </html>
 """
 _LINK = '<li><a href="{href}">{name}</a><span>{purpose}</span></li>'
-# Relative, so that they hold below any path that a proxy serves this page at.
+# Relative, so that they work under any path prefix.
 _LINKS = (
-    ("docs", "API reference", "Every endpoint, to read and to try."),
-    ("openapi.json", "OpenAPI document", "The same for machines: generate a client from it."),
+    ("docs", "API reference", "All endpoints, with a form to try each of them."),
+    ("openapi.json", "OpenAPI document", "The same in machine-readable form, for client generators."),
 )
 _DEMO = ("demo", "Demo", "A chat in the browser. Open it in two windows.")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

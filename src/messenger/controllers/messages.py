@@ -33,7 +33,7 @@ from messenger.schemas.messages import (
     ReceiptDraft,
 )
 
-# The framework omits a bound of 0 from the document unless it is stated separately.
+# The framework omits a bound of 0 from the document unless it is set separately.
 SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]
 
 

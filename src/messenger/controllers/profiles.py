@@ -35,7 +35,7 @@ _MOST_FORM_BYTES = MAX_FILE_BYTES + 64 * 1024
 
 
 async def _admit_upload(connection: Any, _: Any) -> None:
-    """A guard: what is refused is not read. Raises `Unauthenticated`, `FileTooLarge`, `RateLimited`."""
+    """A guard that refuses an upload before reading it. Raises `Unauthenticated`, `FileTooLarge`, `RateLimited`."""
     announced = announced_length(connection.scope)
     if announced is not None and announced > _MOST_FORM_BYTES:
         raise FileTooLarge

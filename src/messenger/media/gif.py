@@ -1,4 +1,4 @@
-"""GIF: its first frame as a file of its own, and where browsers draw it on the canvas."""
+"""GIF: the first frame as a separate file, and its position on the canvas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Gif(NamedTuple):
-    """`file` holds one frame that fills its screen; empty where the frame has no pixels."""
+    """`file` has one frame that fills its screen; empty if the frame has no pixels."""
 
     canvas: tuple[int, int]
     at: tuple[int, int]
@@ -18,8 +18,8 @@ class Gif(NamedTuple):
 def read(file: bytes) -> Gif:
     """The first frame. Raises ValueError, struct.error or IndexError for a file without one.
 
-    The canvas is the logical screen, made larger where the frame does not fit; what the frame leaves free of it is
-    transparent, whatever background colour the file names (as Chromium and Firefox do).
+    The canvas is the logical screen, enlarged if the frame does not fit. The area outside the frame is transparent,
+    whatever background colour the file specifies (as in Chromium and Firefox).
     """
     width, height, flags = struct.unpack_from("<HHB", file, 6)
     start = 13 + _table(flags)
@@ -36,18 +36,18 @@ def read(file: bytes) -> Gif:
 
 
 def _table(flags: int) -> int:
-    """Bytes of the colour table that these flags announce."""
+    """The size of the colour table that these flags specify, in bytes."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _first_descriptor(file: bytes, at: int) -> tuple[bytes, int]:
-    """The last graphic control extension before the first image descriptor, and where that is."""
+    """The last graphic control extension before the first image descriptor, and the descriptor's position."""
     control = b""
     while file[at] != 0x2C:
         if file[at] == 0x3B:
             raise ValueError("no frame")
         if file[at] != 0x21:
-            # Stray bytes between blocks are passed over, as Pillow and browsers do.
+            # Stray bytes between blocks are skipped, as in Pillow and browsers.
             at += 1
             continue
         start, is_control = at, file[at + 1] == 0xF9
@@ -60,7 +60,7 @@ def _first_descriptor(file: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _blocks(file: bytes, start: int) -> bytes:
-    """The data blocks of a frame without their end; the last one may be cut off by the end of the file."""
+    """The data blocks of a frame without the terminator; the last one may be truncated."""
     at = start
     while at < len(file) and file[at]:
         end = at + 1 + file[at]

@@ -1,4 +1,4 @@
-"""PNG: the chunks that make the picture, without metadata, and whether all of its rows are there."""
+"""PNG: the chunks that make up the image, without metadata, and a check that all rows are present."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 class Png(NamedTuple):
-    """A PNG without its metadata. `key`: the samples that are transparent, of a grey or an RGB picture."""
+    """A PNG without its metadata. `key`: the transparent samples of a greyscale or RGB image."""
 
     size: tuple[int, int]
     depth: int
@@ -30,7 +30,7 @@ class Png(NamedTuple):
 
 
 def read(file: bytes, max_pixels: int) -> Png | None:
-    """The picture; None where the header names more pixels than allowed. Raises what broken chunks lead to."""
+    """Parse a file; None if its header specifies too many pixels. Broken chunks raise various errors."""
     found = _collect(file)
     header, data = found[b"IHDR"], found[b"IDAT"]
     width, height, depth, colour, _ = struct.unpack(_HEADER, header)
@@ -46,7 +46,7 @@ def read(file: bytes, max_pixels: int) -> Png | None:
 
 
 def _collect(file: bytes) -> dict[bytes, bytes]:
-    """The chunks that matter, by kind; the pieces of the pixel data are joined. A last one that is cut off counts."""
+    """The relevant chunks by kind, with the pixel data joined. A truncated last chunk is included."""
     found: dict[bytes, bytes] = {}
     data = bytearray()
     for kind, body, is_right in _chunks(file):
@@ -68,7 +68,7 @@ def _ensure(is_right: bool) -> None:
 
 
 def _chunks(file: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """Each chunk's kind and data, and whether its checksum is right; one whose checksum is cut off is."""
+    """The kind and data of each chunk, and whether its checksum is valid; a truncated checksum counts as valid."""
     view, at = memoryview(file), len(_SIGNATURE)
     while at + 8 <= len(view):
         length, kind = struct.unpack_from(">I4s", view, at)
@@ -88,13 +88,13 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 def _key(body: bytes | None, depth: int, colour: int) -> tuple[int, ...] | None:
     if body is None or colour not in (_GREY, _TRUE_COLOUR):
         return None
-    # As libpng does: a key beyond the range of small samples hides nothing.
+    # As in libpng: a key beyond the sample range matches nothing.
     mask = 0xFF if depth == 8 else 0xFFFF
     return tuple(sample & mask for sample in struct.unpack_from(f">{_CHANNELS[colour]}H", body))
 
 
 def _profile(body: bytes | None) -> bytes | None:
-    """The colour profile; None where it is broken, or larger than any that is in use."""
+    """The colour profile; None if it is broken, or larger than any in use."""
     packed = (body or b"").partition(b"\0")[2][1:]
     inflater = zlib.decompressobj()
     try:
@@ -105,7 +105,7 @@ def _profile(body: bytes | None) -> bytes | None:
 
 
 def _has_all_rows(header: bytes, data: bytes) -> bool:
-    """Whether the pixel data fills the rows that the header promises; Pillow leaves missing ones black."""
+    """Whether the pixel data fills all rows of the header; Pillow leaves missing rows black."""
     wanted = _raw_size(*struct.unpack(_HEADER, header))
     return 0 < wanted <= _inflated_size(zlib.decompressobj(), data, wanted)
 

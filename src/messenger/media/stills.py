@@ -1,4 +1,4 @@
-"""From an uploaded file to the one picture that browsers show of it first; all of its pixels must be there."""
+"""Decode the first image of an uploaded file as browsers show it; all of its pixels must be present."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _ORIENTATION_TAG = 0x0112
 
 
 class TooManyPixels(Exception):
-    """The header names more pixels than allowed."""
+    """The header specifies too many pixels."""
 
 
 class NotWhole(Exception):
-    """Some of the picture is missing or damaged."""
+    """Part of the image is missing or damaged."""
 
 
 class Still(NamedTuple):
-    """A picture, the colour profile of its pixels, and its EXIF orientation."""
+    """An image, its colour profile, and its EXIF orientation."""
 
     image: Image.Image
     profile: bytes | None
@@ -34,7 +34,7 @@ class Still(NamedTuple):
 
 
 def decode(data: bytes, max_pixels: int, scale: tuple[int, int]) -> Still:
-    """The picture. A JPEG may come smaller, but not below `scale`; a small frame comes on the centre of its canvas.
+    """Decode the image. A JPEG may be scaled down, but not below `scale`; a small frame is placed on its canvas.
 
     Raises TooManyPixels, NotWhole, MemoryError, or whatever Pillow raises for a bad file.
     """
@@ -62,7 +62,7 @@ def _png(data: bytes, max_pixels: int) -> Still:
 def _jpeg(data: bytes, max_pixels: int, scale: tuple[int, int]) -> Still:
     file = jpeg.read(data)
     image = _opened(file.file, "JPEG", max_pixels)
-    # It can be decoded at a half, a quarter or an eighth for a fraction of the work.
+    # Decoding at a half, a quarter or an eighth is much cheaper.
     image.draft(None, scale)
     image.load()
     if not jpeg.is_whole(file, image, scale):
@@ -107,11 +107,11 @@ def _bound(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _on_canvas(image: Image.Image, canvas: tuple[int, int], at: tuple[int, int]) -> Image.Image:
-    """The centre square of a transparent canvas with the frame on it; the frame itself where it fills the canvas."""
+    """The centre square of a transparent canvas with the frame on it, or the frame itself if it fills the canvas."""
     if image.size == canvas:
         return image
     side = min(canvas)
-    # Where the frame begins, as the square counts.
+    # The position of the frame relative to the square.
     x, y = (place - (length - side) // 2 for place, length in zip(at, canvas, strict=True))
     box = (max(0, -x), max(0, -y), min(image.width, side - x), min(image.height, side - y))
     square = Image.new("RGBA", (side, side))
@@ -124,5 +124,5 @@ def _orientation(source: Image.Image) -> int:
     try:
         return int(source.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:
-        # EXIF is read by a dozen parsers that fail in as many ways, and a picture is fine without it.
+        # EXIF parsers fail in many ways, and the image is usable without EXIF.
         return 1

@@ -1,4 +1,4 @@
-"""The transparent colour of a grey or RGB PNG (its `tRNS` chunk), compared in the samples' own depth."""
+"""The transparent colour of a greyscale or RGB PNG (`tRNS`), compared at the bit depth of the samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DEEP = 16
 
 
 def with_key(image: Image.Image, png: Png) -> Image.Image:
-    """The image with an alpha channel that hides the pixels of the transparent colour."""
+    """The image with an alpha channel that hides pixels of the transparent colour."""
     if png.key is None:
         return image
     if png.depth == _DEEP:
@@ -20,7 +20,7 @@ def with_key(image: Image.Image, png: Png) -> Image.Image:
         key = [part for sample in png.key for part in (sample >> 8, sample & 255)]
     else:
         planes = list((image.convert("L") if image.mode == "1" else image).split())
-        # Samples of less than eight bits are scaled to eight when they are decoded.
+        # Samples of less than eight bits are scaled to eight when decoded.
         key = [sample * 255 // ((1 << png.depth) - 1) for sample in png.key]
     is_key = Image.new("L", image.size, 255)
     for plane, value in zip(planes, key, strict=True):
@@ -31,9 +31,9 @@ def with_key(image: Image.Image, png: Png) -> Image.Image:
 
 
 def _shallow(image: Image.Image) -> Image.Image:
-    """Eight bits a sample."""
+    """Eight bits per sample."""
     if image.mode.startswith("I"):
-        # A conversion to L would clip instead of scale.
+        # Converting to L would clip instead of scaling.
         return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     return image if image.mode in ("L", "RGB") else image.convert("L")
 
@@ -44,7 +44,7 @@ def _deep_planes(image: Image.Image, png: Png) -> list[Image.Image]:
         raw = image.tobytes()
         low, high = (Image.frombytes("L", image.size, raw[offset::2]) for offset in (0, 1))
         return [high, low]
-    # Pillow keeps the high bytes of deep RGB; read as little-endian, the same file gives the low ones.
+    # Pillow keeps the high bytes of 16-bit RGB; decoded as little-endian, the file yields the low bytes.
     swapped = Image.open(BytesIO(png.file), formats=("PNG",))
     swapped.tile = [tile._replace(args="RGB;16L") for tile in swapped.tile]
     swapped.load()

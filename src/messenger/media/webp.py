@@ -1,4 +1,4 @@
-"""WebP: its first frame as a file of its own, and where browsers draw it on the canvas."""
+"""WebP: the first frame as a separate file, and its position on the canvas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALPHA_IS_USED = 1 << 28
 
 
 class WebP(NamedTuple):
-    """`file` holds one frame, its colour profile and its EXIF. `canvas`: None where it is the frame's own size."""
+    """`file` has one frame, its colour profile and its EXIF. `canvas`: None if it has the size of the frame."""
 
     canvas: tuple[int, int] | None
     at: tuple[int, int]
@@ -64,7 +64,7 @@ def _has_alpha(image: dict[bytes, memoryview]) -> bool:
 
 
 def _first_chunks(view: memoryview) -> dict[bytes, memoryview]:
-    """The first chunk of each kind that matters; the last one of all may be cut off."""
+    """The first chunk of each relevant kind; the last chunk may be truncated."""
     found: dict[bytes, memoryview] = {}
     at = 0
     while at + 8 <= len(view):

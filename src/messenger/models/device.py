@@ -21,7 +21,7 @@ class Device(Base):
     name: Mapped[str] = mapped_column(String(64))
     access_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     access_expires_at: Mapped[Instant]
-    # The access token that was last seen in use. As long as it isn't `access_hash`, that one has not been used yet.
+    # The last access token that was used. While it differs from `access_hash`, the current token is unused.
     used_access_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     last_activity: Mapped[Instant]
     created_at: Mapped[Instant]

@@ -33,7 +33,7 @@ class Stream(Base):
 
 
 class StreamEpoch(Base):
-    """Which history of the database the streams are of; `messenger.stream_epoch` says when a new one begins."""
+    """The history of the database that the streams belong to; see `messenger.stream_epoch`."""
 
     __tablename__ = "stream_epoch"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

@@ -1,4 +1,4 @@
-"""Fan-outs: audiences too large for the transaction of the change that they are notified of."""
+"""Fan-outs: notifications of audiences that are too large for the transaction of the change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from messenger.models.base import Base, Instant
 
 
 class FanOut(Base):
-    """One user's contacts, notified of one kind of event (`name`) in pieces, by ascending number.
+    """Notifies one user's contacts of one kind of event (`name`) in batches, by ascending ID.
 
-    `wanted`: there is news that no pass has begun with. `after`: the last contact that the pass under way has notified;
-    NULL while there is none. `due`: when the next piece, or the next pass, may begin.
+    `wanted`: there is a change that no pass has started with. `after`: the last contact that the current pass has
+    notified; NULL without a current pass. `due`: when the next batch or pass may start.
     """
 
     __tablename__ = "fan_outs"
     __table_args__ = (Index("ix_fan_outs_due", "due"),)
 
-    # No foreign key: users are never removed, and checking one takes a lock on the row that activity stamps write.
+    # No foreign key: users are never removed, and checking it would lock the row that activity stamps update.
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     wanted: Mapped[bool] = mapped_column(Boolean)

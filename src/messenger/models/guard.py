@@ -21,14 +21,14 @@ class IdempotencyKey(Base):
 
 
 class FamiliarAddress(Base):
-    """An address from which an account signed in or refreshed lately, as a digest that is keyed with the secret.
+    """An address from which an account recently signed in or refreshed, as a digest keyed with the secret.
 
-    Strangers who try the account's password from elsewhere can't use up the tries that are left to it.
+    Attempts from other addresses cannot exhaust the attempts that are reserved for it.
     """
 
     __tablename__ = "familiar_addresses"
 
-    # No foreign key: rows are written beside a device's, which an erasure waits for before it takes them away.
+    # No foreign key: rows are written together with a device's, which an erasure locks before it removes them.
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     seen_at: Mapped[Instant] = mapped_column(index=True)

@@ -59,9 +59,9 @@ class User(Base):
 
 
 class ReleasedUsername(Base):
-    """A username that was given up by a rename or an erasure: until `kept_until` its former owner's alone, if any.
+    """A username released by a rename or an erasure: reserved for its former owner, if any, until `kept_until`.
 
-    `digest` is keyed with the server's secret. A row whose time is over means nothing: most are
+    `digest` is keyed with the server's secret. Rows after `kept_until` have no effect; most of them are
     left by claims.
     """
 
