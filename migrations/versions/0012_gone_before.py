@@ -6,6 +6,7 @@ After: 0011
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
@@ -13,30 +14,54 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-# In a transaction of its own: reading all messages takes its time, and only rows with something gone are locked. What
-# the previous release deletes meanwhile stays out: the list looks past it, and it counts until it is read.
+AT_ONCE = 1000
+"""Conversations, or users: a message does not wait for long for memberships that a statement locks."""
+
+# What the previous release deletes meanwhile stays out: the list looks past it, and it counts until it is read.
+_DELETED = """
+    SELECT m.conversation_id, me.user_id, m.seq
+    FROM messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
+    WHERE m.deleted_at IS NOT NULL AND m.conversation_id BETWEEN {first} AND {last}
+"""
+_HIDDEN = """
+    SELECT m.conversation_id, hidden.user_id, m.seq
+    FROM hidden_messages AS hidden JOIN messages AS m ON m.id = hidden.message_id
+    WHERE hidden.user_id BETWEEN {first} AND {last}
+"""
+_NEXT_USERS = """
+    SELECT min(user_id), max(user_id) FROM (
+        SELECT DISTINCT user_id FROM hidden_messages WHERE user_id > :after ORDER BY user_id LIMIT :at_once
+    ) AS next
+"""
 _COLLECT = """
     WITH gone AS (
-        SELECT each.conversation_id, each.user_id, range_agg(int8range(each.seq, each.seq, '[]')) AS seqs FROM (
-            SELECT m.conversation_id, me.user_id, m.seq
-            FROM messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
-            WHERE m.deleted_at IS NOT NULL
-            UNION ALL
-            SELECT m.conversation_id, hidden.user_id, m.seq
-            FROM hidden_messages AS hidden JOIN messages AS m ON m.id = hidden.message_id
-        ) AS each GROUP BY each.conversation_id, each.user_id
+        SELECT each.conversation_id, each.user_id, range_agg(int8range(each.seq, each.seq, '[]')) AS seqs
+        FROM ({each}) AS each GROUP BY each.conversation_id, each.user_id
     ), locked AS (
         SELECT me.conversation_id, me.user_id, gone.seqs
         FROM gone JOIN members AS me ON me.conversation_id = gone.conversation_id AND me.user_id = gone.user_id
         ORDER BY me.conversation_id, me.user_id FOR NO KEY UPDATE OF me
     )
-    UPDATE members AS me SET gone = coalesce(me.gone, '{}') + locked.seqs FROM locked
+    UPDATE members AS me SET gone = coalesce(me.gone, '{{}}') + locked.seqs FROM locked
     WHERE me.conversation_id = locked.conversation_id AND me.user_id = locked.user_id
 """
 
 
 def upgrade() -> None:
-    op.execute(_COLLECT)
+    # Each statement commits itself. Once more changes nothing, so that an interrupted migration begins again.
+    with op.get_context().autocommit_block():
+        connection = op.get_bind()
+        end = connection.scalar(sa.text("SELECT max(id) FROM conversations")) or 0
+        for first in range(1, end + 1, AT_ONCE):
+            op.execute(_COLLECT.format(each=_DELETED.format(first=first, last=first + AT_ONCE - 1)))
+        after = 0
+        while True:
+            users = {"after": after, "at_once": AT_ONCE}
+            first, last = connection.execute(sa.text(_NEXT_USERS), users).one()
+            if last is None:
+                break
+            op.execute(_COLLECT.format(each=_HIDDEN.format(first=first, last=last)))
+            after = last
 
 
 def downgrade() -> None:
