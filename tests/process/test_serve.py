@@ -122,7 +122,7 @@ class TestDataFolder:
         (folder / "data" / "postgres.location").write_text(str(elsewhere))
         done = command(folder / "data", "doctor")
         assert f", in {elsewhere}" in done.stdout
-        assert f"This is not in {folder}/data: a backup needs both." in done.stdout
+        assert f"It is not in {folder}/data: back up both." in done.stdout
 
     def test_missing_database_is_refused(self, folder: Path) -> None:
         with running(folder, **CHEAP):
@@ -232,7 +232,7 @@ class TestAddress:
     def test_unknown_name_is_refused(self, folder: Path) -> None:
         code, said = refused(folder, host="no-such-host.invalid", port=0)
         assert code == 2
-        assert said.startswith("messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 can't be listened on")
+        assert said.startswith("messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 cannot be listened on")
 
     def test_a_port_in_use_is_named_in_one_line(self, folder: Path) -> None:
         with socket.socket() as taken:
