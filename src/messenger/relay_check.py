@@ -1,4 +1,4 @@
-"""Asking a STUN or TURN server (RFC 8489, RFC 8656) for what a client would ask it for."""
+"""Check a STUN or TURN server with the requests of a client (RFC 8489, RFC 8656)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _URL = re.compile(r"(stun|turn)(s?):(\[[^]]+\]|[^:?]+)(?::(\d+))?(?:\?transport=
 
 
 class RelayError(Exception):
-    """What is wrong with a relay, and what to look at."""
+    """A fault of a relay, with advice."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(what)
@@ -37,7 +37,7 @@ class RelayError(Exception):
 
 
 class Address(NamedTuple):
-    """Where a URL leads."""
+    """The server that a URL addresses."""
 
     is_turn: bool
     is_tls: bool
@@ -50,14 +50,14 @@ def address_of(url: str) -> Address:
     """The parts of a `stun:` or `turn:` URL with their defaults. Raises `ValueError`."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise ValueError(f"{url} can't be read")
+        raise ValueError(f"{url} is invalid")
     kind, tls, host, port, transport = match.groups()
     is_udp = transport != "tcp" if not tls else transport == "udp"
     return Address(kind == "turn", bool(tls), host.strip("[]"), int(port or (5349 if tls else 3478)), is_udp)
 
 
 def check_relay(address: Address, secret: str) -> str:
-    """What the server does, in a few words. Raises `RelayError`, and `OSError` where it can't be reached."""
+    """Check the server; returns the result in a few words. Raises `RelayError`, and `OSError` if it is unreachable."""
     if address.is_tls and address.is_udp:
         return "is not checked: it speaks DTLS"
     with _connected(address) as connection:
@@ -86,14 +86,14 @@ def _connected(address: Address) -> Iterator[_Connection]:
 
 
 class _Connection:
-    """One client of a server: requests, one after another."""
+    """A client of one server, which sends one request at a time."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._is_stream = connected.type == socket.SOCK_STREAM
 
     def allocate(self, secret: str) -> None:
-        """Take a relayed address, and give it back."""
+        """Allocate a relayed address and release it."""
         wanted = [(_REQUESTED_TRANSPORT, _UDP)]
         kind, attributes = self.ask(_ALLOCATE, wanted)
         if kind == _ALLOCATE | _SUCCESS:
@@ -108,7 +108,7 @@ class _Connection:
             if code == _UNAUTHENTICATED:
                 raise RelayError(
                     "refuses the credentials of MESSENGER_TURN_SECRET",
-                    "It must be coturn's static-auth-secret, and both clocks must be right.",
+                    "It must equal coturn's static-auth-secret, and both clocks must be correct.",
                 )
             raise RelayError(f"takes the credentials, but refuses an allocation with error {code}", "See its log.")
         kind, _ = self.ask(_REFRESH, [(_LIFETIME, struct.pack("!I", 0)), *signature[0]], key=signature[1])
@@ -118,7 +118,7 @@ class _Connection:
     def _signed(
         self, method: int, wanted: list[tuple[int, bytes]], username: str, password: str, challenge: dict[int, bytes]
     ) -> tuple[int, dict[int, bytes], tuple[list[tuple[int, bytes]], bytes]]:
-        """Ask under the challenge, once more where its nonce has grown old; and what to sign the next request with."""
+        """Send an authenticated request, again if its nonce is stale; returns also the credentials for the next one."""
         for _ in range(2):
             realm, nonce = challenge[_REALM], challenge.get(_NONCE, b"")
             given = [(_USERNAME, username.encode()), (_REALM, realm), (_NONCE, nonce)]
@@ -132,7 +132,7 @@ class _Connection:
     def ask(
         self, method: int, attributes: list[tuple[int, bytes]], *, key: bytes = b""
     ) -> tuple[int, dict[int, bytes]]:
-        """The kind and the attributes of the response. Raises `RelayError` for what is no response to this."""
+        """The kind and the attributes of the response. Raises `RelayError` if it does not answer the request."""
         transaction = secrets.token_bytes(12)
         self._socket.sendall(_message(method, transaction, attributes, key))
         answer = self._receive()
@@ -160,7 +160,7 @@ def _message(method: int, transaction: bytes, attributes: list[tuple[int, bytes]
     body = b"".join(_attribute(kind, value) for kind, value in attributes)
     if not key:
         return _HEADER.pack(method, len(body), _COOKIE, transaction) + body
-    # The length counts the signature, which covers all that stands before it.
+    # The length includes the signature, which covers everything before it.
     head = _HEADER.pack(method, len(body) + 24, _COOKIE, transaction)
     return head + body + _attribute(_INTEGRITY, hmac.digest(key, head + body, "sha1"))
 

@@ -1,4 +1,4 @@
-"""The opening handshake of a socket (RFC 6455 section 4.2), refused with problem documents."""
+"""The opening handshake of a WebSocket (RFC 6455 section 4.2), with refusals as problem documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VERSION = "Sec-WebSocket-Version"
 
 
 class Handshake(ServerProtocol):
-    """The library's protocol. It would refuse in plain text, and a wrong version without naming the right one."""
+    """The library's protocol, which would refuse in plain text, and a wrong version without naming the supported one."""
 
     def reject(self, status: Any, text: str) -> Response:
         fault = self.handshake_exc

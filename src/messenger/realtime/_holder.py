@@ -1,4 +1,4 @@
-"""What one socket's connection holds in memory: frames that are not complete, and what its peer has not read."""
+"""The memory of one socket's connection: incomplete frames, and data that its peer has not read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from messenger.http_memory import SMALL
 
 
 class SocketHolder(WebSocketsSansIOProtocol):
-    """Counts what it holds against the bounds of its worker. A socket that is cut goes on from its cursor."""
+    """Counts its memory against the worker's limits. A client whose socket is closed resumes from its cursor."""
 
     has_room = True
     _unread = b""
@@ -24,7 +24,7 @@ class SocketHolder(WebSocketsSansIOProtocol):
         self._bounds = made_by if isinstance(made_by, Connections) else None
 
     def note_waiting(self, size: int) -> None:
-        """So many bytes wait to be written to this connection."""
+        """Set the number of bytes that wait to be written."""
         self._queued = size
         self._count_unsent()
 
@@ -34,7 +34,7 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds.unsent.change(self, self._queued + written)
 
     def _count_received(self) -> None:
-        """Bytes of frames and messages that are not complete."""
+        """Bytes of incomplete frames and messages."""
         held = len(self._unread) + len(self.conn.reader.buffer) + sum(len(piece) for piece in self.frames)
         if self._bounds is not None and (held > SMALL or self._is_counted):
             self._is_counted = held > SMALL
@@ -48,7 +48,7 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds = None
 
     def give_up_request(self) -> bool:
-        """Cut the client off, and drop what it began to send."""
+        """Close the connection, and discard incomplete messages."""
         self.loop.call_soon(self.transport.abort)
         return True
 

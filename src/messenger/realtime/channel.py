@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 _FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
 
 REPLACED_SECONDS = 2.0
-"""How long a request goes on waiting once a newer one of its device does: two programs with one device's tokens, which
-ask again at once, would else answer each other thousands of times a second.
+"""Seconds for which a request keeps waiting once a newer one of its device waits. Without them, two programs with the
+same device's tokens would replace each other's requests thousands of times a second.
 """
 
 
@@ -47,12 +47,12 @@ class Bell:
         self._rung.set()
 
     def replace(self) -> None:
-        """A newer request of the same device waits: don't wait much longer."""
+        """A newer request of the same device waits: stop waiting soon."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().call_later(REPLACED_SECONDS, self.end)
 
     def close(self) -> None:
-        """Nobody waits here any more."""
+        """Stop waiting."""
         if self._ending is not None:
             self._ending.cancel()
 
@@ -71,8 +71,8 @@ class Bell:
 class Channel:
     """`latest`: the newest position heard of. `proved`: up to where one of its devices has all.
 
-    `epoch`: which history of the database its positions are of; None where nobody has said so yet. `_head`: up to where
-    live sockets were handed events.
+    `epoch`: the database history that its positions belong to; None while unknown. `_head`: the position up to which
+    live sockets have been given events.
     """
 
     __slots__ = ("_head", "_reader", "_sockets", "bells", "epoch", "latest", "proved", "user_id")
@@ -104,14 +104,14 @@ class Channel:
         socket.home = None
 
     def enter(self, epoch: str) -> None:
-        """The first one here says which epoch it reads in."""
+        """The first reader sets the epoch."""
         if self.epoch is None:
             self.epoch = epoch
 
     # --- news ---
 
     def on_epoch(self, epoch: str) -> None:
-        """The table is in this epoch: where that is another one, each socket and request finds out by reading."""
+        """Set the table's epoch; if it has changed, each socket and request notices when it reads."""
         if self.epoch not in {None, epoch}:
             self._fall_back()
             self.on_revoked()

@@ -59,7 +59,7 @@ class Connection(Protocol):
         ...
 
     def note_waiting(self, size: int) -> None:
-        """So many bytes wait until there is room; a bound of the whole worker may cut the connection for them."""
+        """Report the bytes that wait to be written; the worker's limit may close the connection."""
         ...
 
     async def drain(self) -> None:
@@ -108,7 +108,7 @@ class AsgiConnection:
         self._listener = listener
 
     def note_waiting(self, size: int) -> None:
-        """Other server programs have no bound for all their connections."""
+        """Other servers have no limit for all connections."""
 
     def write(self, message: Message) -> None:
         if message.binary:

@@ -62,7 +62,7 @@ class Request(msgspec.Struct, frozen=True, tag_field="type", tag="request", forb
 
 
 class Labelled(msgspec.Struct, frozen=True):
-    """A frame of which nothing but the id can be read."""
+    """A frame of which only the `id` is decoded."""
 
     id: RequestId
 
@@ -139,7 +139,7 @@ class Codec:
         return request
 
     def request_id(self, payload: bytes) -> int | None:
-        """The id of a frame that is no request; None where it can't be read."""
+        """The `id` of an invalid frame; None if it cannot be read."""
         try:
             labelled: Labelled = self._labels.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, ValueError):

@@ -66,7 +66,7 @@ class Hub:
 
     @contextlib.contextmanager
     def listening(self, actor: Actor, after: int, epoch: str = "") -> Iterator[Bell]:
-        """A bell that rings at what comes after this position; an older one of the same device ends soon."""
+        """A bell for events after this position; an older one of the same device ends soon."""
         older = self._bells.get(actor.device_id)
         if older is not None:
             older.replace()
@@ -157,7 +157,7 @@ class Hub:
             channel.on_revoked()
 
     def on_hint(self, user_id: int, position: int, epoch: str | None = None) -> None:
-        """This user's stream reaches at least so far; in this epoch, where that is known."""
+        """The user's stream has reached at least this position, in this epoch if it is known."""
         channel = self._channels.get(user_id)
         if channel is not None:
             if epoch is not None:

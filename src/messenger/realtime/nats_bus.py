@@ -39,7 +39,7 @@ class NatsTransport:
             from nats.aio.client import Client
             from nats.errors import Error
         except ImportError:
-            raise ValueError("nats:// needs the extra `nats` of this project: pip install nats-py") from None
+            raise ValueError("nats:// requires the extra `nats` of this project: pip install nats-py") from None
         self.max_payload = MAX_PAYLOAD
         self.url = url
         self.servers = [server.strip() for server in url.split(",")]

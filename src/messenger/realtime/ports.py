@@ -24,8 +24,8 @@ class StreamEvent(msgspec.Struct, frozen=True):
 class StreamPage(msgspec.Struct, frozen=True):
     """What a stream holds after a position. `end`: up to where this page reaches; `head`: where the stream ends.
 
-    `epoch`: which history of the database these positions are of. `taken`: up to where a device has proved to have it.
-    `lost`: what came right after the position is not kept any more, or never was.
+    `epoch`: the database history that the positions belong to. `taken`: the position that the device has acknowledged.
+    `lost`: the next events after the position have been removed, or never existed.
     """
 
     events: list[StreamEvent]
@@ -56,7 +56,7 @@ class Lookout(msgspec.Struct, frozen=True):
     positions: dict[int, int]
     """By user, where the stream ends."""
     epoch: str | None
-    """Which history of the database these are of; None where no position is given."""
+    """The database history that these belong to; None without a position."""
     signed_out: set[UUID]
     """Devices that are no more."""
     elsewhere: set[int]
@@ -66,9 +66,9 @@ class Lookout(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """How a user is, as mutual contacts see it, and which of these are connected.
+    """A user's presence as mutual contacts see it, and which of these are connected.
 
-    `hidden`: whether the user is connected or not doesn't show in `view`.
+    `hidden`: `view` does not show whether the user is connected.
     """
 
     view: StatusView
@@ -77,8 +77,8 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A device that may have a socket: where its user's stream ends and in which `epoch`, what of it was `taken`, which
-    arrival this is.
+    """A device that may open a socket: the end and the `epoch` of its user's stream, the position that it has
+    acknowledged (`taken`), and the number of this arrival.
     """
 
     actor: Actor
@@ -110,7 +110,7 @@ class Presences(Protocol):
     async def write(
         self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
     ) -> list[int]:
-        """Note who came and went; who has a first connection, or none any more."""
+        """Record connections and disconnections; returns users with a first connection and users without any left."""
         ...
 
     async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
@@ -118,5 +118,5 @@ class Presences(Protocol):
         ...
 
     async def renew(self, worker_id: UUID) -> list[int]:
-        """This worker is alive; users who have lost their last connection with a worker that is not."""
+        """Renew this worker's lease; returns users whose last connection was on a dead worker."""
         ...

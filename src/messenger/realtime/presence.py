@@ -46,17 +46,17 @@ class _Pace:
 
 
 class _Change(NamedTuple):
-    """Why a user's presence is announced, and to whom.
+    """A reason to announce a user's presence, and the recipients.
 
-    `watchers`: those to whom the user is new; None: all. `visible`: something shows otherwise than before, whatever
-    the user hides. Where it is false only the connection changed, which shows of nobody who hides it.
+    `watchers`: the contacts to whom the user is new; None: all. `visible`: the change is visible whatever the user
+    hides. If false, only the connection changed, which is not shown for users who hide it.
     """
 
     watchers: frozenset[int] | None = None
     visible: bool = True
 
     def merged(self, other: _Change | None) -> _Change:
-        """One announcement for both."""
+        """Combine both into one announcement."""
         if other is None:
             return self
         everyone = self.watchers is None or other.watchers is None
@@ -65,7 +65,7 @@ class _Change(NamedTuple):
 
 
 class PresenceBoard:
-    """Gathers connections for a moment, writes them in one statement, and announces in another what shows otherwise."""
+    """Batches connections, writes them in one statement, and announces visible changes in another."""
 
     def __init__(self, worker_id: UUID, presences: Presences, tell: Tell) -> None:
         self.worker_id = worker_id
@@ -98,11 +98,11 @@ class PresenceBoard:
         self._wake.set()
 
     def status_changed(self, user_id: int) -> None:
-        """What contacts see of the user's status is no longer what it was."""
+        """The status that contacts see has changed."""
         self._mark(user_id, _Change())
 
     def met(self, one: int, other: int) -> None:
-        """Their contact became mutual: each is new to the other."""
+        """Two users have become mutual contacts: announce each to the other."""
         for user_id, watcher in ((one, other), (other, one)):
             self._mark(user_id, _Change(frozenset({watcher})))
 
@@ -129,7 +129,7 @@ class PresenceBoard:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def renew(self) -> None:
-        """Renew this worker's lease, and announce the users who were connected to workers without one.
+        """Renew this worker's lease, and announce the users who were connected to workers whose lease has expired.
 
         Raises `MessengerError`.
         """
@@ -186,7 +186,7 @@ class PresenceBoard:
         for user_id, presence in presences.items():
             change = due[user_id]
             if presence.hidden and not change.visible:
-                # To them nothing has changed; that something came would be the news.
+                # Nothing has changed for them; the signal itself would reveal the connection.
                 continue
             only = change.watchers
             self._tell([each for each in presence.watchers if only is None or each in only], "presence", presence.view)

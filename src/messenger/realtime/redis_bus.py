@@ -25,7 +25,7 @@ class RedisTransport:
             from redis.asyncio.connection import parse_url
             from redis.exceptions import RedisError
         except ImportError:
-            raise ValueError("redis:// needs the extra `redis` of this project: pip install redis") from None
+            raise ValueError("redis:// requires the extra `redis` of this project: pip install redis") from None
         self._url = url
         self.channel = channel_of(namespace)
         self.patience = patience

@@ -336,7 +336,7 @@ class Socket:
                 self._owes_caught_up = True
 
     def _begin_anew(self, page: StreamPage) -> StreamPage:
-        """Go on from the stream's end, whatever was missed; nothing that was asked about is proved any more."""
+        """Continue at the end of the stream, and discard pending delivery proofs."""
         self.connection.write(self.codec.message(Resync(stream_cursor(page.head, page.epoch))))
         self._written, self.epoch = page.head, page.epoch
         self._foreign = self._asked = 0

@@ -73,6 +73,6 @@ class Typist:
             self.stop(target_id)
 
     def is_seen(self, target_id: int | None = None) -> bool:
-        """Whether somebody sees this user type: in one conversation, or in any."""
+        """Whether this user is shown as typing, in one conversation or in any."""
         found = self._typing.values() if target_id is None else [self._typing.get(target_id)]
         return any(typing is not None and typing.audience for typing in found)

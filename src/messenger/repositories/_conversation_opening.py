@@ -13,8 +13,8 @@ class _Opened(msgspec.Struct, frozen=True):
     target_id: int | None
 
 
-# Only who may write opens one: it is the other's, too. Whoever comes second waits for the first one's commit, and then
-# finds its rows.
+# Only a user who may write opens a conversation, since it is the other user's too. A concurrent second caller waits
+# for the first one's commit and then finds its rows.
 OPEN = Statement(
     "conversations.open_direct",
     f"""

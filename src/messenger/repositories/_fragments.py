@@ -42,14 +42,14 @@ MESSAGE_COLUMNS = f"""
     m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
 """
 
-# A page with its last message, which has 64 KiB at most, is a mebibyte. A damaged page, of which each row is read by
-# itself, has no such bound.
+# With its last message of at most 64 KiB, a page is at most 1 MiB. A damaged page, of which each row is read
+# separately, is not limited.
 PAGE_BYTES = 1024 * 1024 - 64 * 1024
 UNBOUNDED = 2**40
 
 
 def bytes_before(message: str, order: str, *, but: int = 0) -> str:
-    """The bytes of the bodies that come before a row in its page, without the `but` last ones of them.
+    """The bytes of the bodies before a row in its page, without the last `but` ones.
 
     PostgreSQL knows a body's size without reading it.
     """
@@ -111,22 +111,22 @@ def other_side(conversation: str, state: str) -> str:
         ) AS other ON true"""
 
 
-# The database's clock: hosts' clocks differ, and their own would make each other's workers dead.
+# The database's clock: with the clocks of the hosts, which differ, workers would consider each other dead.
 def live_connection(column: str, value: str) -> str:
-    """Whether a socket lives on a worker that lives, by a column of `connections` and the SQL of its value."""
+    """Whether a socket is open on a live worker, by a column of `connections` and the SQL of its value."""
     return f"""EXISTS (
             SELECT FROM connections AS o JOIN workers AS w ON w.id = o.worker_id
             WHERE o.{column} = {value} AND w.seen_at > clock_timestamp() - interval '30 seconds'
         )"""
 
 
-# Whether a socket of `u` lives.
+# Whether `u` has an open socket.
 CONNECTED = live_connection("user_id", "u.id")
 
-# Which history of the database the positions of streams are of.
+# The database history that stream positions belong to.
 EPOCH = "(SELECT x.epoch FROM stream_epoch AS x)"
 
-# Whether the connections of the user `u` are hidden from everyone.
+# Whether the connections of `u` are hidden from everyone.
 HIDDEN = "(u.privacy_last_seen = 'nobody' OR u.invisible_since IS NOT NULL)"
 
 # How the user `u` is, as a mutual contact sees it: `status`, `status_text`, `online`, `last_activity`. An invisible

@@ -1,26 +1,26 @@
-"""What the statements that send say alike: limits, times, forwards, mentions, outcomes."""
+"""SQL that the sending statements share: limits, times, forwards, mentions, outcomes."""
 
 from __future__ import annotations
 
 
 def outcome(row: str, *, held: str, paced: str, again: str = "") -> str:
-    """What became of a message that was judged as `row` says; the first refusal that holds."""
+    """The outcome of a message that was checked in `row`: the first refusal that applies."""
     return f"""CASE WHEN {row}.earlier_id IS NOT NULL THEN 'repeated' WHEN {row}.target_id IS NULL THEN 'unknown'
             WHEN NOT {row}.allowed THEN 'forbidden' WHEN {row}.conversation_id IS NULL THEN 'unopened'
             WHEN NOT {row}.reply_fits THEN 'misplaced' WHEN NOT {row}.source_fits THEN 'unreadable'
             {again} WHEN NOT {held} THEN 'busy' {paced} ELSE 'sent' END"""
 
 
-# Two limits are counted where a message writes anyway, so that they cost no row, no round trip and no lock of their
-# own: in the sender's stream all their messages, in their membership those of the conversation. `sent_until` is when
-# they would all have been sent at the limit's pace; a sender who is ahead of that by no more than `room` seconds may
-# send. It is read under the row's lock, so it is never more than `room` and a step ahead: one that is was written while
-# the clock was wrong, and counts for nothing.
+# Two limits are counted in rows that a message writes anyway, so they need no additional row, round trip or lock: all
+# messages in the sender's stream, those of the conversation in the sender's membership. `sent_until` is the time at
+# which all of them would have been sent at the rate of the limit; a sender may send while it is at most `room` seconds
+# ahead. It is read under the row's lock, so it is never more than `room` and a step ahead: a later time was written by
+# a wrong clock, and is ignored.
 _CLOCK_SLACK = "interval '5 seconds'"
 
 
 def ahead(until: str, room: str, step: str) -> str:
-    """Seconds by which a sender is ahead of a limit's pace, not below 0."""
+    """Seconds by which a sender is ahead of a limit's rate, at least 0."""
     return f"""CASE WHEN {until} > :now + ({room}::float + {step}::float) * interval '1 second' + {_CLOCK_SLACK} THEN 0
             ELSE greatest(extract(epoch FROM {until} - :now::timestamptz)::float, 0) END"""
 
@@ -31,14 +31,14 @@ def later(until: str, room: str, step: str, count: str = "1") -> str:
 
 
 ALL, TO = (":room", ":step"), (":room_to", ":step_to")
-# Times of a conversation never go back, also where the clock does; how long a message lives goes by the clock alone.
+# Times in a conversation never go back, even if the clock does; expiry only uses the clock.
 LAST_AT = "greatest(c.last_at, :now)"
 EXPIRES_AT = ":now::timestamptz + conversation.expire_after * interval '1 second'"
 MINUTE = "date_trunc('minute', conversation.last_at)"
 
 
 def source(user: str, forwarded_from: str) -> str:
-    """The join for the message that is forwarded, if the user can read it."""
+    """The join for the forwarded message, if the user can read it."""
     return f"""LEFT JOIN LATERAL (
             SELECT m.id, m.body FROM messages AS m
                 JOIN members AS me ON me.conversation_id = m.conversation_id AND me.user_id = {user}
@@ -48,9 +48,9 @@ def source(user: str, forwarded_from: str) -> str:
         ) AS source ON true"""
 
 
-# By whole keys, as all that is joined to one row of a request: see `edge`.
+# By complete keys, like every join to one row of a request: see `edge`.
 def earlier(user: str, client_id: str) -> str:
-    """The join for a message that the user has sent under this `client_id` before."""
+    """The join for a message that the user has already sent with this `client_id`."""
     return f"""LEFT JOIN LATERAL (
             SELECT m.id, m.fingerprint FROM messages AS m
             WHERE m.sender_id = {user} AND m.client_id = {client_id} LIMIT 1
@@ -58,21 +58,21 @@ def earlier(user: str, client_id: str) -> str:
 
 
 def place(user: str, target: str) -> str:
-    """The join for the conversation that the user calls `target`."""
+    """The join for the conversation that the user addresses by `target`."""
     return f"""LEFT JOIN LATERAL (
             SELECT m.conversation_id FROM members AS m WHERE m.user_id = {user} AND m.target_id = {target} LIMIT 1
         ) AS place ON true"""
 
 
 def reply_fits(reply_to: str, conversation: str) -> str:
-    """Whether the message that is answered, if there is one, is of the conversation."""
+    """Whether `reply_to`, if given, is a message of the conversation."""
     return f"""{reply_to} IS NULL OR EXISTS (
                 SELECT FROM messages AS r WHERE r.id = {reply_to} AND r.conversation_id = {conversation}
             )"""
 
 
 def mentioned(mentions: str, conversation: str) -> str:
-    """Those of `mentions` who are members, in their order, each once."""
+    """The members among `mentions`, in order and without duplicates."""
     return f"""CASE WHEN {mentions} = '{{}}' THEN {mentions} ELSE ARRAY(
                 SELECT x.id FROM unnest({mentions}) WITH ORDINALITY AS x (id, n)
                     JOIN members AS m ON m.conversation_id = {conversation} AND m.user_id = x.id

@@ -8,8 +8,8 @@ from datetime import datetime
 from messenger.statements import Driver, Stamp
 
 # Never backwards (the guard in WHERE), never waiting (SKIP LOCKED: whoever holds the row is stamping it, or gone).
-# A token is marked as used while it is the current one alone: the mark of its successor must not be overwritten. Hashes
-# come as text, whose arrays asyncpg knows without asking the database for their type.
+# Only the current token is marked as used, so that the mark of its successor is not overwritten. Hashes are passed as
+# text, since asyncpg needs no type lookup for text arrays.
 _TOUCH = """
 WITH device AS (
     UPDATE devices SET last_activity = greatest(last_activity, $3),
@@ -27,7 +27,7 @@ UPDATE users SET last_activity = $3 WHERE id IN (
 
 
 async def touch(driver: Driver, stamps: Sequence[Stamp], at: datetime) -> None:
-    """Stamp the users' and their devices' last activity, and mark access tokens that were used for the first time."""
+    """Update the last activity of users and devices, and mark access tokens that were used for the first time."""
     users = [stamp.actor.user_id for stamp in stamps]
     devices = [stamp.actor.device_id for stamp in stamps]
     tokens = [stamp.token_hash.hex() for stamp in stamps if stamp.token_hash is not None]

@@ -33,9 +33,9 @@ _CLAIM = Statement(
 
 
 class LeftAvatarRow(msgspec.Struct, frozen=True):
-    """What setting an avatar did: whether it could, and the image that was left.
+    """The result of setting an avatar: whether it succeeded, and the image that was replaced.
 
-    `changed`: there is another one now; `shows`: to mutual contacts as well.
+    `changed`: the avatar is a different one now; `shows`: mutual contacts see the change.
     """
 
     done: bool

@@ -68,8 +68,8 @@ _ARRIVE = Statement(
 )
 
 
-# Not whether the worker's lease holds (`CONNECTED`): contacts are notified when the row goes, and whoever comes back
-# between the end of the lease and that has not been away.
+# Regardless of the worker's lease (`CONNECTED`): contacts are notified when the row is removed, and a user who
+# reconnects between the end of the lease and that moment was never shown as offline.
 _HAS_ROW = "EXISTS (SELECT FROM connections AS o WHERE o.user_id = u.id)"
 
 
@@ -135,7 +135,7 @@ _CONNECTED = Statement(
 
 
 class PresenceRow(msgspec.Struct, frozen=True):
-    """How a user is; `watchers`: mutual contacts who have a socket somewhere; `hidden`: connections don't show."""
+    """A user's presence; `watchers`: connected mutual contacts; `hidden`: connections are not shown."""
 
     user_id: int
     status: StatusName
@@ -261,7 +261,7 @@ class ConnectionRepository:
         return {row.user_id: row.was_connected for row in rows}
 
     async def connected(self, users: Sequence[int]) -> set[int]:
-        """Those of the users who have a row, whether its worker's lease holds or not."""
+        """The users with a row, whether or not its worker's lease is valid."""
         return {row.user_id for row in await self._run.all(_CONNECTED, users=users)}
 
     async def describe(self, users: Sequence[int]) -> list[PresenceRow]:
@@ -275,7 +275,7 @@ class ConnectionRepository:
         return row.seen_at
 
     async def bury(self) -> list[int]:
-        """Take away what dead workers left; users who have no other connection."""
+        """Remove the connections of dead workers; returns users without another connection."""
         return [row.user_id for row in await self._run.all(_ORPHANS)]
 
     async def judge(self, sockets: Sequence[tuple[UUID, int]]) -> list[JudgedRow]:

@@ -135,7 +135,7 @@ _LOCK_PAIR = Statement(
 
 
 class PairRow(msgspec.Struct, frozen=True):
-    """How two users stand to each other, whether they have a conversation, and whether the other is disabled."""
+    """The relation of two users, whether they have a conversation, and whether the other is disabled."""
 
     mine: str | None
     theirs: str | None
@@ -214,7 +214,7 @@ _MUTUAL = Statement(
 
 
 class ReachRow(msgspec.Struct, frozen=True):
-    """Whether the target takes messages, and calls, from the caller; whether the caller hides being connected."""
+    """Whether the target accepts messages and calls from the caller, and whether the caller hides connections."""
 
     may_write: bool
     may_call: bool
@@ -275,7 +275,7 @@ class ContactRepository:
         return await self._run.first(_ONE, owner=owner_id, target=target_id)
 
     async def list_statuses(self, caller: Caller, *, after: int, limit: int) -> list[StatusRow]:
-        """The caller's mutual contacts above a number, ascending; one round trip."""
+        """The caller's mutual contacts with an ID above `after`, ascending; one round trip."""
         return await self._run.all(_STATUSES, caller, after=after, limit=limit)
 
     async def lock_pair(self, caller: Caller, target_id: int = 0) -> int:
@@ -285,9 +285,9 @@ class ContactRepository:
         return row.id
 
     async def pair(self, me: int, them: int) -> PairRow | None:
-        """Both edges; read after `lock_pair`, they stay as they are until the commit.
+        """Both edges; read after `lock_pair`, they do not change until the commit.
 
-        None: one is no user, or the other is disabled and neither a contact nor somebody the caller has talked with.
+        None: one is not a user, or the other is disabled and neither a contact nor in a conversation with the caller.
         """
         return await self._run.first(_PAIR, me=me, them=them)
 
@@ -305,10 +305,10 @@ class ContactRepository:
         return await self._run.first(_REACH, caller, target=target_id)
 
     async def is_hidden(self, caller: Caller) -> bool:
-        """Whether the caller hides being connected."""
+        """Whether the caller hides connections."""
         row = await self._run.first(_HIDDEN, caller)
         return row is None or row.hidden
 
     async def list_mutual(self, owner_id: int, *, after: int, limit: int) -> list[int]:
-        """The numbers of mutual contacts, ascending, a page of them."""
+        """A page of the IDs of mutual contacts, ascending."""
         return [row.id for row in await self._run.all(_MUTUAL, owner=owner_id, after=after, limit=limit)]

@@ -29,9 +29,9 @@ from messenger.statements import Runner, Statement
 
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):
-    """`position` of the caller's stream with each conversation; the other columns are NULL where there is none.
+    """A conversation, with the `position` of the caller's stream; the other columns are NULL without a conversation.
 
-    `beyond`: the page is full without it.
+    `beyond`: the page is already full without it.
     """
 
     position: int
@@ -148,8 +148,8 @@ _PLACES = Statement(
 
 class ChangedRow(msgspec.Struct, frozen=True):
     """`refused`: the shared setting would change, and the caller may not write here. `others` learn of its change.
-    `changed`: whether anything is set otherwise than before. `my_rules`, `their_rules`: of the caller's stream and the
-    target's, as the change was allowed by; NULL where the target has no stream.
+    `changed`: whether a setting differs from before. `my_rules`, `their_rules`: the rules of the caller's and the
+    target's stream that allowed the change; NULL if the target has no stream.
     """
 
     user_id: int

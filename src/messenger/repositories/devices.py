@@ -72,7 +72,7 @@ class RefreshRow(msgspec.Struct, frozen=True):
     used_access_hash: bytes | None
 
     def has_unused_successor(self, access_hash: bytes) -> bool:
-        """Whether the pair with this access token is the device's current one, and no request has used it yet."""
+        """Whether the pair with this access token is the device's current one and still unused."""
         return self.access_hash == access_hash != self.used_access_hash
 
 
@@ -89,11 +89,11 @@ _FIND_REFRESH = Statement(
 )
 
 USED_TOKENS_KEPT = 500
-"""Used refresh tokens of a device that still raise the alarm: five days of them at the default lifetime."""
+"""Used refresh tokens of a device that are kept to detect reuse: five days of them at the default lifetime."""
 
 _READ = 10 * USED_TOKENS_KEPT
 
-# Of a device with very many used tokens, from a time when they were not limited, a bounded number goes with each step.
+# A device may have more used tokens from before they were limited; each rotation removes a bounded number of them.
 _ROTATE: Statement[Any] = Statement(
     "devices.rotate",
     f"""
@@ -200,9 +200,9 @@ class DeviceRepository:
         address_digest: bytes,
         at_most: int,
     ) -> SignedInRow | None:
-        """A new device; above `at_most`, those without an open socket go first, and of them the idlest.
+        """Create a device; above `at_most`, the idlest device is signed out, those without an open socket first.
 
-        None when the password is not that any more.
+        None if the password has changed meanwhile.
         """
         return await self._run.first(
             _SIGN_IN,
@@ -231,7 +231,7 @@ class DeviceRepository:
         )
 
     async def renew(self, row: RefreshRow, *, access_expires_at: datetime) -> None:
-        """Let the device's current access token live until then."""
+        """Set the expiry of the device's current access token."""
         await self._run.execute(_RENEW, device=row.device_id, access_expires_at=access_expires_at)
 
     async def list_page(self, caller: Caller, *, after: UUID, limit: int) -> list[DeviceRow]:
@@ -245,5 +245,5 @@ class DeviceRepository:
 
 
 REFRESH_GRACE = timedelta(seconds=60)
-"""How long after its rotation a superseded refresh token is refused without an alarm: another part of the app may not
-have picked up the newer one yet."""
+"""How long after its rotation a superseded refresh token is refused without signing the device out: another part of
+the app may not have the newer one yet."""

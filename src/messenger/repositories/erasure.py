@@ -12,7 +12,7 @@ from messenger.repositories.usernames import KEPT_FOR
 from messenger.statements import Runner, Statement
 
 EDGES_AT_ONCE = 256
-"""Edges of each direction that one statement removes; the streams of their owners are locked until the commit."""
+"""Edges in each direction that one statement removes; the streams of their owners are locked until the commit."""
 _ROWS_AT_ONCE = 5000
 """Other rows of each table that one statement removes."""
 
@@ -46,14 +46,14 @@ _ERASE: Statement[Any] = Statement(
 
 
 class ForgottenRow(msgspec.Struct, frozen=True):
-    """How many rows were removed, and whose lists had held the account; both empty: nothing is left."""
+    """The number of removed rows, and the users who had the account as a contact; both empty: nothing is left."""
 
     count: int
     owners: list[int]
 
 
-# Apart from the above, which may have waited for a request that was writing here: a statement sees what was there
-# before it began. Edges go in both directions: the account's own, and those that others have to it.
+# A separate statement, since the one above may have waited for a request that was writing, and a statement only sees
+# what was committed before it began. Edges in both directions are removed: the account's own, and those to it.
 _FORGET = Statement(
     "users.forget",
     f"""
@@ -87,9 +87,9 @@ _FORGET = Statement(
 
 
 async def erase_account(run: Runner, user_id: int, username_key: str, username_digest: bytes) -> ForgottenRow:
-    """Sign all devices out, take name, texts and password away, and begin to remove what is the account's alone.
+    """Sign out all devices, remove name, texts and password, and begin to remove the account's own rows.
 
-    Two statements: the second sees what the first has waited for.
+    Two statements: the second sees what the first waited for.
     """
     name = {"username_key": username_key, "username_digest": username_digest, "kept_until": run.now + KEPT_FOR}
     if not await run.execute(_ERASE, id=user_id, **name):
@@ -98,7 +98,7 @@ async def erase_account(run: Runner, user_id: int, username_key: str, username_d
 
 
 async def forget_account(run: Runner, user_id: int) -> ForgottenRow:
-    """Remove a bounded part of an erased account's edges, safe, events and hidden messages."""
+    """Remove a batch of an erased account's edges, safe, events and hidden messages."""
     row = await run.first(_FORGET, id=user_id)
     assert row is not None
     return row

@@ -20,7 +20,7 @@ class PlacedRow(msgspec.Struct, frozen=True):
 
 
 class _AppendedRow(PlacedRow, frozen=True):
-    """`outdated`: rules of contact that the events rest on are not what they were; the same in every row."""
+    """`outdated`: the rules that allowed the events have changed; the same in every row."""
 
     outdated: bool
 
@@ -28,14 +28,14 @@ class _AppendedRow(PlacedRow, frozen=True):
 def append(*, rules: str = "false", closed: str = "false") -> str:
     """The common table expressions that append events to streams; the last of them is `placed`.
 
-    Needs `entry` (user_id, name, subject, peer_id, payload, n) and `taken` (user_id, position): streams whose events a
-    device has proved to have. Streams are locked by ascending user, whoever appends; each then gets its next positions
-    in the order of `n`. A closed stream, that of an erased account, gets nothing. `rules`, `closed`: SQL conditions on
-    the stream `s`; they say whose rules of contact have changed, and which stream is closed from now on.
+    Needs `entry` (user_id, name, subject, peer_id, payload, n) and `taken` (user_id, position): acknowledged positions
+    of streams. Streams are always locked by ascending user; each then gets its next positions in the order of `n`.
+    Nothing is appended to a closed stream (of an erased account). `rules`, `closed`: SQL conditions on the stream `s`
+    for users whose rules of contact have changed, and for streams to close.
 
-    The work grows with the number of entries: each stream is found once by its key, and carries its own entries along.
-    Joining `entry` to the streams a second time would be a nested loop over both, because PostgreSQL can't know how
-    long an array is when it plans a prepared statement.
+    The cost is linear in the number of entries: each stream is found once by its key, and carries its own entries.
+    Joining `entry` to the streams again would be a nested loop over both, because PostgreSQL does not know the length
+    of an array when it plans a prepared statement.
     """
     return f"""news AS (
         SELECT user_id, max(taken) AS taken, count(n) AS count,
@@ -76,7 +76,7 @@ _APPEND: Statement[_AppendedRow] = Statement(
         SELECT * FROM unnest(:users::bigint[], :names::text[], :subjects::uuid[], :peers::bigint[], :payloads::text[])
             WITH ORDINALITY AS e (user_id, name, subject, peer_id, payload, n)
     ),
-    -- A stream that is closed or whose rules change is locked in its turn, also where it gets no event.
+    -- A stream that is closed or whose rules change is locked in order, even if it gets no event.
     taken AS (SELECT user_id, NULL::bigint AS position FROM unnest(:rules::bigint[] || :closed::bigint[]) AS user_id),
     {append(rules="s.user_id = ANY (:rules)", closed="s.user_id = ANY (:closed)")}
     SELECT user_id, position, name, EXISTS (
@@ -104,11 +104,11 @@ class EventRepository:
         closed: Sequence[int] = (),
         judged: Mapping[int, int] | None = None,
     ) -> list[WakeUp]:
-        """Append each event to the streams of its audience, in the order recorded; one statement.
+        """Append each event to the streams of its audience, in the order recorded, in one statement.
 
-        `rules`: users whose edges or privacy have changed, so that messages judged by the old ones are judged again.
-        `closed`: users whose streams get nothing from now on. `judged`: `rules` of streams as the change was allowed
-        by; raises `TransientConflict` where one of them has changed since.
+        `rules`: users whose edges or privacy have changed; messages that were authorized before are checked again.
+        `closed`: users whose streams are closed. `judged`: the `rules` of streams that allowed the change; raises
+        `TransientConflict` if one of them has changed since.
         """
         judged = judged or {}
         entries = [(user, event) for event, audience in recorded for user in audience]

@@ -1,19 +1,19 @@
-"""Familiar addresses: from where accounts have signed in and refreshed lately, as digests."""
+"""Familiar addresses: digests of the addresses from which accounts recently signed in or refreshed."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 ADDRESSES_KEPT = 32
-"""Familiar addresses of an account; the youngest ones stay."""
+"""Familiar addresses kept for an account; the newest ones stay."""
 
 ADDRESSES_KEPT_FOR = timedelta(days=90)
 
 
 def familiarise(user_id: str) -> str:
-    """Two common table expressions that make `:address_digest` familiar to an account, by the SQL of its id.
+    """Two common table expressions that add `:address_digest` to the familiar addresses of an account (SQL of its ID).
 
-    A row is written once a day at most, however often its address is seen.
+    A row is written at most once a day, however often its address is used.
     """
     return f"""
     familiar AS (

@@ -1,4 +1,4 @@
-"""Hot statements. Fan-outs: contacts that are notified in pieces after the change itself was committed."""
+"""Hot statements. Fan-outs: contacts that are notified in batches after the change was committed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from messenger.statements import Runner, Statement
 
 REST = timedelta(seconds=60)
-"""Between two passes over one user's contacts: changes that come meanwhile share the next pass."""
+"""The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""
 # A clock that was ahead left a time behind that doesn't come: nothing is due later than this.
 _LONGEST_REST = 2 * REST
 
 
 class FanOutRow(msgspec.Struct, frozen=True):
-    """A fan-out whose turn it is; the columns are those of `models.FanOut`."""
+    """A fan-out that is due; the columns are those of `models.FanOut`."""
 
     user_id: int
     name: str
@@ -33,7 +33,7 @@ _REQUEST: Statement[Any] = Statement(
     writes=True,
 )
 
-# The one that has waited longest: after a piece a fan-out goes to the end, so that all of them get on.
+# The one that has waited longest: after each batch a fan-out moves to the end, so that all of them progress.
 _CLAIM = Statement(
     "fan_outs.claim",
     """
@@ -64,7 +64,7 @@ _REMOVE: Statement[Any] = Statement(
 
 
 class FanOutRepository:
-    """Audiences that don't fit into one transaction."""
+    """Audiences that are too large for one transaction."""
 
     def __init__(self, run: Runner) -> None:
         self._run = run
@@ -74,11 +74,11 @@ class FanOutRepository:
         await self._run.execute(_REQUEST, user=user_id, name=name, due=self._run.now)
 
     async def claim(self) -> FanOutRow | None:
-        """Lock the fan-out that is due, if there is one."""
+        """Lock a fan-out that is due, if there is one."""
         return await self._run.first(_CLAIM, too_late=self._run.now + _LONGEST_REST)
 
     async def advance(self, row: FanOutRow, *, after: int | None, wanted: bool, pause: timedelta = timedelta()) -> None:
-        """Note how far a claimed fan-out has come, and when it goes on."""
+        """Record the progress of a claimed fan-out, and when it continues."""
         await self._run.execute(
             _ADVANCE, user=row.user_id, name=row.name, after=after, wanted=wanted, due=self._run.now + pause
         )
@@ -88,5 +88,5 @@ class FanOutRepository:
         await self._run.execute(_POSTPONE, user=row.user_id, name=row.name, due=self._run.now + pause)
 
     async def remove(self, row: FanOutRow) -> None:
-        """End a claimed fan-out."""
+        """Remove a claimed fan-out."""
         await self._run.execute(_REMOVE, user=row.user_id, name=row.name)

@@ -1,8 +1,8 @@
-"""Messages that a reader can't see any more: which they are, and what follows for counts and lists.
+"""Messages that a reader can no longer see, and their effect on counts and lists.
 
-A membership holds their numbers as ranges (`members.gone`), so that ten thousand of them at the end of a conversation
-are one range: a count subtracts it, and the last message that shows is the one before it. It lies in the row that a
-receipt locks, so a count is of one moment; and it only ever grows, so its size is part of the count's version.
+A membership stores their numbers as ranges (`members.gone`), so that ten thousand of them at the end of a conversation
+are one range: a count subtracts it, and the last visible message is the one before it. It is in the row that a receipt
+locks, so counts are consistent; and it only grows, so its size is part of the count's version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GONE_BATCH = 1000
 
 
 def counts(member: str, conversation: str) -> str:
-    """The columns `unread` and `version`, by the SQL of a membership and of its conversation."""
+    """The columns `unread` and `version`, from the SQL of a membership and its conversation."""
     gone = f"CASE WHEN {member}.gone IS NULL THEN 0 ELSE ({{}}) END"
     size = "SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest({}) AS r"
     unread = size.format(f"{member}.gone * int8multirange(int8range({member}.read_seq, NULL, '()'))")
@@ -27,8 +27,8 @@ def counts(member: str, conversation: str) -> str:
 def last_message(member: str, conversation: str, columns: str = "m.*") -> str:
     """A query for the last message that the actor can see.
 
-    It begins before the messages that are known to be gone, and passes over those that are gone all the same: expired a
-    moment ago, or deleted by a worker of an earlier release.
+    It starts before the messages that are recorded as gone, and skips others that are not visible: expired a moment
+    ago, or deleted by a worker of an earlier release.
     """
     last_seq = f"{conversation}.last_seq"
     return f"""SELECT {columns} FROM messages AS m
@@ -42,7 +42,7 @@ def last_message(member: str, conversation: str, columns: str = "m.*") -> str:
 
 
 class GoneRow(msgspec.Struct, frozen=True):
-    """Whose view of a conversation with `target_id` has changed; NULL where nobody's has."""
+    """A user whose view of the conversation with `target_id` has changed; NULL if there is none."""
 
     user_id: int | None
     target_id: int | None
@@ -68,7 +68,7 @@ _NOTE = """held AS (
     )"""
 _ONE = "int8multirange(int8range({0}.seq, {0}.seq, '[]')) AS seqs"
 
-# A message that is gone keeps its place and its author, and nothing of what it said.
+# A deleted or expired message keeps its number and its author, but none of its content.
 ERASE = Statement(
     "messages.erase",
     f"""
@@ -105,7 +105,7 @@ HIDE = Statement(
     writes=True,
 )
 
-# Several workers sweep at once: SKIP LOCKED keeps them from waiting for each other.
+# SKIP LOCKED: workers that sweep at the same time do not wait for each other.
 EXPIRE = Statement(
     "sweeps.expired_messages",
     f"""

@@ -77,8 +77,8 @@ class _Seconds(msgspec.Struct, frozen=True):
     seconds: float
 
 
-# Clocks of workers differ by less than this. A bucket that was last used later than that was so before the clock was
-# set back: when that was nobody knows, and it is full, instead of empty until the time comes again.
+# The clocks of workers differ by less than this. A bucket with a later time was used before the clock was set back.
+# The actual time is unknown, so the bucket counts as full instead of staying empty until that time.
 _TOLERANCE = "interval '10 seconds'"
 _AHEAD = f"b.updated_at > :now::timestamptz + {_TOLERANCE}"
 _FILLED = f"""CASE WHEN {_AHEAD} THEN :capacity::float ELSE least(:capacity::float, b.tokens + :rate::float
@@ -107,7 +107,7 @@ _WAIT = Statement(
 )
 
 
-# What was counted in the last day is not counted again: who comes back to the same thing takes nothing.
+# What was counted in the last day is not counted again: repeated use of the same thing is free.
 _TAKE_NEW = Statement(
     "limits.take_new",
     f"""
@@ -147,9 +147,9 @@ class LimitRepository:
         return await self._wait(values)
 
     async def take_new(self, key: str, thing: str, *, capacity: float, rate: float, cost: float = 1.0) -> float:
-        """Take one for a thing, unless it was counted in the last day; the seconds to wait where there is none.
+        """Take one token for a thing, unless it was counted in the last day; returns the seconds to wait, if any.
 
-        `cost`: 0 takes nothing, and is refused and remembered all the same.
+        `cost`: 0 takes no token, but is refused and remembered in the same way.
         """
         values = {"key": key, "capacity": capacity, "rate": rate, "cost": cost}
         if await self._run.first(_TAKE_NEW, thing=thing, since=self._run.now - COUNTED_FOR, **values):

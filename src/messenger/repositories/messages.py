@@ -101,7 +101,7 @@ _GET = Statement(
 
 
 class LockedMessage(msgspec.Struct, frozen=True):
-    """Who takes part in a message's conversation, with their `rules`, and whether its sender may still write there."""
+    """The members of a message's conversation with their `rules`, and whether its sender may still write there."""
 
     members: list[int]
     rules: list[int]
@@ -224,9 +224,9 @@ class MessageRepository:
         return await self._run.execute(_EDIT, id=message_id, body=body) == 1
 
     async def erase(self, message_id: UUID) -> list[GoneRow] | None:
-        """Empty the message for everyone; whose view of its conversation changed. None when it was so already."""
+        """Empty the message for everyone; returns users whose view changed, or None if it was already deleted."""
         return await self._run.all(ERASE, id=message_id) or None
 
     async def hide(self, user_id: int, message_id: UUID) -> list[GoneRow] | None:
-        """Hide it from one user, whose view of its conversation may change. None when it was so already."""
+        """Hide the message from one user; returns the user if their view changed, or None if it was already hidden."""
         return await self._run.all(HIDE, owner=user_id, id=message_id) or None

@@ -1,4 +1,4 @@
-"""One's own profile: reading it, and writing it with what shows otherwise afterwards."""
+"""The caller's own profile: reading it, and writing it with the visible changes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _SETTINGS = (
 
 
 def _differs(columns: str) -> str:
-    """Whether these columns of `u` are not what they were in `old`."""
+    """Whether these columns of `u` differ from `old`."""
     return f"(({columns}) IS DISTINCT FROM ({columns.replace('u.', 'old.')}))"
 
 
@@ -87,8 +87,8 @@ _TO_CONTACTS = f"""u.name, u.about, u.username, CASE WHEN u.privacy_avatar <> 'n
         {_IN_PRESENCE}"""
 _CHANGED = _differs(", ".join(f"u.{name}" for name in _SETTINGS))
 
-# A NULL parameter leaves its column as it is; none of these columns can become NULL. Who waited here for an erasure
-# finds no row: the caller was looked up before the wait, `deleted_at` is looked at after it.
+# A NULL parameter leaves its column unchanged; none of these columns can become NULL. A request that waited for an
+# erasure finds no row: the caller is looked up before the wait, `deleted_at` is checked after it.
 CHANGE = Statement(
     "users.change_profile",
     f"""

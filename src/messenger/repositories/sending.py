@@ -51,19 +51,19 @@ class SentRow(msgspec.Struct, frozen=True, gc=False):
 
 _TOO_SOON = "WHEN held.haste > 0 THEN 'hasty' WHEN held.insistence > 0 THEN 'insistent'"
 
-# No message waits for a lock: what it needs is locked in one order of tables (the conversation, the memberships that it
-# writes, the streams of all members), within a table in ascending order, and passed over where another transaction has
-# it. A message for which something is missing is `busy`, writes nothing, and is sent again a little later; meanwhile it
-# holds up nobody. `busy` is also one whose rules have changed: `rules` of both streams is read with the edges that
-# allowed it, and again under the locks. So a block, a change of privacy or an erasure comes wholly after a message or
-# wholly before it. The conversation's number grows only if the message is written. A concurrent repetition violates
-# uq_messages_sender_id, undoes all of it, and finds the first one when it runs again.
+# No message waits for a lock. Its rows are locked in one order (the conversation, the memberships that it writes, the
+# streams of all members; ascending within a table), and rows that another transaction has locked are skipped. A message
+# that misses a row is `busy`: it writes nothing, blocks no other message, and is retried shortly after. A message is
+# also `busy` if its rules have changed: `rules` of both streams is read with the edges that allow the message, and
+# again under the locks. A block, a change of privacy or an erasure is therefore ordered entirely after or before a
+# message. The conversation's number only grows if the message is written. A concurrent repetition violates
+# uq_messages_sender_id, which rolls the statement back, and finds the first message when it runs again.
 SEND = Statement(
     "messages.send",
     f"""
     WITH {{actor}},
     {TARGET},
-    -- What the sender asks for, as this statement's snapshot judges it.
+    -- What the sender requests, checked against this statement's snapshot.
     judged AS MATERIALIZED (
         SELECT actor.user_id, actor.device_id, target.id AS target_id, target.allowed, earlier.id AS earlier_id,
             earlier.fingerprint AS earlier_fingerprint, place.conversation_id, mine.rules AS my_rules,
@@ -92,7 +92,7 @@ SEND = Statement(
         WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM party WHERE written)
         ORDER BY m.user_id FOR NO KEY UPDATE OF m SKIP LOCKED
     ),
-    -- Reads `membership` first, which puts the locks in order.
+    -- Reads `membership` first, to keep the lock order.
     stream AS MATERIALIZED (
         SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
         WHERE s.user_id IN (SELECT user_id FROM party WHERE (SELECT count(*) FROM membership) > 0) AND NOT s.closed

@@ -23,9 +23,9 @@ from messenger.statements import Statement
 
 _UNPACED = "WHEN NOT able.paced THEN 'alone'"
 
-# The same for several at once, each of which is sent or refused by itself; a place in the batch (`n`) is the order in
-# which messages of one conversation, and events of one stream, are numbered. A second one with the same `client_id`,
-# and all of a sender's where the batch has more of them than the limits let through, are left to be sent `alone`.
+# The same for several messages, each with its own outcome. The position in the batch (`n`) is the order in which
+# messages of a conversation and events of a stream are numbered. A second message with the same `client_id`, and all
+# messages of a sender with more in the batch than the limits allow, are left to be sent `alone`.
 SEND_ALL = Statement(
     "messages.send_all",
     f"""
@@ -74,13 +74,13 @@ SEND_ALL = Statement(
         WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM party WHERE written)
         ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m SKIP LOCKED
     ),
-    -- Reads `membership` first, which puts the locks in order.
+    -- Reads `membership` first, to keep the lock order.
     stream AS MATERIALIZED (
         SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
         WHERE s.user_id IN (SELECT user_id FROM party WHERE (SELECT count(*) FROM membership) > 0) AND NOT s.closed
         ORDER BY s.user_id FOR NO KEY UPDATE OF s SKIP LOCKED
     ),
-    -- Conversations of which all that a message needs is locked.
+    -- Conversations with all rows that a message needs locked.
     held AS MATERIALIZED (
         SELECT p.conversation_id FROM party AS p
         LEFT JOIN stream USING (user_id) LEFT JOIN membership AS m USING (conversation_id, user_id)

@@ -32,7 +32,7 @@ _SWEEPS: dict[str, Statement[Any]] = {
         "idempotency_keys", "idempotency_keys", "created_at < :day_ago", "(scope, key)", order="created_at"
     ),
     "rate_buckets": _sweep("rate_buckets", "rate_buckets", "updated_at < :buckets_before", "key", order="updated_at"),
-    # A pass that has ended is kept while the next one would have to wait for it.
+    # A finished pass is kept while it delays the next one.
     "fan_outs": _sweep("fan_outs", "fan_outs", "due < :now AND NOT wanted AND after IS NULL", "(user_id, name)"),
     "refresh_tokens": _sweep(
         "refresh_tokens", "refresh_tokens", "expires_at < :now AND used_at IS NOT NULL", "hash", order="expires_at"
@@ -60,7 +60,7 @@ class IdleDevice(msgspec.Struct, frozen=True):
     user_id: int
 
 
-# An unused refresh token goes with its device: until then, a time that turns out to be wrong takes nothing away.
+# An unused refresh token is removed with its device, so that a wrong clock removes nothing before that.
 _IS_IDLE = """d.access_expires_at < :now AND NOT EXISTS (
             SELECT FROM refresh_tokens AS r WHERE r.device_id = d.id AND r.used_at IS NULL AND r.expires_at >= :now
         )"""
@@ -78,14 +78,14 @@ _IDLE_DEVICES = Statement(
 
 
 class IdleShare(msgspec.Struct, frozen=True):
-    """How many devices there are, and how many of them can't come back."""
+    """The number of devices, and how many of them can no longer sign in by refresh."""
 
     idle: int
     all: int
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is what a sweep a minute finds: few, or a small part."""
+        """Whether it is a normal number for a sweep: few devices, or a small share."""
         return self.idle <= max(USUAL_DEVICES, self.all * USUAL_SHARE)
 
 
@@ -110,13 +110,13 @@ class SweepRepository:
         return await self._run.all(_IDLE_DEVICES)
 
     async def idle_share(self) -> IdleShare:
-        """How many devices a sweep would sign out, and of how many."""
+        """The number of devices that a sweep would sign out, and of all devices."""
         row = await self._run.first(_IDLE_SHARE)
         assert row is not None
         return row
 
     async def expire_messages(self) -> list[ExpiredRow]:
-        """Empty messages whose time is over; how many, and whose view of a conversation changed."""
+        """Empty expired messages; returns their number, and users whose view of a conversation changed."""
         return await self._run.all(EXPIRE)
 
     async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:

@@ -1,4 +1,4 @@
-"""Usernames that were given up, kept for their former owners; as digests, so that no list of names is stored."""
+"""Released usernames, reserved for their former owners; stored as digests, so that no list of names exists."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from messenger.errors import UsernameTaken
 from messenger.statements import Runner, Statement
 
 KEPT_FOR = timedelta(days=30)
-"""How long a username that was given up is nobody else's."""
+"""How long a released username is reserved."""
 
 
 def claim(digest: str, owner: str) -> str:
-    """The INSERT that claims a username, by the SQL of its digest and of the claimant; no row where it is another's.
+    """The INSERT that claims a username (SQL of its digest and of the claimant); no row if it is reserved.
 
-    A claim leaves a row that is over at once and goes with a later sweep. It is there so that a claim and a release at
-    the same time wait for each other, which a mere look at the table would not do.
+    A claim leaves a row that expires at once and is removed by a later sweep. The row makes concurrent claims and
+    releases wait for each other, which a SELECT would not.
     """
     return f"""
         INSERT INTO released_usernames AS r (digest, owner_id, kept_until) VALUES ({digest}, NULL, :now)
@@ -47,13 +47,13 @@ _MOVE = Statement(
 
 
 class UsernameRepository:
-    """Who may have a username that somebody had."""
+    """Released usernames."""
 
     def __init__(self, run: Runner) -> None:
         self._run = run
 
     async def move(self, owner_id: int, *, released: bytes, taken: bytes) -> None:
-        """Keep the one for its former owner and claim the other, by their digests. Raises `UsernameTaken`."""
+        """Reserve the old username for its owner and claim the new one, by their digests. Raises `UsernameTaken`."""
         kept_until = self._run.now + KEPT_FOR
         row = await self._run.first(_MOVE, owner=owner_id, released=released, taken=taken, kept_until=kept_until)
         if row is None or not row.is_free:

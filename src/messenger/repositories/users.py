@@ -155,9 +155,9 @@ class UserRepository:
     async def change_profile(
         self, caller: Caller, *, expected: list[int] | None, **changes: str | None
     ) -> ChangedProfileRow | None:
-        """Write what is not None; None when the version is none of the `expected`. Raises `UsernameTaken`.
+        """Write what is not None; returns None if the version is not in `expected`. Raises `UsernameTaken`.
 
-        The version, and with it everybody's entity tag, moves only where something changes.
+        The version, and with it the entity tag, only changes if something changes.
         """
         return await self._run.first(CHANGE, caller, expected=expected, **changes)
 
@@ -209,14 +209,14 @@ class UserRepository:
         return row
 
     async def erase(self, user_id: int, *, username_key: str, username_digest: bytes) -> ForgottenRow:
-        """Take the account away, and begin to remove what is its alone; a fan-out does the rest.
+        """Erase the account, and begin to remove its own rows; a fan-out removes the rest.
 
-        Its username is kept from everybody for a while. Raises `TransientConflict` where it has another one by now.
+        Its username is reserved for a while. Raises `TransientConflict` if the username has changed meanwhile.
         """
         return await erase_account(self._run, user_id, username_key, username_digest)
 
     async def forget(self, user_id: int) -> ForgottenRow:
-        """Remove a bounded part of what is left of an erased account."""
+        """Remove a batch of what is left of an erased account."""
         return await forget_account(self._run, user_id)
 
 
