@@ -232,7 +232,9 @@ class TestAddress:
     def test_unknown_name_is_refused(self, folder: Path) -> None:
         code, said = refused(folder, host="no-such-host.invalid", port=0)
         assert code == 2
-        assert said.startswith("messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 cannot be listened on")
+        assert said.startswith(
+            "messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 cannot be listened on"
+        )
 
     def test_a_port_in_use_is_named_in_one_line(self, folder: Path) -> None:
         with socket.socket() as taken:
