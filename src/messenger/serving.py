@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
     _check_gateways(settings)
     _raise_file_limit()
     with listening_on(settings.host, settings.port) as listening, _database(settings) as (settings, postgres):
-        # After the database: a secret without one says that the database is missing.
+        # After the database: a secret without a database means that the database is missing.
         load_secret(settings)
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
@@ -70,7 +70,7 @@ def serve(settings: Settings) -> None:
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
-    # nohup has it ignored, and so it stays.
+    # nohup ignores SIGHUP, so keep it ignored.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, handler)
 
@@ -272,7 +272,7 @@ def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listeni
 
 def end_with_parent() -> None:
     """End this worker with the process that supervises it, however that one ends (Linux)."""
-    # A terminal that closes says so to all; what is to be done then the supervisor decides.
+    # A closing terminal sends SIGHUP to all processes; only the supervisor handles it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parent = os.environ.pop(_PARENT, "")
     if not parent or sys.platform != "linux":

@@ -25,7 +25,7 @@ from messenger.errors import Unauthenticated
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
-# An actor is stale when its stamp is due: the last activity is too old, or this is the first use of the access token.
+# An actor is stale if its stamp is due: the last activity is too old, or the access token is used for the first time.
 _BY_TOKEN = """actor AS (
     SELECT d.user_id, d.id AS device_id,
         d.last_activity < :stale_before OR d.used_access_hash IS DISTINCT FROM d.access_hash AS stale
@@ -165,7 +165,7 @@ class Instants:
 
 @dataclass(slots=True)
 class Stamp:
-    """An actor whose stamp is due, and the hash of the access token that was shown, if one was."""
+    """An actor whose stamp is due, and the hash of the access token, if one was sent."""
 
     actor: Actor
     token_hash: bytes | None
@@ -174,7 +174,7 @@ class Stamp:
 class Runner:
     """Runs statements on one connection; `writes`: how many of them may write, None: any.
 
-    `actor`: on whose behalf, where a statement has said so; `stale`: the stamps that are due.
+    `actor`: the actor, once a statement has returned it; `stale`: the stamps that are due.
     """
 
     __slots__ = (

@@ -1,15 +1,15 @@
-"""The epoch of the streams: which history of the database a cursor belongs to.
+"""The epoch of the streams: the history of the database that a cursor belongs to.
 
-A database that is restored from a backup, or fails over to a standby that lags, gives out positions again that clients
-hold cursors of. A new epoch begins then, and a cursor of another epoch has expired. The epoch is a row of the database;
-beside it stands what the database was recognised by when it began:
+A database that is restored from a backup, or that fails over to a lagging standby, reuses positions for which clients
+already hold cursors. A new epoch then begins, and cursors of other epochs expire. The epoch is a row of the database,
+with the values that identified the database when the epoch began:
 
-- `origin`, asked for with each new connection: the cluster and its timeline, which a recovery to a point in time and a
-  failover change; the numbers of the database and of the table `streams`, which change when a dump is restored.
-- `folder`, for the server's own PostgreSQL, compared at each start: when a file of the cluster that nobody ever writes
-  was put in its place. No copy of the folder has the same.
+- `origin`, checked on each new connection: the cluster and its timeline, which change with point-in-time recovery and
+  failover; the OIDs of the database and of the table `streams`, which change when a dump is restored.
+- `folder`, for the server's own PostgreSQL, checked at each start: the inode change time of a file of the cluster that
+  is written once. It differs in every copy of the folder.
 
-What none of them shows (a snapshot of a whole disk, a dump restored into tables that were emptied), an operator says:
+For a restore that neither shows (a snapshot of a whole disk, a dump restored into emptied tables), the operator runs
 `messenger db new-epoch`.
 """
 
@@ -33,7 +33,7 @@ _LOOK = """
         (SELECT oid FROM pg_database WHERE datname = current_database()), 'streams'::regclass::oid::text) END AS here
     FROM stream_epoch
 """
-# Of several processes that find the same at the same time the first one begins the epoch.
+# If several processes detect the change at the same time, the first one begins the epoch.
 _BEGIN = """
     UPDATE stream_epoch SET epoch = $1, origin = $2, folder = $3, began_at = clock_timestamp()
     WHERE epoch = $4 AND origin IS NOT DISTINCT FROM $5 AND folder IS NOT DISTINCT FROM $6
@@ -41,7 +41,7 @@ _BEGIN = """
 
 
 async def follow(connection: Any, folder: str | None = None) -> None:
-    """Begin a new epoch where the database is not the one that was served last; note what it is recognised by."""
+    """Begin a new epoch if the database is not the one that was last served, and store what identifies it."""
     try:
         known = await connection.fetchrow(_LOOK)
         if known is None:
@@ -54,17 +54,17 @@ async def follow(connection: Any, folder: str | None = None) -> None:
             return
         tag = await connection.execute(_BEGIN, *values, known["epoch"], known["origin"], known["folder"])
     except asyncpg.UndefinedTableError:
-        # The schema is older, or not made yet.
+        # The schema is older, or does not exist yet.
         return
     except asyncpg.PostgresError as error:
-        logger.warning("it could not be checked whether the database was restored: %s", error)
+        logger.warning("could not check whether the database was restored: %s", error)
         return
     if epoch != known["epoch"] and tag.endswith(" 1"):
         logger.warning("the database was restored or failed over: cursors from before have expired (epoch %s)", epoch)
 
 
 async def follow_at(url: str, folder: str | None) -> None:
-    """As `follow`, before anybody else is connected."""
+    """Like `follow`, before other connections are opened."""
     connection = await connect(url, timeout=_CONNECT_SECONDS)
     try:
         await follow(connection, folder)
@@ -73,7 +73,7 @@ async def follow_at(url: str, folder: str | None) -> None:
 
 
 async def begin_at(url: str) -> str:
-    """Begin a new epoch, whatever the database looks like; which."""
+    """Begin a new epoch unconditionally, and return it."""
     connection = await connect(url, timeout=_CONNECT_SECONDS)
     try:
         epoch: str = await connection.fetchval(

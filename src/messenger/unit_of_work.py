@@ -78,25 +78,25 @@ class UnitOfWork(Repositories):
         self._recorded.append((event, tuple(audience)))
 
     async def fan_out(self, event: Event) -> None:
-        """Have all contacts of the event's user notified in pieces, beginning right after the commit."""
+        """Notify all contacts of the event's user in batches, starting right after the commit."""
         assert event.peer is not None
         await self.fan_outs.request(event.peer, event.name)
         self.wake_fan_outs()
 
     def wake_fan_outs(self) -> None:
-        """A statement has requested a fan-out: begin with it right after the commit."""
+        """Start a fan-out that a statement has requested right after the commit."""
         self._fans_out = True
 
     def rules_changed(self, user_id: int) -> None:
-        """With the commit: who may reach this user has changed; a message that was judged before is judged again."""
+        """With the commit: this user's rules of contact have changed; messages authorized before are checked again."""
         self._rules.add(user_id)
 
     def rests_on_rules(self, rules: Mapping[int, int]) -> None:
-        """What is recorded was allowed by these users' `rules`; if one has changed at the commit, it is done again."""
+        """The events were allowed by these `rules`; if one has changed at the commit, the use case runs again."""
         self._judged.update(rules)
 
     def close_stream(self, user_id: int) -> None:
-        """With the commit: nothing is appended to this user's stream any more."""
+        """With the commit: close this user's stream; nothing is appended to it afterwards."""
         self._closed.add(user_id)
 
     def recorded(self, news: Iterable[WakeUp]) -> None:

@@ -1,4 +1,4 @@
-"""Several workers: started, replaced when they end or when asked to, and ended together."""
+"""Supervise several workers: start them, replace them when they die or on SIGHUP, and stop them together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Workers(Multiprocess):
-    """uvicorn's workers. One that dies is logged, counted and replaced; on SIGHUP all are, one after another."""
+    """uvicorn's workers. A worker that dies is logged, counted and replaced; SIGHUP replaces all, one after another."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket], tick: Callable[[], None]) -> None:
         super().__init__(config, sockets)
@@ -44,20 +44,20 @@ class Workers(Multiprocess):
         )
 
     def run(self) -> None:
-        """Run until told to stop. Exits with the workers' code where one of them can't start."""
+        """Run until stopped. Exits with a worker's exit code if it cannot start."""
         super().run()
         if self._failed:
             sys.exit(STARTUP_FAILURE)
 
     def terminate_all(self) -> None:
-        """End those that are being replaced, too."""
+        """Also stop the workers that are being replaced."""
         self.processes += self._leaving
         if self._successor is not None:
             self.processes.append(self._successor)
         super().terminate_all()
 
     def keep_subprocess_alive(self) -> None:
-        """Look after the workers; called twice a second."""
+        """Check the workers; called twice a second."""
         self._reap()
         self._go_on_replacing()
         for place, worker in enumerate(self.processes):
@@ -73,7 +73,7 @@ class Workers(Multiprocess):
         how = "did not answer and was killed" if worker.process.is_alive() else _how_it_ended(worker.exitcode)
         self._bury(worker)
         if not self._has_served and worker.exitcode == STARTUP_FAILURE:
-            # What keeps the first from starting will keep the next one from it; later, a database may be away.
+            # At first start the next worker would fail in the same way; later the database may only be unavailable.
             logger.error("worker %s can't start; stopping", worker.pid)
             self._failed = True
             self.should_exit.set()
@@ -93,13 +93,13 @@ class Workers(Multiprocess):
         worker.kill()
         worker.join()
         if worker.pid is not None:
-            # Its gauges would be added to those of the living for ever.
+            # Otherwise its gauges would still be added to those of live workers.
             mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
     # --- replacing on SIGHUP ---
 
     def handle_hup(self) -> None:
-        """Replace every worker, each when its successor serves: no connection is refused meanwhile."""
+        """Replace every worker, each after its successor serves, so that no connection is refused."""
         logger.info("SIGHUP: replacing %d workers, one after another", len(self.processes))
         self._outdated = deque(self.processes)
 
@@ -120,7 +120,7 @@ class Workers(Multiprocess):
     def _take_over(self, successor: Process) -> None:
         self._successor = None
         if not self._outdated:
-            # The one that it was for has died meanwhile, and has another successor.
+            # The worker to replace has died meanwhile, and already has a successor.
             self._leave(successor)
             return
         worker = self._outdated.popleft()
@@ -146,7 +146,7 @@ def _how_it_ended(code: int | None) -> str:
 
 
 def share_metrics(data_dir: Path) -> None:
-    """Let the workers' counts be added up, from zero: those of an earlier run would be added to them."""
+    """Aggregate the workers' metrics in an empty folder, so that those of an earlier run are not added."""
     metrics = data_dir / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)

@@ -15,7 +15,7 @@ _VERSION = "Sec-WebSocket-Version"
 
 
 class Handshake(ServerProtocol):
-    """The library's protocol, which would refuse in plain text, and a wrong version without naming the supported one."""
+    """The library's protocol; it would refuse in plain text, and a wrong version without naming the supported one."""
 
     def reject(self, status: Any, text: str) -> Response:
         fault = self.handshake_exc

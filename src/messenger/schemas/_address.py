@@ -1,10 +1,10 @@
-"""Where this process is reached by clients; its own links begin with it."""
+"""The base URL of this installation, with which its own links begin."""
 
 from __future__ import annotations
 
 
 class Address:
-    """Set once, when the application is put together: a process serves one installation."""
+    """Set once when the application is created: a process serves one installation."""
 
     __slots__ = ("base",)
 

@@ -1,4 +1,4 @@
-"""Times that clients give."""
+"""Times in requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _RFC3339 = re.compile(
 
 
 class Moment(datetime):
-    """A time in UTC that PostgreSQL and the wire can hold: what lies before or after is moved to the bound.
+    """A time in UTC within the range of PostgreSQL and of the wire format; times outside the range are clamped.
 
-    The ends of the calendar mean infinity to the database driver, and overflow with a change of time zone.
+    The database driver treats the ends of the calendar as infinity, and converting them to another time zone overflows.
     """
 
 
@@ -37,7 +37,7 @@ def moment(value: datetime | str) -> Moment:
     try:
         local = Moment.fromisoformat(f"{date}T{minute}:{second}.{fraction[:6]:0<6}+00:00")
     except ValueError:
-        # Python's own words tell how far off which part is.
+        # Python's message describes the invalid part; the API has its own message.
         raise ValueError("Invalid time") from None
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
     try:
@@ -48,7 +48,7 @@ def moment(value: datetime | str) -> Moment:
 
 
 def decode_hook(kind: Any, value: Any) -> Any:
-    """For msgspec's decoders: the types that it does not know. Raises `ValueError`, which it turns into its own."""
+    """Decode types that msgspec does not know. Raises `ValueError`, which msgspec converts to its own error."""
     if kind is not Moment:
         raise NotImplementedError(f"no decoder for {kind}")
     if not isinstance(value, str | datetime):

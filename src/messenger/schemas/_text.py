@@ -11,13 +11,13 @@ MAX_LENGTH = 64
 
 ABOUT_LENGTH, STATUS_LENGTH, REQUEST_LENGTH = 500, 140, 500
 
-# Normalising takes quadratic time where combining marks follow each other, and so is bounded, here and in `clean_text`:
-# a character of NFC is four at most before it is composed.
+# Normalizing long runs of combining marks takes quadratic time, so the input is limited, here and in `clean_text`: a
+# character of NFC has at most four code points before composition.
 _MAX_DEVICE_NAME = 1024
 
 _CONTROLS = frozenset({"Cc", "Cf", "Zl", "Zp"})
-# Cf holds the bidirectional overrides, which make one name look like another. Joiners are in it too, and needed, and so
-# are the signs that stand before Arabic, Syriac and Kaithi numbers, which are visible (Prepended_Concatenation_Mark).
+# Cf includes the bidirectional overrides, which can make one name look like another. It also includes joiners, which
+# are needed, and the visible signs before Arabic, Syriac and Kaithi numbers (Prepended_Concatenation_Mark).
 _ALLOWED_FORMAT = frozenset(
     "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
@@ -25,12 +25,12 @@ _INVISIBLE = frozenset({"Mn", "Me", "Mc", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "C
 # Letters and symbols by their category, blank on every screen: Hangul fillers and the empty Braille pattern.
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
-# The flags of subdivisions, such as Scotland's: a black flag, the letters and digits of its code, an end (UTS 51).
+# Flags of subdivisions, such as Scotland's: a black flag, the letters and digits of the code, a terminator (UTS 51).
 _FLAG = "\U0001f3f4"
 _SUBDIVISION_FLAG = re.compile(f"{_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,7}}\U000e007f")
 _CUT_FLAG = re.compile(f"{_FLAG}[\U000e0020-\U000e007e]*\\Z")
 
-# Everything but white space, controls and what Unicode calls Default_Ignorable, and the blanks among the letters.
+# Everything except white space, controls, Default_Ignorable characters, and blank letters.
 _VISIBLE = re.compile(
     "[^\\s\\x00-\\x1f\\x7f-\\xa0\\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
     "\u205f-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
@@ -49,7 +49,7 @@ def clean_name(text: str, *, field: str = "name") -> str:
 
 
 def clean_text(text: str, *, limit: int, field: str) -> str:
-    """A text of several lines in NFC, which its length is measured in. Raises `ValidationFailed`."""
+    """A text of several lines in NFC, in which its length is measured. Raises `ValidationFailed`."""
     composed = unicodedata.normalize("NFC", text) if len(text) <= 4 * limit else text
     if len(composed) > limit:
         raise _refusal(field, "too_long", f"at most {limit} characters")
@@ -57,9 +57,9 @@ def clean_text(text: str, *, limit: int, field: str) -> str:
 
 
 def clean_device_name(text: str) -> str:
-    """A device's name without what can't be shown, shortened; empty if nothing is left. It is never refused.
+    """A device name without invisible characters, shortened; empty if nothing is left. It is never refused.
 
-    People seldom choose it, and can't change it in the app that sends it.
+    Users rarely choose it, and cannot change what their app sends.
     """
     text = unicodedata.normalize("NFC", text[:_MAX_DEVICE_NAME])
     shown, at = [], 0
@@ -74,7 +74,7 @@ def clean_device_name(text: str) -> str:
 
 
 def ensure_visible(body: str) -> None:
-    """A message needs something to see. Raises `ValidationFailed`."""
+    """A message needs a visible character. Raises `ValidationFailed`."""
     if _VISIBLE.search(body) is None:
         raise _refusal("body", "blank", "at least one visible character is required")
 
@@ -92,7 +92,7 @@ def _stays(character: str) -> bool:
 
 
 def _has_symbol(text: str) -> bool:
-    """Whether it has a letter, a digit or a symbol that is not blank."""
+    """Whether it has a visible letter, digit or symbol."""
     return any(unicodedata.category(c) not in _INVISIBLE and c not in _FILLERS for c in text)
 
 

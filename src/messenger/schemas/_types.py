@@ -13,7 +13,7 @@ PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
 """No control characters but tab, line feed and carriage return: PostgreSQL refuses NUL, people can't see the rest."""
 
 LINES = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202d\u202e]*\Z"
-"""`PRINTABLE` without the bidirectional overrides, which show a text in another order than it was written in."""
+"""`PRINTABLE` without bidirectional overrides, which display a text in a different order."""
 
 Timestamp = Annotated[
     str,
@@ -28,7 +28,7 @@ Seq = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Sequence number in th
 
 
 def text_meta(limit: int, example: str, *, at_least: int | None = None, pattern: str = LINES) -> Meta:
-    """A text of `limit` characters in NFC, which the service measures: before it is composed it may have more."""
+    """A text of at most `limit` characters in NFC, checked by the service: before composition it may be longer."""
     return Meta(
         min_length=at_least,
         pattern=pattern,

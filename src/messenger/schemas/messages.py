@@ -39,13 +39,13 @@ class MessageDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     reply_to: MessageId | None = None
     forwarded_from: Annotated[
         MessageId | None,
-        Meta(description="A message that you can read; its text is copied, and none is sent along"),
+        Meta(description="A message that you can read; its text is copied, so omit `body`"),
     ] = None
     mentions: Annotated[
         list[PeerId],
         Meta(
             max_length=50,
-            description="Members of the conversation; other numbers are left out of the message",
+            description="Members of the conversation; other user IDs are dropped",
             examples=[[26040983]],
         ),
     ] = []

@@ -21,12 +21,12 @@ MAX_SIGNAL_BYTES = 65536
 
 
 CURSOR_PATTERN = r"^e[0-9]{1,15}(-[a-z0-9]{1,16})?$"
-"""The wire's numbers end at 2**53; more digits than that has no stream."""
+"""Numbers on the wire are below 2**53, so no position has more digits."""
 _CURSOR = re.compile(r"e([0-9]{1,15})(?:-([a-z0-9]{1,16}))?")
 
 
 class Place(NamedTuple):
-    """A position in a user's stream, in one history of the database; the first one's name is empty."""
+    """A position in a user's stream, with the epoch of the database; the first epoch has an empty name."""
 
     position: int
     epoch: str
@@ -38,7 +38,7 @@ def stream_cursor(position: int, epoch: str = "") -> str:
 
 
 def cursor_place(cursor: str) -> Place | None:
-    """The place that a cursor names; None for a string that is no cursor."""
+    """The place that a cursor refers to; None for an invalid cursor."""
     found = _CURSOR.fullmatch(cursor)
     return None if found is None else Place(int(found[1]), found[2] or "")
 

@@ -48,7 +48,7 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return []
 
 
-# What `_ensure` checks, for the OpenAPI document: msgspec would name the faults in words of its own.
+# What `_ensure` checks, for the OpenAPI document: msgspec would report errors with its own codes.
 _Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64, "pattern": r"^[A-Za-z0-9._+/-]+$"})]
 _Cost = Annotated[int | str | None, Meta(description="0 to 4294967295, or a string of at most 64 characters")]
 
@@ -86,7 +86,7 @@ class Kdf(_Sealed, frozen=True, omit_defaults=True):
 
 
 class SecretEnvelope(_Sealed, frozen=True):
-    """The secret of an account as its client encrypted it, at most 64 KiB in all; base64 is returned as it was sent."""
+    """The secret of an account as encrypted by the client, at most 64 KiB in total; base64 is returned as sent."""
 
     algorithm: _Name
     kdf: Kdf

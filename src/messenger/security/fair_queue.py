@@ -1,4 +1,4 @@
-"""A queue for work that strangers can ask for: no source of requests keeps another one waiting for all of its own."""
+"""A fair queue for work that unauthenticated clients can request: a source cannot make others wait for its backlog."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messenger.errors import Overloaded
 
 
 class _Line:
-    """Requests that wait, by source; sources take turns."""
+    """Waiting requests by source; sources take turns."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -17,8 +17,8 @@ class _Line:
         self.length = 0
 
     def add(self, source: str, turn: asyncio.Future[None]) -> None:
-        """Wait at the end of this source's requests. Where it is full, the newest request of the source with the most
-        gives way to one of a source with fewer. Raises `Overloaded`.
+        """Wait behind this source's other requests. If the queue is full, the newest request of the source with the
+        most requests is refused instead, provided this source has fewer. Raises `Overloaded`.
         """
         if self.length >= self._most:
             self._make_room(source)
@@ -26,7 +26,7 @@ class _Line:
         self.length += 1
 
     def next(self) -> asyncio.Future[None]:
-        """The oldest request of the source whose turn it is."""
+        """The oldest request of the source that is next."""
         source, turns = next(iter(self._sources.items()))
         turn = turns.popleft()
         self.length -= 1
@@ -36,7 +36,7 @@ class _Line:
         return turn
 
     def remove(self, source: str, turn: asyncio.Future[None]) -> None:
-        """Whoever asked has gone."""
+        """The caller has cancelled."""
         turns = self._sources.get(source)
         if turns is not None and turn in turns:
             self._drop(source, turn)
@@ -60,9 +60,9 @@ class _Line:
 
 
 class FairQueue:
-    """Lets `places` requests work at a time and `most` wait; sources take turns, and so do known and unknown ones.
+    """Runs `places` requests at a time and lets `most` wait; sources take turns, and known and unknown ones alternate.
 
-    Known sources have a line of their own: a crowd of unknown ones doubles their wait, and no more than that.
+    Known sources have a separate queue: many unknown ones can at most double their wait.
     """
 
     def __init__(self, places: int, most: int) -> None:
@@ -72,7 +72,7 @@ class FairQueue:
         self._closed = False
 
     async def enter(self, source: str, *, known: bool = False) -> None:
-        """Wait for a place, which is kept until `leave`. Raises `Overloaded`."""
+        """Wait for a place, which is occupied until `leave`. Raises `Overloaded`."""
         if self._closed:
             raise Overloaded
         if self._free:
@@ -85,13 +85,13 @@ class FairQueue:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                # Its turn came in the moment in which it was given up.
+                # It was cancelled after it had been given a place.
                 self.leave()
             line.remove(source, turn)
             raise
 
     def leave(self) -> None:
-        """Give a place to the next one who waits."""
+        """Give the place to the next waiting request."""
         while any(line.length for line in self._lines.values()):
             line = self._lines[self._known_next]
             self._known_next = not self._known_next
@@ -103,7 +103,7 @@ class FairQueue:
         self._free += 1
 
     def close(self) -> None:
-        """Send away whoever waits, and whoever comes."""
+        """Refuse all waiting and later requests."""
         self._closed = True
         for line in self._lines.values():
             while line.length:

@@ -80,9 +80,9 @@ class PasswordHasher:
         self._queue = FairQueue(threads, max_waiting)
 
     async def hash(self, password: str, *, source: str = "", known: bool = False) -> str:
-        """The encoded hash of the NFKC form; PasswordWeak for what is no storable text, Overloaded past the bound.
+        """The encoded hash of the NFKC form. Raises PasswordWeak for invalid text, Overloaded if too many wait.
 
-        `source`: where the request comes from. Sources take turns; `known` ones wait in a line of their own.
+        `source`: the origin of the request. Sources take turns; `known` ones wait in a separate queue.
         """
         return await self._run(lambda: self._hash(password), source, known)
 
@@ -101,7 +101,7 @@ class PasswordHasher:
         loop = asyncio.get_running_loop()
 
         def leave(_: Future[_T]) -> None:
-            # Where the loop has ended, nobody waits for the place.
+            # If the loop has ended, nobody waits for the place.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._queue.leave)
 
@@ -168,7 +168,7 @@ def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] =
     too_personal. `personal` is what an attacker knows of the user: the username, the name.
     """
     text = _normalised(password, field)
-    # What was typed: NFKC makes several characters of one, such as eighteen of U+FDFA.
+    # Count the characters as typed: NFKC expands some characters, such as U+FDFA to eighteen.
     if len(unicodedata.normalize("NFC", password)) < minimum:
         raise _weak(field, "too_short", f"A password needs at least {minimum} characters; a few random words work well")
     folded = text.casefold()

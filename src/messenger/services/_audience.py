@@ -1,4 +1,4 @@
-"""Notifying a user's contacts: at once where they are few, in pieces after the commit where they are many."""
+"""Notify a user's contacts: a few in the transaction, many in batches after the commit."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from messenger.events import ProfileUpdated
 from messenger.unit_of_work import UnitOfWork
 
 AT_ONCE = 256
-"""Contacts that are notified in the transaction of the change, and in each piece of a larger audience.
+"""Contacts that are notified in the transaction of the change, and in each batch of a larger audience.
 
-Their streams stay locked until the commit: at 256 for about ten milliseconds.
+Their streams stay locked until the commit: about ten milliseconds for 256.
 """
 
 
 async def record_profile(uow: UnitOfWork, user_id: int, *, to_contacts: bool) -> None:
-    """Record that a user's profile has changed: for their own devices, and for mutual contacts where they see it."""
+    """Record a profile change: for the user's devices, and for mutual contacts if they can see it."""
     event = ProfileUpdated(user_id)
     contacts = await uow.contacts.list_mutual(user_id, after=0, limit=AT_ONCE + 1) if to_contacts else []
     if len(contacts) > AT_ONCE:

@@ -1,4 +1,4 @@
-"""Events as their user's devices are told them: rows of the stream as the API shows them elsewhere."""
+"""Events as they are delivered: rows of the stream in the API's representation."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ async def read_page(
     epoch: str | None = None,
     stamp: bool,
 ) -> tuple[Actor, StreamPage]:
-    """What comes after a position of this epoch (None: of any), in one round trip.
+    """The events after a position of this epoch (None: of any), in one round trip.
 
-    `stamp`: whether asking is an activity.
+    `stamp`: whether reading counts as activity.
     """
     async with uow_factory.read() as uow:
         rows = await uow.streams.read(caller, after=after, limit=limit)
@@ -74,8 +74,8 @@ async def read_page(
 async def _page(
     unreadable: Unreadable, actor: Actor, rows: list[StreamRow], after: int, wanted: str | None
 ) -> StreamPage:
-    """Positions have no gaps, so a gap is what the sweep took. Those of another epoch name other events, however far
-    this stream has come.
+    """Whether events are missing: positions have no gaps, so a gap was left by the sweep. Positions of another epoch
+    refer to other events, wherever this stream is.
 
     An event that can't be shown is no gap: `end` is behind it.
     """

@@ -58,7 +58,7 @@ class Gate:
         device_id = self._known.devices.get(caller.token_hash)
         if device_id is not None:
             return self._purses.spend(LIMITS[name], device_id)
-        # A token that this worker sees for the first time: what it spends is charged to its device, once that is known.
+        # A token that is new to this worker: its use is charged to its device once the device is known.
         return self._unknown.spend(LIMITS[name], caller.token_hash)
 
     def _learned(self, token_hash: bytes, device_id: UUID) -> None:
@@ -81,7 +81,7 @@ class Gate:
         await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
 
     async def take_within(self, uow: UnitOfWork, name: str, subject: object) -> None:
-        """One more for this subject, counted in the transaction of the work itself. Raises `RateLimited`."""
+        """Count one for this subject, in the transaction of the work itself. Raises `RateLimited`."""
         limit = LIMITS[name]
         if not self._enabled or (limit.lease and self._purses.spend(limit, subject)):
             return
@@ -109,9 +109,9 @@ class Gate:
         )
 
     async def ask(self, asker: int, target: int, *, counts: bool) -> None:
-        """A contact request, which the receiver's limit counts once a day for each asker. Raises `RateLimited`.
+        """Count a contact request against the receiver's limit, once a day for each sender. Raises `RateLimited`.
 
-        One that doesn't count takes nothing from the others, and looks the same to who asks.
+        A request that is not counted takes nothing from the limit, and looks the same to its sender.
         """
         if not self._enabled:
             return

@@ -1,4 +1,4 @@
-"""Group commit: requests of one kind that come at the same time share a statement and its commit."""
+"""Group commit: concurrent requests of one kind share a statement and its commit."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 MOST = 64
-"""Items of a batch."""
+"""Maximum size of a batch."""
 _WAITED_SECONDS = 0.5
-"""An item that has waited for so long behind a run that found no database does not wait for the next one."""
+"""If a run finds no database, items that have waited behind it for this long fail as well."""
 _BUSY_SECONDS = 1.8
-"""How long an item is tried again while another transaction holds its rows."""
+"""How long an item is retried while another transaction holds its rows."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.064
-"""Seconds between two tries: twice as long after each, up to the second."""
+"""Seconds between retries: the first value, doubled each time up to the second."""
 _MANY_LINES = 256
-"""With more lines than this, each is tried less often, so that all their tries cost no more."""
+"""With more lines than this, each is retried less often, so that the total cost stays the same."""
 _LOOKED_AT = 4 * MOST
-"""Items at the head of the queue that a batch is formed from."""
+"""Items at the head of the queue from which a batch is formed."""
 
 
 class RunAlone(Exception):
-    """An item's outcome in a batch: it has none there; it is run by itself."""
+    """An item's outcome in a batch: it has to be run alone."""
 
 
 class RowsBusy(Exception):
-    """An item's outcome: another transaction holds a row that it needs; nothing was done, and it is tried again."""
+    """An item's outcome: another transaction holds a row that it needs; nothing was written, and it is retried."""
 
 
 class _Waiting(Generic[Item, Outcome]):
@@ -50,7 +50,7 @@ class _Waiting(Generic[Item, Outcome]):
 
 
 class _Line(Generic[Item, Outcome]):
-    """Items that need the same rows, while another transaction holds them: the first one is tried for all."""
+    """Items that wait for the same rows of another transaction: only the first one is retried."""
 
     __slots__ = ("items", "probe", "tries")
 
@@ -61,20 +61,20 @@ class _Line(Generic[Item, Outcome]):
 
 
 class GroupCommit(Generic[Item, Outcome]):
-    """Runs items alone while there is little to do, and together what has gathered meanwhile.
+    """Runs items alone under low load, and in batches under high load.
 
-    At most `lanes` runs are under way. An item that finds a lane free goes at once; the others form a queue, and a lane
-    that becomes free takes all of it along, up to `MOST`. So an item by itself waits for no company, and under load the
-    price of a statement and a commit is shared. Items of one `key` have a row in common: they are never in two lanes at
-    a time, but together in one batch.
+    At most `lanes` runs are active. An item that finds a free lane runs at once; the others are queued, and the next
+    free lane takes the whole queue, up to `MOST`. A single item therefore never waits for a batch to form, and under
+    load the cost of a statement and a commit is shared. Items with the same `key` share a row: they never run in two
+    lanes at the same time, but may be in one batch.
 
-    `together` gives an outcome or an exception for each item. Where it raises, nothing of it was done, and its halves
-    are run instead, down to single items: one that the database refuses takes none of the others with it. Only a
-    database that is away is away for all, and for those who have waited behind that run.
+    `together` returns an outcome or an exception for each item. If it raises, nothing was written, and its halves are
+    run instead, down to single items, so that an item that the database refuses does not fail the others. Only an
+    unavailable database fails the whole batch, and the items that have waited behind it.
 
-    No run waits for a lock. An item whose rows another transaction holds (`RowsBusy`) leaves its lane and is tried
-    again after a pause, for 1.8 s; then it raises `Overloaded`. Items of one `line` need just the same rows: they wait
-    in order, and only the first of them is tried. All others go on meanwhile.
+    No run waits for a lock. An item whose rows another transaction holds (`RowsBusy`) leaves its lane and is retried
+    after a pause, for 1.8 s; then it raises `Overloaded`. Items of one `line` need the same rows: they wait in order,
+    and only the first of them is retried. All other items continue.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class GroupCommit(Generic[Item, Outcome]):
         self._together = together
         self._free = lanes
         self._queue: deque[_Waiting[Item, Outcome]] = deque()
-        # A dict, not a set: it costs a hot path no call.
+        # A dict, not a set: it saves the hot path a call.
         self._under_way: dict[Hashable, None] = {}
         self._lines: dict[Hashable, _Line[Item, Outcome]] = {}
         self._due: list[tuple[float, int, Hashable]] = []
@@ -97,7 +97,7 @@ class GroupCommit(Generic[Item, Outcome]):
         self._runs: set[asyncio.Task[None]] = set()
 
     async def run(self, item: Item, key: Hashable, line: Hashable) -> Outcome:
-        """The item's own outcome. Raises what it raises alone, and `Overloaded`."""
+        """Run an item and return its outcome. Raises what `alone` raises, and `Overloaded`."""
         under_way = self._under_way
         if not self._free or key in under_way or line in self._lines:
             waiting = self._waiting(item, key, line)
@@ -131,7 +131,7 @@ class GroupCommit(Generic[Item, Outcome]):
             raise
 
     def _refuse(self) -> None:
-        """Refuse those who have waited long enough behind a run that found no database."""
+        """Fail the items that have waited long enough behind a run that found no database."""
         before = perf_counter() - _WAITED_SECONDS
         while self._queue and self._queue[0].since <= before:
             self._settle(self._queue.popleft(), DatabaseUnavailable())
@@ -139,7 +139,7 @@ class GroupCommit(Generic[Item, Outcome]):
     # --- lanes ---
 
     def _dispatch(self) -> None:
-        """Start a batch in each lane that is free, as long as something can go."""
+        """Start a batch in each free lane, as long as there are items that can run."""
         while self._free and (batch := self._next_batch()):
             self._free -= 1
             keys = {waiting.key for waiting in batch}
@@ -154,7 +154,7 @@ class GroupCommit(Generic[Item, Outcome]):
         while self._queue and len(batch) < MOST and len(passed_over) < _LOOKED_AT:
             waiting = self._queue.popleft()
             if waiting.future.done():
-                # Its client has gone away while it waited.
+                # Its client disconnected while it waited.
                 self._release(waiting)
             elif waiting.key in self._under_way:
                 passed_over.append(waiting)
@@ -172,7 +172,7 @@ class GroupCommit(Generic[Item, Outcome]):
                     left.append(waiting)
                 else:
                     self._conclude(waiting, outcome)
-            # One after the other: each sees what became of those before.
+            # One after the other, so that each sees the outcome of the previous ones.
             for waiting in left:
                 self._conclude(waiting, *await asyncio.gather(self._alone(waiting.item), return_exceptions=True))
         except asyncio.CancelledError:
@@ -230,7 +230,7 @@ class GroupCommit(Generic[Item, Outcome]):
     def _schedule(self, name: Hashable, line: _Line[Item, Outcome]) -> None:
         pause = min(_FIRST_PAUSE * 2**line.tries, _LONGEST_PAUSE) * max(1.0, len(self._lines) / _MANY_LINES)
         line.tries += 1
-        # Disorder keeps two workers from meeting again.
+        # Jitter keeps two workers from colliding again.
         due = perf_counter() + pause * random.uniform(0.5, 1.5)  # noqa: S311
         heapq.heappush(self._due, (due, next(self._order), name))
         self._set_timer()
@@ -244,7 +244,7 @@ class GroupCommit(Generic[Item, Outcome]):
             self._timer = asyncio.get_running_loop().call_later(delay, self._try_again)
 
     def _try_again(self) -> None:
-        """Let the first item of each line that is due have another try."""
+        """Retry the first item of each line that is due."""
         self._timer = None
         now = perf_counter()
         while self._due and self._due[0][0] <= now:
@@ -261,7 +261,7 @@ class GroupCommit(Generic[Item, Outcome]):
         self._dispatch()
 
     def _release(self, waiting: _Waiting[Item, Outcome]) -> None:
-        """The item has its outcome: if it was tried for its line, the others of the line can go."""
+        """The item has its outcome: if it was the retried item of its line, release the others."""
         line = self._lines.get(waiting.line)
         if line is not None and line.probe is waiting:
             del self._lines[waiting.line]

@@ -19,7 +19,7 @@ class _Purse:
 
 
 class Purses:
-    """One for each limit and owner. It begins with a lease that nobody counts, and ends with the limit's window."""
+    """One for each limit and owner. It begins with an uncounted lease, and ends with the limit's window."""
 
     def __init__(self) -> None:
         self._purses: dict[tuple[str, object], _Purse] = {}
@@ -37,12 +37,12 @@ class Purses:
         return True
 
     def spent(self, limit: Limit, owner: object) -> int:
-        """Close this owner's purse; how much of its lease was spent in this window."""
+        """Close this owner's purse; returns how much of its lease was used in this window."""
         purse = self._purses.pop((limit.name, owner), None)
         return 0 if purse is None or purse.until <= monotonic() else limit.lease - purse.left
 
     def charge(self, limit: Limit, owner: object, count: int) -> None:
-        """So many were let go already; more than there are become a debt, which the next ones of the bucket pay."""
+        """Charge for requests that were already allowed; a deficit is charged to the next lease."""
         key, now = (limit.name, owner), monotonic()
         purse = self._purses.get(key)
         if purse is None or purse.until <= now:

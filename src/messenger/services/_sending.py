@@ -57,7 +57,7 @@ _Sent = tuple[MessageView, bool] | _Unopened
 
 
 class Sender:
-    """`lanes`: how many statements that send may run at the same time; messages that come meanwhile share the next."""
+    """`lanes`: how many sending statements may run at the same time; messages that arrive meanwhile share the next."""
 
     def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int) -> None:
         self._uow = uow

@@ -1,4 +1,4 @@
-"""Whether the time can be believed, before what it calls old is removed for good."""
+"""Check the clock before rows that it considers expired are removed permanently."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import timedelta
 from messenger.clock import Clock
 
 JUMP = timedelta(minutes=5)
-"""A clock that went so much more or less than the time that has passed was set, or is broken."""
+"""A clock that differs from the elapsed time by more than this was set, or is broken."""
 
 HOST_DIFFERENCE = timedelta(hours=1)
-"""Where the database's clock and this host's differ by more than that, one of them is wrong."""
+"""If the database's clock and this host's differ by more than this, one of them is wrong."""
 
 SETTLED_AFTER = timedelta(days=1)
-"""How long a time has to go on undisturbed until it is believed again: time for somebody to look."""
+"""How long the clock must run without a jump to be trusted again: time for an operator to react."""
 
 
 class SweepGuard:
-    """Follows the clock from one pass of the sweeps to the next.
+    """Tracks the clock between sweeps.
 
-    The database's clock decides what has expired, for all workers; set ahead by mistake, it would sign everybody out
-    within minutes.
+    The database's clock decides what has expired, for all workers. If it were set ahead by mistake, sweeps would sign
+    out all users within minutes.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,11 +31,11 @@ class SweepGuard:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the database's time is known yet."""
+        """Whether the database's time is known."""
         return self._clock.ahead_of_host() is not None
 
     def doubt(self) -> str | None:
-        """Why nothing may be removed now; None where nothing speaks against it."""
+        """The reason why nothing may be removed now; None if there is none."""
         ahead = self._clock.ahead_of_host() or 0.0
         if abs(ahead) > HOST_DIFFERENCE.total_seconds():
             self._undisturbed_since = self._clock.elapsed()
@@ -56,5 +56,5 @@ class SweepGuard:
 
     @property
     def has_settled(self) -> bool:
-        """Whether the time has gone on undisturbed for a day."""
+        """Whether the clock has run without a jump for a day."""
         return self._clock.elapsed() - self._undisturbed_since >= SETTLED_AFTER.total_seconds()

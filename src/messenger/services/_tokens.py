@@ -32,7 +32,7 @@ class TokenIssuer:
         return self._mint.sealed(login.encode("utf-8", "surrogatepass")).hex()
 
     def familiar(self, user_id: int, address: str) -> bytes:
-        """What is stored of an address from which an account signed in: equal for equal ones of one account."""
+        """The digest that is stored for an address of an account: equal for equal addresses of the same account."""
         return self._mint.sealed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
 
     def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
@@ -59,7 +59,7 @@ class TokenIssuer:
         )
 
     def view(self, pair: TokenPair) -> TokensView:
-        """What the client is given."""
+        """The tokens as returned to the client."""
         return TokensView(
             access_token=pair.access,
             refresh_token=pair.refresh,

@@ -1,4 +1,4 @@
-"""Usernames: how they are compared, and what is stored of one that was given up."""
+"""Usernames: their comparison, and the digests of released ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 
 
 def username_key(username: str) -> str:
-    """How usernames are compared: they are ASCII, and their case means nothing."""
+    """The form in which usernames are compared: ASCII, without case."""
     return username.lower()
 
 
 class UsernameDigests:
-    """Digests that nobody without the secret can try names against."""
+    """Digests of usernames, keyed with the secret so that names cannot be guessed without it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

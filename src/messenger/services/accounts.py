@@ -34,7 +34,7 @@ _UNNAMED_DEVICE = "Unnamed device"
 
 
 class _Origin(NamedTuple):
-    """Where a request for a device comes from: which kind it is, its address, and its `Idempotency-Key`, if any."""
+    """The context of a request that creates a device: its kind, its address, and its `Idempotency-Key`, if any."""
 
     kind: str
     address: str
@@ -42,12 +42,12 @@ class _Origin(NamedTuple):
 
     @property
     def scope(self) -> str:
-        """Within which an `Idempotency-Key` is one."""
+        """The scope in which an `Idempotency-Key` is unique."""
         return f"{self.kind}:{self.address}"
 
 
 def _source(address: str) -> str:
-    """Whose requests wait for each other when passwords are checked."""
+    """The source whose requests share a queue when passwords are checked."""
     return site(address) or address
 
 
@@ -127,7 +127,7 @@ class AccountService:
             found = await uow.users.find_credentials(username_key=key, number=number)
         known = found is not None and self._issuer.familiar(found.id, origin.address).hex() in found.familiar
         if not known:
-            # Of all strangers together; whoever was signed in there is none.
+            # Shared by all unfamiliar addresses.
             await self._gate.take("login_strangers", self._issuer.blinded(key or str(number)))
         source = _source(origin.address)
         encoded = found.password_hash if found else None
@@ -215,8 +215,8 @@ class AccountService:
             # The peer's lock keeps contacts from being made while they are taken away.
             user_id = await uow.contacts.lock_pair(caller)
             avatar = await uow.avatars.set(user_id, None)
-            # What is too much for one transaction goes in pieces after the commit; so does what other requests of the
-            # account, which are under way, still write.
+            # A fan-out removes the rest after the commit in batches, and also what concurrent requests of the account
+            # still write.
             knew = await uow.users.erase(user_id, username_key=key, username_digest=self._usernames.of(key))
             uow.wake_fan_outs()
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew.owners)

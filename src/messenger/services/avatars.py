@@ -43,7 +43,7 @@ class AvatarService:
         self._key = key
 
     async def admit(self, caller: Caller, *, announced: int | None) -> None:
-        """Count an upload before its file is read; `announced`: its bytes. Raises `Unauthenticated`, `RateLimited`."""
+        """Count an upload before its file is read; `announced`: its size. Raises `Unauthenticated`, `RateLimited`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         await self._gate.take("avatar", actor.user_id)
@@ -51,13 +51,13 @@ class AvatarService:
             await self._gate.take("avatar_mib", actor.user_id, cost=announced / _MIB)
 
     async def admit_bytes(self, caller: Caller, size: int) -> None:
-        """Count the bytes of a file that came without an announced length. Raises `RateLimited`."""
+        """Count the bytes of a file without an announced size. Raises `RateLimited`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         await self._gate.take("avatar_mib", actor.user_id, cost=size / _MIB)
 
     async def upload(self, caller: Caller, data: bytes, *, once: Once | None = None) -> UploadedAvatarView:
-        """Replace one's avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; then the old one stays."""
+        """Replace the avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; the old one then stays."""
         if len(data) > MAX_FILE_BYTES:
             raise FileTooLarge
         avatar = self._named(await self._images.avatar(data))
@@ -140,7 +140,7 @@ class AvatarService:
 
 
 async def _record(uow: UnitOfWork, user_id: int, left: LeftAvatarRow) -> None:
-    """The event, to those who see another avatar than before."""
+    """Record the event for those who see a different avatar than before."""
     if left.changed:
         await record_profile(uow, user_id, to_contacts=left.shows)
 

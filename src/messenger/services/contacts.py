@@ -39,7 +39,7 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 
 Step = Callable[[Edges], Edges]
 
-# What ends something works on a disabled user, too, for those who have them in their contacts or conversations.
+# Contacts and conversation partners of a disabled user can still remove and block them.
 _ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
 
 
@@ -60,7 +60,7 @@ class ContactService:
         return ContactPage(items, str(rows[limit - 1].target_id) if len(rows) > limit else None)
 
     async def statuses(self, caller: Caller, *, after: int = 0, limit: int = MAX_STATUSES) -> StatusesView:
-        """A page of how one's mutual contacts are, as far as each shows it, by ascending number."""
+        """A page of the statuses of mutual contacts, as far as each shows them, by ascending ID."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_statuses(caller, after=after, limit=limit + 1)
         items = [status_view(row) for row in rows[:limit]]
@@ -118,7 +118,7 @@ class ContactService:
             actor = uow.run.actor
         assert actor is not None
         await self._gate.take("subscribe", actor.user_id)
-        # It is looked at alike where it counts nothing: for somebody who is blocked, and for nobody.
+        # The same work is done when nothing is counted: for blocked and for unknown users.
         if asked is None or asked.mine is None:
             counts = asked is not None and asked.theirs != "blocked"
             await self._gate.ask(actor.user_id, target_id, counts=counts)

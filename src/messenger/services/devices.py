@@ -33,7 +33,7 @@ class DeviceService:
         self._issuer = issuer
 
     async def refresh(self, refresh_token: str, *, address: str) -> RefreshedView:
-        """The next pair of tokens: the same one again until it is used, in case an answer was lost.
+        """The next pair of tokens: the same pair until it is used, in case a response was lost.
 
         Raises `InvalidRefreshToken`; once the next pair is used, `RefreshTokenSuperseded` for a minute after the
         rotation and then `RefreshTokenReused`, which signs the device out.
@@ -79,7 +79,7 @@ class DeviceService:
         await self._gate.pass_by("request", caller)
 
     async def admit_socket(self, caller: Caller) -> None:
-        """One more handshake of this device. Raises `RateLimited`, `Unauthenticated`."""
+        """Count a handshake of this device. Raises `RateLimited`, `Unauthenticated`."""
         await self._gate.pass_by("handshake", caller)
 
     async def authenticate(self, caller: Caller) -> Actor:

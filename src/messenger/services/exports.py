@@ -14,7 +14,7 @@ from messenger.services._images import image_path
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
 
-# Of an archive that a client takes slowly; the rest lies on disk.
+# The part of an archive that is kept in memory for a slow client; the rest is on disk.
 _IN_MEMORY = 256 * 1024
 
 

@@ -1,4 +1,4 @@
-"""Fan-outs: large audiences are notified, and what is left of erased accounts is removed, piece by piece."""
+"""Fan-outs: notify large audiences, and remove what is left of erased accounts, in batches."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 5.0
-"""Seconds after which a worker looks for fan-outs that another one left behind."""
+"""Seconds after which a worker checks for fan-outs that another one left unfinished."""
 _LAST_LOOK = timedelta(seconds=10)
-"""After an erasure: requests that were under way have ended by then, and what they wrote is removed as well."""
+"""Delay of the last pass of an erasure: concurrent requests have ended by then, and what they wrote is removed."""
 
 
 class FanOutService:
@@ -30,7 +30,7 @@ class FanOutService:
         self._uow = uow
 
     async def drain(self) -> int:
-        """Work on what is due until nothing is; how many pieces that took."""
+        """Process batches until none is due; returns their number."""
         pieces = 0
         while await self.step():
             pieces += 1
@@ -65,7 +65,7 @@ class FanOutService:
                 await uow.fan_outs.postpone(row, pause=REST)
 
     async def run(self) -> None:
-        """Work until cancelled: at once after a request, and now and then for those whose worker has died."""
+        """Run until cancelled: immediately after a request, and periodically for fan-outs of dead workers."""
         requested = self._uow.fan_outs_requested
         while True:
             requested.clear()
@@ -74,20 +74,20 @@ class FanOutService:
                     started = perf_counter()
                     if not await self.step():
                         break
-                    # Half of the time is for the others.
+                    # Leave half of the time for requests.
                     await asyncio.sleep(perf_counter() - started)
             except Exception:
                 logger.warning("a fan-out failed; it is tried again", exc_info=True)
             with contextlib.suppress(TimeoutError):
-                # Workers start together; disorder keeps them from looking together.
+                # Workers start together; jitter keeps them from checking at the same time.
                 await asyncio.wait_for(requested.wait(), _LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311
 
 
 async def _notify(uow: UnitOfWork, row: FanOutRow) -> None:
-    """The next mutual contacts learn that the user's profile has changed; they read how it is by then."""
+    """Notify the next mutual contacts that the user's profile has changed; they read its current state."""
     contacts = await uow.contacts.list_mutual(row.user_id, after=row.after or 0, limit=AT_ONCE)
     uow.record(ProfileUpdated(row.user_id), contacts)
-    # A pass that begins now shows all that was wanted before it.
+    # A pass that starts now includes all earlier changes.
     wanted = row.wanted and row.after is not None
     if len(contacts) == AT_ONCE:
         await uow.fan_outs.advance(row, after=contacts[-1], wanted=wanted)
@@ -96,7 +96,7 @@ async def _notify(uow: UnitOfWork, row: FanOutRow) -> None:
 
 
 async def _forget(uow: UnitOfWork, row: FanOutRow) -> None:
-    """The next ones lose an erased account from their lists; at last what its own requests wrote meanwhile goes."""
+    """Remove an erased account from the next contact lists; finally, remove what its own requests wrote meanwhile."""
     left = await uow.users.forget(row.user_id)
     uow.record(ContactUpdated(row.user_id, {"state": "none"}), left.owners)
     if left.count:

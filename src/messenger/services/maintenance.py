@@ -42,7 +42,7 @@ class MaintenanceService:
         self._guard = SweepGuard(clock)
 
     async def sweep(self) -> dict[str, int]:
-        """One pass of every sweep; how much each removed. Nothing where the time is in doubt."""
+        """One pass of every sweep; returns how much each removed. Removes nothing if the clock is in doubt."""
         removed: dict[str, int] = {}
         if not self._guard.is_ready:
             return removed

@@ -58,7 +58,7 @@ class MessageService:
         return await self._sender.send(caller, draft)
 
     async def _authenticate(self, caller: Caller) -> None:
-        """A caller whose token is no good learns nothing about the body. Raises `Unauthenticated`."""
+        """Verify the token first, so that an invalid one reveals nothing about the body. Raises `Unauthenticated`."""
         async with self._uow.read() as uow:
             await uow.devices.authenticate(caller)
 
@@ -92,7 +92,7 @@ class MessageService:
                 raise MessageNotFound
             ensure_sender(seen.sender_id, uow.run.actor.user_id)
             if seen.forwarded_from is not None:
-                raise NotTheSender("A forwarded message can't be edited: its text is another's")
+                raise NotTheSender("A forwarded message cannot be edited: its text is not yours")
             locked = await uow.messages.lock(message_id)
             if locked.sender_blocked:
                 # Else an old message would be a way to write to someone who doesn't want to hear.
@@ -158,7 +158,7 @@ class MessageService:
 
 
 def _next(found: Sequence[HistoryRow], *, forward: bool) -> int | None:
-    """Where the next page begins. `seq` has no gaps, so what lies beyond a page is known without reading it."""
+    """Where the next page begins. `seq` has no gaps, so this is known without reading the next page."""
     if not found:
         return None
     if forward:
@@ -167,7 +167,7 @@ def _next(found: Sequence[HistoryRow], *, forward: bool) -> int | None:
 
 
 def _ensure_one_text(draft: MessageDraft) -> None:
-    """A text of the sender's own, or that of the message which is forwarded."""
+    """Require either the sender's own text or a forwarded message."""
     if draft.body is UNSET:
         if draft.forwarded_from is None:
             raise _body_fault("required", "this field is required")
@@ -183,6 +183,6 @@ def _body_fault(code: str, words: str) -> ValidationFailed:
 
 def _ensure_fits(body: str) -> None:
     ensure_visible(body)
-    # A character has four bytes at most: short texts need no counting.
+    # A character has at most four bytes: short texts need no encoding.
     if 4 * len(body) > MAX_BODY_BYTES and (len(body) > MAX_BODY_BYTES or len(body.encode()) > MAX_BODY_BYTES):
         raise MessageTooLarge

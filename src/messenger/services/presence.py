@@ -32,7 +32,7 @@ class PresenceService:
     async def write(
         self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
     ) -> list[int]:
-        """Note who came and went; who has a first connection, or none any more. Two round trips."""
+        """Record connections and disconnections; returns users with a first or no remaining one. Two round trips."""
         up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
         async with self._uow.command() as uow:
             before = await uow.connections.write(worker_id, up, down)
@@ -47,7 +47,7 @@ class PresenceService:
 
     @repeated
     async def renew(self, worker_id: UUID) -> list[int]:
-        """This worker is alive, and sets its clock; users who have lost their last connection with a dead worker."""
+        """Renew the worker's lease and set its clock; returns users whose last connection was on a dead worker."""
         async with self._uow.command() as uow:
             asked = monotonic()
             seen_at = await uow.connections.renew(worker_id)

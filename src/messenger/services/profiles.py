@@ -44,9 +44,9 @@ class ProfileService:
         return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
     async def update(self, caller: Caller, patch: ProfilePatch, *, expected: list[int] | None = None) -> Versioned:
-        """Change what is given. Raises `VersionConflict` where the version is none of `expected`, `UsernameTaken`.
+        """Change the given fields. Raises `VersionConflict` if the version is not in `expected`, and `UsernameTaken`.
 
-        Nobody is notified of what looks to them as it did.
+        Contacts are only notified of changes that they can see.
         """
         await self._gate.pass_by("change", caller)
         row = await self._update(caller, _changes(patch), expected, told=True)
@@ -86,7 +86,7 @@ class ProfileService:
         return row
 
     async def _move_username(self, uow: UnitOfWork, row: ChangedProfileRow, key: str | None) -> None:
-        """Keep the username that was given up for its former owner, and claim the new one."""
+        """Reserve the old username for its owner, and claim the new one."""
         if key is None or key == row.former_username_key:
             return
         await self._gate.take_within(uow, "username", row.id)

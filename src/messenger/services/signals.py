@@ -27,7 +27,7 @@ class SignalService:
         return [] if reach.hidden else [target_id]
 
     async def is_hidden(self, actor: Actor) -> bool:
-        """Whether the actor hides being connected."""
+        """Whether the actor hides connections."""
         async with self._uow.read() as uow:
             return await uow.contacts.is_hidden(actor)
 

@@ -67,7 +67,7 @@ class Factory:
         return Person.of(await self._services.accounts.login(draft, address="192.0.2.1"), person.password)
 
     async def refreshed(self, person: Person, *, address: str = "192.0.2.1") -> Person:
-        """The same device with its next pair of tokens."""
+        """The same device with the next pair of tokens."""
         tokens = (await self._services.devices.refresh(person.refresh_token, address=address)).tokens
         return msgspec.structs.replace(person, access_token=tokens.access_token, refresh_token=tokens.refresh_token)
 
