@@ -30,7 +30,7 @@ class TestPublicUrl:
         "url",
         ["chat.example.com", "ftp://host/chat", "https://", "https://host/chat?x=1", "https://u:p@host", "https://h:x"],
     )
-    def test_what_cannot_be_one_is_refused(self, url: str) -> None:
+    def test_invalid_url_is_refused(self, url: str) -> None:
         with pytest.raises(SettingsError, match="MESSENGER_PUBLIC_URL is wrong"):
             _settings(public_url=url)
 

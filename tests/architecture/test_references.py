@@ -49,6 +49,6 @@ class TestReferences:
         ]
         assert missing == []
 
-    def test_no_issue_is_named_by_its_number(self, texts: dict[Path, str]) -> None:
+    def test_issues_are_not_referenced_by_number(self, texts: dict[Path, str]) -> None:
         named = [f"{path.relative_to(ROOT)}: {each}" for path, text in texts.items() for each in _ISSUE.findall(text)]
         assert named == []

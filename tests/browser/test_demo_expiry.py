@@ -62,7 +62,7 @@ class TestExpiredMessage:
         await tab.page.clock.run_for(1_000)
         await is_empty(tab)
 
-    async def test_vanishes_as_soon_as_the_page_is_looked_at(self, fleeting: Fleeting) -> None:
+    async def test_vanishes_as_soon_as_the_page_is_visible(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         await tab.page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=60))
         await tab.page.clock.set_system_time(datetime.now(UTC) + timedelta(seconds=2 * HOUR))

@@ -55,7 +55,7 @@ class TestFaults:
             "status": "invalid_choice",
         }
 
-    async def test_places_in_a_list_are_named(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_positions_in_a_list_are_reported(self, client: httpx.AsyncClient, ada: Person) -> None:
         body = {"target_id": "x", "client_id": "a b", "body": 1, "mentions": [1, -1]}
         assert _faults(await client.post("/messages", headers=ada.headers, json=body)) == {
             "target_id": "wrong_type",
@@ -64,7 +64,7 @@ class TestFaults:
             "mentions[1]": "too_small",
         }
 
-    async def test_time_is_one_of_them(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_invalid_time_is_reported(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         body = {"muted_until": "tomorrow", "pinned": 1, "expire_after": 0}
         assert _faults(await client.put(f"/conversations/{bob.id}", headers=ada.headers, json=body)) == {
             "muted_until": "invalid",
@@ -80,13 +80,13 @@ class TestFaults:
         body = {"a": "x" * 70_000, "b": 1}
         assert _faults(await client.put("/profile", headers=ada.headers, json=body)) == {"a": "unknown_field"}
 
-    async def test_name_of_a_field_is_cut(self, client: httpx.AsyncClient) -> None:
+    async def test_long_field_name_is_truncated(self, client: httpx.AsyncClient) -> None:
         body = {"x" * 1000: 1, "y" * 1000: 1}
         fields = _faults(await client.post("/register", json=body))
         assert max(len(field) for field in fields) == 200
 
     @pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"x"'])
-    async def test_what_is_no_object_is_one_fault(self, client: httpx.AsyncClient, content: bytes) -> None:
+    async def test_body_that_is_not_an_object_is_one_error(self, client: httpx.AsyncClient, content: bytes) -> None:
         assert _faults(await client.post("/register", content=content)) == {"": "wrong_type"}
 
 

@@ -137,7 +137,7 @@ class TestProblemExamples:
 
 class TestHeaders:
     @each
-    async def test_status_has_the_headers_that_clients_heed(self, operation: Operation) -> None:
+    async def test_status_has_the_headers_that_clients_use(self, operation: Operation) -> None:
         for status, names in (
             ("401", ["WWW-Authenticate"]),
             ("426", ["Upgrade"]),

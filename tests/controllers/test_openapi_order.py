@@ -10,7 +10,7 @@ from tests.controllers._wire import DOCUMENT
 
 
 class TestOrder:
-    def test_signing_up_comes_first_and_erasing_an_account_after_all_else_about_it(self) -> None:
+    def test_registration_comes_first_and_erasure_last_of_its_tag(self) -> None:
         paths = list(DOCUMENT["paths"])
         assert paths[:3] == ["/register", "/login", "/token/refresh"]
         accounts = [path for path, each in DOCUMENT["paths"].items() if "Accounts" in next(iter(each.values()))["tags"]]

@@ -69,7 +69,7 @@ class TestOwnPages:
 
 class TestListedPages:
     @pytest.mark.parametrize("origin", ["https://app.example", "https://app.example:443", "capacitor://localhost"])
-    def test_listed_one_is_let_in(self, origin: str) -> None:
+    def test_listed_origin_is_accepted(self, origin: str) -> None:
         ensure_origin(_scope(origin, "chat.example"), ("https://app.example", "capacitor://localhost"))
 
     @pytest.mark.parametrize("origin", ["http://app.example", "https://app.example:80", "capacitor://localhost:80"])

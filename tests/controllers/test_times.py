@@ -68,7 +68,7 @@ class TestMutedUntil:
             assert [each["muted_until"] for each in listed] == [shown]
 
     @pytest.mark.parametrize("given", [0, 1.5, True, [], {}, 1767225600])
-    async def test_what_is_no_text_is_refused(
+    async def test_value_that_is_not_text_is_refused(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, given: object
     ) -> None:
         answer = await _mute(client, ada, bob, given)

@@ -138,7 +138,7 @@ class TestBackup:
 
 
 class TestUnreachableFolder:
-    def test_file_names_the_place(self, private: Path, system_dir: Path) -> None:
+    def test_file_contains_the_location(self, private: Path, system_dir: Path) -> None:
         _fill(private / "data")
         recorded = embedded_location.recorded_home(private / "data" / "postgres")
         assert recorded is not None
@@ -164,7 +164,7 @@ class TestUnreachableFolder:
             _copy(private / "data", private / "other", "-a")
         assert _kept(private / "other") == 7
 
-    def test_restored_without_the_second_place_is_refused(self, private: Path, system_dir: Path) -> None:
+    def test_restore_without_the_database_folder_is_refused(self, private: Path, system_dir: Path) -> None:
         _fill(private / "data")
         system_dir.rename(system_dir.with_name("lost"))
         with pytest.raises(EmbeddedPostgresError, match=rf"its database was in {system_dir}/postgres-"):
@@ -181,14 +181,16 @@ class TestUnreachableFolder:
 
 class TestOlderInstallation:
     @pytest.mark.parametrize("parent", ["root", "open"])
-    def test_database_elsewhere_is_still_found_and_written_down(self, folder: Path, private: Path, parent: str) -> None:
+    def test_database_elsewhere_is_found_and_its_location_stored(
+        self, folder: Path, private: Path, parent: str
+    ) -> None:
         data = folder / parent / "data"
         moved = embedded_host.moved_home(data / "postgres")
         _of_older_release(data, moved)
         assert _kept(data) == 7
         assert embedded_location.recorded_home(data / "postgres") == moved
 
-    def test_moved_folder_is_refused_and_names_what_there_is(self, folder: Path) -> None:
+    def test_moved_folder_is_refused_with_the_candidates(self, folder: Path) -> None:
         data = folder / "data"
         moved = embedded_host.moved_home(data / "postgres")
         _of_older_release(data, moved)

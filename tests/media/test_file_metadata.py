@@ -135,7 +135,7 @@ class TestTiny:
             await processor.avatar(file[:middle] + fill)
         await processor.close()
 
-    async def test_jpeg_of_more_scans_than_any_picture_needs_is_refused(self) -> None:
+    async def test_jpeg_with_too_many_scans_is_refused(self) -> None:
         file = images.encoded(images.noise((64, 64)), "JPEG", progressive=True)
         last = file.rindex(b"\xff\xda")
         processor = ImageProcessor(workers=1)
@@ -152,7 +152,7 @@ class TestKept:
         picture = images.decoded((await shared.avatar(profile_chunk(zlib.compress(profile)))).image)
         assert images.is_near(picture, (32, 32), images.BLUE, tolerance=40)
 
-    async def test_colour_profile_that_is_cut_off_is_passed_over(self, shared: ImageProcessor) -> None:
+    async def test_truncated_colour_profile_is_ignored(self, shared: ImageProcessor) -> None:
         picture = images.decoded((await shared.avatar(profile_chunk(zlib.compress(SWAPPED)[:-4]))).image)
         assert images.is_near(picture, (32, 32), images.RED)
 

@@ -79,7 +79,7 @@ class TestJpeg:
         file = images.encoded(photo(), "JPEG", restart_marker_rows=1)
         assert not is_taken(file[: file.rindex(b"\xff\xd3")] + END_OF_JPEG)
 
-    def test_picture_that_lacks_a_part_in_its_middle_is_refused(self) -> None:
+    def test_picture_with_a_missing_part_is_refused(self) -> None:
         file = images.encoded(photo(), "JPEG", restart_marker_rows=1)
         marker = file.index(b"\xff\xd2", entropy_coded(file))
         assert not is_taken(file[: marker - 300] + file[marker:])

@@ -194,7 +194,7 @@ class TestSettings:
         assert done.exit_code == 2
         assert done.stderr.startswith("messenger: MESSENGER_PORT 'eighty' is wrong")
 
-    def test_all_wrong_ones_are_told_at_once_with_their_choices(
+    def test_invalid_settings_are_reported_together_with_their_choices(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MESSENGER_PORT", "eighty")

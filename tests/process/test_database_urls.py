@@ -160,7 +160,7 @@ class TestSeveralHosts:
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
         await connection.close()
 
-    async def test_other_attributes_are_heeded(self, pair: Pair) -> None:
+    async def test_other_session_attributes_are_respected(self, pair: Pair) -> None:
         connection = await connect(f"{pair.url}&target_session_attrs=standby", timeout=5)
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is True
         await connection.close()

@@ -32,19 +32,19 @@ def _raised() -> Exception:
 
 
 class TestText:
-    def test_trace_of_an_exception_has_a_line_for_each_of_its_own(self) -> None:
+    def test_traceback_of_an_exception_spans_several_lines(self) -> None:
         lines = _written(TextFormatter(), "it failed", _raised()).splitlines()
         assert lines[0].endswith(" error   messenger: it failed")
         assert lines[1] == "    Traceback (most recent call last):"
         assert "    ValueError: first line" in lines
 
-    def test_trace_within_a_message_has_so_too(self) -> None:
+    def test_traceback_within_a_message_spans_several_lines(self) -> None:
         text = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: no\n'
         lines = _written(TextFormatter(), text).splitlines()
         assert lines[1:] == ['      File "x.py", line 1', "    ValueError: no"]
 
     @pytest.mark.parametrize("separator", ["\n", "\r\n", "\r"])
-    def test_no_line_pretends_to_be_a_record(self, separator: str) -> None:
+    def test_continuation_lines_are_indented(self, separator: str) -> None:
         text = _written(TextFormatter(), f"name{separator}{FAKE}", _raised())
         assert [bool(RECORD.match(line)) for line in text.splitlines()].count(True) == 1
         assert "\r" not in text

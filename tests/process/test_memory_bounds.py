@@ -151,7 +151,7 @@ class TestBodies:
             assert await _answer(reader) == (200, bytes(1))
             assert host.connections.bodies.total == 0
 
-    async def test_next_request_of_a_connection_starts_at_nothing(self, host: Host) -> None:
+    async def test_next_request_of_a_connection_starts_at_zero(self, host: Host) -> None:
         async with host.dial() as (reader, writer):
             for _ in range(5):
                 writer.write(_head("/1", 700_000) + bytes(700_000))
@@ -244,7 +244,7 @@ class TestSockets:
         assert host.asked == [f"/1/{LARGE}"]
         await host.until(lambda: host.connections.unsent.total == 0)
 
-    async def test_what_waits_for_an_ended_connection_is_not_counted(self, host: Host) -> None:
+    async def test_pending_bytes_of_an_ended_connection_are_not_counted(self, host: Host) -> None:
         async with host.dial() as (reader, writer):
             writer.write(HANDSHAKE)
             await reader.readuntil(b"\r\n\r\n")

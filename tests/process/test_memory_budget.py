@@ -15,7 +15,7 @@ class TestBudget:
 
         return Budget(most, reclaim)
 
-    def test_oldest_of_largest_gives_up(self) -> None:
+    def test_oldest_of_the_largest_holders_is_released_first(self) -> None:
         given_up: list[str] = []
         budget = self._budget(100_000, given_up)
         for name, size in (("small", 10_000), ("old", 40_000), ("new", 40_000)):
@@ -24,14 +24,14 @@ class TestBudget:
         budget.change("late", 20_000)
         assert (given_up, budget.total) == (["old"], 70_000)
 
-    def test_holder_that_cannot_let_go_is_passed_over_and_counted(self) -> None:
+    def test_holder_that_cannot_be_released_is_skipped_and_counted(self) -> None:
         given_up: list[str] = []
         budget = self._budget(100_000, given_up, firm=frozenset({"firm"}))
         budget.change("firm", 60_000)
         budget.change("other", 60_000)
         assert (given_up, budget.total) == (["other"], 60_000)
 
-    def test_what_was_let_go_counts_no_more(self) -> None:
+    def test_released_memory_is_not_counted(self) -> None:
         budget = self._budget(100_000, [])
         budget.change("one", 50_000)
         budget.change("one", 70_000)

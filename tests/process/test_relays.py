@@ -46,12 +46,12 @@ class TestTurn:
         assert finding.finding == f"{url} refuses the credentials of MESSENGER_TURN_SECRET"
         assert "static-auth-secret" in str(finding.advice)
 
-    def test_relay_for_anybody_is_found(self, open_relay: Coturn) -> None:
+    def test_open_relay_is_reported(self, open_relay: Coturn) -> None:
         finding = _relay(f"turn:127.0.0.1:{open_relay.port}", SECRET)
         assert not finding.ok
         assert "allocates for anybody" in finding.finding
 
-    def test_absent_one_is_found(self) -> None:
+    def test_unreachable_relay_is_reported(self) -> None:
         with closing(socket.socket(type=socket.SOCK_DGRAM)) as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -59,12 +59,12 @@ class TestTurn:
         assert not finding.ok
         assert "can't be reached" in finding.finding
 
-    def test_certificate_that_nobody_trusts_is_found(self, relay: Coturn) -> None:
+    def test_untrusted_certificate_is_reported(self, relay: Coturn) -> None:
         # No TLS at all is spoken on this port.
         finding = _relay(f"turns:127.0.0.1:{relay.port}", SECRET)
         assert not finding.ok
 
-    def test_other_service_is_no_relay(self) -> None:
+    def test_other_service_is_not_a_relay(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=_greet, args=[server])
             thread.start()

@@ -160,7 +160,7 @@ class TestHangUp:
         assert len(set(_workers(server)) - before) == 2
         assert _metric(server, "messenger_worker_restarts_total") == restarts
 
-    def test_again_and_a_term_are_heeded_meanwhile(self, other_folder: Path) -> None:
+    def test_further_hang_ups_and_term_are_handled_meanwhile(self, other_folder: Path) -> None:
         with running(other_folder, workers=2) as server:
             server.process.send_signal(signal.SIGHUP)
             _line(server, "replacing 2 workers")

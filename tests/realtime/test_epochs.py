@@ -40,11 +40,11 @@ def bodies(answer: Any) -> list[str]:
 
 class TestCursor:
     @pytest.mark.parametrize("place", [Place(0, ""), Place(42, ""), Place(42, "1f3a9c2b")])
-    def test_says_its_place(self, place: Place) -> None:
+    def test_contains_position_and_epoch(self, place: Place) -> None:
         assert cursor_place(stream_cursor(*place)) == place
 
     @pytest.mark.parametrize("cursor", ["", "e", "42", "e-1", "e1-", "e1-A", "e1-a-b", "e1 ", "e1\n", "e" + "1" * 16])
-    def test_that_is_none_is_refused(self, cursor: str) -> None:
+    def test_invalid_one_is_refused(self, cursor: str) -> None:
         assert cursor_place(cursor) is None
 
     async def test_without_an_epoch_belongs_to_the_first(self, realtime: Realtime, people: Factory) -> None:
@@ -83,7 +83,7 @@ class TestNewEpoch:
         hosted.realtime.upkeep.doubt(None)
         assert (await asyncio.wait_for(asked, 5)).status_code == 410
 
-    async def test_socket_with_an_older_cursor_is_told_to_load_afresh(
+    async def test_socket_with_an_older_cursor_is_resynced(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -100,9 +100,7 @@ class TestNewEpoch:
         async with realtime.wire(bob, cursor=f"e7-{epoch}") as wire:
             assert "resync" not in [frame["type"] for frame in wire.frames]
 
-    async def test_open_socket_is_told_to_load_afresh(
-        self, realtime: Realtime, people: Factory, hosted: Container
-    ) -> None:
+    async def test_open_socket_is_resynced(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as wire:
             epoch = await stream_epoch.begin_at(hosted.settings.database_url)
@@ -112,7 +110,7 @@ class TestNewEpoch:
             await people.message(ada, bob, "New")
             assert (await wire.next("event", "message.created"))["cursor"].endswith(f"-{epoch}")
 
-    async def test_older_cursor_proves_no_delivery(
+    async def test_older_cursor_acknowledges_nothing(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -168,9 +166,7 @@ class TestRestore:
             seen.add(await epoch_of(database))
         assert len(seen) == 3
 
-    async def test_processes_that_find_it_together_begin_one_epoch(
-        self, database: Any, fresh_database_url: str
-    ) -> None:
+    async def test_concurrent_processes_begin_one_epoch(self, database: Any, fresh_database_url: str) -> None:
         await database.execute("UPDATE stream_epoch SET origin = 'elsewhere'")
         others = [await asyncpg.connect(fresh_database_url) for _ in range(4)]
         async with database.transaction():
@@ -186,7 +182,7 @@ class TestRestore:
         assert len(epochs) == 1
         assert len(epochs[0]["epoch"]) == 8
 
-    async def test_new_connections_of_a_running_server_find_it(
+    async def test_new_connections_of_a_running_server_detect_it(
         self, database: Any, fresh_database_url: str, settings: Settings
     ) -> None:
         await database.execute("UPDATE stream_epoch SET origin = 'elsewhere'")

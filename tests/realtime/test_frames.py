@@ -285,7 +285,7 @@ class TestRequests:
         ],
     )
     @pytest.mark.parametrize("protocol", ["messenger.json", "messenger.msgpack"])
-    async def test_frame_that_is_no_request_is_refused_under_its_id(
+    async def test_invalid_frame_is_refused_under_its_id(
         self, realtime: Realtime, people: Factory, frame: dict[str, Any], code: str, protocol: str
     ) -> None:
         async with realtime.wire(await people.person(), subprotocols=[protocol]) as wire:

@@ -83,7 +83,7 @@ class TestConnections:
             await hosted.realtime.presence.renew()
             assert await presences(hosted, his) == []
 
-    async def test_device_that_returns_before_its_worker_is_buried_was_never_away(
+    async def test_device_that_returns_before_its_worker_is_removed_stays_online(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()

@@ -58,7 +58,7 @@ class TestHub:
         assert accepted == {2: True, 1: order == (1, 2)}
         made[2].close(1000)
 
-    async def test_older_socket_that_leaves_takes_nothing_from_the_newer_one(self) -> None:
+    async def test_closing_the_older_socket_does_not_affect_the_newer_one(self) -> None:
         sockets = Sockets()
         older, newer = sockets.socket(1), sockets.socket(2)
         for socket in (older, newer):
@@ -153,7 +153,7 @@ class TestTable:
 
 class TestPoll:
     @pytest.mark.parametrize("reads", [1, 2])
-    async def test_what_is_committed_between_two_looks_ends_it(
+    async def test_event_committed_between_two_polls_ends_it(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch, reads: int
     ) -> None:
         # Without the loop that looks at the table now and then, which would make up for it.

@@ -83,7 +83,7 @@ class TestFull:
         await crowd.come("a0", "a1", "a2", "b1", "a3")
         assert crowd.refused == ["a3"]
 
-    async def test_alike_many_of_each_are_left_as_they_are(self) -> None:
+    async def test_equal_sources_keep_their_requests(self) -> None:
         crowd = Crowd(2)
         await crowd.come("a0", "a1", "b1", "c1")
         assert crowd.refused == ["c1"]
@@ -95,21 +95,21 @@ class TestFull:
         assert crowd.refused == ["c"]
         assert await crowd.serve() == ["z0", "k1", "a", "b"]
 
-    async def test_nobody_waits_where_none_may(self) -> None:
+    async def test_queue_without_room_refuses_immediately(self) -> None:
         crowd = Crowd(0)
         await crowd.come("a0", "b1")
         assert crowd.refused == ["b1"]
 
 
 class TestGivenUp:
-    async def test_request_that_waits_leaves_its_room(self) -> None:
+    async def test_cancelled_request_frees_its_place(self) -> None:
         crowd = Crowd(1)
         await crowd.come("a0", "a1")
         await crowd.give_up(1)
         await crowd.come("b1")
         assert (await crowd.serve(), crowd.refused) == (["a0", "b1"], [])
 
-    async def test_turn_that_came_in_that_moment_is_passed_on(self) -> None:
+    async def test_place_given_to_a_cancelled_request_is_passed_on(self) -> None:
         crowd = Crowd(2)
         await crowd.come("a0", "a1", "b1")
         crowd.queue.leave()
@@ -119,7 +119,7 @@ class TestGivenUp:
 
 
 class TestClose:
-    async def test_who_waits_and_who_comes_is_sent_away(self) -> None:
+    async def test_waiting_and_later_requests_are_refused(self) -> None:
         crowd = Crowd(2)
         await crowd.come("a0", "a1")
         await crowd.come("k1", known=True)

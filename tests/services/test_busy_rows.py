@@ -83,7 +83,7 @@ class TestWaiting:
             assert not any(task.done() for task in waiting)
         assert sorted(view.seq for view in await asyncio.gather(*waiting)) == list(range(2, 2 + count))
 
-    async def test_more_waiting_messages_than_lanes_hold_up_nobody(
+    async def test_more_waiting_messages_than_lanes_do_not_block_others(
         self, sends: MessageService, container: Container, make: Factory
     ) -> None:
         made = await pairs(make, 3 * LANES + 1)
@@ -96,7 +96,7 @@ class TestWaiting:
             assert not any(task.done() for task in waiting)
         assert [view.seq for view in await asyncio.gather(*waiting)] == [2] * len(stuck)
 
-    async def test_row_that_stays_held_is_an_overload(
+    async def test_row_that_stays_locked_is_an_overload(
         self, sends: MessageService, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ((ada, bob),) = await pairs(make, 1)
@@ -108,7 +108,7 @@ class TestWaiting:
         assert [message.seq for message in history.items] == [1]
         assert (await send(sends, ada, bob, "w")).seq == 2
 
-    async def test_sender_who_goes_away_is_not_tried_again(
+    async def test_message_of_a_disconnected_sender_is_not_retried(
         self, sends: MessageService, container: Container, make: Factory
     ) -> None:
         ((ada, bob),) = await pairs(make, 1)

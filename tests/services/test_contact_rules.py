@@ -90,7 +90,7 @@ async def events_of(container: Container, person: Person) -> list[tuple[str, UUI
 class TestMessage:
     @pytest.mark.parametrize(("step", "refusal"), STEPS)
     @pytest.mark.parametrize("together", [False, True], ids=["alone", "in a batch"])
-    async def test_judged_before_the_change_is_judged_again(
+    async def test_message_checked_before_the_change_is_checked_again(
         self,
         container: Container,
         make: Factory,

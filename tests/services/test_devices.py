@@ -195,7 +195,9 @@ class TestMaxDevices:
         third = await make.device(ada)
         assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
 
-    async def test_socket_on_a_dead_worker_keeps_nobody(self, crowded: Container, clock: FixedClock) -> None:
+    async def test_socket_on_a_dead_worker_does_not_keep_its_device(
+        self, crowded: Container, clock: FixedClock
+    ) -> None:
         make = Factory(crowded)
         ada = await make.person()
         await make.connected(ada)

@@ -35,7 +35,7 @@ class TestDisabledContact:
 
     @pytest.mark.parametrize("state", STATES)
     @pytest.mark.parametrize("step", ENDINGS)
-    async def test_what_ends_an_edge_does_as_with_an_active_one(
+    async def test_ending_a_contact_works_as_with_an_active_account(
         self, container: Container, make: Factory, pair: tuple[Person, Person], state: str, step: str
     ) -> None:
         ada, bob = pair
@@ -48,7 +48,7 @@ class TestDisabledContact:
 
     @pytest.mark.parametrize("state", STATES)
     @pytest.mark.parametrize("step", ["subscribe", "confirm"])
-    async def test_what_begins_one_finds_nobody(
+    async def test_starting_a_contact_finds_no_user(
         self, container: Container, pair: tuple[Person, Person], step: str
     ) -> None:
         ada, bob = pair
@@ -57,13 +57,13 @@ class TestDisabledContact:
 
     @pytest.mark.parametrize("state", ["none"])
     @pytest.mark.parametrize("step", STEPS)
-    async def test_strangers_find_nobody(self, container: Container, pair: tuple[Person, Person], step: str) -> None:
+    async def test_strangers_do_not_find_it(self, container: Container, pair: tuple[Person, Person], step: str) -> None:
         ada, bob = pair
         with pytest.raises(PeerNotFound):
             await STEPS[step](container, ada, bob.id)
 
     @pytest.mark.parametrize("state", ["mutual"])
-    async def test_unblocked_and_let_in_again_they_are_no_contact(
+    async def test_blocked_and_enabled_again_it_is_not_a_contact(
         self, container: Container, make: Factory, pair: tuple[Person, Person]
     ) -> None:
         ada, bob = pair
@@ -73,7 +73,7 @@ class TestDisabledContact:
         with pytest.raises(NotAContact):
             await make.message(again, ada)
 
-    async def test_with_whom_one_has_talked_can_be_blocked_after_the_contact_ended(
+    async def test_conversation_partner_can_be_blocked_after_the_contact_ended(
         self, container: Container, make: Factory
     ) -> None:
         ada, bob = await make.friends()

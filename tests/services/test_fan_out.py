@@ -55,7 +55,7 @@ class TestProfile:
         assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
         assert await container.services.fan_out.drain() == 0
 
-    async def test_many_contacts_are_notified_in_pieces(self, container: Container, make: Factory) -> None:
+    async def test_many_contacts_are_notified_in_batches(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         contacts = await contacts_of(container, ada, MANY)
         await change_profile(container, ada, "On a train")
@@ -91,7 +91,7 @@ class TestProfile:
         clock.advance(seconds=REST.total_seconds())
         assert await container.services.fan_out.drain() == 0
 
-    async def test_change_amid_a_pass_reaches_those_who_were_notified_before(
+    async def test_change_during_a_pass_reaches_contacts_already_notified(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -105,7 +105,7 @@ class TestProfile:
         found = await events_by_user(container, "profile.updated", contacts)
         assert [found[user] for user in contacts[:AT_ONCE]] == [2] * AT_ONCE
 
-    async def test_another_worker_goes_on_where_one_died(self, container: Container, make: Factory) -> None:
+    async def test_another_worker_continues_where_one_died(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         contacts = await contacts_of(container, ada, MANY)
         await change_profile(container, ada, "On a train")
@@ -113,7 +113,7 @@ class TestProfile:
         await FanOutService(container.uow).drain()
         assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
 
-    async def test_one_that_fails_keeps_no_other_one_waiting(
+    async def test_failing_fan_out_does_not_delay_others(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await make.person(), await make.person()
@@ -149,7 +149,7 @@ class TestProfile:
         assert await events_by_user(container, "profile.updated", hers) == dict.fromkeys(hers, 1)
         assert await events_by_user(container, "profile.updated", his) == dict.fromkeys(his, 1)
 
-    async def test_time_left_behind_by_a_clock_that_was_ahead_is_not_waited_for(
+    async def test_due_time_of_a_clock_that_was_ahead_is_ignored(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -160,7 +160,7 @@ class TestProfile:
         await container.services.fan_out.drain()
         assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
 
-    async def test_pass_that_has_rested_is_swept(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_finished_pass_is_swept(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
         await contacts_of(container, ada, MANY)
         await change_profile(container, ada, "On a train")
@@ -174,7 +174,7 @@ class TestProfile:
 
 
 class TestErasure:
-    async def test_many_contacts_lose_it_from_their_lists_in_pieces(
+    async def test_account_is_removed_from_many_contact_lists_in_batches(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -186,7 +186,7 @@ class TestErasure:
         assert await events_by_user(container, "contact.updated", contacts) == dict.fromkeys(contacts, 1)
         assert await rows(container, "SELECT FROM contacts WHERE $1 IN (owner_id, target_id)", ada.id) == []
 
-    async def test_rows_that_requests_under_way_left_behind_go_at_last(
+    async def test_rows_written_by_concurrent_requests_are_removed_at_last(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()

@@ -143,7 +143,7 @@ class TestLastMessage:
         clock.advance(seconds=61)
         assert (await only(container, bob)).last_message.body == "Stays"  # type: ignore[union-attr]
 
-    async def test_is_looked_for_where_the_numbers_are_missing(self, container: Container, make: Factory) -> None:
+    async def test_is_found_without_recorded_numbers(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob) for _ in range(3)]
         await delete(container, ada, messages[2])
@@ -237,7 +237,7 @@ class TestEvents:
         await delete(container, bob, message, "me")
         assert await events(container, bob, cursor) == []
 
-    async def test_emptied_message_is_left_out_and_told(
+    async def test_emptied_message_is_left_out_and_announced(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -296,7 +296,7 @@ class TestAnyOrder:
                     await _follow(container, each.actor, states[each.id], cursors)
                     _agree(states[each.id], view)
 
-    async def test_rows_of_before_are_collected_by_the_migration(
+    async def test_earlier_messages_are_collected_by_the_migration(
         self, container: Container, fresh_database_url: str
     ) -> None:
         fresh = Container(

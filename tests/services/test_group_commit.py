@@ -70,7 +70,7 @@ class Work:
 
 
 class TestRuns:
-    async def test_who_comes_first_goes_alone_and_the_others_share_the_next(self) -> None:
+    async def test_first_item_runs_alone_and_the_others_share_the_next_run(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, 3)
         assert work.runs == [[1]]
@@ -85,7 +85,7 @@ class TestRuns:
         work.gate.set()
         assert await asyncio.gather(*tasks) == [2, 4, 6]
 
-    async def test_one_that_waits_by_itself_goes_alone(self) -> None:
+    async def test_single_waiting_item_runs_alone(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2)
         work.gate.set()
@@ -116,7 +116,7 @@ class TestOutcomes:
         assert results[:2] + results[3:] == [2, 4, 8]
         assert isinstance(results[2], PeerNotFound)
 
-    async def test_one_that_can_t_be_told_is_run_alone(self) -> None:
+    async def test_item_without_an_outcome_in_the_batch_runs_alone(self) -> None:
         work = Work()
         work.not_together = {3}
         tasks = await work.ask(1, 2, 3)
@@ -124,7 +124,7 @@ class TestOutcomes:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3], [3]]
 
-    async def test_others_don_t_wait_for_one_that_is_run_alone(self) -> None:
+    async def test_others_do_not_wait_for_an_item_that_runs_alone(self) -> None:
         work = Work()
         work.not_together = {2}
         first, again, other = await work.ask(1, 2, 3)
@@ -157,7 +157,7 @@ class TestOutcomes:
         assert results[:2] == [2, 4]
         assert isinstance(results[2], PeerNotFound)
 
-    async def test_database_that_is_away_is_asked_once(self) -> None:
+    async def test_unavailable_database_is_tried_once(self) -> None:
         work = Work()
         work.failure = DatabaseUnavailable()
         tasks = await work.ask(1, 2, 3)
@@ -167,7 +167,7 @@ class TestOutcomes:
         assert work.runs == [[1], [2, 3]]
 
     @pytest.mark.parametrize("first", [[1], [1, 2], [1, 2, 3]], ids=["alone", "one of a queue", "together"])
-    async def test_who_waited_behind_it_is_not_made_to_wait_again(
+    async def test_items_that_waited_behind_it_fail_with_it(
         self, first: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         work = Work()
@@ -187,7 +187,7 @@ class TestOutcomes:
         assert {type(result) for result in results} == {DatabaseUnavailable}
         assert len(work.runs) == runs
 
-    async def test_who_has_only_just_come_is_asked_for(self) -> None:
+    async def test_recent_items_are_still_tried(self) -> None:
         work = Work()
         tasks = await work.ask(-1, 2)
         work.away = True
@@ -198,7 +198,7 @@ class TestOutcomes:
 
 
 class TestCancellation:
-    async def test_who_goes_away_while_waiting_is_not_run(self) -> None:
+    async def test_item_cancelled_while_waiting_does_not_run(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, 3)
         tasks[1].cancel()
@@ -208,7 +208,7 @@ class TestCancellation:
         assert await tasks[2] == 6
         assert work.runs == [[1], [3]]
 
-    async def test_who_goes_away_while_running_leaves_the_others_theirs(self) -> None:
+    async def test_item_cancelled_while_running_does_not_affect_the_others(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, 3)
         tasks[0].cancel()
@@ -290,7 +290,7 @@ class TestLines:
         await asyncio.gather(first, *later)
         assert work.runs == [[1], [1], [1], [2, 3, 4]]
 
-    async def test_probe_whose_client_goes_away_makes_room(self) -> None:
+    async def test_cancelled_probe_is_replaced(self) -> None:
         work = Work(lanes=1)
         work.line = lambda item: 0
         work.gate.set()

@@ -59,7 +59,7 @@ async def attack(container: Container, login: str) -> None:
 
 @pytest.mark.usefixtures("cheap")
 class TestAttack:
-    async def test_tries_from_one_address_leave_other_addresses_theirs(self, limited: Container, make: Factory) -> None:
+    async def test_attempts_from_one_address_do_not_affect_others(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         for _ in range(LIMITS["login_account"].burst):
             with pytest.raises(InvalidCredentials):
@@ -102,11 +102,11 @@ class TestAttack:
         await attack(limited, ada.username)
         assert await refused(limited, ada.username, ELSEWHERE) == STRANGERS.name
 
-    async def test_unknown_login_is_counted_alike(self, limited: Container) -> None:
+    async def test_unknown_login_is_counted_in_the_same_way(self, limited: Container) -> None:
         login = f"u{secrets.token_hex(6)}"
         await attack(limited, login)
 
-    async def test_owner_elsewhere_gets_in_as_the_crowd_does(
+    async def test_owner_at_an_unfamiliar_address_shares_the_limit(
         self, limited: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -147,7 +147,9 @@ async def digests(container: Container, person: Person) -> list[bytes]:
 
 
 class TestFamiliarAddresses:
-    async def test_youngest_are_kept_and_bounded(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_newest_addresses_are_kept_up_to_a_limit(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada = await make.person()
         seen = await digests(container, ada)
         for number in range(ADDRESSES_KEPT + 3):
@@ -156,7 +158,7 @@ class TestFamiliarAddresses:
             seen.append((await digests(container, ada))[-1])
         assert await digests(container, ada) == seen[-ADDRESSES_KEPT:]
 
-    async def test_one_that_comes_again_is_written_once_a_day(
+    async def test_repeated_address_is_written_once_a_day(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, begun = await make.person(), clock.now()
@@ -166,13 +168,13 @@ class TestFamiliarAddresses:
             (row,) = await rows(container, "SELECT seen_at FROM familiar_addresses WHERE user_id = $1", ada.id)
             assert (row["seen_at"] - begun).total_seconds() == pytest.approx(moved * 86400)
 
-    async def test_what_is_stored_tells_no_address(self, container: Container, make: Factory) -> None:
+    async def test_stored_digest_does_not_reveal_the_address(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         (hers,), (his,) = await digests(container, ada), await digests(container, bob)
         assert hers != his
         assert HOME.encode() not in hers
 
-    async def test_erasure_takes_them_along(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_them(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.accounts.erase(ada.actor, PASSWORD)
         assert await digests(container, ada) == []

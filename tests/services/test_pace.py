@@ -239,7 +239,7 @@ class TestLeases:
         # A lease was overdrawn: the bucket pays for it before anything passes.
         assert await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) == self.LIMIT.burst - self.LIMIT.lease
 
-    async def test_stranger_with_an_unknown_token_spends_nobody_elses_lease(
+    async def test_unknown_token_does_not_use_the_lease_of_another_device(
         self, limited: Container, make: Factory
     ) -> None:
         ada = await make.person()

@@ -127,7 +127,7 @@ class TestLostAnswer:
         clock.advance(seconds=again.expires_in - 1)
         assert await opens(container, again.access_token)
 
-    async def test_old_token_expires_all_the_same(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_old_token_still_expires(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
         await refresh(container, ada.refresh_token)
         clock.advance(seconds=container.settings.refresh_token_ttl)

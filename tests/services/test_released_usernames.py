@@ -84,7 +84,7 @@ class TestFormerOwner:
         found = await container.services.profiles.find((await make.person()).actor, username=ada.username)
         assert found.id == ada.id
 
-    async def test_name_taken_back_and_given_up_again_is_kept_anew(
+    async def test_name_reclaimed_and_released_again_is_reserved_again(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -175,7 +175,7 @@ class TestRelease:
         with pytest.raises(UsernameTaken):
             await waiting
 
-    async def test_what_is_stored_names_nobody(self, container: Container, make: Factory) -> None:
+    async def test_stored_digest_does_not_reveal_the_name(self, container: Container, make: Factory) -> None:
         ada = await make.person(fresh())
         await rename(container, ada, fresh())
         (row,) = await rows(container, "SELECT * FROM released_usernames WHERE owner_id = $1", ada.id)
@@ -191,7 +191,9 @@ class TestRelease:
         with pytest.raises(PeerNotFound):
             await container.services.profiles.find(bob.actor, username=ada.username)
 
-    async def test_registration_costs_no_statement_more(self, container: Container, statements: StatementLog) -> None:
+    async def test_registration_takes_no_additional_statement(
+        self, container: Container, statements: StatementLog
+    ) -> None:
         async with statements.recording() as sent:
             await register(container, fresh())
         assert sum("released_usernames" in each for each in sent) == 1

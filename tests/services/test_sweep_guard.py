@@ -49,7 +49,7 @@ def passes_held(container: Container, reason: str) -> float:
 
 
 class TestJump:
-    async def test_nothing_is_removed_and_the_operator_is_told(
+    async def test_nothing_is_removed_and_an_error_is_logged(
         self, fresh: Container, crowd: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         await fresh.services.maintenance.sweep()
@@ -64,7 +64,7 @@ class TestJump:
         assert not any((await fresh.services.maintenance.sweep()).values())
         assert (await fresh.services.devices.refresh(crowd[0].refresh_token, address="192.0.2.1")).tokens
 
-    async def test_time_that_stays_is_believed_after_a_day(
+    async def test_clock_is_trusted_after_a_day_without_a_jump(
         self, fresh: Container, crowd: list[Person], clock: FixedClock
     ) -> None:
         await fresh.services.maintenance.sweep()
@@ -122,7 +122,7 @@ class TestRestart:
         clock.advance(days=1)
         assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(crowd)
 
-    async def test_few_of_many_are_signed_out_as_ever(
+    async def test_few_of_many_are_signed_out_as_usual(
         self, fresh: Container, crowd: list[Person], clock: FixedClock
     ) -> None:
         await rows(
@@ -148,7 +148,7 @@ class TestHost:
             assert doubt is not None
             assert "this host" in doubt
 
-    def test_clock_near_the_hosts_is_believed(self) -> None:
+    def test_clock_near_the_hosts_is_trusted(self) -> None:
         for off in (HOST_DIFFERENCE, -HOST_DIFFERENCE):
             assert SweepGuard(self.shared(off * 0.9)).doubt() is None
 
