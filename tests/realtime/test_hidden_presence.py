@@ -95,6 +95,23 @@ class TestConnections:
                 assert await presences(hosted, his) == []
             await his.signal("presence", online=False)
 
+    async def test_hidden_user_who_connects_as_a_contact_begins_is_signalled_to_that_contact_alone(
+        self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
+    ) -> None:
+        ada, bob = await people.friends()
+        carol = await people.person()
+        await people.befriend(ada, carol)
+        await change(hosted, ada, **hiding)
+        board = hosted.realtime.presence
+        async with realtime.wire(bob) as his, realtime.wire(carol) as hers:
+            assert await presences(hosted, his) == []
+            await presences(hosted, hers)
+            board._mark_turned([ada.id])
+            board.met(ada.id, carol.id)
+            await board._pass()
+            assert (await hers.signal("presence", user_id=ada.id))["online"] is False
+            assert await presences(hosted, his) == []
+
     async def test_signal_that_waited_is_dropped_for_a_user_who_has_hidden(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:

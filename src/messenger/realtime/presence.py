@@ -46,22 +46,33 @@ class _Pace:
 
 
 class _Change(NamedTuple):
-    """A reason to announce a user's presence, and the recipients.
+    """What is different about a user, until it has been announced.
 
-    `watchers`: the contacts to whom the user is new; None: all. `visible`: the change is visible whatever the user
-    hides. If false, only the connection changed, which is not shown for users who hide it.
+    `watchers`: those who see something new, whatever the user hides; None: all. `turned`: the connection changed, which
+    is shown to all unless the user hides it.
     """
 
-    watchers: frozenset[int] | None = None
-    visible: bool = True
+    watchers: frozenset[int] | None
+    turned: bool = False
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether all watchers may have to be notified."""
+        return self.turned or self.watchers is None
 
     def merged(self, other: _Change | None) -> _Change:
-        """Combine both into one announcement."""
+        """One announcement for both."""
         if other is None:
             return self
         everyone = self.watchers is None or other.watchers is None
         watchers = None if everyone else (self.watchers or frozenset()) | (other.watchers or frozenset())
-        return _Change(watchers, self.visible or other.visible)
+        return _Change(watchers, self.turned or other.turned)
+
+    def audience(self, watchers: Sequence[int], *, hidden: bool) -> list[int]:
+        """Those of a user's watchers to whom something has changed."""
+        if self.watchers is None or (self.turned and not hidden):
+            return list(watchers)
+        return [each for each in watchers if each in self.watchers]
 
 
 class PresenceBoard:
@@ -99,7 +110,7 @@ class PresenceBoard:
 
     def status_changed(self, user_id: int) -> None:
         """The status that contacts see has changed."""
-        self._mark(user_id, _Change())
+        self._mark(user_id, _Change(watchers=None))
 
     def met(self, one: int, other: int) -> None:
         """Two users have become mutual contacts: announce each to the other."""
@@ -137,7 +148,7 @@ class PresenceBoard:
 
     def _mark_turned(self, users: Sequence[int]) -> None:
         for user_id in users:
-            self._mark(user_id, _Change(visible=False))
+            self._mark(user_id, _Change(frozenset(), turned=True))
 
     def _mark(self, user_id: int, change: _Change) -> None:
         self._changed[user_id] = change.merged(self._changed.get(user_id))
@@ -172,7 +183,7 @@ class PresenceBoard:
         now = monotonic()
         due: dict[int, _Change] = {}
         for user_id, change in changed.items():
-            wait = self._pace(user_id, now).wait(now) if change.watchers is None else 0.0
+            wait = self._pace(user_id, now).wait(now) if change.is_for_all else 0.0
             if wait:
                 self._postpone(user_id, change, wait)
             else:
@@ -184,12 +195,10 @@ class PresenceBoard:
                 self._mark(user_id, change)
             raise
         for user_id, presence in presences.items():
-            change = due[user_id]
-            if presence.hidden and not change.visible:
-                # Nothing has changed for them; the signal itself would reveal the connection.
-                continue
-            only = change.watchers
-            self._tell([each for each in presence.watchers if only is None or each in only], "presence", presence.view)
+            # Who sees nothing new gets no signal: that one came would be the news.
+            audience = due[user_id].audience(presence.watchers, hidden=presence.hidden)
+            if audience:
+                self._tell(audience, "presence", presence.view)
 
     def _pace(self, user_id: int, now: float) -> _Pace:
         pace = self._paces.get(user_id)
