@@ -1,4 +1,4 @@
-"""`MESSENGER_PUBLIC_URL`: what it may be, and where browsers are told to stay with TLS."""
+"""`MESSENGER_PUBLIC_URL`: valid values, and when `Strict-Transport-Security` is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The repository speaks for itself: what its pages, sources and tests refer to is in it."""
+"""The repository is self-contained: pages, sources and tests only refer to what is in it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Pages of the project are in `docs/`, or have a name in capitals; others are what a program writes.
+# Pages of the project are in `docs/` or have a name in capitals; other names are files that a program writes.
 _PAGE = re.compile(r"(?<![\w/.-])((?:docs/[\w/-]+|[A-Z][A-Z_]+)\.md)\b")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _ISSUE = re.compile(r"\bissues? #?\d+\b", re.IGNORECASE)
 
 
 def _texts() -> dict[Path, str]:
-    """What is versioned and read by people."""
+    """Versioned text files."""
     named = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     kinds = {".py", ".md", ".js", ".sql", ".toml", ".yaml"}
     return {ROOT / name: (ROOT / name).read_text() for name in named if Path(name).suffix in kinds}
@@ -25,7 +25,7 @@ def _texts() -> dict[Path, str]:
 @pytest.fixture(scope="module")
 def texts() -> dict[Path, str]:
     if not (ROOT / ".git").exists():
-        pytest.skip("this is no checkout")
+        pytest.skip("not a Git checkout")
     return {path: text for path, text in _texts().items() if path != Path(__file__)}
 
 

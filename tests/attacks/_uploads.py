@@ -1,4 +1,4 @@
-"""Attacks on the form of an upload and on what decodes images."""
+"""Attacks on upload forms and on image decoders."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Line:
         self.sockets[-1].send(json.dumps(frame))
 
     def refuse(self, method: str, retry_after: int) -> None:
-        """From now on answer this method's requests with 429, in the server's place."""
+        """From now on, answer requests of this method with 429 instead of passing them to the server."""
         error = {"type": "urn:messenger:problem:rate_limited", "title": "Too many requests; wait", "status": 429}
         error |= {"detail": "Too many requests; wait", "code": "rate_limited", "errors": [], "retry_after": retry_after}
 
@@ -69,7 +69,7 @@ class Line:
         self.to_server = passes
 
     def accept(self) -> None:
-        """From now on pass all requests on."""
+        """From now on, pass all requests to the server."""
         self.to_server = lambda _: True
 
     async def close(self, code: int, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""A Chromium without what the demo's oldest browsers (`docs/demo.md`) lack."""
+"""A Chromium without the APIs that the demo's oldest browsers (`docs/demo.md`) lack."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ _REMOVE = """for (const [owner, member] of NAMES.map((name) => name.split(".")))
 }
 """
 AS_OLDEST_BROWSER = "(() => {" + _REMOVE.replace("NAMES", json.dumps(_SCRIPTS)) + "})();"
-"""Run before the page's first script: whatever it uses of these fails as it would there."""
+"""Runs before the page's first script, so that the removed APIs fail as they would in those browsers."""

@@ -1,4 +1,4 @@
-"""What assistive technology and readers of other scripts find."""
+"""Accessibility and right-to-left text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.browser.conftest import Sit
 
 Make = Callable[..., Awaitable[Account]]
 
-# WCAG 2 relative luminance; colours over each other are blended first.
+# WCAG 2 relative luminance; overlapping colours are blended first.
 CONTRAST = """(element) => {
   const channels = (color) => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -1,4 +1,4 @@
-"""Messages that expire vanish at `expires_at`: no event says so."""
+"""Expiring messages disappear at `expires_at`, without an event."""
 
 from __future__ import annotations
 

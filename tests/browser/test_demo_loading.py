@@ -1,4 +1,4 @@
-"""Loading lists in pages while messages come."""
+"""Loading lists in pages while messages arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one reads stays in sight while the page changes around it."""
+"""Visible messages stay in place while the page changes around them."""
 
 from __future__ import annotations
 

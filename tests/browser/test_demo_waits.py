@@ -1,4 +1,4 @@
-"""The page waits as long as a refusal asks it to, whatever happens meanwhile."""
+"""The page always waits for the time that a refusal requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that expire, on a device and on the screen: no event tells it, and the moment is known."""
+"""Expiring messages, in the client's state and on the screen, without an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat in a terminal of the kernel's, as its user types: bytes in, bytes out, a real server behind it."""
+"""The chat in a pseudo-terminal with a real server, driven by bytes as a user types them."""
 
 from __future__ import annotations
 

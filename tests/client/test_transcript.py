@@ -1,4 +1,4 @@
-"""Where the transcript of the terminal chat is scrolled to while messages come and go."""
+"""The scroll position of the terminal chat's transcript while messages are added and removed."""
 
 from __future__ import annotations
 

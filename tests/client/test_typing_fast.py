@@ -1,4 +1,4 @@
-"""What is typed or pasted in the terminal chat arrives whole, in order and once, however fast it comes."""
+"""Typed and pasted text in the terminal chat arrives complete, in order and once, however fast it is entered."""
 
 from __future__ import annotations
 

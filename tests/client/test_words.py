@@ -1,4 +1,4 @@
-"""How the terminal chat shows text that others wrote."""
+"""How the terminal chat displays other users' text."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Operation(NamedTuple):
 
 
 def _resolved(told: dict[str, Any]) -> dict[str, Any]:
-    """An operation with all its answers in it, those that it shares with others included."""
+    """An operation with its responses, shared ones resolved."""
     return {**told, "responses": {status: resolve(DOCUMENT, each) for status, each in told["responses"].items()}}
 
 
@@ -168,10 +168,10 @@ def document_faults(operation: Operation, response: httpx.Response) -> list[str]
 
 
 def _absent_headers(told: dict[str, Any], response: httpx.Response) -> list[str]:
-    """Headers that the document has and the answer has not, and the other way round."""
+    """Headers that are in the document but not in the response, and vice versa."""
     named = {name.lower() for name in told.get("headers", ())}
     sent = {name.lower() for name in DOCUMENT["components"]["headers"]} & set(response.headers)
-    # Every answer says whether it may be kept; the document tells of those that may.
+    # Every response has `Cache-Control`; the document only lists it for cacheable ones.
     return sorted(named ^ (sent - ({"cache-control"} - named)))
 
 

@@ -1,4 +1,4 @@
-"""Limits by address: which addresses are one subscriber's."""
+"""Limits by address: addresses that count as one subscriber."""
 
 from __future__ import annotations
 

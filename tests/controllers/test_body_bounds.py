@@ -1,4 +1,4 @@
-"""How much of a body is read before the server knows on whose behalf."""
+"""How much of a body is read before the token is verified."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PIECES = 256
 
 
 class Outcome(NamedTuple):
-    """A status, and how many pieces of the body the application asked for."""
+    """A status, and how many parts of the body the application read."""
 
     status: int
     read: int
 
 
 async def _send(app: Litestar, method: str, path: str, *headers: tuple[bytes, bytes]) -> Outcome:
-    """A request whose body of 1 MiB comes piece by piece."""
+    """A request with a body of 1 MiB that arrives in parts."""
     read = 0
     statuses: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A refused body names all of its faulty fields at once."""
+"""The response to an invalid body lists all of its invalid fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HEAD is answered as GET is, without a body (RFC 9110 section 9.3.2)."""
+"""HEAD is answered like GET, without a body (RFC 9110 section 9.3.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which encoding an answer has, and which codings and marks a body may come with."""
+"""Encodings of responses; content codings and byte order marks of request bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of the document: the codes of each operation, with examples as the server answers them, and headers."""
+"""Responses in the document: problem codes of each operation, examples that match the server, and headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events of the document: one schema for each name, which clients can tell apart and decode."""
+"""Events in the document: one schema for each name, which clients can distinguish and decode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document in the order in which people read it."""
+"""The order of tags and operations in the document."""
 
 from __future__ import annotations
 

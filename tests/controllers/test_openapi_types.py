@@ -1,4 +1,4 @@
-"""The types of the document, as generators of mobile clients need them: 64-bit numbers, dates, absence, limits."""
+"""Types in the document, as generators of mobile clients need them: 64-bit integers, dates, absence, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pages may open a socket (RFC 6454 section 4)."""
+"""The origins that may open a socket (RFC 6454 section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Query parameters that an operation does not know are refused, as unknown fields of a body are."""
+"""Unknown query parameters are refused, like unknown fields of a body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from messenger.testing import Person
 from tests.controllers._wire import OPERATIONS, Operation, assert_problem
 
 PROBES = {"getLiveness", "getReadiness"}
-# Without a token of its own, `/metrics` is none of these.
+# `/metrics` needs a different token.
 STRICT = [each for each in OPERATIONS if each.id not in PROBES]
 
 

@@ -1,4 +1,4 @@
-"""The messages of refused fields: in the terms of JSON, with units, without Python's type names."""
+"""The messages for invalid fields: JSON types and units, no Python type names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a request took, in the log and in the metrics, however it was answered."""
+"""Request durations in the log and in the metrics, refused requests included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 7.5
 
 
 class Stopwatch:
-    """A clock that moves by hand."""
+    """A clock that is advanced manually."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Names, aliases, device names, profile texts and message bodies: what they may hold, and how they are measured."""
+"""Names, aliases, device names, profile texts and message bodies: allowed characters and length."""
 
 from __future__ import annotations
 

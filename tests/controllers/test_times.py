@@ -1,4 +1,4 @@
-"""Times that clients give, at both ends of the calendar and in every form that RFC 3339 has."""
+"""Times in requests, at both ends of the calendar and in every RFC 3339 form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The place of the cluster, for a server started by root: in the data folder, or named by a file in it."""
+"""The location of the cluster of a server started by root: in the data folder, or in a path stored there."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import pytest
 from messenger import embedded_host, embedded_location
 from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
 
 @pytest.fixture(autouse=True)
 def system_dir(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What stands for /var/lib/messenger."""
+    """A replacement for /var/lib/messenger."""
     monkeypatch.setattr(embedded_host, "SYSTEM_DIR", folder / "system")
     return folder / "system"
 
 
 @pytest.fixture
 def private(folder: Path) -> Path:
-    """A folder that is root's alone, as /root is."""
+    """A folder that only root can enter, like /root."""
     (folder / "root").mkdir(mode=0o700)
     return folder / "root"
 
@@ -61,7 +61,7 @@ def _copy(source: Path, target: Path, *how: str) -> None:
 
 
 def _of_older_release(data_dir: Path, moved: Path) -> None:
-    """An installation whose cluster is elsewhere, made before a file named the place."""
+    """An installation with its cluster elsewhere, from before the location was stored in a file."""
     _fill(data_dir)
     embedded_location.location_file(data_dir / "postgres").unlink(missing_ok=True)
     if (data_dir / "postgres").exists():

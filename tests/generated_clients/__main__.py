@@ -1,4 +1,4 @@
-"""Generate clients from the OpenAPI document, and see that they decode what the server sends."""
+"""Generate clients from the OpenAPI document, and check that they decode what the server sends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVIRONMENT = ROOT / ".venv" / "clients"
 
 
 def main() -> int:
-    """The exit code: 0 where every client decodes every event."""
+    """The exit code: 0 if every client decodes every event."""
     started = monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
@@ -40,13 +40,17 @@ def main() -> int:
 
 
 def _check_document(document: dict[str, Any], path: Path) -> list[str]:
-    """What is wrong with the document by the specification's own schema of OpenAPI 3.1, and with its events."""
+    """Violations of the OpenAPI 3.1 schema in the document, and faults in its events."""
     if "discriminator" not in document["components"]["schemas"]["EventFrame"]:
         return ["EventFrame has no discriminator"]
     command = [str(ENVIRONMENT / "bin" / "python"), "-m", "openapi_spec_validator", "--schema", "3.1", str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     say(f"OpenAPI 3.1: {'ok' if done.returncode == 0 else 'wrong'}")
-    return [] if done.returncode == 0 else [f"the document is no OpenAPI 3.1: {(done.stdout + done.stderr)[-2000:]}"]
+    return (
+        []
+        if done.returncode == 0
+        else [f"the document is not valid OpenAPI 3.1: {(done.stdout + done.stderr)[-2000:]}"]
+    )
 
 
 if __name__ == "__main__":

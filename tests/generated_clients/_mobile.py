@@ -1,4 +1,4 @@
-"""Dart, Swift and Kotlin clients by openapi-generator: their sources decode every event, and cut no number."""
+"""Dart, Swift and Kotlin clients by openapi-generator: their sources decode every event without truncating numbers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 from tests.generated_clients._models import LANGUAGES, Language, Models, say
 
-# A short run: compiling thoroughly costs more than it saves.
+# For a short run, optimizing compilation costs more than it saves.
 _JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar")
 JAR = "lib/python*/site-packages/openapi_generator_cli/openapi-generator.jar"
 
 
 def check_mobile(document: dict[str, Any], path: Path, folder: Path, environment: Path) -> list[str]:
-    """What is wrong with the clients that are generated from the document at a path."""
+    """Faults in the clients that are generated from the document at a path."""
     if shutil.which("java") is None:
-        say("mobile clients: skipped, there is no Java on this machine")
+        say("mobile clients: skipped, Java is not installed")
         return []
     (jar,) = environment.glob(JAR)
     # One after the other: each takes a few seconds.
@@ -39,7 +39,7 @@ def _check(language: Language, document: dict[str, Any], path: Path, folder: Pat
 
 
 def event_faults(models: Models, document: dict[str, Any]) -> list[str]:
-    """Events that the generated sources can't tell apart or can't decode."""
+    """Events that the generated sources cannot distinguish or decode."""
     schemas = document["components"]["schemas"]
     source = models.sources["EventFrame"]
     found = []
@@ -56,7 +56,7 @@ def event_faults(models: Models, document: dict[str, Any]) -> list[str]:
 
 
 def type_faults(models: Models, document: dict[str, Any]) -> list[str]:
-    """Properties whose generated type holds less than the document allows."""
+    """Properties with a generated type that is narrower than the document allows."""
     found = []
     for name, schema in document["components"]["schemas"].items():
         if "properties" not in schema or name not in models.sources:
@@ -81,5 +81,5 @@ def _can_be_null(schema: dict[str, Any]) -> bool:
 
 
 def _is_typed(schema: dict[str, Any]) -> bool:
-    """Whether a schema says anything: what may be any JSON is optional in some languages."""
+    """Whether a schema has constraints: properties of any JSON type are optional in some languages."""
     return bool({"type", "$ref", "oneOf", "anyOf", "allOf"} & set(schema))

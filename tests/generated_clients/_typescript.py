@@ -12,14 +12,14 @@ from typing import Any
 from tests.generated_clients._models import say
 
 NPM = Path(__file__).parent / "npm"
-# npm's own settings are a file without which the lock would name a registry.
+# The `.npmrc` keeps registry URLs out of the lock file.
 _OF_THE_PACKAGE = ("package.json", "package-lock.json", ".npmrc")
 
 
 def check_typescript(document: dict[str, Any], path: Path, folder: Path, environment: Path) -> list[str]:
-    """What is wrong with the clients that are generated from the document at a path."""
+    """Faults in the clients that are generated from the document at a path."""
     if shutil.which("npm") is None:
-        say("TypeScript clients: skipped, there is no npm on this machine")
+        say("TypeScript clients: skipped, npm is not installed")
         return []
     tools = _installed(environment)
     project = folder / "typescript"
@@ -92,6 +92,6 @@ def _installed(environment: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Nothing, or what a program says where it fails."""
+    """None, or the output of a program that failed."""
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=300)
     return (done.stdout + done.stderr)[-3000:] if done.returncode else ""

@@ -1,4 +1,4 @@
-"""What the check of generated clients finds in sources that can't decode an event, or cut its numbers."""
+"""Faults that the check finds in generated sources that cannot decode an event or truncate its numbers."""
 
 from __future__ import annotations
 

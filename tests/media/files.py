@@ -1,4 +1,4 @@
-"""Files made byte by byte, for what Pillow does not write."""
+"""Image files that Pillow cannot write, built byte by byte."""
 
 from __future__ import annotations
 

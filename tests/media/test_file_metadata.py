@@ -1,4 +1,4 @@
-"""Metadata never decides whether a picture is taken: it is left out before a decoder sees it."""
+"""Metadata never decides whether an image is accepted: it is removed before decoding."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TestTaken:
 
 
 class TestTiny:
-    """Files of very many very small parts cost a bounded time and memory."""
+    """Files with very many small parts take bounded time and memory."""
 
     @pytest.mark.parametrize(
         "data",

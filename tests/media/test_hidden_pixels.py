@@ -1,4 +1,4 @@
-"""What is transparent, and where the first frame stands on its canvas: as Chromium 156 shows the same files."""
+"""Transparency, and the position of the first frame on its canvas, compared with Chromium 156."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture is taken where all of its pixels came, whatever the file lacks behind them, and no other one is."""
+"""An image is accepted exactly if all of its pixels are present, even if the end of the file is missing."""
 
 from __future__ import annotations
 

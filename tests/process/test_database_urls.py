@@ -1,4 +1,4 @@
-"""What may stand between the server and its database: a pooler, and several hosts of which one takes writes."""
+"""Database URLs: poolers, and several hosts of which one accepts writes."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class TestSeveralHosts:
 class TestSilentHost:
     @pytest.fixture
     async def silent(self) -> AsyncIterator[int]:
-        """A port that takes connections and never says a word."""
+        """A port that accepts connections and never responds."""
 
         async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()

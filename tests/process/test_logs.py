@@ -1,4 +1,4 @@
-"""Records of the log, as people and as programs read them."""
+"""Log records as text and as JSON."""
 
 from __future__ import annotations
 

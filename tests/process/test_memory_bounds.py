@@ -1,4 +1,4 @@
-"""What all connections of a worker hold together is bounded; those that hold most give up, and others are served."""
+"""The memory of a worker's connections is bounded: the largest are released, and others are served."""
 
 from __future__ import annotations
 
@@ -270,6 +270,6 @@ class TestSockets:
 
 class TestIdleConnections:
     def test_outlive_those_of_proxies(self) -> None:
-        """Proxies give up an idle connection after 60 s; one that the server closes first costs a request."""
+        """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
         assert Settings().keep_alive_timeout > 60
         assert Patience().idle == Settings().keep_alive_timeout

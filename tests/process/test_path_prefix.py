@@ -1,4 +1,4 @@
-"""The server behind nginx at a path prefix: pages, document, pictures and the socket, with and without its setting."""
+"""The server behind nginx under a path prefix: pages, document, images, WebSocket, with and without the setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`messenger doctor` asks STUN and TURN servers what a client would ask them."""
+"""`messenger doctor` checks STUN and TURN servers with the requests of a client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request's head says of its connection: hosts, transfer codings, offers to upgrade."""
+"""Request heads: `Host`, `Transfer-Encoding`, `Upgrade`."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def _bodies(port: int, *pieces: bytes) -> list[bytes]:
 
 
 class TestIgnoredUpgrade:
-    """RFC 9110 section 7.8: a server that doesn't take an offer answers as if it had not been made."""
+    """RFC 9110 section 7.8: a server that ignores `Upgrade` responds as if it were absent."""
 
     @pytest.mark.parametrize(
         "offer",

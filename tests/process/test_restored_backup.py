@@ -1,4 +1,4 @@
-"""A data folder that is put back from its copy: cursors of the time that was lost have expired."""
+"""A data folder that is restored from a copy: newer cursors expire."""
 
 from __future__ import annotations
 

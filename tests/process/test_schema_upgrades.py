@@ -1,4 +1,4 @@
-"""`MESSENGER_AUTO_MIGRATE=off`: the schema is the operator's, and a server on an older one says so and ends."""
+"""`MESSENGER_AUTO_MIGRATE=off`: the server refuses to start on an older schema."""
 
 from __future__ import annotations
 

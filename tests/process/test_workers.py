@@ -1,4 +1,4 @@
-"""Workers that die, and SIGHUP, which replaces them or ends a server that has but one."""
+"""Workers that die, and SIGHUP, which replaces workers or stops a server with a single worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Epochs of the streams: a restored database lets every older cursor expire, however far its streams have come."""
+"""Stream epochs: after a restore all older cursors expire, even once the streams have passed them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.realtime._wire import Realtime
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def hosted(settings: Settings, fresh_database_url: str) -> AsyncIterator[Container]:
-    """Over a database of this test's own: an epoch is everybody's."""
+    """Over a separate database, since the epoch applies to all users."""
     own = msgspec.structs.replace(settings, database_url=fresh_database_url, activity_resolution=3600.0, pool_size=5)
     container = Container(own)
     async with container.realtime.running():

@@ -1,4 +1,4 @@
-"""Users who hide: nothing is signalled to a contact, or written for one, unless it shows otherwise than before."""
+"""Hidden users: contacts are only sent signals and events about visible changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each privacy setting decides about its own thing alone; so no two of them are alike here."""
+"""Each privacy setting only affects its own feature; the tests use a different value for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One device, one socket: the newer one stays, whichever is heard of first; and polls that miss nothing."""
+"""One socket per device: the newer one stays, in whatever order they are registered; polls miss no event."""
 
 from __future__ import annotations
 

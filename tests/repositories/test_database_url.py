@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL, those with several hosts included."""
+"""PostgreSQL URLs, including those with several hosts."""
 
 from __future__ import annotations
 

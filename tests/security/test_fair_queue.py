@@ -1,4 +1,4 @@
-"""The queue of passwords: sources take turns, and none fills it up for the others."""
+"""The queue for password checks: sources take turns, and none can fill the queue for the others."""
 
 from __future__ import annotations
 

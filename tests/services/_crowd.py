@@ -1,4 +1,4 @@
-"""Many contacts at once, made past the services."""
+"""Many contacts, inserted directly into the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages whose rows another transaction holds: they wait without a lock, and nobody waits with them."""
+"""Messages whose rows another transaction has locked: they wait without a lock, and do not block others."""
 
 from __future__ import annotations
 

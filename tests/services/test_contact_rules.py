@@ -1,4 +1,4 @@
-"""What is sent beside a block, a change of privacy or an erasure comes wholly before it, or is refused."""
+"""A message concurrent with a block, a privacy change or an erasure is ordered before it, or refused."""
 
 from __future__ import annotations
 

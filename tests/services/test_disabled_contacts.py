@@ -1,4 +1,4 @@
-"""Contacts whose account was disabled: they can be taken off the list, and strangers see nobody."""
+"""Contacts with a disabled account: they can be removed, and are not visible to strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export shows a message as its reader sees it: expired, hidden and deleted texts are not in it."""
+"""The export contains messages as the reader sees them, without expired, hidden and deleted texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large audiences: notified in pieces after the commit, each contact once, whichever worker dies."""
+"""Large audiences: notified in batches after the commit, each contact once, even if a worker dies."""
 
 from __future__ import annotations
 

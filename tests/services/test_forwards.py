@@ -1,4 +1,4 @@
-"""Forwards and mentions: the server copies the text, and mentions only those who take part."""
+"""Forwards and mentions: the server copies the text, and only members are mentioned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that were deleted, hidden, or have expired: neither counted as unread nor shown as the last message."""
+"""Deleted, hidden and expired messages are neither counted as unread nor shown as the last message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group commit: alone while there is little to do, together under load, and each item with its own outcome."""
+"""Group commit: items run alone under low load and in batches under high load, each with its own outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sign-ins: strangers who try somebody's password keep its owner out neither by limits nor by filling the queue."""
+"""Sign-ins: failed attempts from elsewhere lock the owner out neither by limits nor by filling the queue."""
 
 from __future__ import annotations
 

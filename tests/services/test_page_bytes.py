@@ -1,4 +1,4 @@
-"""Pages of long messages are bounded in bytes: a page ends before its limit, and the next one begins there."""
+"""Pages of long messages are limited in bytes: a page ends before its limit, and the next one begins there."""
 
 from __future__ import annotations
 

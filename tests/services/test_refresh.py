@@ -1,4 +1,4 @@
-"""Refreshing: the next pair of tokens, a lost answer, a superseded token, and one that is shown by a thief."""
+"""Refreshing: the next pair of tokens, a lost response, a superseded token, and a reused token."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TestRefresh:
 
 
 class TestLostAnswer:
-    """Nobody has used the successor: the old token is answered with it again."""
+    """The successor is unused: the old token returns it again."""
 
     @pytest.mark.parametrize("later", [0, 60, 61, 3600, 60 * 86400])
     async def test_same_successor_is_returned_however_late(

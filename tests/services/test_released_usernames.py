@@ -1,4 +1,4 @@
-"""A username that was given up: its former owner's alone for thirty days, and nobody's after an erasure."""
+"""Released usernames: reserved for 30 days, for the former owner after a rename and for nobody after an erasure."""
 
 from __future__ import annotations
 

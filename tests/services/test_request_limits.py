@@ -1,4 +1,4 @@
-"""Limits of contact requests: by who asks, and by who is asked."""
+"""Limits of contact requests, by sender and by receiver."""
 
 from __future__ import annotations
 

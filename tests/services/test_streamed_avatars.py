@@ -1,4 +1,4 @@
-"""Avatars in the stream: shown to whom their owner's privacy shows them when the event is read."""
+"""Avatars in the stream: shown according to the owner's privacy settings at the time of reading."""
 
 from __future__ import annotations
 

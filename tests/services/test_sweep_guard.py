@@ -1,4 +1,4 @@
-"""Sweeps when the database's clock is set: what a wrong time calls old is not removed."""
+"""Sweeps after the database's clock is changed: nothing is removed because of a wrong clock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def crowd(fresh: Container) -> list[Person]:
 
 
 async def held(container: Container) -> dict[str, str]:
-    """Everything that a sweep could remove, as it stands."""
+    """The current content of all tables that a sweep could remove from."""
     tables = ("devices", "refresh_tokens", "messages", "events", "rate_buckets", "familiar_addresses")
     return {table: str(await rows(container, f"SELECT * FROM {table} ORDER BY 1, 2")) for table in tables}
 

@@ -15,7 +15,7 @@ const TIMEOUT = 15_000;
 const UPLOAD_TIMEOUT = 120_000;
 const ATTEMPTS = 3;
 
-/** The server's refusal: a problem document (RFC 9457). `retryAfter`: the seconds to wait, 0 where none are asked for. */
+/** A refusal by the server: a problem document (RFC 9457). `retryAfter`: the seconds to wait, or 0. */
 export class Problem extends Error {
   constructor(problem, retryAfter = problem.retry_after) {
     super(problem.detail ?? problem.title);
@@ -91,7 +91,7 @@ export class Api {
     return this.#request("POST", path, { form, once: true });
   }
 
-  /** All items of a list, page by page. */
+  /** All items of a list, across pages. */
   async all(path) {
     const items = [];
     let cursor = null;
@@ -143,7 +143,7 @@ export class Api {
     try {
       this.#session.renew((await send("POST", "/token/refresh", { body: { refresh_token: shown } })).tokens);
     } catch (error) {
-      // A duplicate of this tab was faster, and has passed on its newer tokens.
+      // A duplicate of this tab refreshed first, and has shared its newer tokens.
       const twinRenewed = error.code === "refresh_token_superseded" && this.#session.tokens?.refresh_token !== shown;
       if (twinRenewed) return;
       if (error.status === 401) this.onSignedOut();

@@ -17,7 +17,7 @@ export function startChat({ api, store, realtime, outbox }) {
   let drawn = false;
   let reading = 0;
   let toldRead = 0;
-  let receiptsFrom = 0; // Earlier than this the server wants no receipt.
+  let receiptsFrom = 0; // Send no receipt before this time (`retry_after`).
 
   const scroller = startScroller({ onMoved });
   const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: scroller.toEnd, lastOwn });
@@ -164,7 +164,7 @@ export function startChat({ api, store, realtime, outbox }) {
     try {
       await realtime.request("receipt.set", { target_id: peer, read_seq: seq });
     } catch (error) {
-      // Receipts are absolute: the next one says this one, too; with the connection back it is sent again.
+      // Receipts are absolute: the next one includes this one, and it is sent again after reconnecting.
       if (toldRead === seq) toldRead = 0;
       if (!(error.retryAfter > 0)) return;
       receiptsFrom = Date.now() + error.retryAfter * 1000;

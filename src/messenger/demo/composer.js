@@ -78,7 +78,7 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
     text.setSelectionRange(text.value.length, text.value.length);
   }
 
-  /** What was deleted or has expired can't be edited, and its text isn't to be shown here either. */
+  /** Deleted and expired messages cannot be edited, and their text must not stay in the composer. */
   function stopEditingWhatIsGone() {
     const message = edited && store.threads.get(peer())?.messages.get(edited.id);
     if (message && isGone(message)) stopEditing();

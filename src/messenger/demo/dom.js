@@ -108,7 +108,7 @@ function initials(name) {
 
 let lastToast = 0;
 
-/** Say something that goes away by itself, and at once where another conversation is opened. */
+/** Show a message that disappears by itself, or when another conversation is opened. */
 export function toast(text, kind = "info") {
   $("toasts").replaceChildren(el("p", { class: "toast", "data-kind": kind, text }));
   clearTimeout(lastToast);

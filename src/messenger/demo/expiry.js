@@ -1,14 +1,14 @@
-/** Messages that end: no event says so, the time in `expires_at` does. */
+/** Expiring messages: no event is sent when a message expires; `expires_at` has the time. */
 
-/** Whether a message has no text to show any more: it was deleted, or its time has come. */
+/** Whether a message was deleted or has expired. */
 export function isGone({ body, expires_at }) {
   return body === null || (Boolean(expires_at) && Date.parse(expires_at) <= Date.now());
 }
 
-// A timer stands still while the computer sleeps, so none is set for longer than this.
+// Timers stop while the computer is suspended, so none is set for longer than this.
 const LOOK_AGAIN = 1_000;
 
-/** Calls `onExpired()` when a message that is watched expires. */
+/** Calls `onExpired()` when a watched message expires. */
 export class Expiry {
   #onExpired;
   #times = new Set();
@@ -24,7 +24,7 @@ export class Expiry {
     this.#wait();
   }
 
-  /** Look now: the page was hidden, or the computer slept. */
+  /** Check now: the page was hidden, or the computer was suspended. */
   check() {
     const now = Date.now();
     const over = [...this.#times].filter((time) => time <= now);

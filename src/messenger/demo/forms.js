@@ -1,4 +1,4 @@
-/** Forms: one submission at a time, and each fault beside the field that it is about. */
+/** Forms: one submission at a time, with errors at their fields. */
 
 import { Problem } from "./api.js";
 import { faultWords, words } from "./refusals.js";

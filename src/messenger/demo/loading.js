@@ -1,10 +1,10 @@
-/** Loading what a device must know, so that its stream can go on from there. */
+/** Load the state of a device, from which its stream continues. */
 
 const PAGE = "/conversations?limit=200";
 
-/** Everything that is not a thread, and the cursor at or before which it is complete: events after it may be in it. */
+/** Everything except messages, and a cursor up to which it is complete; it may include later events. */
 export async function loadAll(api) {
-  // The cursor comes first: all that is read after it is newer, so nothing falls in between.
+  // The cursor is read first: everything else is newer, so no change is missed.
   const first = await api.get(PAGE);
   const conversations = await restOf(api, first);
   const contacts = await api.all("/contacts");
@@ -13,8 +13,8 @@ export async function loadAll(api) {
 }
 
 /**
- * All conversations. One that gets a message while pages are read moves to the top, past the page that is read next. So
- * the top is read again, down to a conversation that has not moved; and once more where that took more than one page.
+ * All conversations. A conversation that gets a message while pages are read moves to the top, which was already read.
+ * So the top is read again, down to a conversation that has not moved, and once more if that took more than one page.
  */
 async function restOf(api, first) {
   const found = new Map();

@@ -65,7 +65,7 @@ function enter() {
   outbox.resume();
 }
 
-/** How contacts are. Where that fails it is tried again, unless the connection changes: then it is loaded anyway. */
+/** Load the contacts' statuses, with retries until the connection changes, which loads them anyway. */
 async function loadStatuses(failures = 0) {
   const { state } = realtime;
   try {

@@ -7,14 +7,14 @@ export function later(known, message) {
   return (known.edited_at ?? "") > (message.edited_at ?? "") ? known : message;
 }
 
-/** Of two messages the last one of the conversation that shows; a deleted one only stays until another is known. */
+/** The later visible one of two messages; a deleted one only stays until another is known. */
 export function last(known, message) {
   if (known && message && known.id === message.id) return later(known, message);
   if (!message || message.deleted_at) return known;
   return !known || known.deleted_at || message.seq > known.seq ? message : known;
 }
 
-/** The last message after a view of the conversation, which knows of all messages up to its `last_seq`. */
+/** The last message after a view of the conversation, which includes all messages up to its `last_seq`. */
 export function lastOf(conversation, view) {
   const known = conversation.last_message;
   if (known && (known.seq > view.last_seq || view.version < conversation.version)) return known;

@@ -15,7 +15,7 @@ export class Outbox {
   #onSent;
   #drafts = [];
   #running = new Set();
-  #sleepers = new Set(); // Ends of waits that nobody asked for.
+  #sleepers = new Set(); // Resolvers of the waits that may be cut short.
 
   /** `onChange(targetId)`: its drafts are others now. `onSent(message)`: the server has it. */
   constructor({ realtime, api, session, onChange, onSent }) {
@@ -96,7 +96,7 @@ export class Outbox {
         } catch (error) {
           if (error.status === 401) return;
           if (isTransient(error)) {
-            // The wait that the server asks for is kept; only the one of our own ends when the connection is back.
+            // A wait that the server requested is kept; our own ends when the connection is back.
             await sleep((error.retryAfter ?? 0) * 1000);
             await this.#pause(fullJitter(failures++));
           } else {

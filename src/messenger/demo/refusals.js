@@ -1,4 +1,4 @@
-/** Why something did not work, in words for people: the server's own are for those who write clients. */
+/** Messages for users about failed requests; the server's own messages are for client developers. */
 
 import { NetworkError, Problem } from "./api.js";
 
@@ -28,7 +28,7 @@ const REFUSALS = {
   version_conflict: "It was changed elsewhere meanwhile.",
 };
 
-/** Faults of a field. `limit` is the number that the server names. */
+/** Messages for invalid fields. `limit` is the number in the server's message. */
 const FAULTS = {
   invalid_characters: () => "Some of these characters can’t be used here.",
   required: () => "Please fill this in.",
@@ -36,7 +36,7 @@ const FAULTS = {
   too_short: (limit) => `This is too short: at least ${limit} characters.`,
 };
 
-/** A refusal or failure in words, with the wait that the server asks for. */
+/** The message for a refusal or failure, with the wait that the server requests. */
 export function words(error) {
   const text = wordsOf(error);
   return error.retryAfter > 1 ? `${text} (${Math.ceil(error.retryAfter)} s)` : text;
@@ -50,7 +50,7 @@ function wordsOf(error) {
   return error instanceof NetworkError ? "The server can’t be reached." : "Something went wrong in this page.";
 }
 
-/** One entry of a problem's `errors`; where there are no better words, the server's. */
+/** The message for an entry of a problem's `errors`; by default the server's own. */
 export function faultWords({ code, message }) {
   const limit = /\d+/.exec(message)?.[0];
   const known = FAULTS[code];

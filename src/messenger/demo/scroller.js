@@ -1,24 +1,24 @@
-/** The scroller of a conversation: its end, or what one reads, stays in sight when its size or its content changes. */
+/** The scroller of a conversation: keeps its end, or the visible messages, in place when size or content changes. */
 
 import { $ } from "./dom.js";
 
 const NEAR = 120;
 
-/** `onMoved()`: it was scrolled, by a person or by this. */
+/** `onMoved()`: called after scrolling, by the user or by this module. */
 export function startScroller({ onMoved }) {
   const scroller = $("scroller");
   let atEnd = true;
-  let anchor = null; // A message at the lower edge, and how far below that edge it ends.
+  let anchor = null; // A message at the lower edge, and how far it extends below that edge.
 
   scroller.addEventListener("scroll", () => {
     note();
     onMoved();
   });
-  // The keyboard of a phone, a banner, a growing composer, a turned phone; messages that come, change and go.
+  // A phone's keyboard or rotation, a banner, a growing composer; messages that are added, changed and removed.
   const observer = new ResizeObserver(keep);
   observer.observe(scroller);
   observer.observe($("messages"));
-  // iOS lays its keyboard over the page and changes only what can be seen of it.
+  // On iOS the keyboard covers the page and only changes the visual viewport.
   window.visualViewport?.addEventListener("resize", fitAboveKeyboard);
 
   function note() {
@@ -37,7 +37,7 @@ export function startScroller({ onMoved }) {
 
   const lowerEdge = () => scroller.getBoundingClientRect().bottom;
 
-  /** The last row that begins above the lower edge: rows are in order, so half of them can be left out at each step. */
+  /** The last row that begins above the lower edge, by binary search. */
   function lastInSight() {
     const rows = $("messages").children;
     const edge = lowerEdge();
@@ -60,7 +60,7 @@ export function startScroller({ onMoved }) {
 
 function fitAboveKeyboard() {
   const { height, scale } = window.visualViewport;
-  // Zoomed in, less is in sight as well, but the page is not to shrink.
+  // Zooming also reduces the visual viewport, but the page must not shrink.
   const covered = scale === 1 && height < window.innerHeight - 1;
   $("app").style.height = covered ? `${height}px` : "";
   if (covered) window.scrollTo(0, 0);

@@ -42,7 +42,7 @@ export class Store extends EventTarget {
 
   // --- loading ---
 
-  /** Everything that is not a thread; the cursor up to which it is complete. */
+  /** Set everything except messages, and the cursor up to which it is complete. */
   async load() {
     const device = this.#session.device;
     const { cursor, conversations, contacts, me } = await loadAll(this.#api);
@@ -63,7 +63,7 @@ export class Store extends EventTarget {
   async loadStatuses() {
     const news = (this.#presenceNews = new Set());
     const items = await this.#api.all("/statuses");
-    // Asked for again meanwhile: the later answer holds.
+    // Requested again meanwhile: the later response is used.
     if (this.#presenceNews !== news) return;
     const fresh = new Map(items.map((status) => [status.user_id, status]));
     for (const id of news) fresh.set(id, this.statuses.get(id));

@@ -44,13 +44,13 @@ export function since(at) {
   return ago.format(-Math.round(minutes / 1440), "day");
 }
 
-/** What stands in the place of a message that is gone. */
+/** The text in place of a deleted or expired message. */
 export const goneWords = ({ deleted_at }) => (deleted_at ? "Message deleted" : "Message expired");
 
 // Hebrew to Arabic Extended-A, their presentation forms, scripts beyond the BMP, marks and overrides.
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}\u200f\u202b\u202e\u2067]/u;
 
-/** Whether any part of a text runs from right to left. */
+/** Whether any part of a text is right-to-left. */
 export const hasRightToLeft = (text) => RIGHT_TO_LEFT.test(text);
 
 /** What the dot shows: `online`, `away`, `busy` or `offline`. */
