@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -66,11 +67,13 @@ def server(folder: Path) -> Iterator[Server]:
 @pytest.fixture
 def unreadable_settings(server: Server, folder: Path) -> Iterator[Path]:
     """A file that keeps new workers from starting."""
+    # One that an earlier test had started must not read it.
+    _until_started(server, folder)
     path = folder / ".env"
     path.write_text("MESSENGER_SECRET=short\n")
     yield path
     path.unlink(missing_ok=True)
-    _until(lambda: re.match("2", str(len(_serving(server)))))
+    _until_started(server, folder)
 
 
 def _until(found: Callable[[], re.Match[str] | None]) -> re.Match[str]:
@@ -87,14 +90,22 @@ def _line(server: Server, pattern: str) -> re.Match[str]:
 
 
 def _workers(server: Server) -> list[int]:
-    children = psutil.Process(server.process.pid).children()
-    return [each.pid for each in children if "spawn_main" in " ".join(each.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        # One that has just ended has no command line.
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
-def _serving(server: Server) -> list[int]:
-    """Those that have connected to the database, as one that can't start never does."""
-    connected = {each.pid for pid in _workers(server) for each in [psutil.Process(pid)] if each.net_connections("unix")}
-    return sorted(connected)
+def _started(server: Server, folder: Path) -> list[int]:
+    """Workers that have read their settings: they have a file of gauges, which one that can't start never makes."""
+    return [pid for pid in _workers(server) if (folder / "metrics" / f"gauge_livesum_{pid}.db").exists()]
+
+
+def _until_started(server: Server, folder: Path) -> None:
+    _until(lambda: re.match("2", str(len(_started(server, folder)))))
 
 
 def _metric(server: Server, name: str) -> float:
@@ -136,15 +147,15 @@ class TestDeath:
         assert b"can't start; stopping" in done.stderr
 
     def test_later_one_that_cannot_start_does_not_end_the_others(
-        self, server: Server, unreadable_settings: Path
+        self, server: Server, folder: Path, unreadable_settings: Path
     ) -> None:
         victim, other = _workers(server)
         psutil.Process(victim).kill()
         _line(server, rf"worker \d+ exited with code {STARTUP_FAILURE}; started worker")
         assert httpx.get(f"{server.url}/health/ready", timeout=10).status_code == 200
         unreadable_settings.unlink()
-        _until(lambda: re.match("2", str(len(_serving(server)))))
-        assert other in _serving(server)
+        _until_started(server, folder)
+        assert other in _started(server, folder)
 
 
 class TestHangUp:
