@@ -3,7 +3,7 @@
     npm pack @mdn/browser-compat-data && tar xzf mdn-browser-compat-data-*.tgz
     .venv/bin/python tools/newer_apis.py package/data.json
 
-The data is MDN's (CC0-1.0). The oldest browsers stand in `docs/demo.md`.
+The data is MDN's (CC0-1.0). The oldest browsers are listed in `docs/demo.md`.
 """
 
 from __future__ import annotations

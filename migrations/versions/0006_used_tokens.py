@@ -1,4 +1,4 @@
-"""Used tokens: which access token of a device was seen in use, so that an unused one can be handed out again.
+"""Used tokens: the last access token of a device that was used, so that an unused one can be returned again.
 
 Revision: 0006
 After: 0005

@@ -1,4 +1,4 @@
-"""Audiences: rules of contact have a version, streams can be closed, and large audiences are notified in pieces.
+"""Audiences: rules of contact have a version, streams can be closed, and large audiences are notified in batches.
 
 Revision: 0007
 After: 0006
@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Constant defaults are written to no row: this takes a moment, whatever the table's size.
+    # Constant defaults rewrite no rows: this is fast, whatever the size of the table.
     op.add_column("streams", sa.Column("rules", sa.Integer(), server_default="0", nullable=False))
     op.add_column("streams", sa.Column("closed", sa.Boolean(), server_default="false", nullable=False))
     op.create_table(

@@ -1,4 +1,4 @@
-"""Released usernames: kept for their former owners for a while.
+"""Released usernames: reserved for their former owners for a while.
 
 Revision: 0008
 After: 0007

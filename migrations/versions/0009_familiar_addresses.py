@@ -1,4 +1,4 @@
-"""Familiar addresses: from where an account signed in lately, as digests.
+"""Familiar addresses: digests of the addresses from which an account recently signed in.
 
 Revision: 0009
 After: 0008

@@ -1,4 +1,4 @@
-"""The epoch of the streams: cursors say which history of the database they belong to.
+"""The epoch of the streams: cursors contain the history of the database that they belong to.
 
 Revision: 0010
 After: 0009

@@ -1,4 +1,4 @@
-"""Gone messages: each membership has the numbers of the messages that its user can't see any more.
+"""Gone messages: each membership has the numbers of the messages that its user can no longer see.
 
 Revision: 0011
 After: 0010

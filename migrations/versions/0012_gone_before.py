@@ -1,4 +1,4 @@
-"""Gone before: messages that were deleted or hidden before memberships had their numbers.
+"""Gone before: record messages that were deleted or hidden before migration 0011.
 
 Revision: 0012
 After: 0011
@@ -15,9 +15,10 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 1000
-"""Conversations, or users: a message does not wait for long for memberships that a statement locks."""
+"""Conversations, or users, per statement, so that memberships are only locked briefly."""
 
-# What the previous release deletes meanwhile stays out: the list looks past it, and it counts until it is read.
+# Messages that the previous release deletes meanwhile are not recorded: the list skips them, and they count as unread
+# until they are read.
 _DELETED = """
     SELECT m.conversation_id, me.user_id, m.seq
     FROM messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id

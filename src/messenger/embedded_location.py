@@ -1,9 +1,9 @@
 """The location of a data folder's cluster: the folder itself, or one that PostgreSQL's user can access.
 
-PostgreSQL refuses to run as root, so a root process runs it as another user. That user is admitted to the data folder
-where this takes no more than a group on folders that are root's alone. Where a folder above can't be entered (a
-checkout under /root), the cluster is under /var/lib/messenger. A file beside the folder, `postgres.location`, names
-the place, so that a data folder that was moved, copied or restored never starts with an empty database unnoticed.
+PostgreSQL refuses to run as root, so a root process runs it as another user. That user gets access to the data folder
+if this only requires a group on folders that only root can enter. If a parent folder cannot be entered (a checkout
+under /root), the cluster is under /var/lib/messenger. A file beside the folder, `postgres.location`, stores its path,
+so that a data folder that was moved, copied or restored never starts with an empty database unnoticed.
 """
 
 from __future__ import annotations
@@ -143,6 +143,6 @@ def _take_over(home: Path, account: Account) -> None:
         return
     for top in (home / "cluster", home / "log"):
         if top.exists() and top.stat().st_uid == os.geteuid():
-            # The folder itself comes last: it says whether this is done, also where it was interrupted.
+            # The folder itself is last: its owner shows whether this is complete, even after an interruption.
             for path in (*top.rglob("*"), top):
                 os.chown(path, account.uid, account.gid or 0, follow_symlinks=False)

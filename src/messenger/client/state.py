@@ -32,11 +32,11 @@ class Receipt(msgspec.Struct):
 
 
 class Conversation(msgspec.Struct):
-    """One's own side of a conversation. `target` is None until somebody told who it is.
+    """The user's side of a conversation. `target` is None until it is known.
 
-    `last_seq` and `read_seq` only grow, on the server and here, so each keeps its greatest value. Of two counts of
-    unread messages the one with the higher version holds: `version` is the sum of both numbers and of how many messages
-    are gone (`_gone`), deleted or hidden, all of which the count leaves out where they are unread.
+    `last_seq` and `read_seq` only grow, on the server and here, so each keeps its greatest value. Of two unread counts
+    the one with the higher version is kept: `version` is the sum of both numbers and of the number of deleted or hidden
+    messages (`_gone`), which the count does not include.
     """
 
     target_id: int

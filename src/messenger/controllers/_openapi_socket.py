@@ -34,7 +34,7 @@ A WebSocket (RFC 6455). A plain `GET` is answered with 426; a refused handshake 
 
 The subprotocol `messenger.json` (the default) sends JSON in text frames, `messenger.msgpack` sends MessagePack in
 binary frames. The server sends `ServerFrame`s, the client sends `ClientFrame`s. A reply has the same problems as the
-HTTP operation of the same name, and `unknown_method` (400) for any other method; `retry_after` stands in the problem.
+HTTP operation of the same name, and `unknown_method` (400) for any other method; `retry_after` is in the problem.
 
 Close codes:
 

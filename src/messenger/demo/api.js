@@ -1,12 +1,12 @@
 /** HTTP: JSON in and out, problems as errors, tokens that renew themselves, creating requests that may be repeated. */
 
-/** A path of the API as this page's server has it: beside this page, whatever prefix a proxy has put before both. */
+/** The path of an API path on this server: relative to this page, so that it works under any path prefix. */
 function placeOf(path) {
   const server = new URL(location.pathname.endsWith("/") ? ".." : ".", location.href);
   return server.pathname.replace(/\/$/, "") + path;
 }
 
-/** The whole address of a path of the API; an address that is whole already stays as it is. */
+/** The absolute URL of an API path; absolute URLs are returned unchanged. */
 export function addressOf(path) {
   return new URL(path.startsWith("/") ? placeOf(path) : path, location.href).href;
 }

@@ -49,8 +49,8 @@ class Member(Base):
     """A user in a conversation, which that user addresses as `target_id`: the other one, or the group.
 
     `last_minute` is that of the conversation's `last_at`, once it has a message: it puts the user's list in order.
-    `sent_until` is to the limit `message_to` what a stream's is to `message`. `gone` are the numbers of messages that
-    the user can't see: deleted, hidden, or expired and emptied; NULL where there is none. It only ever grows.
+    `sent_until` is for the limit `message_to` what a stream's is for `message`. `gone` has the numbers of messages that
+    the user can no longer see: deleted, hidden, or expired and emptied; NULL if there are none. It only grows.
     """
 
     __tablename__ = "members"

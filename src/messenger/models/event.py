@@ -15,10 +15,10 @@ from messenger.models.base import Base, Instant, UserPrimaryKey
 class Stream(Base):
     """The last position given out in a user's stream; its row's lock makes position order commit order.
 
-    `taken`: up to here some device of the user has its events, as it has proved. `sent_until`: when the user's own
-    messages would all have been sent at the pace of the limit `message` (the theoretical arrival time of the generic
-    cell rate algorithm, ITU-T I.371). `rules` counts changes of the user's edges and privacy: a message that was judged
-    before the last of them is judged again. `closed`: the account is erased, and nothing is appended any more.
+    `taken`: the position that a device of the user has acknowledged. `sent_until`: when the user's own messages would
+    all have been sent at the rate of the limit `message` (the theoretical arrival time of the generic cell rate
+    algorithm, ITU-T I.371). `rules` counts changes of the user's edges and privacy: a message that was authorized
+    before the last of them is checked again. `closed`: the account is erased, and nothing is appended.
     """
 
     __tablename__ = "streams"

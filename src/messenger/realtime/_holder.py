@@ -41,7 +41,7 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds.bodies.change(self, held)
 
     def _let_go(self) -> None:
-        """The connection has ended: whatever its socket still says, nothing is held for it any more."""
+        """The connection has ended: release all of its memory, whatever its socket still reports."""
         if self._bounds is not None:
             self._bounds.bodies.change(self, 0)
             self._bounds.unsent.change(self, 0)

@@ -46,10 +46,10 @@ class _Pace:
 
 
 class _Change(NamedTuple):
-    """What is different about a user, until it has been announced.
+    """Changes of a user's presence that have not been announced yet.
 
-    `watchers`: those who see something new, whatever the user hides; None: all. `turned`: the connection changed, which
-    is shown to all unless the user hides it.
+    `watchers`: contacts with a visible change, whatever the user hides; None: all. `turned`: the connection changed,
+    which is shown to all unless the user hides it.
     """
 
     watchers: frozenset[int] | None
@@ -69,7 +69,7 @@ class _Change(NamedTuple):
         return _Change(watchers, self.turned or other.turned)
 
     def audience(self, watchers: Sequence[int], *, hidden: bool) -> list[int]:
-        """Those of a user's watchers to whom something has changed."""
+        """The watchers for whom something has changed."""
         if self.watchers is None or (self.turned and not hidden):
             return list(watchers)
         return [each for each in watchers if each in self.watchers]
@@ -195,7 +195,7 @@ class PresenceBoard:
                 self._mark(user_id, change)
             raise
         for user_id, presence in presences.items():
-            # Who sees nothing new gets no signal: that one came would be the news.
+            # No signal without a visible change: the signal itself would reveal the connection.
             audience = due[user_id].audience(presence.watchers, hidden=presence.hidden)
             if audience:
                 self._tell(audience, "presence", presence.view)

@@ -147,9 +147,9 @@ class PairRow(msgspec.Struct, frozen=True):
         return Edges(self.mine, self.theirs)
 
 
-# Apart from the lock: a statement that waited for a lock still sees what was there before it waited. That is why both
-# are looked at here: the caller too may have been erased meanwhile. A disabled user is shown only to those who see them
-# anyway, in their contacts or their conversations.
+# Separate from the lock: a statement that waited for a lock still sees the state from before the wait. Both users are
+# checked here, since the caller may have been erased meanwhile too. A disabled user is only visible to contacts and to
+# users with a common conversation.
 _PAIR = Statement(
     "contacts.pair",
     """

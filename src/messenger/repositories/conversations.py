@@ -161,8 +161,8 @@ class ChangedRow(msgspec.Struct, frozen=True):
     their_rules: int | None
 
 
-# A NULL flag leaves its column; `set_…` says that a column which may be NULL is given. `own` waits for `shared`: parts
-# that nobody reads run last first, and a membership locked before its conversation gets in the way of a message.
+# A NULL flag leaves its column unchanged; `set_…` marks a nullable column as given. `own` reads from `shared`, since
+# unreferenced CTEs run in reverse order, and a membership must not be locked before its conversation.
 _MUTED = "CASE WHEN :set_muted_until::bool THEN :muted_until::timestamptz ELSE m.muted_until END"
 _PINNED, _ARCHIVED = "coalesce(:pinned::bool, m.pinned)", "coalesce(:archived::bool, m.archived)"
 _CHANGE = Statement(
@@ -269,7 +269,7 @@ class ConversationRepository:
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
     ) -> list[ConversationRow]:
         """The caller's conversations, latest first, as many as `PAGE_BYTES` hold and one `beyond`; one round trip. One
-        row without a conversation where there is none.
+        row without a conversation if there is none.
 
         Of one that can't be read, with its last message, only its place is known.
         """

@@ -16,9 +16,9 @@ EDGES_AT_ONCE = 256
 _ROWS_AT_ONCE = 5000
 """Other rows of each table that one statement removes."""
 
-# What others hold stays, and its author is a user without a name; the number stays taken. The devices go first: a safe
-# that is being written holds its device, and then wants the user's row. Usernames it had are nobody's for a while. A
-# fan-out goes on with what is too much for one transaction.
+# What other users have stays, with a nameless user as its author; the ID is not reused. The devices are removed first:
+# writing the safe locks the device and then the user's row. The account's usernames stay reserved for a while. A
+# fan-out removes what is too much for one transaction.
 _ERASE: Statement[Any] = Statement(
     "users.erase",
     f"""

@@ -51,7 +51,7 @@ _ADVANCE: Statement[Any] = Statement(
     writes=True,
 )
 
-# Another worker may have gone on meanwhile: how far it has come stays as it is.
+# Another worker may have continued meanwhile, so the progress is not changed.
 _POSTPONE: Statement[Any] = Statement(
     "fan_outs.postpone",
     "UPDATE fan_outs SET due = greatest(due, :due) WHERE user_id = :user AND name = :name",
@@ -84,7 +84,7 @@ class FanOutRepository:
         )
 
     async def postpone(self, row: FanOutRow, *, pause: timedelta) -> None:
-        """Let others go first: a piece of this one has failed."""
+        """Move a fan-out behind the others after a failed batch."""
         await self._run.execute(_POSTPONE, user=row.user_id, name=row.name, due=self._run.now + pause)
 
     async def remove(self, row: FanOutRow) -> None:

@@ -157,7 +157,7 @@ class MessageRepository:
         return await self._run.batch(SEND_ALL, callers, **pace, **columns)
 
     async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
-        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold; no row where there is no such
+        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold; no row if there is no such
         peer.
 
         Of a message that can't be read only `seq` is known.

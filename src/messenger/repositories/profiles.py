@@ -32,8 +32,8 @@ class ProfileRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChangedProfileRow(ProfileRow, frozen=True, gc=False):
-    """A profile after a write: whether anything of it `changed`, `shows` otherwise to mutual contacts, and does so in
-    their view of the user's presence. `former_username_key`: the username's before the write.
+    """A profile after a write: whether anything `changed`, whether mutual contacts see the change (`shows`), and
+    whether it changes the presence that they see. `former_username_key`: that of the username before the write.
     """
 
     changed: bool

@@ -270,7 +270,7 @@ class StreamRepository:
 
     async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
         """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. One row without an event
-        where there is none.
+        if there is none.
 
         An event that can't be read is `UNREAD`, and known by its position alone.
         """

@@ -24,7 +24,7 @@ _LAST_LOOK = timedelta(seconds=10)
 
 
 class FanOutService:
-    """One piece a transaction, so that no lock is held for long; a worker that dies leaves the next piece to others."""
+    """One batch per transaction, so that no lock is held for long; if a worker dies, others continue."""
 
     def __init__(self, uow: UnitOfWorkFactory) -> None:
         self._uow = uow
@@ -37,9 +37,9 @@ class FanOutService:
         return pieces
 
     async def step(self) -> bool:
-        """One piece of the fan-out that has waited longest; False where nothing is due.
+        """Process one batch of the fan-out that has waited longest; False if nothing is due.
 
-        One that fails goes behind the others, and its error is raised.
+        A fan-out that fails moves behind the others, and its error is raised.
         """
         claimed: list[FanOutRow] = []
         try:

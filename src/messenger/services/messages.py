@@ -45,10 +45,10 @@ class MessageService:
         self._sender = Sender(uow, gate, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
-        """The message, and whether it is new; the same `client_id` gives the first one, for ever.
+        """The message, and whether it is new; the same `client_id` always returns the first one.
 
         Raises `PeerNotFound`, `NotAContact`, `ClientIdReused`, `MessageTooLarge`, `RateLimited`; `MessageNotFound`
-        (`reply_to`, `forwarded_from`); `ValidationFailed` where there is no text, or two.
+        (`reply_to`, `forwarded_from`); `ValidationFailed` if there is no text, or both a text and a forwarded message.
         """
         try:
             _ensure_one_text(draft)
@@ -74,7 +74,7 @@ class MessageService:
         """Replace the text.
 
         Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`, `MessageTooLarge`,
-        `ValidationFailed` where there is nothing to see.
+        `ValidationFailed` without a visible character.
         """
         try:
             _ensure_fits(patch.body)

@@ -17,8 +17,8 @@ class SignalService:
         self._gate = gate
 
     async def typing_audience(self, actor: Actor, target_id: int) -> list[int]:
-        """Who may see the actor type to this peer: those who would get a message, and nobody while the actor hides
-        being connected. Raises `PeerNotFound`, `NotAContact`.
+        """The users who may see the actor type to this peer: those who would get a message, or none while the actor
+        hides connections. Raises `PeerNotFound`, `NotAContact`.
         """
         reach = await self._reach(actor, target_id)
         if not reach.may_write:
