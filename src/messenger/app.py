@@ -85,7 +85,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
 _DESCRIPTION = """\
 Accounts, contacts, presence, messages, events, avatars, encrypted secrets and calls.
 
-A refused request is answered with a problem (RFC 9457), whose `code` is stable. Beside the codes that each operation
+A refused request is answered with a problem (RFC 9457), whose `code` is stable. Besides the codes that each operation
 lists, an unknown path is answered with 404 `not_found`, and an unsupported method with 405 `method_not_allowed` and the
 `Allow` header. After 429, 503 and 507, wait for `Retry-After` seconds before the next attempt.
 """

@@ -26,7 +26,7 @@ def hosts_of(url: str) -> list[Host]:
         raise ValueError("it has no database name")
     attributes = options.get("target_session_attrs", ["any"])[-1]
     if attributes not in _SESSION_ATTRIBUTES:
-        raise ValueError(f"target_session_attrs is one of {', '.join(sorted(_SESSION_ATTRIBUTES))}")
+        raise ValueError(f"target_session_attrs must be one of {', '.join(sorted(_SESSION_ATTRIBUTES))}")
     named = parts.netloc.rpartition("@")[2] or options.get("host", [""])[-1]
     hosts = [_host(each) for each in named.split(",")] if named else []
     ports = [_port(each) for each in options.get("port", [""])[-1].split(",") if each]
@@ -47,17 +47,17 @@ def _host(text: str) -> Host:
         name, closing, rest = text[1:].partition("]")
         port = rest.removeprefix(":")
         if not closing or (rest and not rest.startswith(":")):
-            raise ValueError("an IPv6 address is written in brackets")
+            raise ValueError("an IPv6 address must be in brackets")
     elif text.startswith("/"):
         name, port = text, ""
     else:
         name, _, port = text.partition(":")
     if not name:
-        raise ValueError("a host has no name")
+        raise ValueError("a host name is empty")
     return Host(unquote(name), _port(port) if port else _PORT)
 
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError("a port is a number from 1 to 65535")
+        raise ValueError("a port must be a number from 1 to 65535")
     return int(text)

@@ -69,9 +69,11 @@ def home_for(data_dir: Path, account: Account) -> Path:
         _ensure_none_is_missing(data_dir)
         home = data_dir if _admit(account, data_dir) else host.moved_home(data_dir)
     elif home == data_dir and not _admit(account, data_dir):
-        raise EmbeddedPostgresError(f"The user who owns {data_dir / 'cluster'} can't reach it: allow x on its parents")
+        raise EmbeddedPostgresError(
+            f"The user who owns {data_dir / 'cluster'} cannot access it: grant x on its parents"
+        )
     if home != data_dir:
-        _log.warning("PostgreSQL's files are not in %s but in %s: a backup needs both", data_dir.parent, home)
+        _log.warning("PostgreSQL's files are not in %s but in %s: back up both", data_dir.parent, home)
         host.make_system_dir()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not host.reaches(account, home):

@@ -97,7 +97,7 @@ class _Connection:
         wanted = [(_REQUESTED_TRANSPORT, _UDP)]
         kind, attributes = self.ask(_ALLOCATE, wanted)
         if kind == _ALLOCATE | _SUCCESS:
-            raise RelayError("allocates for anybody", "Run coturn with use-auth-secret and static-auth-secret.")
+            raise RelayError("allocates without credentials", "Run coturn with use-auth-secret and static-auth-secret.")
         code = _code_of(attributes)
         if code != _UNAUTHENTICATED or _REALM not in attributes:
             raise RelayError(f"refuses an allocation with error {code}", "See the relay's log.")
@@ -110,10 +110,10 @@ class _Connection:
                     "refuses the credentials of MESSENGER_TURN_SECRET",
                     "It must equal coturn's static-auth-secret, and both clocks must be correct.",
                 )
-            raise RelayError(f"takes the credentials, but refuses an allocation with error {code}", "See its log.")
+            raise RelayError(f"accepts the credentials, but refuses an allocation with error {code}", "See its log.")
         kind, _ = self.ask(_REFRESH, [(_LIFETIME, struct.pack("!I", 0)), *signature[0]], key=signature[1])
         if kind != _REFRESH | _SUCCESS:
-            raise RelayError("allocates, but does not take the allocation back", "See the relay's log.")
+            raise RelayError("allocates, but does not release the allocation", "See the relay's log.")
 
     def _signed(
         self, method: int, wanted: list[tuple[int, bytes]], username: str, password: str, challenge: dict[int, bytes]

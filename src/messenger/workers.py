@@ -112,7 +112,7 @@ class Workers(Multiprocess):
         if self._successor.process.is_alive() and self._successor.is_ready(timeout=1):
             self._take_over(self._successor)
         elif not self._successor.process.is_alive() or time.monotonic() > self._ready_until:
-            logger.error("worker %s can't start; the workers that serve stay", self._successor.pid)
+            logger.error("worker %s can't start; keeping the current workers", self._successor.pid)
             self._bury(self._successor)
             self._outdated.clear()
             self._successor = None

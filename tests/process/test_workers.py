@@ -183,7 +183,7 @@ class TestHangUp:
     def test_successor_that_cannot_start_changes_nothing(self, server: Server) -> None:
         before = set(_workers(server))
         server.process.send_signal(signal.SIGHUP)
-        _line(server, r"can't start; the workers that serve stay")
+        _line(server, r"can't start; keeping the current workers")
         assert set(_workers(server)) == before
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
 

@@ -109,7 +109,7 @@ _DESCRIPTIONS = {
     "message.edited": "A message was edited.",
     "message.deleted": "A message was deleted for everyone; its `body` is null.",
     "receipt.updated": "A user has read or received more of a conversation.",
-    "conversation.updated": "The settings or the receipts of a conversation changed.",
+    "conversation.updated": "The settings, receipts, unread count or last message of a conversation changed.",
     "contact.updated": "The state or the alias of a contact changed; `none`: the contact ended.",
     "profile.updated": "Your profile changed (as in `GET /profile`), or a contact's (as in `GET /users/{user_id}`).",
     "device.added": "A device signed in to your account.",

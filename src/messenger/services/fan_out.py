@@ -77,7 +77,7 @@ class FanOutService:
                     # Leave half of the time for requests.
                     await asyncio.sleep(perf_counter() - started)
             except Exception:
-                logger.warning("a fan-out failed; it is tried again", exc_info=True)
+                logger.warning("a fan-out failed; retrying", exc_info=True)
             with contextlib.suppress(TimeoutError):
                 # Workers start together; jitter keeps them from checking at the same time.
                 await asyncio.wait_for(requested.wait(), _LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311

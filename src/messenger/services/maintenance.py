@@ -73,13 +73,15 @@ class MaintenanceService:
             async with self._uow.read() as uow:
                 share = await uow.sweeps.idle_share()
             if not share.is_usual:
-                self._hold("devices", "%d of %d devices would be signed out; none is", share.idle, share.all)
+                self._hold(
+                    "devices", "%d of %d devices would be signed out; none was signed out", share.idle, share.all
+                )
                 return 0
         return await self._remove_idle()
 
     def _hold(self, what: str, why: str, *values: object) -> None:
         self._on_held(what)
-        logger.error(why + ", until this has been so for a day; is the database's clock right?", *values)
+        logger.error(why + "; check the database's clock (sweeps resume after a day without a change)", *values)
 
     @repeated
     async def _remove_idle(self) -> int:
