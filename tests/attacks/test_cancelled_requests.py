@@ -1,4 +1,4 @@
-"""Who gives up on a request never leaves its answer to another (redis-py's CVE-2023-28858).
+"""The response to a cancelled request never goes to another client (redis-py's CVE-2023-28858).
 
 `MESSENGER_PROOF=long` cancels ten thousand requests in each way; `MESSENGER_PROOF_SEED` repeats a run.
 """

@@ -1,4 +1,4 @@
-"""Signing in tells nothing of who exists: the work is the same, so the time is.
+"""Signing in does not reveal which accounts exist: the work is the same, and so is the time.
 
 The time itself is measured by `python -m tests.authorization.login_times`, on a machine that does nothing else.
 """

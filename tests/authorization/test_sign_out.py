@@ -1,4 +1,4 @@
-"""Who is signed out is out: sockets within a second, tokens at once, on every worker."""
+"""Signing out closes sockets within a second and revokes tokens at once, on every worker."""
 
 from __future__ import annotations
 

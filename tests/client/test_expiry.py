@@ -78,7 +78,7 @@ class TestChat:
             await live(fake, pilot, app)
             await pilot.press("down", "enter")
             await seen(pilot, app, "Bob for a moment")
-            # Nothing comes in any more, and the next look at how old things are is half a minute away.
+            # No more events arrive, and the next periodic redraw is half a minute away.
             async with asyncio.timeout(15):
                 await until(pilot, lambda: "for a moment" not in screen_of(app))
             assert timestamp(datetime.now(UTC)) >= at
