@@ -12,8 +12,10 @@ import pytest_asyncio
 import uvicorn
 from uvicorn.server import ServerState
 
+from messenger.config import Settings
 from messenger.http_answers import WHOLE_ANSWER, JoinedWrites, lines
 from messenger.http_connection import HttpConnection
+from messenger.http_patience import Patience
 from messenger.realtime.uvicorn_protocol import UvicornConnection
 from tests._served import served
 from tests._uncollected import uncollected
@@ -261,3 +263,10 @@ def test_line_with_a_break_in_it_is_none() -> None:
     for value in (b"a\r\nb: c", b"a\nb", b"a\rb"):
         with pytest.raises(ValueError, match="break"):
             lines([(b"etag", value)])
+
+
+class TestIdleConnections:
+    def test_outlive_those_of_proxies(self) -> None:
+        """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
+        assert Settings().keep_alive_timeout > 60
+        assert Patience().idle == Settings().keep_alive_timeout

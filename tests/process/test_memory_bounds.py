@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 from websockets.frames import Frame, Opcode
 
-from messenger.config import Settings
 from messenger.http_connection import MAX_HEAD_BYTES, Connections
 from messenger.http_patience import Patience
 from messenger.realtime.connection import EXTENSION
@@ -43,6 +42,9 @@ class Host:
             await receive()
             await send({"type": "websocket.accept"})
             while (await receive())["type"] != "websocket.disconnect":
+                if self.hold is not None:
+                    await self.hold.wait()
+                    continue
                 await send({"type": "websocket.send", "bytes": bytes(LARGE)})
             return
         more = True
@@ -215,14 +217,18 @@ HANDSHAKE = (
 )
 
 
+async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+
+
 class TestSockets:
     async def test_unfinished_messages_are_bounded_together(self, host: Host) -> None:
         begun = Frame(Opcode.BINARY, bytes(300_000)).serialize(mask=True)[:-100]
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(host.dial()) for _ in range(5)]
             for number, (reader, writer) in enumerate(clients, start=1):
-                writer.write(HANDSHAKE)
-                await reader.readuntil(b"\r\n\r\n")
+                await _shake_hands(reader, writer)
                 writer.write(begun)
                 held = min(number, 3) * 250_000
                 await host.until(lambda held=held: held < host.connections.bodies.total <= MIB)
@@ -230,6 +236,33 @@ class TestSockets:
                 for reader, _ in clients[:2]:
                     with contextlib.suppress(ConnectionError):
                         assert await reader.read() == b""
+        await host.until(lambda: host.connections.bodies.total == 0)
+
+    async def test_messages_are_counted_until_they_are_handled(self, host: Host) -> None:
+        host.hold = asyncio.Event()
+        message = Frame(Opcode.BINARY, bytes(150_000)).serialize(mask=True)
+        async with host.dial() as (reader, writer):
+            await _shake_hands(reader, writer)
+            for number in (1, 2):
+                writer.write(message)
+                await host.until(lambda number=number: host.connections.bodies.total == number * 150_000)
+            host.hold.set()
+            await host.until(lambda: host.connections.bodies.total == 0)
+
+    async def test_messages_that_are_not_handled_are_bounded_together(self, host: Host) -> None:
+        host.hold = asyncio.Event()
+        message = Frame(Opcode.BINARY, bytes(300_000)).serialize(mask=True)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(host.dial()) for _ in range(5)]
+            for number, (reader, writer) in enumerate(clients, start=1):
+                await _shake_hands(reader, writer)
+                writer.write(message)
+                await host.until(lambda number=number: host.connections.bodies.total == min(number, 3) * 300_000)
+            async with asyncio.timeout(10):
+                for reader, _ in clients[:2]:
+                    with contextlib.suppress(ConnectionError):
+                        assert await reader.read() == b""
+            host.hold.set()
         await host.until(lambda: host.connections.bodies.total == 0)
 
     async def test_handshake_behind_an_unread_answer_is_refused(self, host: Host) -> None:
@@ -246,8 +279,7 @@ class TestSockets:
 
     async def test_pending_bytes_of_an_ended_connection_are_not_counted(self, host: Host) -> None:
         async with host.dial() as (reader, writer):
-            writer.write(HANDSHAKE)
-            await reader.readuntil(b"\r\n\r\n")
+            await _shake_hands(reader, writer)
             await host.until(lambda: host.sockets)
         socket = host.sockets[0]
         await host.until(lambda: socket.closed)
@@ -260,16 +292,8 @@ class TestSockets:
         async with AsyncExitStack() as stack:
             for number in range(1, 7):
                 reader, writer = await stack.enter_async_context(host.dial(narrow=True))
-                writer.write(HANDSHAKE)
-                await reader.readuntil(b"\r\n\r\n")
+                await _shake_hands(reader, writer)
                 writer.write(ask)
                 held = min(number, 3) * (LARGE // 2)
                 await host.until(lambda held=held: held < host.connections.unsent.total <= 3 * LARGE)
         await host.until(lambda: host.connections.unsent.total == 0)
-
-
-class TestIdleConnections:
-    def test_outlive_those_of_proxies(self) -> None:
-        """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
-        assert Settings().keep_alive_timeout > 60
-        assert Patience().idle == Settings().keep_alive_timeout

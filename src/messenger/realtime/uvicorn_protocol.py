@@ -100,8 +100,7 @@ class UvicornConnection(SocketHolder):
             return
         self._is_between_frames = self._is_between_frames and ends_with_frame(data)
         super().data_received(data)
-        if self._is_counted or self.frames or self._unread or self.conn.reader.buffer:
-            self._count_received()
+        self._note_received()
         if self.conn.state is State.OPEN:
             return
         self._open = self._is_between_frames = False
@@ -114,7 +113,9 @@ class UvicornConnection(SocketHolder):
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     async def receive(self) -> ASGIReceiveEvent:
+        self._end_message()
         message: ASGIReceiveEvent = await self.queue.get()
+        self._begin_message()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
             self._go_on()
@@ -137,6 +138,7 @@ class UvicornConnection(SocketHolder):
             self.queue.put_nowait({"type": "websocket.receive", "text": text})
         else:
             self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        self._waiting += len(data)
         if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
