@@ -62,12 +62,20 @@ async def drop_constraint(world: World) -> None:
     )
 
 
+_HOLD = "BEGIN; SELECT FROM conversations ORDER BY id FOR NO KEY UPDATE; SELECT pg_sleep(0.3); COMMIT"
+
+
 async def double(world: World, chance: Random) -> None:
-    """Send messages several times at the same moment: whoever looks first sees none of them yet."""
+    """Send messages several times at the same moment, while their rows are locked.
+
+    Each worker lets one of them wait for the lock; neither of the two statements sees what the other one writes.
+    """
     await drop_constraint(world)
     async with httpx.AsyncClient(timeout=10.0) as http:
         for _ in range(5):
+            holding = asyncio.create_task(world.execute(_HOLD))
             await asyncio.gather(*(send_at_once(world, http, device) for device in world.crowd.devices))
+            await holding
     world.healed()
 
 

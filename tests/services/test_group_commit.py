@@ -15,10 +15,12 @@ class Work:
     """Doubles numbers; holds each run until it is let go; refuses what is negative."""
 
     def __init__(self, lanes: int = 1, key: Callable[[int], int] = int) -> None:
-        self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, lanes=lanes)
+        self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, self.patiently, lanes=lanes)
         self.key = key
         self.line: Callable[[int], int] = int
         self.busy: dict[int, int] = {}
+        self.waited: list[int] = []
+        self.queued: set[int] = set()
         self.runs: list[list[int]] = []
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
@@ -41,6 +43,10 @@ class Work:
         if item < 0:
             raise PeerNotFound
         return 2 * item
+
+    async def patiently(self, item: int) -> int:
+        self.waited.append(item)
+        return 2 * item if item in self.queued else await self.alone(item)
 
     def is_busy(self, item: int) -> bool:
         """Whether another transaction holds the item's rows; `busy` says for how many tries."""
@@ -264,6 +270,46 @@ class TestBusyRows:
         assert {type(result) for result in results} == {Overloaded}
         # Without either it were 200 tries of each item.
         assert sum(map(len, work.runs)) < 10 * count
+
+
+class TestPatience:
+    async def test_item_that_is_busy_again_and_again_waits_for_its_locks(self) -> None:
+        work = Work()
+        work.gate.set()
+        work.busy[1], work.queued = 10**6, {1}
+        assert await work.run(1) == 2
+        assert work.waited == [1]
+
+    async def test_item_that_is_busy_for_a_moment_does_not(self) -> None:
+        work = Work()
+        work.gate.set()
+        work.busy[1] = 2
+        assert await work.run(1) == 2
+        assert work.waited == []
+
+    async def test_only_two_items_wait_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
+        work = Work(lanes=8)
+        for item in range(1, 6):
+            work.busy[item] = 1
+        tasks = await work.ask(*range(1, 6))
+        work.gate.set()
+        held = asyncio.Event()
+        under_way, most = 0, 0
+
+        async def patiently(item: int) -> int:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await held.wait()
+            under_way -= 1
+            return 2 * item
+
+        monkeypatch.setattr(work.batches, "_patiently", patiently)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        held.set()
+        assert sorted(await asyncio.gather(*tasks)) == [2, 4, 6, 8, 10]
+        assert most <= 2
 
 
 class TestLines:

@@ -22,7 +22,7 @@ from messenger.repositories._fragments import (
     edge,
 )
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
-from messenger.repositories.sending import SEND, SentRow
+from messenger.repositories.sending import SEND, SEND_WAITING, SentRow
 from messenger.repositories.sending_together import SEND_ALL
 from messenger.statements import Runner, Statement
 
@@ -144,9 +144,9 @@ class MessageRepository:
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    async def send(self, caller: Caller, **values: Any) -> SentRow:
+    async def send(self, caller: Caller, *, waits: bool = False, **values: Any) -> SentRow:
         """Write a message with all that follows from it, or say why not; one round trip."""
-        row = await self._run.first(SEND, caller, **values)
+        row = await self._run.first(SEND_WAITING if waits else SEND, caller, **values)
         assert row is not None
         return row
 

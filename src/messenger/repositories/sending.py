@@ -58,9 +58,7 @@ _TOO_SOON = "WHEN held.haste > 0 THEN 'hasty' WHEN held.insistence > 0 THEN 'ins
 # again under the locks. A block, a change of privacy or an erasure is therefore ordered entirely after or before a
 # message. The conversation's number only grows if the message is written. A concurrent repetition violates
 # uq_messages_sender_id, which rolls the statement back, and finds the first message when it runs again.
-SEND = Statement(
-    "messages.send",
-    f"""
+_SEND = f"""
     WITH {{actor}},
     {TARGET},
     -- What the sender requests, checked against this statement's snapshot.
@@ -151,7 +149,10 @@ SEND = Statement(
         ARRAY(SELECT user_id FROM moved ORDER BY user_id) AS told,
         ARRAY(SELECT position FROM moved ORDER BY user_id) AS positions
     FROM actor JOIN judged ON true LEFT JOIN held ON true LEFT JOIN fit ON true LEFT JOIN message ON true
-    """,
-    SentRow,
-    writes=True,
-)
+"""
+
+SEND = Statement("messages.send", _SEND, SentRow, writes=True)
+
+# For a message that has found its rows busy again and again: among many writers of the same rows, only PostgreSQL's
+# queue for a lock gives each its turn.
+SEND_WAITING = Statement("messages.send_waiting", _SEND.replace(" SKIP LOCKED", ""), SentRow, writes=True)

@@ -24,6 +24,9 @@ _BUSY_SECONDS = 1.8
 """How long an item is retried while another transaction holds its rows."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.064
 """Seconds between retries: the first value, doubled each time up to the second."""
+_PATIENT_RUNS, _PATIENT_AFTER = 2, 0.02
+"""Where many write the same rows, the tries of one item may fail again and again: after so many seconds it may wait for
+its locks in PostgreSQL's queue, outside the lanes, up to two such items at a time."""
 _MANY_LINES = 256
 """With more lines than this, each is retried less often, so that the total cost stays the same."""
 _LOOKED_AT = 4 * MOST
@@ -72,7 +75,7 @@ class GroupCommit(Generic[Item, Outcome]):
     run instead, down to single items, so that an item that the database refuses does not fail the others. Only an
     unavailable database fails the whole batch, and the items that have waited behind it.
 
-    No run waits for a lock. An item whose rows another transaction holds (`RowsBusy`) leaves its lane and is retried
+    No lane waits for a lock. An item whose rows another transaction holds (`RowsBusy`) leaves its lane and is retried
     after a pause, for 1.8 s; then it raises `Overloaded`. Items of one `line` need the same rows: they wait in order,
     and only the first of them is retried. All other items continue.
     """
@@ -81,12 +84,15 @@ class GroupCommit(Generic[Item, Outcome]):
         self,
         alone: Callable[[Item], Awaitable[Outcome]],
         together: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        patiently: Callable[[Item], Awaitable[Outcome]],
         *,
         lanes: int,
     ) -> None:
         self._alone = alone
         self._together = together
+        self._patiently = patiently
         self._free = lanes
+        self._free_patient = _PATIENT_RUNS
         self._queue: deque[_Waiting[Item, Outcome]] = deque()
         # A dict, not a set: it saves the hot path a call.
         self._under_way: dict[Hashable, None] = {}
@@ -253,12 +259,32 @@ class GroupCommit(Generic[Item, Outcome]):
             while line.items and (line.items[0].future.done() or now - line.items[0].since >= _BUSY_SECONDS):
                 self._settle(line.items.popleft(), Overloaded())
             if line.items:
-                line.probe = line.items.popleft()
-                self._queue.append(line.probe)
+                self._probe(line, now)
             else:
                 del self._lines[name]
         self._set_timer()
         self._dispatch()
+
+    def _probe(self, line: _Line[Item, Outcome], now: float) -> None:
+        waiting = line.probe = line.items.popleft()
+        if not self._free_patient or now - waiting.since < _PATIENT_AFTER:
+            self._queue.append(waiting)
+            return
+        self._free_patient -= 1
+        run = asyncio.create_task(self._run_patiently(waiting))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+
+    async def _run_patiently(self, waiting: _Waiting[Item, Outcome]) -> None:
+        try:
+            self._conclude(waiting, *await asyncio.gather(self._patiently(waiting.item), return_exceptions=True))
+        except asyncio.CancelledError:
+            waiting.future.cancel()
+            self._release(waiting)
+            raise
+        finally:
+            self._free_patient += 1
+            self._dispatch()
 
     def _release(self, waiting: _Waiting[Item, Outcome]) -> None:
         """The item has its outcome: if it was the retried item of its line, release the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -68,7 +69,8 @@ class Sender:
         self._by_device = self._group_commit(lanes)
 
     def _group_commit(self, lanes: int) -> GroupCommit[_Outgoing, _Sent]:
-        return GroupCommit(self._send_alone, self._send_together, lanes=lanes)
+        patiently = functools.partial(self._send_alone, waits=True)
+        return GroupCommit(self._send_alone, self._send_together, patiently, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """As `MessageService.send`, for a text that fits."""
@@ -95,11 +97,12 @@ class Sender:
             await uow.conversations.open_direct(caller, target_id)
 
     @repeated
-    async def _send_alone(self, outgoing: _Outgoing) -> _Sent:
+    async def _send_alone(self, outgoing: _Outgoing, *, waits: bool = False) -> _Sent:
         caller, draft, body, message_id, fingerprint = outgoing
         async with self._uow.command() as uow:
             row = await uow.messages.send(
                 caller,
+                waits=waits,
                 id=message_id,
                 target=draft.target_id,
                 client_id=draft.client_id,
