@@ -22,7 +22,6 @@ EXEMPT = {
     "avatars.unreferenced": _SWEEP,
     "sweeps.idempotency_keys": _BATCH,
     "sweeps.idle_devices": _SWEEP,
-    "sweeps.idle_share": _SWEEP,
     "sweeps.rate_buckets": _BATCH,
     "sweeps.released_usernames": _BATCH,
     "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
