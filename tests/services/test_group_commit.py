@@ -274,14 +274,14 @@ class TestBusyRows:
 
 class TestPatience:
     async def test_item_that_is_busy_again_and_again_waits_for_its_locks(self) -> None:
-        work = Work()
+        work = Work(lanes=2)
         work.gate.set()
         work.busy[1], work.queued = 10**6, {1}
         assert await work.run(1) == 2
         assert work.waited == [1]
 
     async def test_item_that_is_busy_for_a_moment_does_not(self) -> None:
-        work = Work()
+        work = Work(lanes=2)
         work.gate.set()
         work.busy[1] = 2
         assert await work.run(1) == 2
@@ -310,6 +310,16 @@ class TestPatience:
         held.set()
         assert sorted(await asyncio.gather(*tasks)) == [2, 4, 6, 8, 10]
         assert most <= 2
+
+    async def test_nothing_waits_where_there_are_connections_for_one_lane_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
+        work = Work(lanes=1)
+        work.gate.set()
+        work.busy = {1: 3}
+        assert await work.run(1) == 2
+        assert work.waited == []
 
 
 class TestLines:

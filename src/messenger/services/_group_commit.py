@@ -92,7 +92,8 @@ class GroupCommit(Generic[Item, Outcome]):
         self._together = together
         self._patiently = patiently
         self._free = lanes
-        self._free_patient = _PATIENT_RUNS
+        # They use connections beside those of the lanes: with few of them, all would wait for slow rows.
+        self._free_patient = min(_PATIENT_RUNS, lanes // 2)
         self._queue: deque[_Waiting[Item, Outcome]] = deque()
         # A dict, not a set: it saves the hot path a call.
         self._under_way: dict[Hashable, None] = {}
