@@ -59,7 +59,7 @@ class TestUrls:
     @pytest.mark.parametrize(("url", "module"), [("nats://host", "nats.aio.client"), ("redis://host", "redis.asyncio")])
     def test_a_missing_library_is_named(self, url: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(ValueError, match=f"needs the extra `{module.partition('.')[0]}`"):
+        with pytest.raises(ValueError, match=f"requires the extra `{module.partition('.')[0]}`"):
             transport_of(url, database_url="", namespace="tests")
 
     def test_secrets_are_found_as_written_and_as_meant(self) -> None:
