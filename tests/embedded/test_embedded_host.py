@@ -66,7 +66,7 @@ class TestRoot:
     ) -> None:
         (private / "installation").mkdir()
         data.rename(private / "installation" / "postgres")
-        with pytest.raises(EmbeddedPostgresError, match="can't reach it"):
+        with pytest.raises(EmbeddedPostgresError, match="cannot access it"):
             EmbeddedPostgres(private / "installation" / "postgres").start()
 
     def test_a_squatted_folder_is_refused(self, folder: Path) -> None:
