@@ -23,7 +23,7 @@ def allows(audience: str, *, mutual: bool) -> bool:
 
 
 async def pair(people: Factory, hosted: Container, *, mutual: bool, **privacy: Any) -> tuple[Person, Person]:
-    """Two people, the second of whom has these settings."""
+    """Two people; the second one has these settings."""
     ada, bob = await people.friends() if mutual else await people.people(2)
     await hosted.services.profiles.update(bob.actor, ProfilePatch(privacy=PrivacyPatch(**privacy)))
     return ada, bob

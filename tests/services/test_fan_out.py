@@ -43,7 +43,7 @@ async def change_profile(container: Container, person: Person, text: str) -> Non
 
 @pytest.fixture(autouse=True)
 async def nothing_due(container: Container) -> None:
-    """Fan-outs of other tests of this process are none of this one's."""
+    """Remove the fan-outs that other tests of this process have left behind."""
     await rows(container, "DELETE FROM fan_outs")
 
 

@@ -12,7 +12,7 @@ from messenger.services._group_commit import MOST, GroupCommit, RowsBusy, RunAlo
 
 
 class Work:
-    """Doubles numbers; holds each run until it is let go; refuses what is negative."""
+    """Doubles numbers, and refuses negative ones; each run waits until `gate` is set."""
 
     def __init__(self, lanes: int = 1, key: Callable[[int], int] = int) -> None:
         self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, self.patiently, lanes=lanes)

@@ -28,7 +28,7 @@ async def fresh(fresh_database_url: str, settings: Settings, clock: FixedClock) 
 
 @pytest.fixture
 async def crowd(fresh: Container) -> list[Person]:
-    """People of whom one has sent a message that will expire."""
+    """Ten people; the first has sent the second a message that expires."""
     make = Factory(fresh)
     ada, bob = await make.friends()
     await make.message(ada, bob)
