@@ -55,7 +55,7 @@ run: $(RUN)/.installed  ## Start the server, with a PostgreSQL of its own unless
 	exec $(RUN)/bin/python -m messenger serve
 
 # Whole servers, their faults, hostile bytes and browsers take minutes; each kind has a target of its own.
-SLOW := tests/attacks tests/browser tests/embedded tests/faults tests/fuzz tests/process tests/proof
+SLOW := tests/attacks tests/browser tests/embedded tests/faults tests/fuzz tests/end_to_end tests/model
 
 test: setup  ## Run the tests on a PostgreSQL of their own, but for those of the `check-` targets (under five minutes).
 	$(BIN)/pytest -n 2 $(SLOW:%=--ignore=%)
@@ -63,7 +63,7 @@ test: setup  ## Run the tests on a PostgreSQL of their own, but for those of the
 check: test check-processes check-browser check-faults check-fuzz  ## All tests, the slow ones included.
 
 check-processes: setup  ## Whole servers and their databases: start, kill, upgrade, hostile and slow clients, the model test.
-	$(BIN)/pytest -n 2 tests/process tests/embedded tests/attacks tests/proof
+	$(BIN)/pytest -n 2 tests/end_to_end tests/embedded tests/attacks tests/model
 
 check-browser: setup  ## The demo page in Chromium.
 	$(BIN)/pytest -n 2 tests/browser
@@ -75,7 +75,7 @@ check-fuzz: setup  ## The fuzz tests in their short form; `make fuzz` is the lon
 	$(BIN)/pytest -n 2 tests/fuzz
 
 proof: setup  ## The model test in its long form: a hundred new ways (well over ten minutes).
-	MESSENGER_PROOF=long $(BIN)/pytest -s tests/proof
+	MESSENGER_PROOF=long $(BIN)/pytest -s tests/model
 
 CYCLES ?= 20
 faults: setup  ## Break a server in every known way under load, CYCLES (20) times each, into build/faults.

@@ -30,8 +30,8 @@ import psutil
 import pytest
 import uvloop
 
-from messenger.embedded import EmbeddedPostgres
-from messenger.realtime.bus import Bus, BusMessage, News, Transport, transport_of
+from messenger.bus.bus import Bus, BusMessage, News, Transport, transport_of
+from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.servers import NatsServer, RedisServer
 
 CONNECTIONS, USERS = 16, 10_000

@@ -31,7 +31,7 @@ from _http import Connection
 from _report import Table, machine
 from _server import Server
 
-from messenger import embedded_memory
+from messenger.embedded import memory as embedded_memory
 
 LIMIT = 1.3
 _RESERVED, _COMPACT = Path("/proc/sys/vm/nr_hugepages"), Path("/proc/sys/vm/compact_memory")

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from messenger.database import DIALECT
-from messenger.database_connection import Connector
+from messenger.database.connection import Connector
+from messenger.database.engine import DIALECT
 from messenger.models import Base
 
 CONNECT_SECONDS = 10.0

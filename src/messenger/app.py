@@ -16,15 +16,15 @@ from messenger import __version__
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers import CONTROLLERS
-from messenger.controllers._application import Application
-from messenger.controllers._fast_path import FastPath
-from messenger.controllers._finish import Finish
-from messenger.controllers._parameters import read_request
-from messenger.controllers._problems import EXCEPTION_HANDLERS
-from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireBody, WireRequest
-from messenger.draining import draining
 from messenger.errors import NotFound
+from messenger.server.draining import draining
+from messenger.web.application import Application
+from messenger.web.fast_path import FastPath
+from messenger.web.parameters import read_request
+from messenger.web.problems import EXCEPTION_HANDLERS
+from messenger.web.request import WireBody, WireRequest
+from messenger.web.response_hook import Finish
+from messenger.web.responses import WireResponse
 
 MAX_BODY_BYTES = 1024 * 1024
 

@@ -9,7 +9,7 @@ from uvicorn.config import STARTUP_FAILURE
 from messenger.app import create_app
 from messenger.config import Settings, SettingsError
 from messenger.container import Container
-from messenger.logs import configure_logging
+from messenger.observability.logs import configure_logging
 from messenger.serving import end_with_parent
 
 end_with_parent()

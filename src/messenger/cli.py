@@ -16,8 +16,8 @@ import sqlalchemy.exc
 from messenger import __version__
 from messenger.chat.command import chat
 from messenger.config import Settings, SettingsError
-from messenger.database_connection import UNREACHABLE
-from messenger.embedded import EmbeddedPostgresError
+from messenger.database.connection import UNREACHABLE
+from messenger.embedded.postgres import EmbeddedPostgresError
 from messenger.errors import MessengerError
 
 P = ParamSpec("P")
@@ -93,7 +93,7 @@ def db() -> None:
 
 
 def _with_database(work: Callable[[str], None]) -> None:
-    from messenger.local_database import database_url
+    from messenger.embedded.local import database_url
 
     with database_url(Settings.from_env()) as url:
         work(url)
@@ -148,7 +148,7 @@ def revision(message: str) -> None:
 @reporting
 def new_epoch() -> None:
     """Make all clients reload after a restore that the server cannot detect; servers may be running."""
-    from messenger import stream_epoch
+    from messenger.database import stream_epoch
 
     _with_database(lambda url: click.echo(f"epoch {asyncio.run(stream_epoch.begin_at(url))} begins"))
 
@@ -163,7 +163,7 @@ def users() -> None:
 
 def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
     from messenger.container import Container
-    from messenger.local_database import database_url
+    from messenger.embedded.local import database_url
     from messenger.migrations import bring_up, schema_at
 
     settings = Settings.from_env()
@@ -199,8 +199,8 @@ def _read_password(from_stdin: bool) -> str:
 @reporting
 def create_user(username: str, name: str | None, password_stdin: bool, as_json: bool) -> None:
     """Make an account."""
-    from messenger.controllers._field_faults import refusal
     from messenger.schemas.accounts import RegisterDraft
+    from messenger.web.field_errors import refusal
 
     draft = {"username": username, "password": _read_password(password_stdin), "name": name or username}
     try:
@@ -268,7 +268,7 @@ def set_password(login: str, password_stdin: bool, as_json: bool) -> None:
 @reporting
 def openapi(output: Path | None) -> None:
     """Print the OpenAPI document; needs no database."""
-    from messenger.documents import openapi_json
+    from messenger.openapi_export import openapi_json
 
     text = openapi_json()
     if output is None:

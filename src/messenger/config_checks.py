@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from messenger.database_url import hosts_of
 from messenger.public_url import origin_of
 
-if TYPE_CHECKING:
-    from messenger.config import Settings
+
+class CheckedSettings(Protocol):
+    """The settings that are checked here: `messenger.config.Settings`, without importing it."""
+
+    @property
+    def secret(self) -> str | None: ...
+    @property
+    def database_url(self) -> str | None: ...
+    @property
+    def environment(self) -> str: ...
+    @property
+    def allow_data_loss(self) -> str: ...
+    @property
+    def stun_urls(self) -> tuple[str, ...]: ...
+    @property
+    def turn_urls(self) -> tuple[str, ...]: ...
+    @property
+    def turn_secret(self) -> str | None: ...
+    @property
+    def storage_url(self) -> str | None: ...
+    @property
+    def bus_url(self) -> str | None: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def public_url(self) -> str | None: ...
+    @property
+    def metrics_token(self) -> str | None: ...
+
 
 # Our variables that are not settings: passed between our own processes, and used by migrations and tests.
 OTHER_NAMES = frozenset(
@@ -30,7 +57,7 @@ _REMOTE_BUSES = frozenset({"nats", "tls", "redis", "rediss"})
 _BUSES = _REMOTE_BUSES | {"local", "postgres", "postgresql"}
 
 
-def problems_of(settings: Settings) -> Iterator[tuple[str, str]]:
+def problems_of(settings: CheckedSettings) -> Iterator[tuple[str, str]]:
     """The invalid fields, each with the reason."""
     if settings.secret and len(settings.secret) < 32:
         yield ("secret", "is too short: it needs 32 characters at least")

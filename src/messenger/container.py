@@ -12,22 +12,22 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from messenger.bus.bus import Bus, transport_of
 from messenger.clock import Clock, SharedClock
 from messenger.config import Settings, load_secret
-from messenger.database import create_engine
-from messenger.garbage import rarely_collected
+from messenger.database.engine import create_engine
 from messenger.media.processor import ImageProcessor
-from messenger.metrics import Metrics
 from messenger.migrations import head_revision
-from messenger.realtime.bus import Bus, transport_of
+from messenger.observability.metrics import Metrics
+from messenger.realtime.bounded_streams import Turnstile
+from messenger.realtime.delivery_acks import Taker
 from messenger.realtime.hub import Hub
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.runtime import Realtime
-from messenger.realtime.taker import Taker
-from messenger.realtime.turnstile import Turnstile
-from messenger.schemas._address import ADDRESS
+from messenger.schemas.address import ADDRESS
 from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.security.tokens import TokenMint
+from messenger.server.gc_tuning import rarely_collected
 from messenger.services import Services
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer

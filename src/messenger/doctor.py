@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 import asyncpg
 import msgspec
 
+from messenger.bus.bus import transport_of
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
-from messenger.database_connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
-from messenger.embedded import EmbeddedPostgresError
+from messenger.database.connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
+from messenger.embedded.local import database_url, is_outside_data_dir, location, make_data_dir
+from messenger.embedded.postgres import EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.exposure import exposures
-from messenger.local_database import database_url, is_outside_data_dir, location, make_data_dir
+from messenger.insecure_settings import exposures
 from messenger.migrations import head_revision, schema_of
-from messenger.realtime.bus import transport_of
-from messenger.relay_check import RelayError, address_of, check_relay
+from messenger.security.relay_check import RelayError, address_of, check_relay
 from messenger.storage.object_store import ObjectStore
 
 _CLOCK_TOLERANCE = 5.0

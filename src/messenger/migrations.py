@@ -17,8 +17,8 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from messenger.config import SettingsError
-from messenger.database import TransientConflict, translate
-from messenger.database_connection import connect
+from messenger.database.connection import connect
+from messenger.database.engine import TransientConflict, translate
 from messenger.errors import Overloaded
 from messenger.repositories.health import SCHEMA, SchemaRow
 

@@ -17,21 +17,22 @@ from types import FrameType
 import msgspec
 import uvicorn
 
-from messenger import migrations, stream_epoch
+from messenger import migrations
+from messenger.bus.bus import transport_of
 from messenger.config import Settings, SettingsError, environment, load_secret, unknown_settings
-from messenger.database_connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
-from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.database import stream_epoch
+from messenger.database.connection import TRANSACTION_POOLER, UNREACHABLE, connect, is_pooled_by_transaction
+from messenger.embedded.local import embedded, make_data_dir, published
+from messenger.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.exposure import exposures
-from messenger.http_connection import Connections
-from messenger.http_patience import Patience
-from messenger.listening import listening_on, url_of
-from messenger.local_database import embedded, make_data_dir, published
-from messenger.logs import configure_logging
-from messenger.realtime.bus import transport_of
-from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
+from messenger.insecure_settings import exposures
+from messenger.observability.logs import configure_logging
 from messenger.repositories.health import SchemaRow
 from messenger.security.turn import check_ice_url
+from messenger.server.http_protocol import Connections
+from messenger.server.listening import listening_on, url_of
+from messenger.server.timeouts import Patience
+from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.storage.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ def _revive(postgres: EmbeddedPostgres | None) -> None:
 
 
 def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: list[socket]) -> None:
-    from messenger.workers import Workers, share_metrics
+    from messenger.server.workers import Workers, share_metrics
 
     share_metrics(settings.data_dir)
     os.environ["MESSENGER_DATABASE_URL"] = settings.database_url

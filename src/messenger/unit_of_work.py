@@ -17,14 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from messenger.actor import KnownTokens
 from messenger.clock import Clock
-from messenger.connection_pool import ConnectionPool, PooledConnection
-from messenger.database import Savepoint, TransientConflict, translate
+from messenger.database.engine import Savepoint, TransientConflict, translate
+from messenger.database.pool import ConnectionPool, PooledConnection
+from messenger.database.statements import Instants, Observer, Runner
 from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
 from messenger.repositories.activity import touch
 from messenger.repositories.events import EventRepository
-from messenger.statements import Instants, Observer, Runner
 
 logger = logging.getLogger(__name__)
 

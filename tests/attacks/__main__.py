@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 from messenger import migrations
-from messenger.embedded import EmbeddedPostgres
+from messenger.embedded.postgres import EmbeddedPostgres
+from tests.attacks._cost import MIB, Prey, Strain, prey
 from tests.attacks._raw import Attack
 from tests.attacks._slow import CROWD, SLOW
-from tests.attacks._strain import MIB, Prey, Strain, prey
 from tests.attacks._table import ATTACKS
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from websockets.frames import Opcode
 
+from tests.attacks._cost import MIB, Prey
 from tests.attacks._raw import KEY, UPGRADE, Attack, Play, frame, framing, request, saying, signed, socketed
-from tests.attacks._strain import MIB, Prey
 
 _MASK = bytes(4)
 _TEXT, _CONT, _PING, _PONG, _CLOSE = Opcode.TEXT, Opcode.CONT, Opcode.PING, Opcode.PONG, Opcode.CLOSE

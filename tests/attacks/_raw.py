@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from websockets.frames import Frame, Opcode
 
-from tests.attacks._strain import Prey
+from tests.attacks._cost import Prey
 
 SECONDS = 15.0
 # After the last answer: whether the server hangs up.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.attacks._cost import MIB
 from tests.attacks._raw import KEY, UPGRADE, Attack, request, saying, signed, sized
-from tests.attacks._strain import MIB
 
 _HEALTH = "GET /health/live"
 _LOGIN = "POST /login"

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
-from tests.attacks._prey import PATIENCE
+from tests.attacks._cost import Prey
 from tests.attacks._raw import Attack, Play, request, say, sized
-from tests.attacks._strain import Prey
+from tests.attacks._victim import PATIENCE
 
 _HEALTH = request("GET /health/live")
 _JSON = b"Content-Type: application/json\r\n"

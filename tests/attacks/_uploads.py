@@ -9,9 +9,9 @@ from collections.abc import Callable
 import msgspec
 from PIL import Image
 
+from tests.attacks._cost import MIB, Prey
 from tests.attacks._raw import Attack, Play, dial, request, say, signed, sized
-from tests.attacks._strain import MIB, Prey
-from tests.media.images import bomb_png, damaged_png, encoded, lying_png, plain, wide_gif, wide_webp, with_gps
+from tests.support.images import bomb_png, damaged_png, encoded, lying_png, plain, wide_gif, wide_webp, with_gps
 
 _LINE = "POST /avatar/upload"
 _DISPOSITION = b'Content-Disposition: form-data; name="file"; filename="a.png"'

@@ -23,10 +23,10 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
+from tests.attacks._cost import Prey, prey
 from tests.attacks._marks import Asked, Marked, any_request
 from tests.attacks._raw import dial
-from tests.attacks._strain import Prey, prey
-from tests.budgets._driver import Request
+from tests.support.driver import Request
 
 IS_LONG = os.environ.get("MESSENGER_PROOF") == "long"
 CANCELLED = 10_000 if IS_LONG else 500

@@ -13,11 +13,11 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from messenger import unit_of_work
 from messenger.clock import FixedClock
 from messenger.container import Container
-from messenger.database import translate
+from messenger.database.engine import translate
 from messenger.errors import DatabaseUnavailable
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 
 class TestStamp:

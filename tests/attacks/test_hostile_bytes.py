@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.attacks._cost import MIB, Prey, prey
 from tests.attacks._raw import Attack
-from tests.attacks._strain import MIB, Prey, prey
 from tests.attacks._table import ATTACKS
 
 # The promise. A machine that does other things at the same time makes the clock's stalls longer, and no others.

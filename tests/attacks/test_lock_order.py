@@ -15,7 +15,7 @@ from messenger.schemas.messages import ConversationPatch
 from messenger.security.envelope import Kdf, SecretEnvelope
 from messenger.testing import Factory
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import held, rows
+from tests.support.tables import held, rows
 
 
 async def waiting(container: Container, statement: str) -> None:

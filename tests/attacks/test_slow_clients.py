@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from tests.attacks._cost import Prey, prey
 from tests.attacks._raw import Attack
 from tests.attacks._slow import CROWD, SLOW
-from tests.attacks._strain import Prey, prey
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import msgspec
 from messenger.container import Container
 from messenger.testing import Person
 from messenger.testing.factories import PASSWORD
-from tests.authorization._cast import ENVELOPE, Cast
 from tests.authorization._matrix import Case
+from tests.authorization._people import ENVELOPE, Cast
 
 NEVER_GIVEN = "never-given-to-anybody-0123456789abcdef"
 CALL_ID = "0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f"

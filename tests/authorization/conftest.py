@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database import create_engine
+from messenger.database.engine import create_engine
 from messenger.media.processor import Avatar
 from messenger.testing import Factory, StatementLog
 from messenger.testing.databases import temporary_database
-from tests.authorization._cast import Cast
+from tests.authorization._people import Cast
 from tests.controllers.conftest import client_of
-from tests.realtime._wire import Realtime
 from tests.realtime.conftest import serve
+from tests.support.sockets import Realtime
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

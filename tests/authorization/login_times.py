@@ -21,7 +21,7 @@ from messenger import migrations
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.embedded import EmbeddedPostgres
+from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing import Factory
 
 TRIES = 200

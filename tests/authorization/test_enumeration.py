@@ -19,12 +19,12 @@ import pytest_asyncio
 from messenger.app import create_app
 from messenger.container import Container
 from messenger.testing import Factory, StatementLog
-from tests.authorization._cast import Cast
 from tests.authorization._matrix import CASES, Case
+from tests.authorization._people import Cast
 from tests.authorization._requests import Scene, content, scene, url
 from tests.authorization._targets import addressing, gone, reserved
-from tests.controllers._wire import SECURITY_HEADERS
 from tests.controllers.conftest import client_of
+from tests.support.http import SECURITY_HEADERS
 
 OVER_HTTP = [case for case in CASES if case.method not in {"OPEN", "SOCKET"}]
 ADDRESSED = [case for case in OVER_HTTP if case.of == "owner" and case.actor == "stranger"]

@@ -12,11 +12,11 @@ from litestar.routes import HTTPRoute
 
 from messenger.app import create_app
 from messenger.container import Container
-from messenger.controllers._methods import METHODS
-from messenger.controllers._wire import require_bearer
-from tests.authorization._inventory import HIDDEN, Route, handlers, inventory
+from messenger.web.request import require_bearer
+from messenger.web.socket_methods import METHODS
 from tests.authorization._matrix import CASES, COLUMNS, TRIED, parse
-from tests.controllers._wire import OPERATIONS, Operation
+from tests.support.http import OPERATIONS, Operation
+from tests.support.inventory import HIDDEN, Route, handlers, inventory
 
 # Pages for people, which are no part of the contract.
 UNDOCUMENTED = {"/", "/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{name}"}

@@ -10,11 +10,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from messenger.container import Container
-from tests.authorization._cast import Cast
 from tests.authorization._digest import digest
 from tests.authorization._matrix import CASES, Case
+from tests.authorization._people import Cast
 from tests.authorization._requests import Scene, content, data, scene, url
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
 
 OVER_HTTP = [case for case in CASES if case.method not in {"OPEN", "SOCKET"}]
 OVER_SOCKETS = [case for case in CASES if case.method in {"OPEN", "SOCKET"}]

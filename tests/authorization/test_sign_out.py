@@ -16,8 +16,8 @@ from websockets.exceptions import InvalidStatus
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
-from tests.authorization._cast import Cast
-from tests.realtime._wire import Realtime
+from tests.authorization._people import Cast
+from tests.support.sockets import Realtime
 
 SECONDS = 1.0
 NEW_PASSWORD = "harbour-violet-tundra-58"

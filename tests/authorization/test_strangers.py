@@ -14,11 +14,11 @@ import pytest_asyncio
 
 from messenger.container import Container
 from messenger.testing import Factory, Person
-from tests.authorization._cast import Cast
 from tests.authorization._matrix import CASES, Case
+from tests.authorization._people import Cast
 from tests.authorization._requests import CALL_ID, data
 from tests.authorization._targets import addressing, gone, reserved
-from tests.realtime._wire import Realtime, Wire
+from tests.support.sockets import Realtime, Wire
 
 NO_CONTACTS = ("stranger", "asker", "blocked", "blocker", "former")
 EVERYONE = "everyone"

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from messenger.testing.factories import PASSWORD
 from tests.browser._oldest import AS_OLDEST_BROWSER
 from tests.browser._tab import Account, Tab
-from tests.process.server import Server, running
+from tests.support.server import Server, running
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from messenger.testing.factories import PASSWORD
 from tests.browser._tab import Account
 from tests.browser.conftest import Sit
-from tests.media.images import encoded, plain
+from tests.support.images import encoded, plain
 
 Make = Callable[..., Awaitable[Account]]
 

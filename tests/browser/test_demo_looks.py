@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser._tab import Account
 from tests.browser.conftest import Sit
-from tests.media.images import encoded
+from tests.support.images import encoded
 
 Make = Callable[..., Awaitable[Account]]
 

@@ -29,11 +29,11 @@ from messenger.app import create_app
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database import create_engine
+from messenger.database.engine import create_engine
 from messenger.testing import Factory, Person
 from tests.budgets._budgets import PYTHON, Budgets, complaint, settle
-from tests.budgets._driver import Request, Socket
 from tests.budgets._metering import Meter, Price, counted
+from tests.support.driver import Request, Socket
 
 pytestmark = pytest.mark.skipif(
     Budgets.read().python != PYTHON, reason=f"calls are counted with Python {Budgets.read().python}, not {PYTHON}"

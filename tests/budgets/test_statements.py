@@ -22,13 +22,13 @@ from messenger.app import create_app
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._methods import METHODS
-from messenger.database import create_engine
-from messenger.documents import openapi_json
+from messenger.database.engine import create_engine
+from messenger.openapi_export import openapi_json
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
-from tests.realtime._wire import Realtime
+from messenger.web.socket_methods import METHODS
 from tests.realtime.conftest import serve
+from tests.support.sockets import Realtime
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
 BUDGETS = {

@@ -18,7 +18,7 @@ from typing import Any
 from messenger.client import CaughtUp, Client, Event, EventStream, Resync, Signal, State
 from messenger.client.codec import Item
 from messenger.testing.servers import free_port
-from tests.process.server import Server, environment
+from tests.support.server import Server, environment
 
 PASSWORD = "fjord-lantern-quiet-93"
 # Tokens that live so short that they are renewed all the time.

@@ -18,8 +18,8 @@ import pytest_asyncio
 from messenger.chat.app import ChatApp
 from messenger.chat.vault import Vault
 from messenger.client import ApiError, ConnectedElsewhere, Event, OutcomeUnknown, Resync, Signal, SignedOut, Timing
-from messenger.schemas._types import timestamp
 from messenger.schemas.realtime import CallSignalView, TypingView
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import StatusView
 from tests.client.proxy import proxying
 from tests.client.real import PASSWORD, Device, RealServer, befriend, device, serving

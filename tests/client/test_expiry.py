@@ -12,8 +12,8 @@ import msgspec
 from messenger.chat import words
 from messenger.chat.talk import Talk
 from messenger.client import State
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import MessageView
+from messenger.schemas.types import timestamp
 from tests.client.fake import Fake
 from tests.client.screen import chatting, contact_data, conversation_data, live, screen_of, seen, serve, until
 from tests.client.wire import AT, ME, THEM, message_data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.controllers._wire import TIMESTAMP, UUID7
+from tests.support.http import TIMESTAMP, UUID7
 
 USER = {"id", "username", "name", "avatar"}
 DEVICE = {"id", "name", "created_at", "last_activity", "current"}

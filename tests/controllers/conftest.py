@@ -16,7 +16,7 @@ from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person, StatementLog
-from tests.controllers._wire import Witness
+from tests.support.http import Witness
 
 Snapshot = Callable[[Person], Awaitable[Any]]
 

@@ -16,7 +16,7 @@ from messenger.clock import FixedClock
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
 from tests.controllers._shapes import DEVICE, ENVELOPE, TOKENS, USER, is_peer_id, is_time, is_uuid7
-from tests.controllers._wire import CANARY, TIMESTAMP, assert_problem
+from tests.support.http import CANARY, TIMESTAMP, assert_problem
 
 NEW_PASSWORD = "walnut-harbour-violin-58"
 

@@ -11,9 +11,9 @@ from litestar import Litestar
 
 from messenger.testing import Person
 from tests.controllers._shapes import AVATAR
-from tests.controllers._wire import assert_problem
 from tests.controllers.conftest import Snapshot
-from tests.media.images import bomb_png, damaged_png, encoded, plain, wide_gif
+from tests.support.http import assert_problem
+from tests.support.images import bomb_png, damaged_png, encoded, plain, wide_gif
 
 LIMIT = 10 * 1024 * 1024
 FORM = "multipart/form-data; boundary=b"

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from messenger.testing import Person
-from tests.controllers._schema import accepted_types, resolve, sample
-from tests.controllers._wire import CANARY, DOCUMENT, WITH_JSON, Operation, assert_problem
 from tests.controllers.conftest import Snapshot
+from tests.support.http import CANARY, DOCUMENT, WITH_JSON, Operation, assert_problem
+from tests.support.openapi_schema import accepted_types, resolve, sample
 
 MAX_BODY = 1024 * 1024
 DEEP = 10_000

@@ -10,13 +10,13 @@ import pytest
 from litestar import Litestar
 
 from messenger.container import Container
-from messenger.controllers._bodies import TRUSTED_BYTES
-from messenger.controllers._documents import MOST_PUBLIC_BYTES
 from messenger.limits import LIMITS
 from messenger.schemas.messages import MAX_BODY_BYTES
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
-from tests.controllers._wire import assert_problem
+from messenger.web.bodies import TRUSTED_BYTES
+from messenger.web.route_options import MOST_PUBLIC_BYTES
+from tests.support.http import assert_problem
 
 PIECE = bytes(4096)
 PIECES = 256

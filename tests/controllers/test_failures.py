@@ -11,7 +11,7 @@ from litestar.exceptions import InternalServerException
 
 from messenger.container import Container
 from messenger.testing import Person
-from tests.controllers._wire import CANARY, PROBLEM_KEYS, SECURITY_HEADERS
+from tests.support.http import CANARY, PROBLEM_KEYS, SECURITY_HEADERS
 
 
 class _Broken(RuntimeError):

@@ -17,13 +17,13 @@ from litestar import Litestar, get
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._application import Application
-from messenger.controllers._fast_path import _Route
-from messenger.controllers._parameters import PageLimit
-from messenger.controllers._wire import WireRequest
 from messenger.testing import Factory, Person
-from tests._served import served
+from messenger.web.application import Application
+from messenger.web.fast_path import _Route
+from messenger.web.parameters import PageLimit
+from messenger.web.request import WireRequest
 from tests.controllers.conftest import client_of
+from tests.support.served import served
 
 
 class Ways(NamedTuple):

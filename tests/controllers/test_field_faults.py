@@ -8,11 +8,11 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.controllers._methods import METHODS
-from messenger.controllers._wire import WireBody, decode
 from messenger.errors import ValidationFailed
 from messenger.testing import Person
-from tests.controllers._wire import MSGPACK, assert_problem
+from messenger.web.request import WireBody, decode
+from messenger.web.socket_methods import METHODS
+from tests.support.http import MSGPACK, assert_problem
 
 
 def _faults(answer: httpx.Response) -> dict[str, str]:

@@ -14,12 +14,12 @@ from litestar import Litestar
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._head import without_body
 from messenger.testing import Factory, Person
-from tests._served import served
-from tests.controllers._wire import OPERATIONS, Operation, assert_problem
+from messenger.web.head import without_body
 from tests.controllers.conftest import client_of
-from tests.media.images import encoded, plain
+from tests.support.http import OPERATIONS, Operation, assert_problem
+from tests.support.images import encoded, plain
+from tests.support.served import served
 
 GETS = [operation for operation in OPERATIONS if operation.method == "GET"]
 WITHOUT_GET = sorted({each.path for each in OPERATIONS} - {each.path for each in GETS})

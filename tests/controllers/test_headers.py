@@ -16,16 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers._finish import FILE_POLICY
 from messenger.controllers.demo import PAGE_POLICY as DEMO_POLICY
 from messenger.controllers.documents import PAGE_POLICY as DOCS_POLICY
 from messenger.controllers.home import PAGE_POLICY as HOME_POLICY
 from messenger.errors import DatabaseUnavailable, StorageFull
 from messenger.testing import Person
-from tests.authorization._inventory import handlers
-from tests.controllers._wire import OPERATIONS, SECURITY_HEADERS, Operation
+from messenger.web.response_hook import FILE_POLICY
 from tests.controllers.conftest import client_of
-from tests.media.images import encoded, plain
+from tests.support.http import OPERATIONS, SECURITY_HEADERS, Operation
+from tests.support.images import encoded, plain
+from tests.support.inventory import handlers
 
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 ALLOWED = "https://app.example"

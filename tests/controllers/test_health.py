@@ -15,8 +15,8 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
-from tests.controllers._wire import Witness, assert_problem
 from tests.controllers.conftest import client_of
+from tests.support.http import Witness, assert_problem
 
 TOKEN = "a token that prometheus knows"
 

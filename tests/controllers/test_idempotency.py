@@ -12,9 +12,9 @@ from messenger.clock import FixedClock
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
 from tests.controllers._shapes import ENVELOPE
-from tests.controllers._wire import OPERATIONS, assert_problem
 from tests.controllers.test_accounts import registration
-from tests.media.images import encoded, plain
+from tests.support.http import OPERATIONS, assert_problem
+from tests.support.images import encoded, plain
 
 Send = Callable[[httpx.AsyncClient, Person, Person, str, bool], Awaitable[httpx.Response]]
 

@@ -14,8 +14,8 @@ from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
 from messenger.testing import Person
-from tests.controllers._wire import CANARY, Witness, assert_problem
 from tests.controllers.conftest import client_of
+from tests.support.http import CANARY, Witness, assert_problem
 
 
 @pytest_asyncio.fixture(loop_scope="session")

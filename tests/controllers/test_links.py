@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.controllers._schema import resolve
-from tests.controllers._wire import DOCUMENT, OPERATION
+from tests.support.http import DOCUMENT, OPERATION
+from tests.support.openapi_schema import resolve
 
 LINKS = [
     pytest.param(operation, status, link, id=f"{operation.id}-{status}-{link['operationId']}")

@@ -9,7 +9,7 @@ import pytest
 
 from messenger.testing import Factory, Person
 from tests.controllers._shapes import CONVERSATION, MESSAGE, USER, is_peer_id, is_time, is_uuid7
-from tests.controllers._wire import assert_problem
+from tests.support.http import assert_problem
 
 
 def draft(to: Person, **more: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 
 from messenger.testing import Factory, Person
 from tests.controllers._shapes import CONVERSATION, EVENT, MESSAGE, PROFILE, SYNC, TICKET
-from tests.controllers._wire import MSGPACK, WITH_JSON, Operation, assert_problem, decoded
 from tests.controllers.test_accounts import registration
+from tests.support.http import MSGPACK, WITH_JSON, Operation, assert_problem, decoded
 
 
 async def post(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:

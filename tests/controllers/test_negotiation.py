@@ -8,12 +8,12 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.controllers._negotiation import prefers_msgpack
 from messenger.testing import Person
+from messenger.web.negotiation import prefers_msgpack
 from tests.controllers._shapes import ENVELOPE
-from tests.controllers._wire import MSGPACK, WITH_JSON, Operation, assert_problem
 from tests.controllers.test_bad_bodies import good_body, send
-from tests.media.images import encoded, plain
+from tests.support.http import MSGPACK, WITH_JSON, Operation, assert_problem
+from tests.support.images import encoded, plain
 
 BOM = b"\xef\xbb\xbf"
 

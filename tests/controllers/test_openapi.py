@@ -18,8 +18,8 @@ from litestar import Litestar
 
 from messenger.cli import main
 from messenger.testing import Person
-from tests.controllers._schema import faults, resolve, sample
-from tests.controllers._wire import DOCUMENT, GUARDED, MSGPACK, OPERATIONS, WITH_JSON, Operation
+from tests.support.http import DOCUMENT, GUARDED, MSGPACK, OPERATIONS, WITH_JSON, Operation
+from tests.support.openapi_schema import faults, resolve, sample
 
 CONTRACT = {
     # Every operation of the contract, by method and path.

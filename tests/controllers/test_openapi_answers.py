@@ -8,11 +8,11 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.http_refusals import problem
+from messenger.server.refusals import problem
 from messenger.testing import Person
-from tests.controllers._schema import faults, resolve
-from tests.controllers._wire import DOCUMENT, OPERATION, OPERATIONS, Operation
 from tests.controllers.test_bad_bodies import good_body, schema_of
+from tests.support.http import DOCUMENT, OPERATION, OPERATIONS, Operation
+from tests.support.openapi_schema import faults, resolve
 
 PROBLEM = "application/problem+json"
 COMPONENTS = DOCUMENT["components"]

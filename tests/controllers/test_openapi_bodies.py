@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.controllers._schema import resolve
-from tests.controllers._wire import DOCUMENT, OPERATION, OPERATIONS, WITH_JSON, Operation
+from tests.support.http import DOCUMENT, OPERATION, OPERATIONS, WITH_JSON, Operation
+from tests.support.openapi_schema import resolve
 
 each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 with_json = pytest.mark.parametrize("operation", WITH_JSON, ids=lambda operation: operation.id)

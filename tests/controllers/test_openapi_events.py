@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from messenger import events
-from tests.controllers._schema import faults, resolve
-from tests.controllers._wire import DOCUMENT
+from tests.support.http import DOCUMENT
+from tests.support.openapi_schema import faults, resolve
 
 SCHEMAS = DOCUMENT["components"]["schemas"]
 FRAME = SCHEMAS["EventFrame"]

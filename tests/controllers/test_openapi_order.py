@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from messenger.controllers._openapi_order import put_in_order
-from tests.controllers._wire import DOCUMENT
+from messenger.web.openapi.order import put_in_order
+from tests.support.http import DOCUMENT
 
 
 class TestOrder:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.controllers._schema import resolve
-from tests.controllers._wire import DOCUMENT, OPERATION, OPERATIONS, TIMESTAMP, Operation
+from tests.support.http import DOCUMENT, OPERATION, OPERATIONS, TIMESTAMP, Operation
+from tests.support.openapi_schema import resolve
 
 INT32_MAX = 2**31 - 1
 DATES = {"at", "since", "last_activity", "muted_until"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from messenger.controllers._origins import ensure_origin
 from messenger.errors import OriginNotAllowed
+from messenger.web.origins import ensure_origin
 
 
 def _scope(origin: str, host: str | None) -> Any:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from messenger.testing import Factory, Person
-from tests.controllers._wire import GUARDED, OPERATIONS, Operation, assert_problem
+from tests.support.http import GUARDED, OPERATIONS, Operation, assert_problem
 
 PAGED = [operation for operation in GUARDED if "limit" in operation.parameters("query")]
 BY_CURSOR = [operation for operation in GUARDED if "cursor" in operation.parameters("query")]

@@ -7,7 +7,7 @@ import pytest
 
 from messenger.testing import Factory, Person
 from tests.controllers._shapes import PRIVACY, PROFILE, is_peer_id, is_time
-from tests.controllers._wire import assert_problem
+from tests.support.http import assert_problem
 
 PERSON = {
     "id",

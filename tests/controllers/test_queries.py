@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from messenger.testing import Person
-from tests.controllers._wire import OPERATIONS, Operation, assert_problem
+from tests.support.http import OPERATIONS, Operation, assert_problem
 
 PROBES = {"getLiveness", "getReadiness"}
 # `/metrics` needs a different token.

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from messenger.controllers._field_faults import refusal
+from messenger.web.field_errors import refusal
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

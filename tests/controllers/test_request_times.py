@@ -14,11 +14,11 @@ import pytest_asyncio
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers import _application, _fast_path, _finish
 from messenger.errors import InvalidCredentials, PeerNotFound, UnsupportedImage
 from messenger.testing import Person
+from messenger.web import application, fast_path, response_hook
 from tests.controllers.conftest import client_of
-from tests.media.images import encoded, plain
+from tests.support.images import encoded, plain
 
 SECONDS = 7.5
 
@@ -45,7 +45,7 @@ class Stopwatch:
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     stopwatch = Stopwatch()
-    for module in (_application, _fast_path, _finish):
+    for module in (application, fast_path, response_hook):
         monkeypatch.setattr(module, "perf_counter", stopwatch)
     return stopwatch
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from messenger.testing import Person
-from tests.controllers._schema import sample
 from tests.controllers._shapes import ENVELOPE, SECRET, is_time
-from tests.controllers._wire import DOCUMENT, MSGPACK, OPERATION, assert_problem
+from tests.support.http import DOCUMENT, MSGPACK, OPERATION, assert_problem
+from tests.support.openapi_schema import sample
 
 PATH = "/e2e/secret_key"
 OTHER = {**ENVELOPE, "ciphertext": base64.b64encode(b"another secret, sealed by its owner").decode()}

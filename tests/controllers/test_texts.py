@@ -10,8 +10,8 @@ import pytest
 
 from messenger.testing import Person
 from messenger.testing.factories import PASSWORD
-from tests.controllers._wire import assert_problem
 from tests.controllers.test_accounts import registration
+from tests.support.http import assert_problem
 
 
 def _flag(code: str) -> str:

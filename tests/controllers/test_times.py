@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from messenger.testing import Person
-from tests.controllers._wire import MSGPACK, assert_problem
+from tests.support.http import MSGPACK, assert_problem
 
 PAST, FAR = "1970-01-01T00:00:00.000Z", "9998-12-31T00:00:00.000Z"
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from messenger.timings import Timings
+from messenger.observability.batched_histogram import Timings
 
 BUCKETS = (0.001, 0.01, 0.1)
 

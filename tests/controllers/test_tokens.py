@@ -11,9 +11,9 @@ import pytest
 
 from messenger.clock import FixedClock
 from messenger.testing import Factory, Person
-from tests.controllers._schema import sample
-from tests.controllers._wire import DOCUMENT, GUARDED, OPERATION, Operation, assert_problem
 from tests.controllers.conftest import Snapshot
+from tests.support.http import DOCUMENT, GUARDED, OPERATION, Operation, assert_problem
+from tests.support.openapi_schema import sample
 
 guarded = pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from messenger.embedded import EmbeddedPostgres
+from messenger.embedded.postgres import EmbeddedPostgres
 
 
 def _fresh() -> Path:

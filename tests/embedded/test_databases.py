@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from messenger.embedded import EmbeddedPostgres
+from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.databases import name_of, temporary_database
 
 # Dead rows that a vacuum without haste is at for minutes.

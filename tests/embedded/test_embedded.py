@@ -16,16 +16,18 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from messenger import embedded, embedded_location, embedded_process
-from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.embedded import location as embedded_location
+from messenger.embedded import postgres as embedded
+from messenger.embedded import process as embedded_process
+from messenger.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 _DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 _WITH_DEBIAN_15 = pytest.mark.skipif(not _DEBIAN_15.exists(), reason="there is no PostgreSQL 15 of Debian")
 _OWNER = """
 import sys
 from pathlib import Path
-from messenger import embedded_process
-from messenger.embedded import EmbeddedPostgres
+from messenger.embedded import process as embedded_process
+from messenger.embedded.postgres import EmbeddedPostgres
 embedded_process.LINUX = sys.argv[2] == "kernel"
 postgres = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
 sys.stdout.write(postgres.start() + "\\n")

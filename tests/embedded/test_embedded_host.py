@@ -10,9 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from messenger import embedded_host, embedded_location
-from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from messenger.embedded_process import postmaster_of
+from messenger.embedded import location as embedded_location
+from messenger.embedded import machine as embedded_host
+from messenger.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.embedded.process import postmaster_of
 
 _AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
 

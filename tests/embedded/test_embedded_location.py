@@ -11,8 +11,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from messenger import embedded_host, embedded_location
-from messenger.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from messenger.embedded import location as embedded_location
+from messenger.embedded import machine as embedded_host
+from messenger.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from messenger import embedded_memory
 from messenger.config import Settings
-from messenger.local_database import embedded
+from messenger.embedded import memory as embedded_memory
+from messenger.embedded.local import embedded
 
 GIB = 2**30
 _RESERVED = Path("/proc/sys/vm/nr_hugepages")

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess
 from tests.faults._fault import USUAL, Installation, Strike, fault
 from tests.faults._faults_sockets import ends, people, writing
-from tests.faults._flock import flock
+from tests.faults._many_sockets import flock
 from tests.faults._world import World
 
 AWAY_SECONDS = 10.0

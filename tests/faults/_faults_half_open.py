@@ -17,7 +17,7 @@ import psutil
 
 from tests.faults._fault import Installation, fault
 from tests.faults._faults_sockets import people
-from tests.faults._flock import flock
+from tests.faults._many_sockets import flock
 from tests.faults._world import World
 
 TIMEOUT = 6.0

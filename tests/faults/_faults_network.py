@@ -10,7 +10,7 @@ from random import Random
 from tests.faults._fault import Installation, fault
 from tests.faults._faults_process import BRIEFLY_SECONDS, STOPPED_SECONDS, answered_meanwhile
 from tests.faults._world import World
-from tests.proof._proxy import Proxy
+from tests.support.proxy import Proxy
 
 CUTTING_SECONDS = 2.5
 _ANSWERS = (b"HTTP/1.1 20", b'"type":"reply"', b"\xa5reply")

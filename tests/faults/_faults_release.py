@@ -15,7 +15,7 @@ import httpx
 
 from tests.faults._fault import USUAL, Installation, fault
 from tests.faults._faults_sockets import people
-from tests.faults._flock import flock
+from tests.faults._many_sockets import flock
 from tests.faults._releases import Release, needs_history, unpack
 from tests.faults._world import World
 

@@ -12,8 +12,8 @@ from messenger.testing.recorder import pair
 from tests.faults._fault import fault
 from tests.faults._faults_process import kill
 from tests.faults._world import World
-from tests.proof._crowd import Draft
-from tests.proof._device import Device
+from tests.support.device import Device
+from tests.support.population import Draft
 
 TIMES = 5
 ROUNDS = 3

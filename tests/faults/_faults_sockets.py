@@ -12,7 +12,7 @@ from random import Random
 from weakref import WeakKeyDictionary
 
 from tests.faults._fault import Installation, fault
-from tests.faults._flock import Flock, flock
+from tests.faults._many_sockets import Flock, flock
 from tests.faults._world import World
 
 POOL = 10

@@ -18,8 +18,8 @@ from random import Random
 import msgspec
 from PIL import Image
 
+from tests.faults._database_process import Keeper
 from tests.faults._fault import Installation, fault
-from tests.faults._keeper import Keeper
 from tests.faults._probe import Answered, Probe, probe
 from tests.faults._world import World
 

@@ -13,7 +13,7 @@ import msgspec
 
 from messenger.testing.recorder import pair
 from tests.faults._world import World
-from tests.proof._device import Device
+from tests.support.device import Device
 
 _PATIENCE = 20.0
 

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from random import Random
 
 from messenger.testing.recorder import Findings, check
-from tests.faults._crowd import FaultCrowd
 from tests.faults._fault import Fault
 from tests.faults._outcome import KINDS, Outcome
+from tests.faults._population import FaultCrowd
 from tests.faults._world import World, opened
-from tests.proof._verdict import await_proofs, judge
+from tests.support.verdict import await_proofs, judge
 
 WARM = 32
 """Messages that are acknowledged before a fault: it comes under load."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.process.server import SERVE, launch
+from tests.support.server import SERVE, launch
 
 _START_SECONDS = 60.0
 

@@ -21,14 +21,14 @@ import asyncpg
 import psutil
 
 from messenger.testing.servers import free_port
+from tests.faults._database_process import Keeper
 from tests.faults._fault import Installation
-from tests.faults._keeper import Keeper
 from tests.faults._server import Server
-from tests.process.server import SERVE
-from tests.proof._proxy import Address, Proxy
+from tests.support.proxy import Address, Proxy
+from tests.support.server import SERVE
 
 if TYPE_CHECKING:
-    from tests.faults._crowd import FaultCrowd
+    from tests.faults._population import FaultCrowd
 
 # Cheap passwords and no limits: neither is what is tested here. Tokens outlive the longest run.
 SETTINGS: dict[str, object] = {

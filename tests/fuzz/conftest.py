@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.fuzz._budget import REST, timeout
-from tests.fuzz._crowd import Crowd, gather
-from tests.process.server import Server, running
+from tests.fuzz._population import Crowd, gather
+from tests.support.server import Server, running
 
 METRICS_TOKEN = "a metrics token for the fuzz tests"
 SETTINGS = {

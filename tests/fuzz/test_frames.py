@@ -22,11 +22,11 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 from websockets.uri import parse_uri
 
-from messenger.controllers._methods import METHODS
 from messenger.errors import MessengerError
 from messenger.realtime.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL
+from messenger.web.socket_methods import METHODS
 from tests.fuzz._budget import fuzz
-from tests.fuzz._crowd import Crowd
+from tests.fuzz._population import Crowd
 from tests.fuzz._texts import TAGS, damaged, json_texts, packed
 
 SECONDS = 5.0

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.controllers._wire import OPERATION
 from tests.fuzz._budget import LONG, OF_THE_LIMITS, OF_THE_OPENAPI, SECONDS, SEED, timeout
-from tests.fuzz._crowd import Crowd, gather
+from tests.fuzz._population import Crowd, gather
 from tests.fuzz.conftest import METRICS_TOKEN, SETTINGS
-from tests.process.server import running
+from tests.support.http import OPERATION
+from tests.support.server import running
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / ".venv/checks/bin/schemathesis"

@@ -16,11 +16,11 @@ import httpx
 import pytest
 from hypothesis import strategies as st
 
-from tests.controllers._wire import OPERATION
 from tests.fuzz._budget import fuzz
-from tests.fuzz._crowd import Crowd
+from tests.fuzz._population import Crowd
 from tests.fuzz._texts import damaged, json_texts, packed
-from tests.media.images import animation, encoded, interlaced_png, noise, plain, turned, with_gps
+from tests.support.http import OPERATION
+from tests.support.images import animation, encoded, interlaced_png, noise, plain, turned, with_gps
 
 SECONDS = 10.0
 REFUSED_BY_THE_SERVER_PROGRAM = {400, 413, 431}

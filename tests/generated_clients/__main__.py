@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from messenger.documents import openapi_json
+from messenger.openapi_export import openapi_json
 from tests.generated_clients._mobile import check_mobile
 from tests.generated_clients._models import say
 from tests.generated_clients._typescript import check_typescript

@@ -14,7 +14,8 @@ from PIL import Image
 
 from messenger.errors import UnsupportedImage
 from messenger.media.processor import ImageProcessor
-from tests.media import files, images
+from tests.media import files
+from tests.support import images
 
 MIB = 1024 * 1024
 PLAIN = images.encoded(images.plain())

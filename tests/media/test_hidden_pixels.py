@@ -9,7 +9,8 @@ from messenger.errors import ImageTooLarge, UnsupportedImage
 from messenger.media.pictures import _blendable
 from messenger.media.processor import ImageProcessor
 from messenger.media.stills import decode
-from tests.media import files, images
+from tests.media import files
+from tests.support import images
 
 PALETTE = files.chunk(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255]))
 ABOVE, INSIDE, BELOW = (2, 2), (15, 15), (35, 35)

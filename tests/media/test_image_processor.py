@@ -10,7 +10,7 @@ from PIL import Image
 
 from messenger.errors import ImageTooLarge, UnsupportedImage
 from messenger.media.processor import ImageProcessor
-from tests.media import images
+from tests.support import images
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from messenger.errors import ImageTooLarge, Overloaded, UnsupportedImage
 from messenger.media.processor import Avatar, ImageProcessor
-from tests.media import images
+from tests.support import images
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's")
 MIB = 1024 * 1024

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from messenger.media.stills import NotWhole, decode
-from tests.media import images
+from tests.support import images
 
 MAX_PIXELS = 25_000_000
 END_OF_JPEG = b"\xff\xd9"

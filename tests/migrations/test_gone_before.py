@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from messenger import migrations
 from messenger.container import Container
-from messenger.database_connection import connect
+from messenger.database.connection import connect
 from messenger.testing import Factory, Person
 
 _FAR = 5000

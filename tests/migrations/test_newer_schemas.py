@@ -16,7 +16,7 @@ import pytest
 from messenger import migrations
 from messenger.config import SettingsError
 from messenger.repositories.health import SchemaRow
-from tests.process.server import environment, refused, running
+from tests.support.server import environment, refused, running
 
 HEAD = migrations.head_revision()
 VERSIONS = sorted((Path(__file__).parents[2] / "migrations/versions").glob("[0-9]*_*.py"))

@@ -9,9 +9,9 @@ import asyncio
 import sys
 from uuid import uuid4
 
-from messenger.realtime.bus import Bus, BusMessage, Revoked
-from messenger.realtime.nats_bus import NatsTransport
-from messenger.realtime.redis_bus import RedisTransport
+from messenger.bus.bus import Bus, BusMessage, Revoked
+from messenger.bus.nats import NatsTransport
+from messenger.bus.redis import RedisTransport
 
 
 class Receiver:

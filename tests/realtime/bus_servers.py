@@ -19,10 +19,10 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from messenger.realtime.bus import Bus, Signal, Transport
-from messenger.realtime.nats_bus import NatsTransport
-from messenger.realtime.postgres_bus import APPLICATION_NAME, PostgresTransport
-from messenger.realtime.redis_bus import RedisTransport
+from messenger.bus.bus import Bus, Signal, Transport
+from messenger.bus.nats import NatsTransport
+from messenger.bus.postgres import APPLICATION_NAME, PostgresTransport
+from messenger.bus.redis import RedisTransport
 from messenger.testing.buses import Listener
 from messenger.testing.databases import name_of, temporary_database
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess, freeze, give_up

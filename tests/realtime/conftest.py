@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.realtime.uvicorn_protocol import MAX_FRAME_BYTES, UvicornConnection
+from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.testing import Factory
-from tests._served import start
-from tests.realtime._wire import Realtime
+from tests.support.served import start
+from tests.support.sockets import Realtime
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from messenger.realtime import bus as bus_module
-from messenger.realtime.bus import Bus, BusMessage, Connected, News, Revoked, Signal
+from messenger.bus import bus as bus_module
+from messenger.bus.bus import Bus, BusMessage, Connected, News, Revoked, Signal
 from messenger.testing.buses import Listener, MemoryBroker, running
 
 

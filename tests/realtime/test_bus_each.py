@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from messenger.realtime.bus import Revoked
-from messenger.realtime.nats_bus import NatsTransport
-from messenger.realtime.postgres_bus import APPLICATION_NAME
-from messenger.realtime.redis_bus import RedisTransport
+from messenger.bus.bus import Revoked
+from messenger.bus.nats import NatsTransport
+from messenger.bus.postgres import APPLICATION_NAME
+from messenger.bus.redis import RedisTransport
 from messenger.testing.buses import running
 from messenger.testing.servers import NatsServer, Proxy, RedisServer, free_port
 from tests.realtime.bus_servers import Postgres, bus_database, bus_over, quiet, signal_to, users_of

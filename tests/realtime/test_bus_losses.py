@@ -7,9 +7,9 @@ import asyncio
 import psutil
 import pytest
 
-from messenger.realtime import _links
-from messenger.realtime.bus import MAX_WAITING, Bus, News, Revoked
-from messenger.realtime.nats_bus import NatsTransport
+from messenger.bus import transport_common
+from messenger.bus.bus import MAX_WAITING, Bus, News, Revoked
+from messenger.bus.nats import NatsTransport
 from messenger.testing.buses import running
 from messenger.testing.servers import Proxy
 from tests.realtime.bus_servers import Server, bus_database, bus_over, bus_server, nothing_more, quiet
@@ -86,7 +86,7 @@ class TestLosses:
                 async with asyncio.timeout(5):
                     await link.publish("x" * 100_000)
             started = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - started < _links.CLOSE_SECONDS + 1
+        assert asyncio.get_running_loop().time() - started < transport_common.CLOSE_SECONDS + 1
         await bus_server.thaw()
 
     async def test_a_network_that_carries_nothing_more_is_noticed_and_nothing_is_left(self, bus_server: Server) -> None:
@@ -104,7 +104,7 @@ class TestLosses:
                     ends = await asyncio.gather(*map(link.publish, payloads), return_exceptions=True)
                 assert all(isinstance(end, OSError) for end in ends)
                 started = clock()
-            assert clock() - started < _links.CLOSE_SECONDS + 1
+            assert clock() - started < transport_common.CLOSE_SECONDS + 1
             process = psutil.Process()
             async with asyncio.timeout(5):
                 while any(end.raddr and end.raddr.port == proxy.port for end in process.net_connections("tcp")):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from messenger.realtime.bus import BusMessage, Connected, News, Revoked
+from messenger.bus.bus import BusMessage, Connected, News, Revoked
 from messenger.testing.buses import running
 from tests.realtime.bus_servers import PASSWORD, Server, bus_database, bus_over, bus_server, quiet, signal_to, users_of
 

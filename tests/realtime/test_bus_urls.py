@@ -7,11 +7,11 @@ import traceback
 
 import pytest
 
-from messenger.realtime import _links
-from messenger.realtime.bus import transport_of
-from messenger.realtime.nats_bus import NatsTransport
-from messenger.realtime.postgres_bus import PostgresTransport
-from messenger.realtime.redis_bus import RedisTransport
+from messenger.bus import transport_common
+from messenger.bus.bus import transport_of
+from messenger.bus.nats import NatsTransport
+from messenger.bus.postgres import PostgresTransport
+from messenger.bus.redis import RedisTransport
 from messenger.testing.servers import REQUIRED, require
 
 
@@ -63,12 +63,14 @@ class TestUrls:
             transport_of(url, database_url="", namespace="tests")
 
     def test_secrets_are_found_as_written_and_as_meant(self) -> None:
-        found = _links.secrets_of("nats://me:p%2Fw@a:1,nats://t%3Ak@b,postgresql://x@/d?host=/run&password=q%20p")
+        found = transport_common.secrets_of(
+            "nats://me:p%2Fw@a:1,nats://t%3Ak@b,postgresql://x@/d?host=/run&password=q%20p"
+        )
         assert set(found) == {"p%2Fw", "p/w", "t%3Ak", "t:k", "x", "q%20p", "q p"}
 
     def test_an_error_does_not_tell_them(self) -> None:
         url = "redis://me:p%2Fw@host"
-        with pytest.raises(ConnectionError) as raised, _links.translated(url, LookupError):
+        with pytest.raises(ConnectionError) as raised, transport_common.translated(url, LookupError):
             raise LookupError(f"{url} does not take p/w of me")
         assert str(raised.value) == "LookupError: redis://me:***@host does not take *** of me"
         assert "p/w" not in "".join(traceback.format_exception(raised.value)).replace("take p/w of me", "")

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from messenger.container import Container
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
 
 
 async def refusal(realtime: Realtime, person: Person | None = None, **options: Any) -> tuple[int, dict[str, Any]]:

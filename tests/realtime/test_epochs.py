@@ -11,13 +11,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from messenger import stream_epoch
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.database import stream_epoch
 from messenger.schemas.realtime import Place, cursor_place, stream_cursor
 from messenger.testing import Factory, Person
 from messenger.testing.databases import temporary_database
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -13,7 +13,7 @@ from messenger.container import Container
 from messenger.schemas.messages import ConversationPatch, MessagePatch, ReceiptDraft
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
 
 
 async def stream(realtime: Realtime, person: Person, cursor: str = "e0") -> list[dict[str, Any]]:

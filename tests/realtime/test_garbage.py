@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.garbage import THRESHOLDS, rarely_collected
+from messenger.server.gc_tuning import THRESHOLDS, rarely_collected
 
 
 def test_everything_is_as_before_when_it_ends() -> None:

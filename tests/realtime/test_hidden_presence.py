@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from messenger.container import Container
-from messenger.realtime import typing_board
-from messenger.realtime.ports import Socketed
+from messenger.realtime import typing_signals as typing_board
+from messenger.realtime.interfaces import Socketed
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory, Person
-from tests.media.images import encoded, plain
-from tests.realtime._wire import Realtime, Wire
+from tests.support.images import encoded, plain
+from tests.support.sockets import Realtime, Wire
 
 INVISIBLE: dict[str, Any] = {"status": "invisible"}
 UNSEEN: dict[str, Any] = {"privacy": {"last_seen": "nobody"}}

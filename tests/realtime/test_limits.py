@@ -16,8 +16,8 @@ from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime
 from tests.realtime.conftest import serve
+from tests.support.sockets import Realtime
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -12,13 +12,13 @@ import pytest
 from messenger.actor import Actor
 from messenger.container import Container
 from messenger.realtime import presence as presence_module
-from messenger.realtime import typing_board
-from messenger.realtime.ports import Presence, Socketed
+from messenger.realtime import typing_signals as typing_board
+from messenger.realtime.interfaces import Presence, Socketed
 from messenger.realtime.presence import BURST, PresenceBoard
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import ProfilePatch, StatusView, SubscribeDraft
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime, Wire
+from tests.support.sockets import Realtime, Wire
 
 
 async def online(container: Container, viewer: Person, person: Person) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from messenger.container import Container
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime, Wire
+from tests.support.sockets import Realtime, Wire
 
 DIFFERENT = [("everyone", "nobody"), ("everyone", "contacts"), ("contacts", "nobody")]
 BOTH_WAYS = DIFFERENT + [(one, other) for other, one in DIFFERENT]

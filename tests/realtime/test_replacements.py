@@ -9,14 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from messenger.actor import Actor
+from messenger.bus.bus import Bus
 from messenger.container import Container
-from messenger.realtime.bus import Bus
+from messenger.realtime.delivery_acks import Taker
 from messenger.realtime.frames import ELSEWHERE, JSON
 from messenger.realtime.hub import Hub
-from messenger.realtime.ports import Socketed
+from messenger.realtime.interfaces import Socketed
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
-from messenger.realtime.taker import Taker
 from messenger.services import _events
 from messenger.services import sync as sync_module
 from messenger.testing import Factory, Person

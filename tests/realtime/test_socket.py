@@ -12,12 +12,12 @@ import pytest
 from messenger.actor import Actor
 from messenger.errors import DatabaseUnavailable, Unauthenticated
 from messenger.events import WakeUp
+from messenger.realtime.catch_up_window import share_of
 from messenger.realtime.channel import Channel
+from messenger.realtime.delivery_acks import Taker
 from messenger.realtime.frames import JSON, Broadcast, SignalFrame
-from messenger.realtime.page_share import share_of
-from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamEvent, StreamPage, Taken
+from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamEvent, StreamPage, Taken
 from messenger.realtime.socket import MAX_QUEUED, MAX_QUEUED_BYTES, Socket
-from messenger.realtime.taker import Taker
 from messenger.schemas.realtime import EventFrame, RemovedDeviceView, stream_cursor
 from messenger.testing.connections import HeldConnection
 
@@ -435,8 +435,8 @@ class TestTaker:
     async def test_is_tried_again_after_any_fault(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("messenger.realtime.taker._RETRY_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.taker._TAKE_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_SECONDS", 0)
         rig = Rig(Table())
         for fault in (DatabaseUnavailable(), ValueError("a fault of ours")):
             rig.table.take_faults = [fault]
@@ -445,13 +445,13 @@ class TestTaker:
             await rig.until(lambda: rig.taker._task is None)
             assert rig.table.taken == [Taken(1, 5), Taken(2, 7)]
             rig.table.taken.clear()
-        told = [record for record in caplog.records if record.name == "messenger.realtime.taker"]
+        told = [record for record in caplog.records if record.name == "messenger.realtime.delivery_acks"]
         assert [record.exc_info is not None for record in told] == [False, True]
 
     async def test_who_fails_holds_up_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.realtime.taker._RETRY_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.taker._TAKE_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.taker._TAKE_BATCH", 1)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_BATCH", 1)
         rig = Rig(Table())
         rig.table.take_faults = [ValueError("a fault of ours")]
         rig.taker.took(1, 5)

@@ -13,7 +13,7 @@ from messenger.container import Container
 from messenger.errors import CursorExpired, Unauthenticated
 from messenger.realtime import channel
 from messenger.testing import Factory, Person
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
 
 
 async def waiting(hosted: Container, person: Person) -> None:

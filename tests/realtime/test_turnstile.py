@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from messenger.actor import Actor
-from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Taken
-from messenger.realtime.turnstile import Turnstile
+from messenger.realtime.bounded_streams import Turnstile
+from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamPage, Taken
 
 ADA = Actor(1, uuid4())
 

@@ -17,8 +17,8 @@ from messenger.realtime.frames import MSGPACK_PROTOCOL
 from messenger.repositories.streams import StreamRepository
 from messenger.testing import Factory, Person
 from tests.realtime._poison import BEYOND, POISON, Poison, counted, insert
-from tests.realtime._wire import Realtime
 from tests.realtime.test_sync import execute
+from tests.support.sockets import Realtime
 from tests.unit_of_work import Recorder
 
 

@@ -15,15 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.controllers import _sockets
 from messenger.errors import RefreshTokenReused
 from messenger.realtime import upkeep
 from messenger.realtime.frames import JSON
-from messenger.realtime.ports import Socketed
+from messenger.realtime.interfaces import Socketed
 from messenger.testing import Factory
 from messenger.testing.connections import HeldConnection
-from tests.realtime._wire import Realtime
+from messenger.web import sockets
 from tests.realtime.conftest import serve
+from tests.support.sockets import Realtime
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ async def _quick(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple
 
 class TestFlood:
     async def test_is_closed(self, people: Factory, settings: Settings, engine: AsyncEngine, monkeypatch: Any) -> None:
-        monkeypatch.setattr(_sockets, "BURST", 20.0)
+        monkeypatch.setattr(sockets, "BURST", 20.0)
         container = Container(msgspec.structs.replace(settings, rate_limits="on"), engine=engine)
         ada = await people.person()
         async with container.realtime.running():

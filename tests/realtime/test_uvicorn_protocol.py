@@ -19,10 +19,10 @@ from websockets.frames import Frame, Opcode
 
 from messenger.container import Container
 from messenger.realtime.frames import Message, ends_with_frame, pong_payload
-from messenger.realtime.uvicorn_protocol import MAX_ODD_FRAMES, NOT_TEXT, UvicornConnection
+from messenger.server.websocket_protocol import MAX_ODD_FRAMES, NOT_TEXT, UvicornConnection
 from messenger.testing import Factory
-from tests._uncollected import uncollected
-from tests.realtime._wire import Realtime
+from tests.support.sockets import Realtime
+from tests.support.uncollected import uncollected
 
 _HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

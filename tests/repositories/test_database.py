@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
-from messenger.database import CONSTRAINTS, REPEATABLE, TransientConflict, translate
+from messenger.database.engine import CONSTRAINTS, REPEATABLE, TransientConflict, translate
 from messenger.errors import (
     DatabaseUnavailable,
     MessengerError,

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.actor import Actor, Bearer, Caller
 from messenger.clock import FixedClock, new_id
+from messenger.database.statements import STATEMENTS, Statement
 from messenger.errors import Overloaded
 from messenger.models import RateBucket, User
 from messenger.security.tokens import token_hash
-from messenger.statements import STATEMENTS, Statement
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.unit_of_work import Number, Recorder, Text, factory_over, probe

@@ -10,8 +10,8 @@ from messenger.container import Container
 from messenger.errors import StorageUnavailable
 from messenger.services._images import image_path
 from messenger.storage.object_store import ObjectStore
-from tests.media import images
-from tests.services._tables import rows
+from tests.support import images
+from tests.support.tables import rows
 
 
 class Store(ObjectStore):

@@ -20,7 +20,7 @@ from messenger.security.passwords import Verdict
 from messenger.services import accounts as accounts_module
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 ADDRESS = "192.0.2.7"
 OTHER_PASSWORD = "gravel-otter-violet-58"

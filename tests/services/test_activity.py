@@ -18,14 +18,14 @@ from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import MessengerError, NoPendingRequest, PeerNotFound
-from messenger.realtime.ports import Taken
-from messenger.schemas._types import timestamp
+from messenger.realtime.interfaces import Taken
 from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
 from messenger.schemas.realtime import PresencePatch
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import AliasDraft, ConfirmDraft, ProfilePatch, SubscribeDraft
 from messenger.services import Services
 from messenger.testing import Factory, Person, StatementLog
-from tests.services._tables import held, rows, told
+from tests.support.tables import held, rows, told
 
 Call = Callable[[Services, Actor, int], Awaitable[Any]]
 

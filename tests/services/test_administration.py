@@ -19,12 +19,12 @@ from messenger.errors import (
     UsernameTaken,
     ValidationFailed,
 )
-from messenger.schemas._types import timestamp
 from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
+from messenger.schemas.types import timestamp
 from messenger.services.administration import AdministrationService
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import payloads, rows
+from tests.support.tables import payloads, rows
 
 OTHER = "harbour-violet-seven-41"
 

@@ -25,9 +25,9 @@ from messenger.services._gate import Gate
 from messenger.services._images import discard_image
 from messenger.services.avatars import MAX_FILE_BYTES, AvatarService
 from messenger.testing import Factory, Person
-from tests.media import images
 from tests.services._avatars import Store, files_of, noise, row_of
-from tests.services._tables import rows, told
+from tests.support import images
+from tests.support.tables import rows, told
 
 
 @pytest.fixture(scope="module")

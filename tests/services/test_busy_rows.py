@@ -17,7 +17,7 @@ from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.testing import Factory, Person
-from tests.services._tables import held, rows
+from tests.support.tables import held, rows
 
 LANES = 2
 

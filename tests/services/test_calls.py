@@ -14,8 +14,8 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import Unauthenticated
-from messenger.schemas._types import timestamp
 from messenger.schemas.calls import IceServersView
+from messenger.schemas.types import timestamp
 from messenger.services._gate import Gate
 from messenger.services.calls import CallService
 from messenger.testing import Factory, Person

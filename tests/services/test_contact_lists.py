@@ -10,7 +10,7 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.media.processor import Avatar
-from messenger.schemas._types import AudienceName, ContactState, timestamp
+from messenger.schemas.types import AudienceName, ContactState, timestamp
 from messenger.schemas.users import (
     ContactPage,
     PrivacyPatch,
@@ -19,7 +19,7 @@ from messenger.schemas.users import (
     SubscribeDraft,
 )
 from messenger.testing import Factory, Person
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 
 async def ask(container: Container, asker: Person, target: Person) -> None:

@@ -14,7 +14,7 @@ from messenger.models import Edges
 from messenger.policies import LEGAL
 from messenger.schemas.users import ConfirmDraft, SubscribeDraft
 from messenger.testing import Factory, Person
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 # The model, apart from the code: how a pair looks to the one who acts (own edge / other's edge), and what each step
 # makes of it. A name is a refusal.

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from messenger.container import Container
+from messenger.database.statements import STATEMENTS, Statement
 from messenger.errors import MessengerError, NotAContact, PeerNotFound, Unauthenticated
 from messenger.events import ProfileUpdated
 from messenger.repositories import messages as message_repository
@@ -21,10 +22,9 @@ from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
-from messenger.statements import STATEMENTS, Statement
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import held, rows
+from tests.support.tables import held, rows
 
 Step = Callable[[Container, Person, Person], Awaitable[object]]
 

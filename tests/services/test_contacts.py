@@ -19,7 +19,7 @@ from messenger.errors import (
     ValidationFailed,
 )
 from messenger.events import WakeUp
-from messenger.schemas._types import timestamp
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import (
     AliasDraft,
     ConfirmDraft,
@@ -29,7 +29,7 @@ from messenger.schemas.users import (
     SubscribeDraft,
 )
 from messenger.testing import Factory, Person
-from tests.services._tables import told
+from tests.support.tables import told
 
 
 async def ask(container: Container, asker: Person, target: Person, message: str | None = None) -> RelationView:

@@ -12,12 +12,12 @@ import pytest
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import NotAContact, PeerNotFound, Unauthenticated, ValidationFailed
-from messenger.schemas._moments import moment
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
+from messenger.schemas.moments import moment
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.testing import Factory, Person
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 
 async def page(container: Container, person: Person, cursor: str | None = None, limit: int = 50) -> ConversationPage:

@@ -14,11 +14,11 @@ from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import DeviceNotFound, InvalidRefreshToken, Unauthenticated
-from messenger.schemas._types import timestamp
 from messenger.schemas.accounts import TokensView
+from messenger.schemas.types import timestamp
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 ADDRESS = "192.0.2.8"
 

@@ -34,7 +34,7 @@ from messenger.services import accounts as accounts_module
 from messenger.services._images import image_path
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 ADDRESS = "192.0.2.11"
 

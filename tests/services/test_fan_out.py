@@ -21,8 +21,8 @@ from messenger.services._audience import AT_ONCE
 from messenger.services.fan_out import FanOutService
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._crowd import contacts_of
-from tests.services._tables import rows
+from tests.services._population import contacts_of
+from tests.support.tables import rows
 
 MANY = 2 * AT_ONCE + 40
 

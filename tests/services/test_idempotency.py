@@ -21,7 +21,7 @@ from messenger.security.tokens import token_hash
 from messenger.services._gate import Once
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 ADDRESS = "192.0.2.9"
 DAY = KEPT_FOR.total_seconds()

@@ -26,7 +26,7 @@ from messenger.schemas.realtime import PresencePatch
 from messenger.services._gate import Gate
 from messenger.testing import Factory
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 WRONG = "gravel-otter-violet-58"
 

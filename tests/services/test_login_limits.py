@@ -17,7 +17,7 @@ from messenger.schemas.accounts import LoginDraft
 from messenger.security.passwords import Verdict
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 """Where `Factory` registers people, and where none of them was."""

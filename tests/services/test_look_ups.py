@@ -10,7 +10,7 @@ import pytest
 from messenger.container import Container
 from messenger.errors import MessengerError, PeerNotFound
 from messenger.media.processor import Avatar
-from messenger.schemas._types import AudienceName
+from messenger.schemas.types import AudienceName
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD

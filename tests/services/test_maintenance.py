@@ -23,7 +23,7 @@ from messenger.services.avatars import AvatarService
 from messenger.services.maintenance import MaintenanceService
 from messenger.testing import Factory
 from tests.services._avatars import Store, files_of, noise, row_of
-from tests.services._tables import rows
+from tests.support.tables import rows
 from tests.unit_of_work import Recorder
 
 

@@ -21,11 +21,11 @@ from messenger.errors import (
     PeerNotFound,
 )
 from messenger.events import WakeUp
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch, MessageView
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.testing import Factory, Person
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 Who = Literal["everyone", "me"]
 

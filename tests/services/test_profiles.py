@@ -11,11 +11,11 @@ from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import UsernameTaken, ValidationFailed, VersionConflict
 from messenger.events import WakeUp
-from messenger.schemas._types import timestamp
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import PersonView, PrivacyPatch, PrivacyView, ProfilePatch, ProfileView
 from messenger.services.profiles import Versioned
 from messenger.testing import Factory, Person
-from tests.services._tables import told
+from tests.support.tables import told
 
 
 async def change(

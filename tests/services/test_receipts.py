@@ -12,7 +12,7 @@ from messenger.errors import PeerNotFound, ValidationFailed
 from messenger.events import WakeUp
 from messenger.schemas.messages import ReceiptDraft
 from messenger.testing import Factory, Person
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from messenger.actor import Bearer
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.database.statements import Stamp
 from messenger.errors import (
     InvalidRefreshToken,
     NotAContact,
@@ -25,9 +26,8 @@ from messenger.repositories.devices import USED_TOKENS_KEPT
 from messenger.schemas.accounts import TokensView
 from messenger.schemas.messages import MessageDraft
 from messenger.security.tokens import token_hash
-from messenger.statements import Stamp
 from messenger.testing import Factory, Person, StatementLog
-from tests.services._tables import rows, told
+from tests.support.tables import rows, told
 
 ADDRESS = "192.0.2.8"
 

@@ -17,7 +17,7 @@ from messenger.schemas.accounts import LoginDraft, RegisterDraft
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 
 def fresh() -> str:

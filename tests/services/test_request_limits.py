@@ -12,7 +12,7 @@ from messenger.limits import LIMITS
 from messenger.schemas.users import SubscribeDraft
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person, StatementLog
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 
 async def ask(container: Container, actor: Actor, asked: Person) -> None:

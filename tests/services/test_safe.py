@@ -18,13 +18,13 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import IdempotencyKeyReused, SecretNotFound, Unauthenticated, VersionConflict
 from messenger.repositories.secrets import KEPT_VERSIONS, SecretRow
-from messenger.schemas._types import timestamp
 from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
+from messenger.schemas.types import timestamp
 from messenger.security.envelope import Kdf, SecretEnvelope
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Once
 from messenger.testing import Factory, Person
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 ANY_VERSION = Precondition(ANY)
 NO_VERSION = Precondition(NONE)

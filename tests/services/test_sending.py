@@ -18,10 +18,10 @@ from messenger.errors import (
     Unauthenticated,
 )
 from messenger.events import WakeUp
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch, MessageView
+from messenger.schemas.types import timestamp
 from messenger.testing import Factory, Person
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 
 def draft_to(target: Person, client_id: str = "one", body: str = "Hello", **more: Any) -> MessageDraft:

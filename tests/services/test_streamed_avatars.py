@@ -11,7 +11,7 @@ from messenger.container import Container
 from messenger.schemas.messages import ConversationPatch
 from messenger.schemas.users import ConfirmDraft, ProfilePatch, SubscribeDraft
 from messenger.testing import Factory, Person
-from tests.media.images import encoded, plain
+from tests.support.images import encoded, plain
 
 
 async def avatars(container: Container, reader: Person, event: str) -> list[bool]:

@@ -14,7 +14,7 @@ from messenger.container import Container
 from messenger.schemas.messages import ConversationPatch
 from messenger.services._sweep_guard import HOST_DIFFERENCE, SETTLED_AFTER, SweepGuard
 from messenger.testing import Factory, Person
-from tests.services._tables import rows
+from tests.support.tables import rows
 
 FAR = timedelta(days=100)
 

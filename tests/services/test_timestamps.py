@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from messenger.schemas._types import timestamp
+from messenger.schemas.types import timestamp
 
 AT = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.clock import FixedClock
+from messenger.database.statements import STATEMENTS, Statement
 from messenger.events import WakeUp
-from messenger.statements import STATEMENTS, Statement
 from messenger.unit_of_work import UnitOfWorkFactory
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database import TransientConflict, create_engine
-from messenger.embedded import EmbeddedPostgres
+from messenger.database.engine import TransientConflict, create_engine
+from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.errors import DatabaseUnavailable, Overloaded, UsernameTaken
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory, repeated

@@ -16,7 +16,7 @@ from asyncpg.transaction import Transaction
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
-from messenger.database import create_engine
+from messenger.database.engine import create_engine
 from messenger.errors import PeerNotFound
 from messenger.testing import StatementLog
 from messenger.unit_of_work import NestedUnitOfWork, UnitOfWorkFactory

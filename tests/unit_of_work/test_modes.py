@@ -16,9 +16,9 @@ from messenger.actor import Actor, Bearer, Caller
 from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.database.statements import Stamp
 from messenger.errors import PeerNotFound, Unauthenticated
 from messenger.security.tokens import token_hash
-from messenger.statements import Stamp
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.unit_of_work import GET, PUT, Recorder, count_of, factory_over

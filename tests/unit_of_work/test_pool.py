@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger import connection_pool
 from messenger.config import Settings
-from messenger.connection_pool import ConnectionPool, PooledConnection
-from messenger.database import create_engine, translate
+from messenger.database import pool as connection_pool
+from messenger.database.engine import create_engine, translate
+from messenger.database.pool import ConnectionPool, PooledConnection
 from messenger.errors import DatabaseUnavailable, Overloaded
 from tests.unit_of_work import PID, Options, factory_over
 

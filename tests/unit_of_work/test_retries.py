@@ -8,7 +8,7 @@ import secrets
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.database import TransientConflict
+from messenger.database.engine import TransientConflict
 from messenger.errors import Overloaded, PeerNotFound
 from messenger.events import ReceiptUpdated
 from messenger.testing import Factory

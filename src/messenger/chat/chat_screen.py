@@ -21,7 +21,7 @@ from messenger.chat.composer import Composer
 from messenger.chat.panes import PeopleList, Transcript
 from messenger.chat.talk import Talk
 from messenger.client import ClientError
-from messenger.schemas._types import StatusName
+from messenger.schemas.types import StatusName
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 NEXT_STATUS: dict[str, StatusName] = {"online": "away", "away": "busy", "busy": "invisible", "invisible": "online"}

@@ -27,9 +27,9 @@ from messenger.client import (
     Unreachable,
 )
 from messenger.client.pace import is_passing
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import MessageView
 from messenger.schemas.realtime import TypingView
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import PersonView, StatusView
 
 TELL_EVERY = 3.0

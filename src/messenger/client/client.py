@@ -22,9 +22,9 @@ from messenger.client.people import PeopleCalls
 from messenger.client.sending import Sender, draft_of
 from messenger.client.stream import EventStream, OnCursor, OnStatus
 from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
-from messenger.schemas._types import StatusName
 from messenger.schemas.messages import MessageView, ReceiptDraft
 from messenger.schemas.realtime import CallSignalDraft, PresencePatch, TypingDraft
+from messenger.schemas.types import StatusName
 from messenger.schemas.users import ProfilePatch
 
 

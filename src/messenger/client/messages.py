@@ -11,7 +11,6 @@ from msgspec import UNSET, UnsetType
 from messenger.client.calls import Calls
 from messenger.client.codec import Event, SyncAnswer, event_of
 from messenger.client.http import Request
-from messenger.schemas._moments import Moment
 from messenger.schemas.messages import (
     ConversationPage,
     ConversationPatch,
@@ -21,6 +20,7 @@ from messenger.schemas.messages import (
     MessageView,
     ReceiptDraft,
 )
+from messenger.schemas.moments import Moment
 from messenger.schemas.realtime import TicketView
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from messenger.client.errors import ApiError, ClientError
-from messenger.schemas._types import timestamp
 from messenger.schemas.messages import MessageView
+from messenger.schemas.types import timestamp
 
 State = Literal["waiting", "sending", "refused"]
 

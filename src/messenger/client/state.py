@@ -12,10 +12,10 @@ from messenger.client.codec import Event, Signal
 from messenger.client.expiry import Expiries, as_of
 from messenger.client.merging import supersedes, with_signals
 from messenger.client.snapshot import snapshot_of
-from messenger.schemas._types import ContactState
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, HistoryView, MessageView
 from messenger.schemas.realtime import ContactChangeView, ReceiptView, RemovedDeviceView
+from messenger.schemas.types import ContactState
 from messenger.schemas.users import ContactView, PersonView, ProfileView, StatusView, UserView
 
 

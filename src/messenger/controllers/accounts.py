@@ -11,10 +11,6 @@ from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from messenger.controllers._documents import answers, public
-from messenger.controllers._finish import FILE_POLICY
-from messenger.controllers._parameters import PageLimit
-from messenger.controllers._wire import WireRequest
 from messenger.errors import (
     DeviceNotFound,
     IdempotencyKeyReused,
@@ -36,6 +32,10 @@ from messenger.schemas.accounts import (
     RegisterDraft,
     SignedInView,
 )
+from messenger.web.parameters import PageLimit
+from messenger.web.request import WireRequest
+from messenger.web.response_hook import FILE_POLICY
+from messenger.web.route_options import answers, public
 
 
 class AccountController(Controller):

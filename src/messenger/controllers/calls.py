@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from litestar import Controller, get
 
-from messenger.controllers._documents import answers
-from messenger.controllers._wire import WireRequest
 from messenger.errors import RateLimited
 from messenger.schemas.calls import IceServersView
+from messenger.web.request import WireRequest
+from messenger.web.route_options import answers
 
 
 class CallController(Controller):

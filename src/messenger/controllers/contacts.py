@@ -7,9 +7,6 @@ from typing import Annotated
 from litestar import Controller, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
-from messenger.controllers._documents import answers
-from messenger.controllers._parameters import PageLimit, PeerPath
-from messenger.controllers._wire import WireRequest
 from messenger.errors import (
     CannotTargetSelf,
     ContactBlocked,
@@ -18,7 +15,7 @@ from messenger.errors import (
     PeerNotFound,
     RateLimited,
 )
-from messenger.schemas._types import ContactState
+from messenger.schemas.types import ContactState
 from messenger.schemas.users import (
     MAX_STATUSES,
     AliasDraft,
@@ -30,6 +27,9 @@ from messenger.schemas.users import (
     SubscribeDraft,
     TargetDraft,
 )
+from messenger.web.parameters import PageLimit, PeerPath
+from messenger.web.request import WireRequest
+from messenger.web.route_options import answers
 
 CursorQuery = Annotated[
     str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` from the previous page")

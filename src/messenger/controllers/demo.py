@@ -10,10 +10,10 @@ from litestar import Controller, Response, get
 from litestar.params import FromPath
 
 import messenger
-from messenger.controllers._pages import relative_to
-from messenger.controllers._queries import ANY_QUERY
-from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
+from messenger.web.pages import relative_to
+from messenger.web.queries import ANY_QUERY
+from messenger.web.request import WireRequest
 
 _FOLDER = Path(messenger.__file__).parent / "demo"
 _PAGE = "index.html"

@@ -10,11 +10,11 @@ import msgspec
 from litestar import Controller, Litestar, Response, get
 from litestar.params import FromPath
 
-from messenger.controllers._openapi import openapi_document
-from messenger.controllers._pages import relative_to
-from messenger.controllers._queries import ANY_QUERY
-from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound
+from messenger.web.openapi.document import openapi_document
+from messenger.web.pages import relative_to
+from messenger.web.queries import ANY_QUERY
+from messenger.web.request import WireRequest
 
 _ASSETS = {
     "swagger-ui.css": "text/css",

@@ -7,11 +7,11 @@ import hmac
 from litestar import Controller, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from messenger.controllers._documents import probe, public
-from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireRequest
 from messenger.errors import NotFound, Unauthenticated
 from messenger.services.health import ReadyView
+from messenger.web.request import WireRequest
+from messenger.web.responses import WireResponse
+from messenger.web.route_options import probe, public
 
 
 class HealthController(Controller):

@@ -7,7 +7,7 @@ import hashlib
 
 from litestar import Controller, Response, get
 
-from messenger.controllers._wire import WireRequest
+from messenger.web.request import WireRequest
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }

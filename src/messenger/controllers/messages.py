@@ -8,10 +8,6 @@ from uuid import UUID
 from litestar import Controller, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from messenger.controllers._documents import answers
-from messenger.controllers._parameters import PageLimit, PeerPath
-from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireRequest
 from messenger.errors import (
     CannotTargetSelf,
     ClientIdReused,
@@ -32,6 +28,10 @@ from messenger.schemas.messages import (
     MessageView,
     ReceiptDraft,
 )
+from messenger.web.parameters import PageLimit, PeerPath
+from messenger.web.request import WireRequest
+from messenger.web.responses import WireResponse
+from messenger.web.route_options import answers
 
 # The framework omits a bound of 0 from the document unless it is set separately.
 SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]

@@ -10,12 +10,6 @@ from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, JSONBody, QueryParameter
 
-from messenger.controllers._documents import answers, public
-from messenger.controllers._finish import FILE_POLICY
-from messenger.controllers._forms import read_form
-from messenger.controllers._parameters import PeerPath
-from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireRequest, announced_length, entity_tag, require_bearer
 from messenger.errors import (
     AvatarNotFound,
     FileTooLarge,
@@ -30,6 +24,12 @@ from messenger.errors import (
 )
 from messenger.schemas.users import PersonView, ProfilePatch, ProfileView, UploadedAvatarView
 from messenger.services.avatars import MAX_FILE_BYTES, file_fingerprint
+from messenger.web.forms import read_form
+from messenger.web.parameters import PeerPath
+from messenger.web.request import WireRequest, announced_length, entity_tag, require_bearer
+from messenger.web.response_hook import FILE_POLICY
+from messenger.web.responses import WireResponse
+from messenger.web.route_options import answers, public
 
 _MOST_FORM_BYTES = MAX_FILE_BYTES + 64 * 1024
 

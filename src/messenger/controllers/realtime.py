@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from litestar import Controller, WebSocket, get, post, websocket
 from litestar.params import QueryParameter
 
-from messenger.controllers._documents import answers
-from messenger.controllers._handshakes import SOCKET_PATH
-from messenger.controllers._parameters import PageLimit
-from messenger.controllers._sockets import serve
-from messenger.controllers._wire import WireRequest
 from messenger.errors import CursorExpired, OriginNotAllowed, UpgradeRequired
 from messenger.schemas.realtime import CURSOR_PATTERN, SyncView, TicketView
+from messenger.web.handshakes import SOCKET_PATH
+from messenger.web.parameters import PageLimit
+from messenger.web.request import WireRequest
+from messenger.web.route_options import answers
+from messenger.web.sockets import serve
 
 MAX_WAIT = 30
 

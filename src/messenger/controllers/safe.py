@@ -9,10 +9,6 @@ from litestar import Controller, get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body
 
-from messenger.controllers._documents import answers
-from messenger.controllers._negotiation import MSGPACK
-from messenger.controllers._responses import WireResponse
-from messenger.controllers._wire import WireBody, WireRequest, content_type, entity_tag
 from messenger.errors import (
     IdempotencyKeyReused,
     NotEncrypted,
@@ -23,6 +19,10 @@ from messenger.errors import (
 )
 from messenger.schemas.safe import SecretView
 from messenger.security.envelope import SecretEnvelope, parse_envelope
+from messenger.web.negotiation import MSGPACK
+from messenger.web.request import WireBody, WireRequest, content_type, entity_tag
+from messenger.web.responses import WireResponse
+from messenger.web.route_options import answers
 
 _EXAMPLE = {
     "algorithm": "aes-256-gcm",

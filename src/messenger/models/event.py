@@ -33,7 +33,7 @@ class Stream(Base):
 
 
 class StreamEpoch(Base):
-    """The history of the database that the streams belong to; see `messenger.stream_epoch`."""
+    """The history of the database that the streams belong to; see `messenger.database.stream_epoch`."""
 
     __tablename__ = "stream_epoch"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

@@ -1,1 +1,1 @@
-"""Realtime: sockets and waiting requests of one process, and how processes wake each other."""
+"""Realtime delivery in one process: sockets, waiting requests, presence."""

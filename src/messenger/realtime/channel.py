@@ -8,7 +8,7 @@ import logging
 from messenger.errors import MessengerError, Unauthenticated
 from messenger.events import WakeUp
 from messenger.realtime.frames import SIGNED_OUT, Broadcast
-from messenger.realtime.ports import StreamEvent
+from messenger.realtime.interfaces import StreamEvent
 from messenger.realtime.socket import Socket
 from messenger.schemas.messages import MessageView
 from messenger.schemas.realtime import EventFrame, stream_cursor

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor
+from messenger.bus.bus import Bus, BusMessage, Connected, News, Revoked, Signal
 from messenger.events import WakeUp
-from messenger.realtime.bus import Bus, BusMessage, Connected, News, Revoked, Signal
 from messenger.realtime.channel import Bell, Channel
 from messenger.realtime.frames import ELSEWHERE, Broadcast, SignalFrame
 from messenger.realtime.socket import Socket

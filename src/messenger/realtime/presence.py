@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from messenger.errors import MessengerError
-from messenger.realtime.ports import Presence, Presences, Socketed
+from messenger.realtime.interfaces import Presence, Presences, Socketed
 from messenger.schemas.users import StatusView
 
 logger = logging.getLogger(__name__)

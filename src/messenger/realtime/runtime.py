@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
 from messenger.actor import Actor
+from messenger.bus.bus import Bus
 from messenger.clock import Clock
 from messenger.errors import MessengerError
-from messenger.realtime.bus import Bus
 from messenger.realtime.connection import Connection
+from messenger.realtime.delivery_acks import Taker
 from messenger.realtime.frames import Codec
 from messenger.realtime.hub import Hub
-from messenger.realtime.ports import Socketed, Streams
+from messenger.realtime.interfaces import Socketed, Streams
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
-from messenger.realtime.taker import Taker
-from messenger.realtime.typing_board import Typist
+from messenger.realtime.typing_signals import Typist
 from messenger.realtime.upkeep import Upkeep
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 from messenger.actor import Actor
 from messenger.errors import MessengerError, Unauthenticated
+from messenger.realtime.catch_up_window import next_limit, share_of
 from messenger.realtime.connection import Connection, Gone
+from messenger.realtime.delivery_acks import Taker
 from messenger.realtime.frames import FAULT, SIGNED_OUT, Broadcast, CaughtUp, Codec, Message, Refusal, Reply, Resync
-from messenger.realtime.page_share import next_limit, share_of
-from messenger.realtime.ports import StreamEvent, StreamPage, Streams
-from messenger.realtime.taker import Taker
+from messenger.realtime.interfaces import StreamEvent, StreamPage, Streams
 from messenger.schemas.realtime import stream_cursor
 
 logger = logging.getLogger(__name__)

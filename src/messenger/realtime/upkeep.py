@@ -7,11 +7,11 @@ import logging
 import random
 from time import monotonic
 
+from messenger.bus.bus import Bus
 from messenger.errors import MessengerError
-from messenger.realtime.bus import Bus
 from messenger.realtime.frames import ELSEWHERE, SIGNED_OUT, SILENT
 from messenger.realtime.hub import Hub
-from messenger.realtime.ports import Lookout, Socketed, Streams
+from messenger.realtime.interfaces import Lookout, Socketed, Streams
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from messenger.database.statements import Runner
 from messenger.repositories.accounts import AccountRepository
 from messenger.repositories.avatars import AvatarRepository
 from messenger.repositories.connections import ConnectionRepository
@@ -20,7 +21,6 @@ from messenger.repositories.streams import StreamRepository
 from messenger.repositories.sweeps import SweepRepository
 from messenger.repositories.usernames import UsernameRepository
 from messenger.repositories.users import UserRepository
-from messenger.statements import Runner
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import TARGET
-from messenger.statements import Statement
 
 
 class _Opened(msgspec.Struct, frozen=True):

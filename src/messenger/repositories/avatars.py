@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from messenger.database.statements import Runner, Statement
 from messenger.errors import Unauthenticated
-from messenger.statements import Runner, Statement
 
 ABANDONED_AFTER = timedelta(hours=1)
 """An upload that took longer has died: its row may go."""

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
-from messenger.schemas._types import StatusName
-from messenger.statements import Runner, Statement
+from messenger.schemas.types import StatusName
 
 
 class _Issued(msgspec.Struct, frozen=True):

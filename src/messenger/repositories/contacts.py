@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.statements import Runner, Statement
 from messenger.models import Edges
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET
-from messenger.schemas._types import ContactState, StatusName
-from messenger.statements import Runner, Statement
+from messenger.schemas.types import ContactState, StatusName
 
 
 class ContactRow(msgspec.Struct, frozen=True, gc=False):

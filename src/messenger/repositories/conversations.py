@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
@@ -25,7 +26,6 @@ from messenger.repositories._fragments import (
     other_side,
 )
 from messenger.repositories.gone import counts, last_message
-from messenger.statements import Runner, Statement
 
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):

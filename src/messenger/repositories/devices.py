@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
 from messenger.repositories.familiar import familiarise
 from messenger.repositories.users import authenticate
-from messenger.statements import Runner, Statement
 
 
 class SignedInRow(msgspec.Struct, frozen=True):

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from messenger.database import TransientConflict
+from messenger.database.engine import TransientConflict
+from messenger.database.statements import Runner, Statement
 from messenger.events import ContactUpdated
 from messenger.repositories.usernames import KEPT_FOR
-from messenger.statements import Runner, Statement
 
 EDGES_AT_ONCE = 256
 """Edges in each direction that one statement removes; the streams of their owners are locked until the commit."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from messenger.database import TransientConflict
+from messenger.database.engine import TransientConflict
+from messenger.database.statements import Runner, Statement
 from messenger.events import Event, WakeUp
-from messenger.statements import Runner, Statement
 
 
 class PlacedRow(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._fragments import PAGE_BYTES, SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS, bytes_before
-from messenger.statements import Runner, Statement
 
 PAGE = 1000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from messenger.statements import Runner, Statement
+from messenger.database.statements import Runner, Statement
 
 REST = timedelta(seconds=60)
 """The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""

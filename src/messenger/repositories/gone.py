@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import VISIBLE
-from messenger.statements import Statement
 
 GONE_BATCH = 1000
 

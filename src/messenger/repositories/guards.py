@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from messenger.database.statements import Runner, Statement
 from messenger.errors import IdempotencyKeyReused
-from messenger.statements import Runner, Statement
 
 KEPT_FOR = timedelta(hours=24)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.statements import Runner, Statement
+from messenger.database.statements import Runner, Statement
 
 
 class SchemaRow(msgspec.Struct, frozen=True):

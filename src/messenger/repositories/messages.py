@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     HIDDEN_JOIN,
@@ -24,7 +25,6 @@ from messenger.repositories._fragments import (
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
 from messenger.repositories.sending import SEND, SEND_WAITING, SentRow
 from messenger.repositories.sending_together import SEND_ALL
-from messenger.statements import Runner, Statement
 
 MAX_SEQ = 2**62
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import msgspec
 
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN
-from messenger.statements import Statement
 
 
 class ProfileRow(msgspec.Struct, frozen=True, gc=False):

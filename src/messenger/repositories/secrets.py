@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Actor, Caller
+from messenger.database.statements import Runner, Statement
 from messenger.errors import Unauthenticated
-from messenger.statements import Runner, Statement
 
 KEPT_VERSIONS = 10
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import TARGET
 from messenger.repositories._send_fragments import (
     ALL,
@@ -23,7 +24,6 @@ from messenger.repositories._send_fragments import (
     reply_fits,
     source,
 )
-from messenger.statements import Statement
 
 
 class SentRow(msgspec.Struct, frozen=True, gc=False):

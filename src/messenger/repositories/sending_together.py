@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import TAKES_MESSAGES, edge
 from messenger.repositories._send_fragments import (
     ALL,
@@ -19,7 +20,6 @@ from messenger.repositories._send_fragments import (
     source,
 )
 from messenger.repositories.sending import SentRow
-from messenger.statements import Statement
 
 _UNPACED = "WHEN NOT able.paced THEN 'alone'"
 

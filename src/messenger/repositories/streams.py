@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.statements import Runner, Statement
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
@@ -25,7 +26,6 @@ from messenger.repositories._fragments import (
 )
 from messenger.repositories.events import append
 from messenger.repositories.gone import counts, last_message
-from messenger.statements import Runner, Statement
 
 TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""

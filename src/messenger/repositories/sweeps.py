@@ -8,10 +8,10 @@ from uuid import UUID
 
 import msgspec
 
+from messenger.database.statements import Runner, Statement
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.gone import EXPIRE, ExpiredRow
 from messenger.repositories.guards import KEPT_FOR
-from messenger.statements import Runner, Statement
 
 BATCH = 1000
 BUCKETS_KEPT_FOR = timedelta(days=2)

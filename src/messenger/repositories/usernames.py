@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
+from messenger.database.statements import Runner, Statement
 from messenger.errors import UsernameTaken
-from messenger.statements import Runner, Statement
 
 KEPT_FOR = timedelta(days=30)
 """How long a released username is reserved."""

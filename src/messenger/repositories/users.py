@@ -9,12 +9,12 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
+from messenger.database.statements import Runner, Statement
 from messenger.errors import Unauthenticated, UsernameTaken
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
 from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
 from messenger.repositories.usernames import claim
-from messenger.statements import Runner, Statement
 
 
 class PersonRow(msgspec.Struct, frozen=True, gc=False):

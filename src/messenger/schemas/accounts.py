@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from messenger.schemas._types import PRINTABLE, Name, Password, PeerId, Timestamp, Token, Username
+from messenger.schemas.types import PRINTABLE, Name, Password, PeerId, Timestamp, Token, Username
 from messenger.schemas.users import UserView
 
 DeviceName = Annotated[

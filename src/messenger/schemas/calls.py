@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from messenger.schemas._types import Timestamp
+from messenger.schemas.types import Timestamp
 
 
 class IceServerView(msgspec.Struct, frozen=True):

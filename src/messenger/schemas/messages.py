@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from messenger.schemas._moments import Moment
-from messenger.schemas._types import ClientId, PeerId, Seq, Timestamp
+from messenger.schemas.moments import Moment
+from messenger.schemas.types import ClientId, PeerId, Seq, Timestamp
 from messenger.schemas.users import UserView
 
 MAX_BODY_BYTES = 65536

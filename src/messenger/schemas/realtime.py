@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from messenger.schemas._types import AnyContactState, PeerId, Seq, StatusName, Timestamp
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView
+from messenger.schemas.types import AnyContactState, PeerId, Seq, StatusName, Timestamp
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
 
 Cursor = Annotated[str, Meta(description="Position in the event stream; opaque", examples=["e42"])]

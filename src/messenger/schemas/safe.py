@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from messenger.schemas._types import Timestamp
+from messenger.schemas.types import Timestamp
 
 ANY: Literal["*"] = "*"
 NONE: Literal["none"] = "none"

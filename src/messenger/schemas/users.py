@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from messenger.schemas._address import ADDRESS
-from messenger.schemas._text import ABOUT_LENGTH, REQUEST_LENGTH, STATUS_LENGTH
-from messenger.schemas._types import (
+from messenger.schemas.address import ADDRESS
+from messenger.schemas.text import ABOUT_LENGTH, REQUEST_LENGTH, STATUS_LENGTH
+from messenger.schemas.types import (
     Alias,
     AnyContactState,
     AudienceName,

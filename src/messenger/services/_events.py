@@ -7,12 +7,12 @@ from functools import partial
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.realtime.ports import StreamEvent, StreamPage
+from messenger.realtime.interfaces import StreamEvent, StreamPage
 from messenger.repositories.streams import StreamConversation, StreamPeer, StreamPerson, StreamRow
-from messenger.schemas._types import PeerId, Seq, timestamp
-from messenger.schemas._views import message_view
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
+from messenger.schemas.types import PeerId, Seq, timestamp
+from messenger.schemas.views import message_view
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view, person_view, profile_view, user_view
 from messenger.unit_of_work import UnitOfWorkFactory

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from messenger.actor import Bearer, Caller
 from messenger.clock import new_id
-from messenger.database import TransientConflict
+from messenger.database.engine import TransientConflict
 from messenger.errors import (
     CannotTargetSelf,
     ClientIdReused,
@@ -26,9 +26,9 @@ from messenger.errors import (
 from messenger.events import MessageCreated, WakeUp
 from messenger.limits import LIMITS
 from messenger.repositories.sending import SentRow
-from messenger.schemas._types import timestamp, timestamp_or_none
-from messenger.schemas._views import message_view
 from messenger.schemas.messages import MessageDraft, MessageView
+from messenger.schemas.types import timestamp, timestamp_or_none
+from messenger.schemas.views import message_view
 from messenger.services._gate import Gate, refused
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated

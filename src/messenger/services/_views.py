@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Protocol, cast
 
 from messenger.policies import is_online, shown_activity, shown_status, shows
-from messenger.schemas._types import AnyContactState, AudienceName, StatusName, timestamp, timestamp_or_none
-from messenger.schemas._views import AvatarColumns, avatar_view
 from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
+from messenger.schemas.types import AnyContactState, AudienceName, StatusName, timestamp, timestamp_or_none
 from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
+from messenger.schemas.views import AvatarColumns, avatar_view
 
 
 class NameColumns(AvatarColumns, Protocol):

@@ -10,16 +10,16 @@ import msgspec
 from messenger.actor import Caller
 from messenger.addresses import site
 from messenger.clock import new_id
-from messenger.database import TransientConflict
+from messenger.database.engine import TransientConflict
 from messenger.errors import InvalidCredentials
 from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
 from messenger.repositories.devices import SignedInRow
 from messenger.repositories.users import IdentityRow
-from messenger.schemas._text import clean_device_name, clean_name
-from messenger.schemas._types import timestamp
-from messenger.schemas._views import avatar_view
 from messenger.schemas.accounts import DeviceView, LoginDraft, RegisterDraft, SignedInView
+from messenger.schemas.text import clean_device_name, clean_name
+from messenger.schemas.types import timestamp
 from messenger.schemas.users import UserView
+from messenger.schemas.views import avatar_view
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.security.tokens import TokenPair
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer

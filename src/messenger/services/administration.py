@@ -9,9 +9,9 @@ import msgspec
 from messenger.clock import Clock
 from messenger.errors import InvalidCredentials, PeerNotFound
 from messenger.models import User
-from messenger.schemas._text import clean_name
-from messenger.schemas._types import Timestamp, timestamp, timestamp_or_none
 from messenger.schemas.accounts import RegisterDraft
+from messenger.schemas.text import clean_name
+from messenger.schemas.types import Timestamp, timestamp, timestamp_or_none
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import create_user, parse_login

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from messenger.actor import Caller
 from messenger.clock import Clock
-from messenger.schemas._types import timestamp
 from messenger.schemas.calls import IceServersView, IceServerView
+from messenger.schemas.types import timestamp
 from messenger.security.turn import ice_servers
 from messenger.services._gate import Gate
 from messenger.unit_of_work import UnitOfWorkFactory

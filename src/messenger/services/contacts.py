@@ -19,8 +19,8 @@ from messenger.policies import (
     after_unsubscribe,
 )
 from messenger.repositories.contacts import ContactRow
-from messenger.schemas._text import REQUEST_LENGTH, clean_name, clean_text
-from messenger.schemas._types import AnyContactState, ContactState, timestamp
+from messenger.schemas.text import REQUEST_LENGTH, clean_name, clean_text
+from messenger.schemas.types import AnyContactState, ContactState, timestamp
 from messenger.schemas.users import (
     MAX_STATUSES,
     AliasDraft,

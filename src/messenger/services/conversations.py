@@ -12,9 +12,9 @@ from messenger.actor import Caller
 from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
 from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.conversations import ConversationRow
-from messenger.schemas._views import message_view
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
+from messenger.schemas.views import message_view
 from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view

@@ -14,8 +14,8 @@ from messenger.errors import (
 )
 from messenger.events import DeviceRemoved
 from messenger.repositories.devices import REFRESH_GRACE, DeviceRow
-from messenger.schemas._types import timestamp
 from messenger.schemas.accounts import DevicePage, DeviceView, RefreshedView
+from messenger.schemas.types import timestamp
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer

@@ -22,9 +22,9 @@ from messenger.errors import (
 from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
 from messenger.repositories.messages import MAX_SEQ, HistoryRow
-from messenger.schemas._text import ensure_visible
-from messenger.schemas._views import message_view
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
+from messenger.schemas.text import ensure_visible
+from messenger.schemas.views import message_view
 from messenger.services._gate import Gate
 from messenger.services._gone import record_gone
 from messenger.services._sending import Sender

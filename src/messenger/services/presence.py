@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from messenger.clock import Clock
-from messenger.realtime.ports import Presence, Socketed
+from messenger.realtime.interfaces import Presence, Socketed
 from messenger.services._views import status_view
 from messenger.unit_of_work import UnitOfWorkFactory, repeated
 

@@ -8,8 +8,8 @@ from msgspec import UNSET, UnsetType
 from messenger.actor import Actor, Caller
 from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
 from messenger.repositories.profiles import ChangedProfileRow
-from messenger.schemas._text import ABOUT_LENGTH, STATUS_LENGTH, clean_name, clean_text
 from messenger.schemas.realtime import PresencePatch
+from messenger.schemas.text import ABOUT_LENGTH, STATUS_LENGTH, clean_name, clean_text
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
 from messenger.services._audience import record_profile
 from messenger.services._gate import Gate

@@ -7,8 +7,8 @@ import msgspec
 from messenger.actor import Caller
 from messenger.errors import SecretNotFound, VersionConflict
 from messenger.repositories.secrets import SecretRow
-from messenger.schemas._types import timestamp
 from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
+from messenger.schemas.types import timestamp
 from messenger.security.envelope import SecretEnvelope
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.unit_of_work import UnitOfWorkFactory, repeated

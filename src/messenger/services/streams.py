@@ -8,9 +8,9 @@ from datetime import timedelta
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
 from messenger.events import ReceiptUpdated, WakeUp
-from messenger.realtime.ports import Arrival, Lookout, Socketed, StreamPage, Taken
-from messenger.schemas._types import timestamp
+from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamPage, Taken
 from messenger.schemas.realtime import TicketView
+from messenger.schemas.types import timestamp
 from messenger.security.tokens import new_ticket, token_hash
 from messenger.services._events import read_page, receipt_view
 from messenger.services._unreadable import Unreadable

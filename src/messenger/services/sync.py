@@ -8,7 +8,7 @@ from typing import Protocol
 
 from messenger.actor import Actor, Caller
 from messenger.errors import CursorExpired, FieldError, ValidationFailed
-from messenger.realtime.ports import StreamPage
+from messenger.realtime.interfaces import StreamPage
 from messenger.schemas.realtime import Place, SyncView, cursor_place, stream_cursor
 from messenger.services._events import read_page
 from messenger.services._unreadable import Unreadable

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from messenger.realtime.bus import Bus, BusMessage
+from messenger.bus.bus import Bus, BusMessage
 
 
 class MemoryBroker:

@@ -10,7 +10,7 @@ import msgspec
 
 from messenger.actor import Actor
 from messenger.container import Container
-from messenger.realtime.ports import Socketed
+from messenger.realtime.interfaces import Socketed
 from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.users import ConfirmDraft, SubscribeDraft

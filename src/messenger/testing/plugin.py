@@ -22,8 +22,8 @@ from messenger.app import create_app
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database import create_engine
-from messenger.embedded import EmbeddedPostgres
+from messenger.database.engine import create_engine
+from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.events import WakeUp
 from messenger.testing.databases import create_database, name_of, temporary_database
 from messenger.testing.factories import Factory

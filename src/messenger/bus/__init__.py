@@ -1,0 +1,1 @@
+"""How processes notify each other of new events: one module for each transport."""

@@ -1,0 +1,195 @@
+"""The bus over NATS, core publish and subscribe, for many hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from messenger.bus.transport_common import (
+    CLOSE_SECONDS,
+    MAX_PAYLOAD,
+    PATIENCE,
+    Inbox,
+    LinkLost,
+    channel_of,
+    cut,
+    lost,
+    translated,
+)
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+_CONNECT_SECONDS = 2
+_NEVER = 10**9
+
+
+class NatsTransport:
+    """One connection a worker; the URL may be a list with commas, of which one server that answers is used."""
+
+    def __init__(self, url: str, namespace: str, *, patience: float = PATIENCE) -> None:
+        try:
+            from nats.aio.client import Client
+            from nats.errors import Error
+        except ImportError:
+            raise ValueError("nats:// requires the extra `nats` of this project: pip install nats-py") from None
+        self.max_payload = MAX_PAYLOAD
+        self.url = url
+        self.servers = [server.strip() for server in url.split(",")]
+        if not all(map(_is_server, self.servers)):
+            raise ValueError("it must look like nats://user:password@host:4222, odd characters as %XX")
+        self.channel = channel_of(namespace)
+        self.patience = patience
+        self._client = Client
+        self._error = Error
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[_NatsLink]:
+        """A connection that has subscribed."""
+        link = _NatsLink(self, self._client())
+        try:
+            with self.translated():
+                async with asyncio.timeout(2 * self.patience):
+                    await link.open()
+            async with link.inbox.probed(link.ask):
+                yield link
+        finally:
+            await link.close()
+
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        """What the library says, as the end of the link."""
+        return translated(self.url, self._error)
+
+
+class _NatsLink:
+    def __init__(self, transport: NatsTransport, client: Client) -> None:
+        self.inbox = Inbox(transport.patience)
+        self._transport = transport
+        self._client = client
+        self._subscriptions: list[Subscription] = []
+        self._echo = f"{transport.channel}.{secrets.token_hex(8)}"
+        self._echoes: deque[asyncio.Future[None]] = deque()
+        self._opened = False
+        self._last: Exception | None = None
+
+    async def open(self) -> None:
+        await self._connect()
+        if any(server.startswith("tls:") for server in self._transport.servers) and not self._encrypted():
+            # The library encrypts where the server wants it; who writes tls: wants it from the server.
+            raise LinkLost("the server does not encrypt, tls:// asks for it")
+        self._transport.max_payload = min(MAX_PAYLOAD, self._client.max_payload)
+        for subject, handle in ((self._transport.channel, self._on_message), (self._echo, self._on_echo)):
+            self._subscriptions.append(await self._client.subscribe(subject, cb=handle))
+        self._opened = True
+        await self.ask()
+
+    async def publish(self, payload: str) -> None:
+        with self._transport.translated():
+            await self._client.publish(self._transport.channel, payload.encode())
+            # The library takes what it is given into a buffer. The answer comes after the server has read it: then no
+            # more than this one waits, and it is known when it is lost.
+            await self.ask()
+
+    async def ask(self) -> None:
+        """Come back once the server has handled all that was sent before."""
+        # An echo, not the protocol's PING: where one waits for that and is cancelled, the library stops reading.
+        with self._transport.translated():
+            echo: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._echoes.append(echo)
+            await self._client.publish(self._echo)
+            await self.inbox.answer(echo)
+
+    def payloads(self) -> AsyncIterator[str]:
+        return self.inbox.payloads()
+
+    async def close(self) -> None:
+        """Say good-bye; cut the connection where that takes too long."""
+        self._opened = False
+        if self._encrypted():
+            # What was said has been answered. asyncio would warn of the way in which the library says good-bye here.
+            cut(self._writer())
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._client.close()
+        except Exception as error:
+            # It asserts where it never connected, and waits for a dead peer to take what is left: both end below.
+            self._last = error
+        finally:
+            for subscription in self._subscriptions:
+                subscription._stop_processing()
+            cut(self._writer())
+
+    async def _connect(self) -> None:
+        from nats.errors import NoServersError
+
+        user, password, token = _account(self._transport.servers)
+        try:
+            await self._client.connect(
+                self._transport.servers,
+                name="messenger bus",
+                user=user,
+                password=password,
+                token=token,
+                error_cb=self._on_error,
+                closed_cb=self._on_closed,
+                # The bus connects anew, and must know of each loss.
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_SECONDS,
+                # We ask for a sign of life ourselves: the library's own end of a silent connection waits for the dead
+                # peer to take what is buffered before it tells anybody.
+                ping_interval=_NEVER,
+                # At a bound the library would wait for a dead peer, past all cancelling; `publish` is the bound.
+                pending_size=0,
+            )
+        except NoServersError:
+            raise self._last or LinkLost("no server answers") from None
+
+    def _writer(self) -> object:
+        return getattr(getattr(self._client, "_transport", None), "_io_writer", None)
+
+    def _encrypted(self) -> bool:
+        writer = self._writer()
+        return isinstance(writer, asyncio.StreamWriter) and writer.get_extra_info("ssl_object") is not None
+
+    async def _on_message(self, message: Msg) -> None:
+        self.inbox.put(message.data.decode(errors="replace"))
+
+    async def _on_echo(self, _: Msg) -> None:
+        if self._echoes and not (echo := self._echoes.popleft()).done():
+            echo.set_result(None)
+
+    async def _on_error(self, error: Exception) -> None:
+        self._last = error
+        # Each is a loss: of the connection, of the right to speak, of messages that nobody took in time.
+        if self._opened:
+            self.inbox.end(lost(error, self._transport.url))
+
+    async def _on_closed(self) -> None:
+        self.inbox.end(LinkLost("the server ended the connection"))
+
+
+def _account(servers: list[str]) -> tuple[str | None, str | None, str | None]:
+    """User, password, or else token of the first URL that has any; the library would send the %XX as they stand."""
+    for parts in map(urlsplit, servers):
+        if parts.username is not None and parts.password is not None:
+            return unquote(parts.username), unquote(parts.password), None
+        if parts.username is not None:
+            return None, None, unquote(parts.username)
+    return None, None, None
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

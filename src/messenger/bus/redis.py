@@ -1,0 +1,126 @@
+"""The bus over Redis or Valkey pub/sub, for many hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, cast
+
+from messenger.bus.transport_common import MAX_PAYLOAD, PATIENCE, LinkLost, channel_of, cut, translated
+
+
+class RedisTransport:
+    """Two connections a worker: one that has subscribed may not publish.
+
+    The library's bare connections, not its client or its PubSub: these connect anew behind one's back, and the bus must
+    know of every loss.
+    """
+
+    max_payload = MAX_PAYLOAD
+
+    def __init__(self, url: str, namespace: str, *, patience: float = PATIENCE) -> None:
+        try:
+            from redis.asyncio import Connection
+            from redis.asyncio.connection import parse_url
+            from redis.exceptions import RedisError
+        except ImportError:
+            raise ValueError("redis:// requires the extra `redis` of this project: pip install redis") from None
+        self._url = url
+        self.channel = channel_of(namespace)
+        self.patience = patience
+        self._error = RedisError
+        try:
+            options = cast(dict[str, Any], dict(parse_url(url)))
+            self._kind = options.pop("connection_class", Connection)
+            self._options = options | _OPTIONS | {"socket_timeout": patience, "socket_connect_timeout": patience}
+            self._kind(**self._options)
+        except (ValueError, TypeError, RedisError):
+            raise ValueError("it must look like redis://user:password@host:6379/0, odd characters as %XX") from None
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[_RedisLink]:
+        """A pair of connections, one of which has subscribed."""
+        async with contextlib.AsyncExitStack() as stack:
+            with self.translated():
+                async with asyncio.timeout(2 * self.patience):
+                    speaking, listening = await self._open(stack), await self._open(stack)
+                    await listening.send_command("SUBSCRIBE", self.channel)
+                    await listening.read_response()
+            yield _RedisLink(self, listening, speaking)
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> _Connection:
+        connection = cast(_Connection, self._kind(**self._options))
+        stack.push_async_callback(self._close, connection)
+        await connection.connect()
+        # Before the library's own end, which would wait for a dead peer to take what is left.
+        stack.callback(cut, getattr(connection, "_writer", None))
+        return connection
+
+    async def _close(self, connection: _Connection) -> None:
+        with contextlib.suppress(OSError, self._error):
+            await connection.disconnect(nowait=True)
+
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        """What the library says, as the end of the link."""
+        return translated(self._url, self._error)
+
+
+_OPTIONS = {
+    "retry_on_timeout": False,
+    "health_check_interval": 0,
+    "client_name": "messenger-bus",
+    "decode_responses": False,
+    # The third version of the protocol brings notices of maintenance that connect anew by themselves.
+    "protocol": 2,
+}
+
+
+class _Connection(Protocol):
+    """What is used of the library's connections, whose own methods have no types."""
+
+    is_connected: bool
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool) -> None: ...
+    async def send_command(self, *words: str) -> None: ...
+    async def read_response(self, *, timeout: float | None = None) -> Any: ...
+
+
+class _RedisLink:
+    def __init__(self, transport: RedisTransport, listening: _Connection, speaking: _Connection) -> None:
+        self._transport = transport
+        self._listening = listening
+        self._speaking = speaking
+        self._lock = asyncio.Lock()
+
+    async def publish(self, payload: str) -> None:
+        with self._transport.translated():
+            await self._ask("PUBLISH", self._transport.channel, payload)
+
+    async def payloads(self) -> AsyncIterator[str]:
+        patience = self._transport.patience
+        clock = asyncio.get_running_loop().time
+        due, asked = clock() + patience, False
+        while True:
+            with self._transport.translated():
+                reply = await self._listening.read_response(timeout=patience)
+                if reply is None:
+                    if asked:
+                        raise LinkLost("no answer in time")
+                    await self._listening.send_command("PING")
+                asked = reply is None
+                if clock() >= due:
+                    # Some servers end connections that are idle for long, and this one may have nothing to say.
+                    await self._ask("PING")
+                    due = clock() + patience
+            if reply is not None and reply[0] == b"message":
+                yield reply[2].decode(errors="replace")
+
+    async def _ask(self, *words: str) -> None:
+        async with self._lock:
+            # It would connect anew by itself where the last command failed.
+            if not self._speaking.is_connected:
+                raise LinkLost("an earlier command failed")
+            await self._speaking.send_command(*words)
+            await self._speaking.read_response()

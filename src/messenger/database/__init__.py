@@ -1,0 +1,1 @@
+"""PostgreSQL access: the engine and its errors, the connection pool, and named statements."""

@@ -1,0 +1,100 @@
+"""Metrics in Prometheus' form: statements, requests, the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from messenger.observability.batched_histogram import Timings
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_COUNT_SECONDS = 1.0
+
+_CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4401, 4408, 4409, 4429})
+
+
+WORKER_RESTARTS = "messenger_worker_restarts"
+WORKER_RESTARTS_HELP = "Workers that ended unexpectedly and were replaced"
+
+
+class Metrics:
+    """What this process counts; several workers share a folder of counts where `PROMETHEUS_MULTIPROC_DIR` is set."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._statements = Timings(
+            "messenger_statement_seconds", "Time of a statement", ["name"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._failures = Counter(
+            "messenger_statement_failures", "Statements that failed", ["name"], registry=self.registry
+        )
+        self._requests = Timings(
+            "messenger_request_seconds",
+            "Time of a request until its answer begins",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._sockets = Gauge(
+            "messenger_sockets", "Sockets that are open", registry=self.registry, multiprocess_mode="livesum"
+        )
+        self._closed = Counter("messenger_sockets_closed", "Sockets that ended", ["code"], registry=self.registry)
+        self._held = Counter(
+            "messenger_sweeps_held", "Sweep passes that were skipped", ["reason"], registry=self.registry
+        )
+        self._unreadable = Counter(
+            "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
+        )
+
+        # 0 with one worker; with several the supervisor counts (`messenger.server.workers`).
+        Counter(WORKER_RESTARTS, WORKER_RESTARTS_HELP, registry=self.registry)
+
+    def socket_opened(self) -> None:
+        """One more socket."""
+        self._sockets.inc()
+
+    def socket_closed(self, code: int) -> None:
+        """One socket less; `code` is a close code, and a client's own ones are one label."""
+        self._sockets.dec()
+        self._closed.labels(str(code) if code in _CLOSE_CODES else "other").inc()
+
+    def unreadable(self, kind: str) -> None:
+        """One more row that can't be shown."""
+        self._unreadable.labels(kind).inc()
+
+    def sweep_held(self, reason: str) -> None:
+        """Count a sweep pass that was skipped because of the clock, or because it would have removed too much."""
+        self._held.labels(reason).inc()
+
+    def statement(self, name: str, seconds: float, failed: bool) -> None:
+        """One more statement."""
+        self._statements.note(seconds, name)
+        if failed:
+            self._failures.labels(name).inc()
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One more request; `route` is the path's pattern, so that no id becomes a label."""
+        self._requests.note(seconds, method, route, str(status))
+
+    def count(self) -> None:
+        """Show the other workers what was noted here."""
+        self._statements.count()
+        self._requests.count()
+
+    async def keep(self) -> None:
+        """Count once a second, for ever."""
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            self.count()
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            return generate_latest(self.registry)
+        self.count()
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)

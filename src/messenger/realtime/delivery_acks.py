@@ -1,0 +1,62 @@
+"""What devices have proved to have: gathered, and written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+
+from messenger.errors import MessengerError
+from messenger.realtime.interfaces import Streams, Taken
+
+logger = logging.getLogger(__name__)
+
+_TAKE_SECONDS = 0.1
+_TAKE_BATCH = 200
+_RETRY_SECONDS = 1.0
+
+
+class Taker:
+    """Gathers what devices have proved to have, and moves delivered receipts in batches."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._waiting: dict[int, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def took(self, user_id: int, position: int) -> None:
+        """A device of this user has all up to here. The first goes at once, what follows is gathered."""
+        self._waiting[user_id] = max(position, self._waiting.get(user_id, 0))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def finish(self) -> None:
+        """Write what waits, as far as that takes no time; for the end of the process."""
+        if self._task is not None:
+            task = self._task
+            await asyncio.wait([task], timeout=2)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                users = sorted(itertools.islice(self._waiting, _TAKE_BATCH))
+                await self._take([Taken(user, self._waiting.pop(user)) for user in users])
+                await asyncio.sleep(_TAKE_SECONDS)
+        finally:
+            self._task = None
+
+    async def _take(self, taken: list[Taken]) -> None:
+        try:
+            await self._streams.take(taken)
+            return
+        except MessengerError as error:
+            logger.warning("delivered receipts could not be written, they wait: %s", error.code)
+        except Exception:
+            logger.exception("delivered receipts could not be written, they wait")
+        # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone. They wait behind the
+        # others, so that one which can't ever be written holds up no more than its batch.
+        for each in taken:
+            self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
+        await asyncio.sleep(_RETRY_SECONDS)

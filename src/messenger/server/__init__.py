@@ -1,0 +1,1 @@
+"""The server program: HTTP and WebSocket protocols, timeouts, memory limits, draining, workers."""

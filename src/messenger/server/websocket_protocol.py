@@ -1,0 +1,296 @@
+"""uvicorn's WebSocket protocol with what ASGI leaves out: writing without a task, pings, a way to cut the line."""
+
+from __future__ import annotations
+
+import random
+from asyncio.transports import BaseTransport
+from time import monotonic
+from typing import Any
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from messenger.realtime.connection import EXTENSION, Gone, Listener
+from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
+from messenger.server.compact import Flag, Inbox
+from messenger.server.refusals import refusal
+from messenger.server.websocket_handshake import Handshake
+from messenger.server.websocket_holder import SocketHolder
+
+MAX_FRAME_BYTES = 512 * 1024
+NOT_TEXT = 1007
+_SHORTEST_SPREAD, _LONGEST_SPREAD = 1.0, 30.0
+_RETURNS_A_SECOND = 200.0
+_BUFFERED_BYTES = 64 * 1024
+_CLOSE_SECONDS = 5.0
+# Bytes that are parsed in one turn of the loop: 256 KiB at once can hold 40,000 frames, a third of a second's work.
+_AT_ONCE = 8 * 1024
+MAX_ODD_FRAMES = 1000
+"""Pings, pongs that nobody asked for and fragments of one message, which a client may send in a minute."""
+_ODD_SECONDS = 60.0
+
+
+def retry_after(connections: int) -> float:
+    """A random wait, in seconds, that spreads this many clients to some 200 a second."""
+    return random.uniform(0, min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, connections / _RETURNS_A_SECOND)))  # noqa: S311
+
+
+class UvicornConnection(SocketHolder):
+    """A `Connection` (`messenger.realtime.connection`), which the application finds in the ASGI scope's extensions.
+
+    A server holds thousands of these and lets them go by the thousand. What they don't need when they are open they
+    give up, and when they end they hold no circle of references, which only the garbage collector could undo.
+    """
+
+    heard = 0.0
+    stalled_since: float | None = None
+    closed = False
+    _listener: Listener | None = None
+    _buffered = 0
+    _open = False
+    _is_between_frames = False
+    _is_deaf = False
+    _pings = _odd_frames = 0
+    _odd_since = 0.0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._bind()
+        self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
+        self.queue = Inbox()  # type: ignore[assignment]
+        self.writable = Flag()  # type: ignore[assignment]
+        self.close_timeout = _CLOSE_SECONDS
+        self.heard = monotonic()
+        self.transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = monotonic()
+        if self._unread or len(data) > _AT_ONCE:
+            if not self._unread:
+                self.loop.call_soon(self._read_on)
+            self._unread += data
+            self.transport.pause_reading()
+        elif self._is_between_frames and (payload := pong_payload(data)) is not None:
+            # What comes most; the parser for all kinds of frames takes eight times as long over it.
+            self._on_pong(payload)
+        else:
+            self._read(data)
+
+    def _read_on(self) -> None:
+        """The next piece of much that came at once; others are served in between."""
+        data, self._unread = self._unread[:_AT_ONCE], self._unread[_AT_ONCE:]
+        if self.transport.is_closing():
+            self._unread = b""
+            return
+        self._read(data)
+        # A message has come: `receive` goes on when it was taken.
+        if not self.read_paused:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._unread:
+            self.loop.call_soon(self._read_on)
+        else:
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        self._is_between_frames = self._is_between_frames and ends_with_frame(data)
+        super().data_received(data)
+        self._note_received()
+        if self.conn.state is State.OPEN:
+            return
+        self._open = self._is_between_frames = False
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The parser of handshakes is narrower than that of requests.
+            self.transport.write(b"".join(self.conn.data_to_send()) or refusal(400))
+            self.transport.close()
+        if self.transport.is_closing() and not self.closed and self.close_timer is None:
+            # Who breaks the rules may not read what is left to be said, either.
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        self._end_message()
+        message: ASGIReceiveEvent = await self.queue.get()
+        self._begin_message()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._go_on()
+        return message
+
+    def send_receive_event_to_app(self) -> None:
+        """As uvicorn does; but text that is no UTF-8 is a client's fault, which fills nobody's log."""
+        data = b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                if self.conn.state is State.OPEN:
+                    self.conn.send_close(NOT_TEXT)
+                self.handle_parser_exception()
+                return
+            self.queue.put_nowait({"type": "websocket.receive", "text": text})
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        self._waiting += len(data)
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        # It stands before the answer to the handshake, or behind the client's own end: nothing is to be said to it.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.close_sent = True
+        self.transport.close()
+
+    def handle_ping(self) -> None:
+        pongs = self.conn.data_to_send()
+        if self.has_room:
+            # RFC 6455 section 5.5.3: an answer to the newest ping is enough.
+            self.transport.write(b"".join(pongs))
+        self._count_odd()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if not event.fin:
+            self._count_odd()
+
+    def _count_odd(self) -> None:
+        """One more frame that is no message: they cost as much to read, and no limit of requests counts them."""
+        if self.heard - self._odd_since > _ODD_SECONDS:
+            self._odd_since, self._odd_frames = self.heard, 0
+        self._odd_frames += 1
+        if max(self._odd_frames, len(self.frames)) > MAX_ODD_FRAMES:
+            self.frames = []
+            self._is_deaf = True
+            self.close(TOO_MANY, "too many frames")
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[EXTENSION] = self
+
+    def handle_pong(self, event: Frame) -> None:
+        self._on_pong(bytes(event.data))
+        if self._pings:
+            self._pings -= 1
+        else:
+            self._count_odd()
+
+    def _on_pong(self, payload: bytes) -> None:
+        if self._listener is not None:
+            self._listener.on_pong(payload)
+
+    def pause_writing(self) -> None:
+        self.has_room = False
+        self.stalled_since = monotonic()
+        self._buffered = self.transport.get_write_buffer_size()
+        super().pause_writing()
+        self._count_unsent()
+
+    def resume_writing(self) -> None:
+        self.has_room = True
+        self.stalled_since = None
+        super().resume_writing()
+        self._count_unsent()
+        if self._listener is not None:
+            self._listener.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = self.has_room = True
+        self._open = self._is_between_frames = False
+        self._listener = None
+        self._let_go()
+        super().connection_lost(exc)
+        # Nothing comes any more for it to read.
+        self.conn.parser.close()
+        if hasattr(self, "scope"):
+            self.scope["extensions"].pop(EXTENSION, None)
+
+    def shutdown(self) -> None:
+        """The server stops: tell the client to come back, not all at once (RFC 6455 section 7.4.1, 1012)."""
+        if self.handshake_complete and not self.close_sent:
+            self.close(RESTART, f"retry_after={retry_after(len(self.connections)):.1f}")
+        else:
+            super().shutdown()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._on_accepted()
+        if self.close_sent:
+            self._open = False
+            # The handshake is over too when it was refused with an HTTP answer.
+            self.handshake_complete = True
+
+    def _on_accepted(self) -> None:
+        self._open = self._is_between_frames = self.conn.state is State.OPEN
+        # Headers, three times over, are 4 KB of an idle socket; who needed them has read them.
+        self.request.headers.clear()
+        self.response.headers.clear()
+        self.scope["headers"] = []
+
+    # --- Connection ---
+
+    def measure(self, now: float) -> None:
+        if self.stalled_since is None:
+            return
+        size = self.transport.get_write_buffer_size()
+        if size < self._buffered:
+            self.stalled_since = now
+        self._buffered = size
+        self._count_unsent()
+
+    def attach(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def write(self, message: Message) -> None:
+        # There are no extensions (no compression), so the bytes of a frame are the same for every connection, and the
+        # protocol object, which would make them anew each time, has nothing to keep count of.
+        if self._open:
+            self.transport.write(message.framed)
+
+    async def drain(self) -> None:
+        await self.writable.wait()
+        if not self._open:
+            raise Gone
+
+    def ping(self, payload: bytes) -> bool:
+        if self._open:
+            self._pings += 1
+            self.conn.send_ping(payload)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
+
+    def write_pinged(self, message: Message, payload: bytes) -> bool:
+        if self._open:
+            self._pings += 1
+            self.transport.write(message.pinged(payload))
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        if not self._open:
+            return
+        self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self._open = False
+        # The application's next `receive` ends it; the peer has some seconds to answer the handshake.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        if self.read_paused:
+            self.read_paused = False
+            self._go_on()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def abort(self) -> None:
+        self.transport.abort()

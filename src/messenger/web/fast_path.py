@@ -1,0 +1,283 @@
+"""The short way through hot routes: the same handlers, without what the framework does anew for each request.
+
+A route asks for it with `answers(fast=True)`. What such a request may look like is worked out once, from the handler
+that Litestar has made of it. A request that is beyond doubt goes straight to its handler; whatever is in doubt (an
+unknown parameter, a number that is none, a body that can't be decoded, another page's `Origin`) goes the framework's
+way, which has the words for it. So the short way refuses nothing itself, and both ways answer alike:
+tests/controllers/test_fast_path.py asks each route both ways.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, get_type_hints
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import BodyKwarg
+from litestar.routes import HTTPRoute
+
+from messenger.actor import Bearer
+from messenger.errors import MessengerError
+from messenger.server.writes import WHOLE_ANSWER, lines
+from messenger.services import Services
+from messenger.web.bodies import TRUSTED_BYTES
+from messenger.web.negotiation import MSGPACK, prefers_msgpack
+from messenger.web.problems import EXCEPTION_HANDLERS
+from messenger.web.request import JSON_TYPES, Asked, WireBody, WireRequest, bearer_of
+from messenger.web.response_hook import HEADERS, Finish
+from messenger.web.responses import WireResponse
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+# Of one segment without an escape, as clients write numbers; of a query's value that stands for itself.
+_NUMBER = re.compile(r"[1-9][0-9]{0,15}")
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
+_LENGTH = re.compile(rb"[0-9]{1,9}")
+_JSON_HEADER = (b"content-type", b"application/json")
+_MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
+_NOTHING: dict[str, Any] = {}
+_NO_HEADERS: list[tuple[bytes, bytes]] = []
+# The lines of an answer that says nothing else itself, up to its length's number.
+_JSON_LINES, _MSGPACK_LINES = (
+    lines((header, *HEADERS)) + b"content-length: " for header in (_JSON_HEADER, _MSGPACK_HEADER)
+)
+
+
+class FastRequest(Asked):
+    """A request beyond doubt, but for its body, if it may have one."""
+
+    __slots__ = ("_body", "arguments", "authorization", "caller", "route", "scope", "services", "wants_msgpack")
+
+    services: Services
+    caller: Bearer
+    """Known from the moment at which it is answered: whoever has no token hears of that then."""
+
+    def __init__(
+        self, scope: Any, route: _Route, arguments: dict[str, Any], authorization: bytes, wants_msgpack: bool
+    ) -> None:
+        self.scope = scope
+        self.route = route
+        self.arguments = arguments
+        self.authorization = authorization
+        self.wants_msgpack = wants_msgpack
+        self._body = b""
+
+    async def body(self) -> bytes:
+        return self._body
+
+    async def read_body(self, receive: Receive) -> bytes | None:
+        """The whole body, of the size in its header; None if the client disconnected.
+
+        After `TRUSTED_BYTES` of it, the token is looked up before more is read. Raises `Unauthenticated`.
+        """
+        message = await receive()
+        parts: list[bytes] = []
+        size = 0
+        while message["type"] == "http.request":
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                self._body = parts[0] if len(parts) == 1 else b"".join(parts)
+                return self._body
+            was_trusted, size = size <= TRUSTED_BYTES, size + len(parts[-1])
+            if was_trusted and size > TRUSTED_BYTES:
+                await self.services.devices.authenticate(bearer_of(self.authorization.decode("latin-1")))
+            message = await receive()
+        return None
+
+
+class _Route:
+    """One handler: what it takes, and how that is read."""
+
+    def __init__(self, pattern: str, handler: HTTPRouteHandler) -> None:
+        self.pattern = pattern
+        self.handler = handler
+        self.method = next(iter(handler.http_methods))
+        self.status = handler.status_code
+        self.call: Callable[..., Awaitable[Any]] = handler.fn
+        self.segment = pattern.partition("{")[2].rstrip("}")
+        parameters = dict(handler.parsed_fn_signature.parameters)
+        del parameters["request"]
+        self.body: msgspec.json.Decoder[Any] | None = None
+        if isinstance(parameters.pop("data", None) and _kwarg(handler, "data"), BodyKwarg):
+            self.body = WireBody.decoders[handler.handler_id][0]
+        self.max_body = int(handler.resolve_request_max_body_size() or 0)
+        self.query = {getattr(_kwarg(handler, name), "name", None) or name: name for name in parameters}
+        # The very types that the framework checks them with.
+        types = get_type_hints(handler.signature_model, include_extras=True)
+        required = {name for name, parameter in parameters.items() if parameter.is_required}
+        fields: list[Any] = [
+            (name, types[name]) if name in required else (name, types[name], parameter.default)
+            for name, parameter in parameters.items()
+        ]
+        self._reader = msgspec.defstruct(f"Parameters_{handler.fn.__name__}", fields, kw_only=True)
+        self.bare: dict[str, Any] | None = None if required else _NOTHING
+        """The handler's arguments where path and query have none; None where that is not enough."""
+
+    def read(self, segment: str, query: bytes) -> dict[str, Any] | None:
+        """The handler's arguments out of the path and the query; None where something about them is in doubt."""
+        given: dict[str, str] = {}
+        if segment:
+            given[self.segment] = segment
+        if query:
+            for part in query.decode("latin-1").split("&"):
+                key, _, value = part.partition("=")
+                name = self.query.get(key)
+                if name is None or name == self.segment or name in given or not _PLAIN.fullmatch(value):
+                    return None
+                given[name] = value
+        try:
+            read = msgspec.convert(given, self._reader, strict=False)
+        except msgspec.ValidationError:
+            return None
+        arguments = {name: getattr(read, name) for name in given}
+        # The text `null` was decoded as an absent value.
+        return None if None in arguments.values() else arguments
+
+
+def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:
+    return handler.parsed_fn_signature.parameters[name].kwarg_definition
+
+
+class FastPath:
+    """The routes that go the short way."""
+
+    def __init__(self, app: Litestar, services: Services, finish: Finish, *, heeds_origin: bool) -> None:
+        self._app = app
+        self._services = services
+        self._finish = finish
+        self._heeds_origin = heeds_origin
+        self._routes: dict[tuple[str, str], _Route] = {}
+        for route in app.routes:
+            if isinstance(route, HTTPRoute):
+                for handler in route.route_handlers:
+                    if handler.opt.get("fast"):
+                        made = _Route(route.path_format, handler)
+                        self._routes[made.method, made.pattern.partition("{")[0]] = made
+
+    @property
+    def patterns(self) -> list[tuple[str, str]]:
+        """Method and path of each, as the OpenAPI document names them."""
+        return [(route.method, route.pattern) for route in self._routes.values()]
+
+    def read(self, scope: Any) -> FastRequest | None:
+        """What is asked, where it is one of ours and beyond doubt."""
+        path: str = scope["path"]
+        route, segment = self._routes.get((scope["method"], path)), ""
+        if route is None:
+            head, _, segment = path.rpartition("/")
+            route = self._routes.get((scope["method"], head + "/"))
+            if route is None or not _NUMBER.fullmatch(segment):
+                return None
+        elif route.segment:
+            return None
+        if scope.get("root_path"):
+            return None
+        length = -1
+        authorization: bytes | None = None
+        accept: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                # The first one counts, as everywhere.
+                authorization = value if authorization is None else authorization
+            elif name == b"accept":
+                accept = value if accept is None else b"%b,%b" % (accept, value)
+            elif name == b"content-length":
+                if not _LENGTH.fullmatch(value):
+                    return None
+                length = int(value)
+            elif name == b"content-type":
+                if route.body is not None and value not in JSON_TYPES:
+                    return None
+            elif (name == b"origin" and self._heeds_origin) or (name == b"content-encoding" and route.body is not None):
+                return None
+        if authorization is None or (route.body is not None and not 0 < length <= route.max_body):
+            return None
+        query = scope["query_string"]
+        arguments = route.read(segment, query) if segment or query else route.bare
+        if arguments is None:
+            return None
+        wants_msgpack = accept is not None and prefers_msgpack(accept)
+        return FastRequest(scope, route, arguments, authorization, wants_msgpack)
+
+    async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
+        """Read its body, if it may have one, call its handler, and send what that says."""
+        scope, route = request.scope, request.route
+        arguments = request.arguments
+        services = request.services = self._services
+        if route.body is not None:
+            try:
+                body = await request.read_body(receive)
+            except MessengerError as error:
+                await self._refuse(route, error, perf_counter(), scope, receive, send)
+                return
+            if body is None:
+                # Nobody waits for an answer.
+                return
+            try:
+                arguments = {**arguments, "data": route.body.decode(body)}
+            except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+                scope["started"] = perf_counter()
+                await Litestar.__call__(self._app, scope, _again(body, receive), send)
+                return
+        started = perf_counter()
+        scope["litestar_app"] = self._app
+        try:
+            caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
+            if not services.devices.admits(caller):
+                await services.devices.admit(caller)
+            content = await route.call(request=request, **arguments)
+            status, more = route.status, _NO_HEADERS
+            if isinstance(content, WireResponse):
+                status = content.status_code or status
+                more = [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
+                content = content.content
+            if request.wants_msgpack:
+                answer, kind, fields = msgspec.msgpack.encode(content), _MSGPACK_HEADER, _MSGPACK_LINES
+            else:
+                answer, kind, fields = msgspec.json.encode(content), _JSON_HEADER, _JSON_LINES
+            whole = scope["extensions"].get(WHOLE_ANSWER) if "extensions" in scope else None
+            if whole is not None:
+                fields = b"%b%d\r\n%b" % (fields, len(answer), lines(more) if more else b"")
+        except Exception as error:
+            await self._refuse(route, error, started, scope, receive, send)
+            return
+        self._finish.note(route.method, route.pattern, status, started)
+        if whole is not None and whole(send, status, fields, answer):
+            return
+        headers = [kind, *HEADERS, (b"content-length", b"%d" % len(answer)), *more]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+    async def _refuse(
+        self, route: _Route, error: Exception, started: float, scope: Any, receive: Any, send: Send
+    ) -> None:
+        """As the framework's exception handlers do."""
+        scope["app"] = self._app
+        scope["route_handler"] = route.handler
+        scope["path_template"] = route.pattern
+        scope.setdefault("state", {})
+        scope["started"] = started
+        request = WireRequest(scope, receive, send)
+        handler = EXCEPTION_HANDLERS[MessengerError if isinstance(error, MessengerError) else Exception]
+        answer = handler(request, error).to_asgi_response(app=None, request=request)
+
+        async def finished(message: Any) -> None:
+            await self._finish(message, scope)
+            await send(message)
+
+        await answer(scope, receive, finished)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which was read already."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Any:
+        return left.pop() if left else await receive()
+
+    return again

@@ -1,0 +1,123 @@
+"""What a socket may ask: each method takes a draft, calls one service, and gives what HTTP would answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from messenger.actor import Actor
+from messenger.errors import FieldError, PayloadTooLarge, UnknownMethod, ValidationFailed
+from messenger.realtime.hub import Hub
+from messenger.realtime.typing_signals import Typist
+from messenger.schemas.messages import MessageDraft, MessageView, ReceiptDraft
+from messenger.schemas.realtime import (
+    MAX_SIGNAL_BYTES,
+    CallSignalDraft,
+    CallSignalView,
+    NoData,
+    PresencePatch,
+    TypingDraft,
+)
+from messenger.schemas.users import ProfileView
+from messenger.services import Services
+from messenger.web.request import decoders_of
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Who asks over this socket, and what serves them."""
+
+    actor: Actor
+    services: Services
+    hub: Hub
+    typist: Typist
+
+
+class Method:
+    """One method: how its data is read, and what it does."""
+
+    def __init__(self, draft: Any, run: Callable[[Session, Any], Awaitable[Any]]) -> None:
+        self.json, self.msgpack = decoders_of(draft)
+        self.run = run
+
+
+async def _send_message(session: Session, draft: MessageDraft) -> MessageView:
+    message, _ = await session.services.messages.send(session.actor, draft)
+    # Who has sent has stopped typing.
+    session.typist.stop(draft.target_id)
+    return message
+
+
+async def _set_receipt(session: Session, draft: ReceiptDraft) -> None:
+    await session.services.conversations.receipt(session.actor, draft)
+
+
+async def _typing(session: Session, draft: TypingDraft) -> None:
+    if not draft.typing:
+        await stop_typing(session, draft.target_id)
+    elif not session.typist.is_fresh(draft.target_id):
+        audience = await session.services.signals.typing_audience(session.actor, draft.target_id)
+        session.typist.start(draft.target_id, audience)
+
+
+async def stop_typing(session: Session, target_id: int | None = None) -> None:
+    """Stop it in one conversation, or in all. For a user who has become invisible it times out instead, since a signal
+    would reveal that they are connected.
+    """
+    typist = session.typist
+    if typist.is_seen(target_id) and await session.services.signals.is_hidden(session.actor):
+        return
+    if target_id is None:
+        typist.stop_all()
+    else:
+        typist.stop(target_id)
+
+
+async def _set_presence(session: Session, patch: PresencePatch) -> ProfileView:
+    return await session.services.profiles.set_presence(session.actor, patch)
+
+
+async def _signal_call(session: Session, draft: CallSignalDraft) -> None:
+    if _size(draft.payload) > MAX_SIGNAL_BYTES:
+        raise PayloadTooLarge("payload is limited to 64 KiB")
+    audience = await session.services.signals.call_audience(session.actor, draft.target_id)
+    me = session.actor
+    # In a 1:1 each side addresses the conversation as the other one.
+    view = CallSignalView(me.user_id, me.user_id, me.device_id, draft.call_id, draft.payload)
+    session.hub.signal(audience, "call.signal", view)
+
+
+def _size(payload: dict[str, Any]) -> int:
+    """Bytes of a payload as JSON. Raises `ValidationFailed` where one of the two encodings has no word for it.
+
+    Its receivers choose theirs: JSON has none for MessagePack's extensions, MessagePack none for numbers over 64 bits.
+    """
+    try:
+        msgspec.msgpack.encode(payload)
+        return len(msgspec.json.encode(payload))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        fault = FieldError("payload", "invalid", "must be representable in both JSON and MessagePack")
+        raise ValidationFailed(f"payload: {fault.message}", errors=(fault,)) from None
+
+
+async def _ping(_: Session, __: NoData) -> None:
+    """For clients that can't see WebSocket pings: the answer proves that the server is there."""
+
+
+METHODS = {
+    "message.send": Method(MessageDraft, _send_message),
+    "receipt.set": Method(ReceiptDraft, _set_receipt),
+    "typing": Method(TypingDraft, _typing),
+    "presence.set": Method(PresencePatch, _set_presence),
+    "call.signal": Method(CallSignalDraft, _signal_call),
+    "ping": Method(NoData, _ping),
+}
+
+
+def method(name: str) -> Method:
+    """The method of this name. Raises `UnknownMethod`."""
+    found = METHODS.get(name)
+    if found is None:
+        raise UnknownMethod(f"supported methods: {', '.join(METHODS)}")
+    return found

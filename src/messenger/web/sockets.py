@@ -1,0 +1,220 @@
+"""One socket's life: who may come in, what it asks, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from codecs import BOM_UTF8
+from time import monotonic
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from litestar import WebSocket
+
+from messenger.actor import Bearer
+from messenger.errors import (
+    FieldError,
+    MalformedBody,
+    MessengerError,
+    Unauthenticated,
+    ValidationFailed,
+)
+from messenger.realtime.connection import EXTENSION, AsgiConnection, Connection
+from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_KIND, Codec, Request, Welcome
+from messenger.realtime.interfaces import Arrival
+from messenger.realtime.runtime import Realtime
+from messenger.realtime.socket import Socket
+from messenger.schemas.realtime import Place, cursor_place, stream_cursor
+from messenger.web.field_errors import refusal
+from messenger.web.handshakes import refuse_handshake
+from messenger.web.negotiation import MSGPACK
+from messenger.web.origins import ensure_origin
+from messenger.web.problems import problem_of
+from messenger.web.queries import ensure_known_parameters
+from messenger.web.request import bearer_of, decode, header
+from messenger.web.socket_methods import Session, method, stop_typing
+
+logger = logging.getLogger(__name__)
+
+BURST, A_SECOND = 600.0, 60.0
+"""Frames that one socket may send at once, and then in a second."""
+
+_PARAMETERS = frozenset({"cursor", "ticket"})
+_NO_DATA = (b"", b"null", b"\xc0")
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A device that may have its socket, from which place on, and how it wants its frames.
+
+    `returns`: it said from where on, and so has what came before.
+    """
+
+    arrival: Arrival
+    after: Place
+    returns: bool
+    codec: Codec
+
+
+class Meter:
+    """A bucket of frames; where it runs dry, somebody floods."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self) -> None:
+        self._left = BURST
+        self._at = monotonic()
+
+    def take(self) -> bool:
+        """One frame more; whether it is let pass."""
+        now = monotonic()
+        self._left = min(BURST, self._left + (now - self._at) * A_SECOND) - 1
+        self._at = now
+        return self._left >= 0
+
+
+async def serve(socket: WebSocket[Any, Any, Any]) -> None:
+    """From the handshake to the end. What is wrong before the handshake is an HTTP answer."""
+    try:
+        await _serve(socket)
+    finally:
+        # Litestar's socket and its wrappers of these hold each other, and with them all that a connection is made of:
+        # left as it is, only the garbage collector would find that.
+        socket.receive = socket.send = _ended
+
+
+async def _ended(*_: Any) -> Any:
+    raise RuntimeError("this socket has ended")
+
+
+async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.receive()
+    try:
+        admission = await _admit(socket)
+    except MessengerError as error:
+        await refuse_handshake(socket.scope, socket.send, error)
+        return
+    except Exception:
+        logger.exception("a handshake failed")
+        await refuse_handshake(socket.scope, socket.send, MessengerError())
+        return
+    offered = socket.scope.get("subprotocols", [])
+    chosen = admission.codec.name if admission.codec.name in offered else None
+    await socket.send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
+    state = socket.app.state
+    connection = _connection(socket)
+    realtime: Realtime = state.realtime
+    actor = admission.arrival.actor
+    arrival, (after, epoch) = admission.arrival, admission.after
+    mine = realtime.socket(actor, arrival.number, connection, admission.codec, after=after, epoch=epoch)
+    welcome = Welcome(stream_cursor(after, epoch), str(actor.device_id), realtime.upkeep.heartbeat)
+    connection.write(admission.codec.message(welcome))
+    if admission.returns and epoch == arrival.epoch and arrival.taken < after <= arrival.position:
+        # A cursor that comes back is the proof that what came before it has arrived.
+        realtime.taker.took(actor.user_id, after)
+    typist = realtime.typist(actor.user_id)
+    session = Session(actor, state.services, realtime.hub, typist)
+    state.metrics.socket_opened()
+    code = 1006
+    try:
+        with realtime.connected(mine, latest=arrival.position):
+            code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
+        # Without the database its visibility is unknown: let it time out.
+        with contextlib.suppress(MessengerError):
+            await stop_typing(session)
+    finally:
+        state.metrics.socket_closed(code)
+
+
+def _connection(socket: WebSocket[Any, Any, Any]) -> Connection:
+    """Our own server program's, or one over what every ASGI server has."""
+    scope: Any = socket.scope
+    offered: Connection | None = (scope.get("extensions") or {}).get(EXTENSION)
+    send: Any = socket.send
+    return AsgiConnection(send) if offered is None else offered
+
+
+async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Session, meter: Meter | None) -> int:
+    """Answer one request after the other until the end; the close code."""
+    connection = mine.connection
+    while True:
+        message: Any = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return int(message.get("code") or 1005)
+        connection.heard = monotonic()
+        if meter is not None and not meter.take():
+            mine.close(TOO_MANY, "too many frames")
+            return TOO_MANY
+        payload = message.get("bytes") if mine.codec.binary else message.get("text")
+        if payload is None:
+            mine.close(WRONG_KIND, "binary frames" if mine.codec.binary else "text frames")
+            return WRONG_KIND
+        await _answer(mine, session, payload if isinstance(payload, bytes) else payload.encode())
+        await mine.settle()
+
+
+async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
+    request_id: int | None = None
+    if not mine.codec.binary:
+        payload = payload.removeprefix(BOM_UTF8)
+    try:
+        request = _read(mine.codec, payload)
+        request_id = request.id
+        wanted = method(request.method)
+        devices = session.services.devices
+        if not devices.admits(session.actor):
+            await devices.admit(session.actor)
+        media_type = MSGPACK if mine.codec.binary else ""
+        data = bytes(request.data)
+        if data in _NO_DATA:
+            data = mine.codec.encode({})
+        draft = decode(data, media_type, wanted.json, wanted.msgpack)
+        mine.reply(request_id, data=await wanted.run(session, draft))
+    except MessengerError as error:
+        if request_id is None:
+            request_id = mine.codec.request_id(payload)
+        mine.reply(request_id, error=problem_of(error, with_headers=True))
+        if isinstance(error, Unauthenticated):
+            mine.close(SIGNED_OUT, "signed out")
+    except Exception:
+        # Like over HTTP: a fault of ours is logged with its trace, told without one, and ends nothing else.
+        logger.exception("a request over a socket failed")
+        mine.reply(request_id, error=problem_of(MessengerError()))
+
+
+def _read(codec: Codec, payload: bytes) -> Request:
+    try:
+        return codec.request(payload)
+    except msgspec.ValidationError as error:
+        raise refusal(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
+        raise MalformedBody("The frame could not be parsed") from None
+
+
+# --- the door -------------------------------------------------------------------------------------
+
+
+async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
+    """Admit it. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`."""
+    scope: Any = socket.scope
+    ensure_origin(scope, socket.app.state.socket_origins)
+    ensure_known_parameters(scope, _PARAMETERS)
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    cursor = query.get("cursor", [None])[-1]
+    after = None if cursor is None else cursor_place(cursor)
+    if cursor is not None and after is None:
+        raise ValidationFailed(
+            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
+        )
+    authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
+    # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
+    caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
+    devices = socket.app.state.services.devices
+    if caller is not None:
+        await devices.admit_socket(caller)
+    arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
+    if caller is None:
+        # The device of a ticket is only known here.
+        await devices.admit_socket(arrival.actor)
+    codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
+    return Admission(arrival, after or Place(arrival.position, arrival.epoch), after is not None, codec)

@@ -1,0 +1,272 @@
+"""An answer's head and body leave together; nothing of an answer stays behind, and none overtakes another."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from uvicorn.server import ServerState
+
+from messenger.config import Settings
+from messenger.server.http_protocol import HttpConnection
+from messenger.server.timeouts import Patience
+from messenger.server.websocket_protocol import UvicornConnection
+from messenger.server.writes import WHOLE_ANSWER, JoinedWrites, lines
+from tests.support.served import served
+from tests.support.uncollected import uncollected
+
+
+class Kernel:
+    """What a transport was given, write by write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+        self.protocol: Any = None
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.writes.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is always room."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    resume_reading = pause_reading
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def joined(kernel: Kernel) -> JoinedWrites:
+    return JoinedWrites(cast(asyncio.Transport, kernel))
+
+
+class TestWrites:
+    async def test_two_become_one(self, joined: JoinedWrites, kernel: Kernel) -> None:
+        joined.write(b"head")
+        joined.write(b"body")
+        assert kernel.writes == [b"headbody"]
+
+    async def test_first_one_goes_alone_when_none_follows(self, joined: JoinedWrites, kernel: Kernel) -> None:
+        joined.write(b"head")
+        assert kernel.writes == []
+        await asyncio.sleep(0)
+        joined.write(b"body")
+        assert kernel.writes == [b"head", b"body"]
+
+    async def test_later_ones_are_never_held(self, joined: JoinedWrites, kernel: Kernel) -> None:
+        for piece in (b"head", b"one", b"two", b"three"):
+            joined.write(piece)
+        assert kernel.writes == [b"headone", b"two", b"three"]
+
+    async def test_empty_body_lets_the_head_go(self, joined: JoinedWrites, kernel: Kernel) -> None:
+        joined.write(b"head")
+        joined.write(b"")
+        assert kernel.writes == [b"head"]
+
+    async def test_closing_loses_nothing(self, joined: JoinedWrites, kernel: Kernel) -> None:
+        joined.write(b"head")
+        joined.close()
+        assert (kernel.writes, kernel.closed, joined.is_closing()) == ([b"head"], True, True)
+        await asyncio.sleep(0)
+
+
+async def _answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the path: in pieces or in one where it asks for that."""
+    body: bytes = scope["path"].encode()
+    if scope["type"] == "websocket":
+        return
+    assert (await receive())["type"] == "http.request"
+    if body == b"/for-ever":
+        await asyncio.Event().wait()
+    if body.startswith(b"/whole") and _whole(scope, send, body):
+        return
+    streamed = body.startswith(b"/stream")
+    headers = [] if streamed else [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if streamed:
+        for piece in (body[:3], body[3:]):
+            await asyncio.sleep(0)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+def _whole(scope: Any, send: Any, body: bytes) -> bool:
+    answer = scope.get("extensions", {}).get(WHOLE_ANSWER)
+    if answer is None:
+        return False
+    fields = lines([(b"content-length", b"%d" % len(body)), (b"x-whole", b"yes")])
+    # Somebody between the server and us wants to see the answer.
+    assert not answer(_answer, 200, fields, body)
+    done: bool = answer(send, 200, fields, body)
+    # Once is all.
+    assert not (done and answer(send, 200, fields, body))
+    return done
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def port() -> AsyncIterator[int]:
+    async with served(_answer, server_header=False, date_header=False) as port:
+        yield port
+
+
+async def _said(port: int, request: bytes) -> bytes:
+    """All that the server says to these bytes until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    writer.close()
+    return said
+
+
+def _request(path: str, method: str = "GET", *more: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *more, "", ""]).encode()
+
+
+_UPGRADE = _request(
+    "/ws",
+    "GET",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+class TestServer:
+    async def test_requests_sent_at_once_are_answered_in_order(self, port: int) -> None:
+        paths = ["/a", "/stream/b", "/c", "/stream/d"]
+        said = await _said(port, b"".join(map(_request, paths)) + _request("/last", "GET", "Connection: close"))
+        places = [said.index(text) for text in (b"/a", b"eam/b", b"/c", b"eam/d", b"/last")]
+        assert places == sorted(places)
+        assert said.count(b"HTTP/1.1 200 OK") == 5
+
+    async def test_head_has_a_head_alone(self, port: int) -> None:
+        said = await _said(port, _request("/a", "HEAD") + _request("/b", "GET", "Connection: close"))
+        assert said == (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n/b"
+        )
+
+    @pytest.mark.parametrize("path", ["/a", "/whole"])
+    async def test_body_after_100_continue(self, port: int, path: str) -> None:
+        head = _request(path, "POST", "Content-Length: 2", "Expect: 100-continue")
+        said = await _said(port, head + b"hi" + _request("/last", "GET", "Connection: close"))
+        assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        assert (said.count(b" 200 OK"), said.count(b" 100 Continue")) == (2, 1)
+
+    async def test_whole_answers_keep_their_place_among_others(self, port: int) -> None:
+        paths = ["/whole/a", "/b", "/whole/c", "/stream/d", "/whole/e"]
+        said = await _said(port, b"".join(map(_request, paths)) + _request("/last", "GET", "Connection: close"))
+        places = [said.index(text) for text in (b"ole/a", b"/b", b"ole/c", b"eam/d", b"ole/e", b"/last")]
+        assert places == sorted(places)
+        assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"x-whole: yes")) == (6, 3)
+
+    async def test_whole_answer_is_as_one_by_messages(self, port: int) -> None:
+        said = await _said(
+            port, _request("/whole") + _request("/apart") + _request("/last", "GET", "Connection: close")
+        )
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n"
+        assert said.startswith(b"%bx-whole: yes\r\n\r\n/whole%b\r\n/apart" % (head, head))
+
+    @pytest.mark.parametrize(("method", "more"), [("HEAD", ()), ("GET", ("Connection: close",))])
+    async def test_whole_answer_is_none_where_a_connection_ends_or_no_body_follows(
+        self, port: int, method: str, more: tuple[str, ...]
+    ) -> None:
+        said = await _said(port, _request("/whole", method, *more) + _request("/last", "GET", "Connection: close"))
+        assert (b"x-whole" in said, said.count(b"HTTP/1.1 200 OK")) == (False, 1 if more else 2)
+
+    async def test_whole_answer_before_its_body_came(self, port: int) -> None:
+        """What is left of the body is read, and belongs to no other request."""
+        said = await _said(
+            port,
+            _request("/whole/a", "POST", "Content-Length: 200000")
+            + b"GET /smuggled HTTP/1.1\r\n" * 8333
+            + b"12345678"
+            + _request("/last", "GET", "Connection: close"),
+        )
+        assert said.count(b"HTTP/1.1 200 OK") == 2
+        assert b"smuggled" not in said
+
+
+class TestLife:
+    """What ends is freed at once: the collector looks rarely (`garbage.py`)."""
+
+    @pytest.mark.parametrize(
+        "requests",
+        [
+            b"",
+            _request("/a"),
+            _request("/whole"),
+            _request("/stream"),
+            _request("/for-ever") + _request("/a") + _request("/a"),
+            _request("/whole") + _UPGRADE,
+        ],
+        ids=["nothing", "by messages", "whole", "in pieces", "others wait behind it", "then a socket"],
+    )
+    async def test_ended_one_leaves_nothing_to_the_collector(self, kernel: Kernel, requests: bytes) -> None:
+        with uncollected():
+            left, tasks = await self._ended(kernel, requests)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            del tasks
+            await asyncio.sleep(0)
+            assert left() is None
+
+    async def _ended(
+        self, kernel: Kernel, requests: bytes
+    ) -> tuple[weakref.ref[HttpConnection], set[asyncio.Task[Any]]]:
+        config = uvicorn.Config(cast(Any, _answer), ws=UvicornConnection, ws_per_message_deflate=False, log_config=None)
+        config.load()
+        state = ServerState()
+        connection = HttpConnection(config, state, {})
+        connection.connection_made(cast(asyncio.Transport, kernel))
+        connection.data_received(requests)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        # Another protocol may have taken over.
+        (kernel.protocol or connection).connection_lost(None)
+        kernel.protocol = None
+        return weakref.ref(connection), set(state.tasks)
+
+
+def test_line_with_a_break_in_it_is_none() -> None:
+    for value in (b"a\r\nb: c", b"a\nb", b"a\rb"):
+        with pytest.raises(ValueError, match="break"):
+            lines([(b"etag", value)])
+
+
+class TestIdleConnections:
+    def test_outlive_those_of_proxies(self) -> None:
+        """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
+        assert Settings().keep_alive_timeout > 60
+        assert Patience().idle == Settings().keep_alive_timeout

@@ -1,0 +1,64 @@
+"""A data folder that is restored from a copy: newer cursors expire."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from messenger.testing.factories import PASSWORD
+from tests.support.server import running
+
+CHEAP = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off"}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory that PostgreSQL's own user can reach."""
+    memory = Path("/dev/shm")  # noqa: S108
+    path = Path(tempfile.mkdtemp(prefix="messenger-backup-", dir=memory if os.access(memory, os.W_OK) else None))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def sync(url: str, headers: dict[str, str], cursor: str | None = None) -> httpx.Response:
+    """`GET /sync`."""
+    return httpx.get(f"{url}/sync", headers=headers, params={} if cursor is None else {"cursor": cursor})
+
+
+def sign_in_again(url: str) -> None:
+    """One event more for the account: a device was added."""
+    draft = {"login": "ada_who_restores", "password": PASSWORD}
+    assert httpx.post(f"{url}/login", json=draft).status_code == 200
+
+
+def test_cursor_of_the_lost_time_expires_and_one_of_the_restored_time_as_well(folder: Path) -> None:
+    data, backup = folder / "data", folder / "backup"
+    data.mkdir()
+    with running(data, **CHEAP) as server:
+        draft = {"username": "ada_who_restores", "password": PASSWORD, "name": "Ada"}
+        signed_in: dict[str, Any] = httpx.post(f"{server.url}/register", json=draft).json()
+        headers = {"Authorization": f"Bearer {signed_in['tokens']['access_token']}"}
+        kept = sync(server.url, headers).json()["cursor"]
+    subprocess.run(["cp", "-a", data, backup], check=True)
+    with running(data, **CHEAP) as server:
+        assert sync(server.url, headers, kept).status_code == 200
+        sign_in_again(server.url)
+        lost = sync(server.url, headers).json()["cursor"]
+    shutil.rmtree(data)
+    subprocess.run(["cp", "-a", backup, data], check=True)
+    with running(data, **CHEAP) as server:
+        for _ in range(3):
+            assert [sync(server.url, headers, cursor).status_code for cursor in (lost, kept)] == [410, 410]
+            sign_in_again(server.url)
+        now = sync(server.url, headers).json()["cursor"]
+    with running(data, **CHEAP) as server:
+        assert sync(server.url, headers, now).status_code == 200

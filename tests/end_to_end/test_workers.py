@@ -1,0 +1,200 @@
+"""Workers that die, and SIGHUP, which replaces workers or stops a server with a single worker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from uvicorn.config import STARTUP_FAILURE
+
+from tests.support.server import Server, environment, running
+
+TOKEN = "a-token-that-only-prometheus-has"
+PATIENCE_SECONDS = 60.0
+BROKEN = """
+import socket, uvicorn
+from messenger.server.workers import Workers
+with socket.socket() as listening:
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config("tests.end_to_end._broken:app", workers=2, lifespan="on")
+    Workers(config, [listening], lambda: None).run()
+"""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A data folder in memory that PostgreSQL's own user can reach."""
+    memory = Path("/dev/shm")  # noqa: S108
+    path = Path(tempfile.mkdtemp(prefix="messenger-workers-", dir=memory if os.access(memory, os.W_OK) else None))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Of the server that outlives each test."""
+    with _folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def other_folder() -> Iterator[Path]:
+    """Of servers that end in a test."""
+    with _folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    with running(folder, workers=2, metrics_token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def unreadable_settings(server: Server, folder: Path) -> Iterator[Path]:
+    """A file that keeps new workers from starting."""
+    # One that an earlier test had started must not read it.
+    _until_started(server, folder)
+    path = folder / ".env"
+    path.write_text("MESSENGER_SECRET=short\n")
+    yield path
+    path.unlink(missing_ok=True)
+    _until_started(server, folder)
+
+
+def _until(found: Callable[[], re.Match[str] | None]) -> re.Match[str]:
+    """Nothing but the log says when; asking again is all there is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (match := found()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.02)
+    return match
+
+
+def _line(server: Server, pattern: str) -> re.Match[str]:
+    return _until(lambda: re.search(pattern, server.log.read_text()))
+
+
+def _workers(server: Server) -> list[int]:
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        # One that has just ended has no command line.
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
+def _started(server: Server, folder: Path) -> list[int]:
+    """Workers that have read their settings: they have a file of gauges, which one that can't start never makes."""
+    return [pid for pid in _workers(server) if (folder / "metrics" / f"gauge_livesum_{pid}.db").exists()]
+
+
+def _until_started(server: Server, folder: Path) -> None:
+    _until(lambda: re.match("2", str(len(_started(server, folder)))))
+
+
+def _metric(server: Server, name: str) -> float:
+    text = httpx.get(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10).text
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+
+class TestDeath:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+    def test_signal_and_successor_are_logged_and_counted(self, server: Server, number: signal.Signals) -> None:
+        before = _metric(server, "messenger_worker_restarts_total")
+        victim = _workers(server)[0]
+        psutil.Process(victim).send_signal(number)
+        how = rf"warning messenger\.workers: worker {victim} was ended by signal {number:d} \({number.name}\)"
+        successor = int(_line(server, rf"{how}; started worker (\d+) in its place")[1])
+        server.await_ready()
+        assert successor in _workers(server)
+        assert victim not in _workers(server)
+        assert _metric(server, "messenger_worker_restarts_total") == before + 1
+
+    def test_sockets_of_the_dead_are_not_counted_for_ever(self, server: Server, folder: Path) -> None:
+        victim = _workers(server)[0]
+        gauges = folder / "metrics" / f"gauge_livesum_{victim}.db"
+        assert gauges.exists()
+        psutil.Process(victim).kill()
+        _line(server, rf"worker {victim} was ended")
+        assert not gauges.exists()
+
+    def test_first_one_that_cannot_start_ends_the_server_with_a_code(self, folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", BROKEN],
+            env={**environment(folder), "PROMETHEUS_MULTIPROC_DIR": str(folder)},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == STARTUP_FAILURE
+        assert b"can't start; stopping" in done.stderr
+
+    def test_later_one_that_cannot_start_does_not_end_the_others(
+        self, server: Server, folder: Path, unreadable_settings: Path
+    ) -> None:
+        victim, other = _workers(server)
+        psutil.Process(victim).kill()
+        _line(server, rf"worker \d+ exited with code {STARTUP_FAILURE}; started worker")
+        assert httpx.get(f"{server.url}/health/ready", timeout=10).status_code == 200
+        unreadable_settings.unlink()
+        _until_started(server, folder)
+        assert other in _started(server, folder)
+
+
+class TestHangUp:
+    def test_workers_are_replaced_without_a_refused_request(self, server: Server) -> None:
+        before, drained = set(_workers(server)), len(re.findall("which drains", server.log.read_text()))
+        restarts = _metric(server, "messenger_worker_restarts_total")
+        server.process.send_signal(signal.SIGHUP)
+        _line(server, r"info +messenger\.workers: SIGHUP: replacing 2 workers, one after another")
+        while len(re.findall("which drains", server.log.read_text())) < drained + 2:
+            # Over a new connection each time.
+            assert httpx.get(f"{server.url}/health/live", timeout=10).status_code == 200
+        psutil.wait_procs([psutil.Process(pid) for pid in before if psutil.pid_exists(pid)], timeout=20)
+        assert len(set(_workers(server)) - before) == 2
+        assert _metric(server, "messenger_worker_restarts_total") == restarts
+
+    def test_further_hang_ups_and_term_are_handled_meanwhile(self, other_folder: Path) -> None:
+        with running(other_folder, workers=2) as server:
+            server.process.send_signal(signal.SIGHUP)
+            _line(server, "replacing 2 workers")
+            server.process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(20) == 0
+
+    @pytest.mark.usefixtures("unreadable_settings")
+    def test_successor_that_cannot_start_changes_nothing(self, server: Server) -> None:
+        before = set(_workers(server))
+        server.process.send_signal(signal.SIGHUP)
+        _line(server, r"can't start; keeping the current workers")
+        assert set(_workers(server)) == before
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+
+    def test_server_with_one_worker_ends_cleanly_and_says_so(self, other_folder: Path) -> None:
+        with running(other_folder, workers=1) as server:
+            server.process.send_signal(signal.SIGHUP)
+            assert server.process.wait(20) == 0
+            assert "info    messenger.serving: SIGHUP: shutting down" in server.log.read_text()
+
+    def test_worker_alone_ignores_it(self, server: Server) -> None:
+        before = _workers(server)
+        psutil.Process(before[0]).send_signal(signal.SIGHUP)
+        server.await_ready()
+        assert _workers(server) == before

@@ -1,0 +1,229 @@
+"""People under load while things break: each device listens and sends, and each answer is written down with its time.
+
+Of two devices of a user one sends over bare HTTP, an attempt at a time, so that what the server answers is seen as it
+is; the other by the client for Python, over its socket while it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any, Protocol
+
+import httpx
+import msgspec
+
+from messenger.client import ApiError, ClientError
+from messenger.testing.recorder import pair
+from tests.support.device import Device
+from tests.support.population import Crowd, Draft
+from tests.support.proxy import Address
+
+PATIENCE = 5.0
+"""Seconds a sender waits for one answer."""
+_PAUSE = 0.4
+_AGAIN = 0.15
+_GIVEN_UP = 0.1
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one attempt over HTTP came to; `status` 0: nothing in time, or a connection that broke."""
+
+    began: float
+    seconds: float
+    status: int
+    retry_after: bool = False
+
+
+class Sender:
+    """A device that writes to its friend, again and again, each message until it is known what became of it, or until
+    it is given up: what is unknown then stays so, and may be there all the same.
+    """
+
+    def __init__(self, crowd: FaultCrowd, device: Device, *, bare: bool) -> None:
+        self.device = device
+        self.bare = bare
+        self.good_since = 0.0
+        """When the newest attempt began that was answered well, by `time.monotonic`."""
+        self.idle = asyncio.Event()
+        self._crowd = crowd
+        self._member = crowd.member(device)
+        self._chance = Random(f"{crowd.seed}/{device.name}")
+        self._http = httpx.AsyncClient(timeout=PATIENCE)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            while True:
+                self.idle.set()
+                await self._crowd.going.wait()
+                self.idle.clear()
+                await self._settle(self._crowd.draft(self._member, f"{self._chance.getrandbits(64):x}"))
+                await asyncio.sleep(self._chance.uniform(0, _PAUSE))
+        finally:
+            await self._http.aclose()
+
+    async def _settle(self, draft: Draft) -> None:
+        """A phone repeats, under the same id; its owner may leave it first."""
+        attempt = self._attempt if self.bare else self._attempt_by_client
+        while not await self._timed(attempt, draft):
+            if self._chance.random() < _GIVEN_UP:
+                return
+            await asyncio.sleep(self._chance.uniform(0, _AGAIN))
+
+    async def _timed(self, attempt: Callable[[Draft], Any], draft: Draft) -> bool:
+        began = time.monotonic()
+        good: bool = await attempt(draft)
+        if good:
+            self.good_since = began
+            self._crowd.note_good(began)
+        return good
+
+    async def _attempt(self, draft: Draft) -> bool:
+        crowd, target_id = self._crowd, draft.sender.partner.id
+        body = {"target_id": target_id, "client_id": draft.client_id, "body": draft.body}
+        token = await self.device.client.keeper.access()
+        crowd.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
+        began = time.monotonic()
+        try:
+            answer = await self._http.post(
+                f"{self.device.proxy.url}/messages", json=body, headers={"Authorization": f"Bearer {token}"}
+            )
+        except httpx.HTTPError:
+            crowd.recorder.unknown(draft.client_id)
+            crowd.note(Answer(began, time.monotonic() - began, 0))
+            return False
+        seconds = time.monotonic() - began
+        if answer.status_code == 401 and await self.device.client.keeper.access() != token:
+            # It was renewed meanwhile: sent again, with the new one.
+            crowd.recorder.fail(draft.client_id)
+            return False
+        crowd.note(Answer(began, seconds, answer.status_code, "retry-after" in answer.headers), answer.text)
+        if not answer.is_success:
+            # Nobody but the server knows whether a refusal came before the commit.
+            crowd.recorder.unknown(draft.client_id)
+            return False
+        crowd.recorder.ok(draft.client_id, answer.json()["seq"])
+        return True
+
+    async def _attempt_by_client(self, draft: Draft) -> bool:
+        try:
+            await self._crowd.send(self.device, draft, within=0.0)
+        except ApiError as error:
+            self._crowd.note_refusal(error.status, str(error))
+            return False
+        except ClientError:
+            return False
+        return True
+
+
+class Place(Protocol):
+    """Where a crowd is: a fault's world, or other servers."""
+
+    def address(self, chance: Random) -> Address: ...
+    async def fetch(self, sql: str, *values: Any) -> list[Any]: ...
+    def tell(self, problem: str) -> None: ...
+
+
+class FaultCrowd(Crowd):
+    """`going`: set while messages are to be sent. `answers`: of the senders over bare HTTP, in this cycle."""
+
+    # Workers die, and the bus with them: what was not kept is not told.
+    signals_get_lost = True
+
+    def __init__(self, world: Place, seed: str, stack: AsyncExitStack, answers: frozenset[int]) -> None:
+        super().__init__(seed, stack)
+        self.world = world
+        self.going = asyncio.Event()
+        self.senders: list[Sender] = []
+        self.answers: list[Answer] = []
+        self.statuses: Counter[int] = Counter()
+        self.acknowledged = 0
+        self._allowed = answers
+        self._goods: list[tuple[float, float]] = []
+        self._moved = asyncio.Event()
+
+    def address(self, chance: Random) -> Address:
+        return self.world.address(chance)
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        return await self.world.fetch(sql, *values)
+
+    async def gather(self, pairs: int) -> None:
+        """Everybody meets, and is ready to write."""
+        for number in range(pairs):
+            await self.meet((2, 2), Random(f"{self.seed}/{number}"))
+        self.senders = [Sender(self, device, bare=number % 2 == 0) for number, device in enumerate(self.devices)]
+        for sender in self.senders:
+            task = asyncio.create_task(sender.run())
+            task.add_done_callback(self._note_end)
+            self._stack.push_async_callback(_end, task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.world.tell(f"a sender ended: {task.exception()!r}")
+
+    # --- what is written down ---
+
+    def note(self, answer: Answer, said: str = "") -> None:
+        """An answer, and whether it may be."""
+        self.answers.append(answer)
+        self.note_refusal(answer.status, said)
+        if answer.status == 503 and not answer.retry_after:
+            self.world.tell(f"503 without Retry-After: {said:.200}")
+
+    def note_refusal(self, status: int, said: str) -> None:
+        """A status; one that is not allowed is told."""
+        self.statuses[status] += 1
+        if status >= 300 and status not in self._allowed:
+            self.world.tell(f"a message was answered with {status}: {said:.300}")
+
+    def note_good(self, began: float) -> None:
+        """A message was acknowledged."""
+        self.acknowledged += 1
+        self._goods.append((began, time.monotonic()))
+        self._moved.set()
+
+    # --- waiting ---
+
+    async def more(self, count: int, *, seconds: float) -> None:
+        """Wait until so many further messages were acknowledged."""
+        until = self.acknowledged + count
+        await self._until(lambda: self.acknowledged >= until, seconds)
+
+    async def first_good(self, since: float, *, seconds: float) -> float:
+        """Wait for an attempt that began since then and was answered well; when it was."""
+        await self._until(lambda: any(began >= since for began, _ in self._goods), seconds)
+        return min(ended for began, ended in self._goods if began >= since)
+
+    async def all_good(self, since: float, *, seconds: float) -> None:
+        """Wait until each sender had one."""
+        await self._until(lambda: all(sender.good_since >= since for sender in self.senders), seconds)
+
+    async def rest(self, *, seconds: float) -> None:
+        """Stop sending: whatever is begun is brought to its end first."""
+        self.going.clear()
+        async with asyncio.timeout(seconds):
+            for sender in self.senders:
+                await sender.idle.wait()
+
+    def begin_cycle(self) -> None:
+        """Forget the answers of the last one."""
+        self.answers.clear()
+        self._goods.clear()
+        self.going.set()
+
+    async def _until(self, happened: Callable[[], bool], seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while not happened():
+                self._moved.clear()
+                await self._moved.wait()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,78 @@
+"""People of a server under test, and what is between them, so that numbers and ids that are tried lead somewhere."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import msgspec
+
+from tests.support.images import encoded, plain
+
+PASSWORD = "fjord-lantern-quiet-93"
+
+
+class Crowd(msgspec.Struct, frozen=True):
+    """The first is who asks; the others are a contact, one who asks and one who was asked, one blocked, a stranger."""
+
+    url: str
+    password: str
+    access_token: str
+    metrics_token: str
+    usernames: list[str]
+    user_ids: list[int]
+    message_ids: list[str]
+    avatar_keys: list[str]
+
+
+class _Member:
+    """One account over HTTP."""
+
+    def __init__(self, url: str, name: str, clients: ExitStack) -> None:
+        self.http = clients.enter_context(httpx.Client(base_url=url, timeout=30))
+        signed_in = self.call("POST", "/register", json={"username": name, "password": PASSWORD, "name": name.title()})
+        self.id: int = signed_in["user"]["id"]
+        self.token: str = signed_in["tokens"]["access_token"]
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        response = self.http.request(method, path, **options)
+        assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json() if response.content else None
+
+    def send(self, target: _Member, number: int) -> str:
+        draft = {"target_id": target.id, "client_id": f"{self.id}-{number}", "body": f"Message {number}"}
+        message_id: str = self.call("POST", "/messages", json=draft)["id"]
+        return message_id
+
+
+def gather(url: str, *, metrics_token: str) -> Crowd:
+    """Make them, on a server that is new."""
+    names = ("owner", "friend", "asker", "asked", "blocked", "stranger")
+    with ExitStack() as clients:
+        people = {name: _Member(url, name, clients) for name in names}
+        messages, avatar = _acquaint(people)
+    return Crowd(
+        url=url,
+        password=PASSWORD,
+        access_token=people["owner"].token,
+        metrics_token=metrics_token,
+        usernames=list(names),
+        user_ids=[person.id for person in people.values()],
+        message_ids=messages,
+        avatar_keys=[avatar, f"{avatar}_thumb"],
+    )
+
+
+def _acquaint(people: dict[str, _Member]) -> tuple[list[str], str]:
+    """Put between them what there can be; the messages' ids, and the key of the owner's avatar."""
+    owner, friend = people["owner"], people["friend"]
+    owner.call("POST", "/subscribe", json={"target_id": friend.id})
+    friend.call("POST", "/confirm_subscribe", json={"target_id": owner.id})
+    people["asker"].call("POST", "/subscribe", json={"target_id": owner.id, "message": "Hello"})
+    owner.call("POST", "/subscribe", json={"target_id": people["asked"].id})
+    owner.call("POST", "/block", json={"target_id": people["blocked"].id})
+    messages = [sender.send(target, n) for n in range(3) for sender, target in ((owner, friend), (friend, owner))]
+    avatar = owner.call("POST", "/avatar/upload", files={"file": ("me.png", encoded(plain()), "image/png")})["avatar"]
+    return messages, avatar["key"]

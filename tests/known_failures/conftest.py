@@ -1,0 +1,36 @@
+"""Two servers: one in this loop, made once, and the one on a real port that the tests of realtime have."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+from litestar import Litestar
+
+from messenger.testing import Factory, Person
+from tests.controllers.conftest import app, client_of, clock, container
+from tests.realtime.conftest import hosted, people, realtime
+from tests.support.sockets import Realtime
+
+__all__ = ["app", "clock", "container", "hosted", "people", "realtime"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the one in this loop."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http(realtime: Realtime) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that server."""
+    async with httpx.AsyncClient(base_url=realtime.http, timeout=20) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ada(make: Factory) -> Person:
+    """Somebody who is signed in."""
+    return await make.person()

@@ -1,0 +1,89 @@
+"""What is left of what was said: logs in both formats, problems, metrics, every column of every table."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgspec
+
+from messenger.observability.logs import JsonFormatter, TextFormatter, configure_logging
+
+# Of the test's own clients, which live in this process too; and what `messenger serve` has its server not write.
+_SILENT = ("httpx", "httpcore", "websockets.client", "uvicorn.access")
+
+
+class Logs:
+    """What the server writes at the level of debugging, once for each format."""
+
+    def __init__(self) -> None:
+        self.text = io.StringIO()
+        self.json = io.StringIO()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """As `messenger serve` has it with MESSENGER_LOG_LEVEL=debug."""
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        loggers = {name: logging.getLogger(name) for name in (*_SILENT, "uvicorn.error", "alembic", "asyncio", "PIL")}
+        levels = {name: logger.level for name, logger in loggers.items()}
+        configure_logging("debug", "json")
+        root.handlers[:] = [_handler(self.text, TextFormatter()), _handler(self.json, JsonFormatter())]
+        for name in _SILENT:
+            loggers[name].setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            for name, logger in loggers.items():
+                logger.setLevel(levels[name])
+
+
+def _handler(stream: io.StringIO, formatter: logging.Formatter) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    return handler
+
+
+class Problems:
+    """Every refusal that a client was given: its headers and its body."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.statuses: set[int] = set()
+
+    async def see(self, response: httpx.Response) -> None:
+        """An event hook of httpx."""
+        await response.aread()
+        self.statuses.add(response.status_code)
+        if response.status_code >= 400:
+            self.told.append(f"{response.headers}\n{response.text}")
+
+    def see_reply(self, frame: dict[str, Any]) -> None:
+        """A reply over a socket."""
+        if "error" in frame:
+            self.told.append(msgspec.json.encode(frame["error"]).decode())
+
+
+async def dump(connection: Any) -> dict[str, str]:
+    """All that the database holds, by `table.column`, as text; bytes as they are, and in hexadecimal."""
+    found = await connection.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+    )
+    return {
+        f"{table}.{column}": "\n".join(
+            _text(row[0]) for row in await connection.fetch(f'SELECT "{column}" FROM "{table}"')
+        )
+        for table, column in found
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{value.decode('utf-8', 'replace')} {value.hex()}"
+    return str(value)

@@ -1,0 +1,97 @@
+"""Random operations on 3 devices of 2 users with random cuts; after each run every device's replayed state equals a
+fresh load, its log is the stream from the beginning, and nothing that was sent is lost, doubled or moved.
+
+`MESSENGER_PROOF_SEED=…` walks that way again. By default three known ways; `MESSENGER_PROOF=long` walks 100 new ones,
+and further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from contextlib import AsyncExitStack
+from random import Random, SystemRandom
+from typing import TypeVar
+
+import pytest
+
+from messenger.testing.recorder import Findings
+from tests.model._faults import SERVER_TROUBLES, TROUBLES
+from tests.model._operations import OPERATIONS, SLOW
+from tests.model._walk import Walk
+from tests.model._world import World
+from tests.support.verdict import judge, shown
+
+T = TypeVar("T")
+
+LONG = os.environ.get("MESSENGER_PROOF") == "long"
+GIVEN = os.environ.get("MESSENGER_PROOF_SEED")
+WALKS, STEPS = (100, 250) if LONG else (3, 120)
+SECONDS = 60.0
+TROUBLED = 0.25
+
+# A request that is cancelled while it connects leaves its socket to the garbage collector (httpx), here and nowhere
+# later: each walk collects its own.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+async def draw(walk: Walk, chance: Random) -> None:
+    """One step: something that a device does, or something that goes wrong."""
+    devices = [device for member in walk.members for device in member.signed_in]
+    # Who waits for an answer that can't come does little else: not too many of those.
+    device = chance.choice(
+        [device for device in devices if not device.proxy.is_sick or chance.random() < 0.1] or devices
+    )
+    if chance.random() < TROUBLED:
+        # In every other walk the bus and the database are well: signals must arrive there.
+        troubles = TROUBLES + (SERVER_TROUBLES if walk.rough else ())
+        trouble = _weighted(chance, troubles)
+        walk.outcomes[trouble.__name__] += 1
+        walk.last(trouble(walk, device, chance))
+    else:
+        operation = _weighted(chance, OPERATIONS + (SLOW if walk.rough else ()))
+        await walk.attempt(device, operation.__name__, operation(walk, device, chance))
+
+
+def _weighted(chance: Random, choices: tuple[tuple[int, T], ...]) -> T:
+    return chance.choices([each for _, each in choices], [weight for weight, _ in choices])[0]
+
+
+async def walked(world: World, seed: str) -> tuple[Walk, Findings]:
+    """A whole walk, and what it came to."""
+    async with AsyncExitStack() as stack:
+        walk = Walk(world, seed, stack)
+        await walk.meet((2, 1), Random(seed))
+        await walk.go(STEPS, draw)
+        return walk, await judge(walk)
+
+
+async def in_time(task: asyncio.Task[T]) -> T:
+    """Its result; one that hangs says where."""
+    await asyncio.wait([task], timeout=SECONDS)
+    if not task.done():
+        for each in asyncio.all_tasks():
+            each.print_stack(limit=8, file=sys.stdout)
+        sys.stdout.flush()
+        task.cancel()
+        await asyncio.wait([task], timeout=10)
+        pytest.fail(f"the walk hangs after {SECONDS:.0f} s")
+    return task.result()
+
+
+@pytest.mark.timeout(SECONDS + 30)
+@pytest.mark.parametrize("number", range(1 if GIVEN else WALKS))
+async def test_every_device_is_where_a_fresh_login_is(
+    two_workers: World, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    seed = GIVEN or (f"{SystemRandom().getrandbits(48):x}" if LONG else f"walk-{number}")
+    sys.stdout.write(f"MESSENGER_PROOF_SEED={seed}\n")
+    walk, findings = await in_time(asyncio.create_task(walked(two_workers, seed)))
+    sys.stdout.write(f"{shown(walk, findings)} {dict(walk.outcomes)}\n")
+    gc.collect()
+    walk.problems += [f"logged: {record.getMessage()}" for record in caplog.records if record.levelno >= logging.ERROR]
+    assert not walk.problems, "\n".join(walk.problems[:20])
+    assert not findings.faults, findings

@@ -1,0 +1,94 @@
+"""A database that is large enough for the planner to see what grows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+from benchmarks._growth.world import connect_some, make_world
+
+from messenger.config import Settings
+from messenger.database.engine import create_engine
+from messenger.testing.databases import temporary_database
+from tests.query_plans._plan import Plan, Schema
+
+USERS, MESSAGES = 20_000, 100_000
+# With people and what they write, these don't grow: a row for a process, a row at all; a row for each account with a
+# large audience that has changed within the last minute.
+SMALL = frozenset({"workers", "alembic_version", "fan_outs", "stream_epoch"})
+# An account has at most so many devices, former names and familiar addresses; who writes to a conversation writes to
+# each of its members.
+FEW = {
+    "ix_devices_user_id": frozenset({"user_id"}),
+    "ix_released_usernames_owner_id": frozenset({"owner_id"}),
+    "pk_familiar_addresses": frozenset({"user_id"}),
+    "pk_members": frozenset({"conversation_id"}),
+}
+
+_UNIQUE = """
+SELECT c.relname AS index, array_agg(a.attname::text) AS columns
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0 : i.indnkeyatts - 1])
+WHERE c.relnamespace = 'public'::regnamespace AND (i.indisunique OR EXISTS (
+    SELECT FROM pg_index AS k WHERE k.indrelid = i.indrelid AND k.indisunique AND k.indpred IS NULL
+        AND (k.indkey::int2[])[0 : k.indnkeyatts - 1] <@ (i.indkey::int2[])[0 : i.indnkeyatts - 1]
+))
+GROUP BY c.relname
+"""
+
+
+class Planner:
+    """Asks a connection like those of the server for the plan that it would keep."""
+
+    def __init__(self, driver: Any, schema: Schema) -> None:
+        self._driver = driver
+        self._schema = schema
+
+    async def plan(self, sql: str) -> Plan:
+        """The generic one, whatever the values."""
+        prepared = await self._driver.prepare(sql)
+        unknown = ", ".join("NULL" for _ in prepared.get_parameters())
+        await self._driver.execute(f"PREPARE asked AS {sql}")
+        try:
+            said = await self._driver.fetchval(
+                f"EXPLAIN (FORMAT JSON) EXECUTE asked{f' ({unknown})' if unknown else ''}"
+            )
+        finally:
+            await self._driver.execute("DEALLOCATE asked")
+        return Plan(said[0]["Plan"], self._schema)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def planner(postgres_url: str, template_name: str, settings: Settings) -> AsyncIterator[Planner]:
+    """Over a world of 20,000 users, with a connection of the server's own making."""
+    async with temporary_database(postgres_url, template_name) as url:
+        schema = await _fill(url)
+        engine = create_engine(url, settings)
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            yield Planner(driver, schema)
+        await engine.dispose()
+
+
+async def _fill(url: str) -> Schema:
+    # Not with a connection of the server's, whose statements may not take that long.
+    database = await asyncpg.connect(url)
+    await database.execute("INSERT INTO workers (id, seen_at) VALUES (gen_random_uuid(), now())")
+    await make_world(database, users=USERS, messages=MESSAGES, say=lambda _: None)
+    await connect_some(database)
+    await database.execute(
+        "INSERT INTO released_usernames (digest, owner_id, kept_until)"
+        " SELECT decode(md5(n::text), 'hex'), n, now() + n * interval '1 second' FROM generate_series(1, $1::int) AS n",
+        USERS,
+    )
+    await database.execute(
+        "INSERT INTO familiar_addresses (user_id, digest, seen_at)"
+        " SELECT u.id, decode(md5(n::text), 'hex'), now() - n * interval '1 day' FROM users AS u,"
+        " generate_series(1, 3) AS n"
+    )
+    await database.execute("ANALYZE released_usernames, familiar_addresses")
+    rows = await database.fetch(_UNIQUE)
+    await database.close()
+    return Schema({row["index"]: frozenset(row["columns"]) for row in rows}, SMALL, FEW)

@@ -1,0 +1,93 @@
+"""No hot statement reads or sorts what grows with the people, their conversations or their messages.
+
+Each statement of the registry is explained as a connection of the server keeps it, for whatever values, on a database
+of 20,000 users; so does a new one, without being named here.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.actor import Actor, Bearer, Caller
+from messenger.database.statements import STATEMENTS
+from tests.query_plans.conftest import Planner
+
+_SWEEP = "a sweep that no request waits for: it looks at all there is, once a pass"
+_BATCH = "a sweep that no request waits for: of 20,000 rows its batch of 1,000 is best found by reading them all"
+# What may read or sort what grows, and why. One that doesn't any more must leave the list.
+EXEMPT = {
+    "avatars.unreferenced": _SWEEP,
+    "sweeps.idempotency_keys": _BATCH,
+    "sweeps.idle_devices": _SWEEP,
+    "sweeps.rate_buckets": _BATCH,
+    "sweeps.released_usernames": _BATCH,
+    "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
+    "exports.messages": "an export is all that is one's own: a page sorts the numbers of one's conversations",
+    "conversations.page": "a page, and what else was in its last minute",
+    "conversations.places": "the same",
+    "streams.take": "at most a thousand events of each stream, by its bounds of positions",
+}
+CALLERS: dict[str, Caller] = {"token": Bearer(b""), "device": Actor(0, UUID(int=0))}
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+@pytest.mark.parametrize("name", sorted(set(STATEMENTS) - set(EXEMPT)))
+async def test_nothing_grows(name: str, kind: str, planner: Planner) -> None:
+    plan = await planner.plan(STATEMENTS[name].compiled_for(CALLERS[kind]).sql)
+    offences = plan.offences()
+    assert not offences, "\n".join([name, *offences])
+
+
+@pytest.mark.parametrize("name", EXEMPT)
+async def test_who_is_exempt_still_needs_it(name: str, planner: Planner) -> None:
+    plan = await planner.plan(STATEMENTS[name].compiled_for(CALLERS["token"]).sql)
+    assert plan.offences()
+
+
+@pytest.mark.parametrize(
+    ("sql", "offence"),
+    [
+        ("SELECT * FROM users WHERE name = $1", "all of users is read"),
+        ("SELECT count(*) FROM messages WHERE body LIKE $1", "all of messages is read"),
+        ("SELECT * FROM messages WHERE conversation_id = $1 ORDER BY created_at LIMIT 50", "Sort of rows"),
+        ("SELECT * FROM messages WHERE sender_id = $1 ORDER BY seq", "Sort of rows"),
+        ("SELECT seq, count(*) FROM messages WHERE sender_id = $1 GROUP BY seq", "Aggregate of rows"),
+        ("SELECT *, row_number() OVER (ORDER BY since) FROM contacts WHERE owner_id = $1", "WindowAgg of rows"),
+        ("SELECT DISTINCT kind FROM messages WHERE conversation_id = $1", "of rows"),
+        ("SELECT * FROM messages WHERE sender_id = $1 AND sender_device_id = $2", "a key is looked at after"),
+        (
+            "WITH mine AS MATERIALIZED (SELECT * FROM members WHERE user_id = $1) SELECT * FROM mine ORDER BY read_seq",
+            "Sort of rows",
+        ),
+    ],
+)
+async def test_an_offence_is_seen(sql: str, offence: str, planner: Planner) -> None:
+    offences = (await planner.plan(sql)).offences()
+    assert any(offence in each for each in offences), offences
+    assert all("[" in each for each in offences)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM users WHERE id = $1",
+        "SELECT * FROM users WHERE id = ANY ($1::bigint[]) ORDER BY name",
+        "SELECT * FROM contacts WHERE owner_id = $1 AND target_id > $2 ORDER BY target_id LIMIT $3",
+        "SELECT max(seq) FROM messages WHERE conversation_id = $1",
+        "SELECT * FROM (SELECT * FROM messages WHERE conversation_id = $1 ORDER BY seq LIMIT $2) AS m ORDER BY 1",
+        "SELECT * FROM unnest($1::bigint[]) AS g (id) JOIN users AS u USING (id) ORDER BY u.name",
+    ],
+)
+async def test_a_bounded_sort_is_none(sql: str, planner: Planner) -> None:
+    assert (await planner.plan(sql)).offences() == []
+
+
+async def test_connections_are_those_of_these_plans(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        assert await raw.fetchval("SHOW random_page_cost") == "1.1"
+        assert await raw.fetchval("SHOW plan_cache_mode") == "force_generic_plan"

@@ -1,0 +1,225 @@
+"""A device: the client for Python behind a proxy of its own, what it was told, and what it knows by that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from messenger.client import (
+    CaughtUp,
+    Client,
+    ClientError,
+    ConnectedElsewhere,
+    Event,
+    EventStream,
+    Resync,
+    Signal,
+    SignedOut,
+    State,
+    Timing,
+)
+from messenger.client.codec import CaughtUpFrame, Codec, EventFrame, Frame, ResyncFrame, WelcomeFrame
+from messenger.schemas.messages import MessageView
+from messenger.schemas.users import StatusView
+from messenger.testing.recorder import Heard, View, pair
+from tests.support.proxy import Proxy
+
+QUICK = Timing(
+    connect=2.0,
+    answer=2.0,
+    reply=1.0,
+    patience=1.0,
+    first_wait=0.02,
+    longest_wait=0.2,
+    ping=2.0,
+    poll=1.0,
+    socket_again=1.0,
+    stable=0.5,
+)
+"""A device that is in a hurry: its waits are not what is proved here."""
+PATIENT = Timing(first_wait=0.02, longest_wait=0.2, patience=30.0)
+"""One that looks afterwards."""
+
+
+def place(cursor: str) -> int:
+    """The position that a cursor names; clients may not know that, a proof has to."""
+    return int(cursor.removeprefix("e"))
+
+
+class Tap:
+    """Sees the frames of a client's sockets: on one connection events come one by one, none twice, none left out."""
+
+    def __init__(self, codec: Codec, tell: Callable[[str], None]) -> None:
+        self._codec = codec
+        self._tell = tell
+        self._at = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codec, name)
+
+    def frame(self, message: str | bytes) -> Frame | None:
+        frame = self._codec.frame(message)
+        if isinstance(frame, WelcomeFrame):
+            self._at = place(frame.cursor)
+        elif isinstance(frame, EventFrame):
+            if place(frame.cursor) != self._at + 1:
+                self._tell(f"after e{self._at} the socket brought {frame.cursor} {frame.event}")
+            self._at = place(frame.cursor)
+        elif isinstance(frame, CaughtUpFrame) and place(frame.cursor) != self._at:
+            self._tell(f"at e{self._at} the socket said that it caught up to {frame.cursor}")
+        elif isinstance(frame, ResyncFrame):
+            self._tell("the socket lost its place")
+        return frame
+
+
+class Device:
+    """`heard`: every event that its client handed out, in order. `problems`: what may not be, as it was seen."""
+
+    def __init__(self, name: str, device_id: UUID, client: Client, proxy: Proxy, state: State, cursor: str) -> None:
+        self.name = name
+        self.id = device_id
+        self.client = client
+        self.proxy = proxy
+        self.state = state
+        self.start = self.at = place(cursor)
+        self.heard: list[Heard] = []
+        self.signals: list[Signal] = []
+        self.problems: list[str] = []
+        self.holds_all = False
+        """Whether it was there before the first message."""
+        self.repeats = 0
+        self.signed_out = False
+        self.replaced = False
+        self.caught_up = False
+        self._stream: EventStream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._statuses: asyncio.Task[None] | None = None
+        self._since: dict[int, StatusView] = {}
+        self._changed = asyncio.Event()
+        self.turning = asyncio.Lock()
+        """Held by whoever stops and starts it."""
+        client._codec = Tap(client._codec, self._tell)  # type: ignore[assignment]
+
+    @property
+    def user_id(self) -> int:
+        return self.state.me
+
+    @property
+    def view(self) -> View:
+        """What it saw, for the checker."""
+        heard, late = tuple(self.heard), not self.holds_all
+        return View(self.name, self.user_id, heard, after=self.start, late=late, ended=self.signed_out)
+
+    # --- listening ---
+
+    async def listen(self, *, polling: bool = False, behind: int = 0) -> None:
+        """Go on after what was handled last, or so many events before that, over a socket or by long poll."""
+        await self.crash()
+        self.replaced = self.caught_up = False
+        self._stream = self.client.stream(f"e{max(self.start, self.at - behind)}", polling_only=polling)
+        self._task = asyncio.create_task(self._take_all(self._stream))
+
+    async def crash(self) -> None:
+        """Stop listening, and forget what was not handled yet."""
+        if self._stream is not None and self._task is not None:
+            await self._stream.aclose()
+            await self._task
+            self._task = None
+        if self._statuses is not None:
+            self._statuses.cancel()
+            await asyncio.gather(self._statuses, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Be gone; the device stays signed in."""
+        await self.crash()
+
+    async def until(self, happened: Callable[[], bool], what: str, *, seconds: float = 15.0) -> None:
+        """Wait for what an event, a signal or the end of the stream brings."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not happened():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            status = self._stream.status if self._stream else "silent"
+            raise AssertionError(f"{self.name} ({status}) is at e{self.at} and waits in vain for {what}") from None
+
+    async def reach(self, position: int) -> None:
+        """Wait until it has all up to there."""
+        await self.until(lambda: self.at >= position or self.signed_out, f"e{position}")
+
+    # --- the inside ---
+
+    def _tell(self, problem: str) -> None:
+        self.problems.append(f"{self.name}: {problem}")
+
+    async def _take_all(self, stream: EventStream) -> None:
+        try:
+            async for item in stream:
+                self._take(item)
+                self._changed.set()
+        except SignedOut:
+            self.signed_out = True
+        except ConnectedElsewhere:
+            self.replaced = True
+        except ClientError as error:
+            self._tell(f"the stream ended: {error!r}")
+        self._changed.set()
+
+    def _take(self, item: Event | Signal | CaughtUp | Resync) -> None:
+        if isinstance(item, Event):
+            self._take_event(item)
+        elif isinstance(item, Signal):
+            self.signals.append(item)
+            if self.state.apply_signal(item):
+                self._since[item.data.user_id] = item.data
+        elif isinstance(item, CaughtUp):
+            self.caught_up = True
+            if self._statuses is not None:
+                self._statuses.cancel()
+            self._statuses = asyncio.create_task(self._load_statuses())
+        else:
+            self._tell(f"the client lost its place: {item.cursor}")
+
+    def _take_event(self, event: Event) -> None:
+        position, heard = place(event.cursor), heard_of(self.user_id, event)
+        if position > self.at:
+            if position != self.at + 1:
+                self._tell(f"after e{self.at} came {event.cursor} {event.name}")
+            self.at = position
+            self.heard.append(heard)
+        else:
+            # What it had handled when it stopped may come again, and is the same then.
+            self.repeats += 1
+            if position <= self.start or self.heard[position - self.start - 1] != heard:
+                self._tell(f"{event.cursor} came again as {heard}")
+        if not self.state.apply(event):
+            self._tell(f"{event.cursor} {event.name} can't be understood: {event.data!r:.200}")
+
+    async def _load_statuses(self) -> None:
+        """What `caught_up` asks for; a signal that comes meanwhile is newer than the answer, or as new."""
+        self._since.clear()
+        try:
+            statuses = {status.user_id: status for status in await self.client.statuses()}
+        except ClientError:
+            # Without a connection there is nothing to be known; the next one begins with `caught_up` again.
+            return
+        self.state.set_presence(({**statuses, **self._since}).values())
+        self._changed.set()
+
+
+def heard_of(user_id: int, event: Event) -> Heard:
+    """An event as the recorder's checker compares it."""
+    position = place(event.cursor)
+    if event.name != "message.created" or not isinstance(event.data, MessageView):
+        return Heard(position, event.name)
+    message = event.data
+    return Heard(position, event.name, pair(user_id, message.target_id), message.seq, message.client_id)
+
+
+def history_view(name: str, user_id: int, messages: list[MessageView]) -> View:
+    """A conversation's messages as `GET /history` shows them."""
+    heard = [Heard(0, "", pair(user_id, each.target_id), each.seq, each.client_id) for each in messages]
+    return View(name, user_id, tuple(heard), history=True)

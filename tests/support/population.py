@@ -1,0 +1,192 @@
+"""People and their devices at a server, wherever it is; what they send, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from messenger.client import ApiError, Client, ClientError, OutcomeUnknown, SignedOut, Unreachable
+from messenger.testing.factories import PASSWORD
+from messenger.testing.recorder import Recorder, pair
+from tests.support.device import PATIENT, QUICK, Device
+from tests.support.proxy import Address, Proxy
+
+# What somebody may be told who comes at a bad time; every other refusal is a fault of the server's or of the test's.
+_EXPECTED = frozenset(
+    {
+        "contact_blocked",
+        "database_unavailable",
+        "device_not_found",
+        "message_deleted",
+        "message_not_found",
+        "no_pending_request",
+        "not_a_contact",
+        "peer_not_found",
+    }
+)
+
+
+class Member:
+    """A user and all devices they ever had here; `partner` is who they write to."""
+
+    def __init__(self, user_id: int) -> None:
+        self.id = user_id
+        self.devices: list[Device] = []
+        self.partner = self
+
+    @property
+    def signed_in(self) -> list[Device]:
+        """Those that know of no sign-out."""
+        return [device for device in self.devices if not device.signed_out]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message, the same at each attempt."""
+
+    sender: Member
+    client_id: str
+    body: str
+    reply_to: UUID | None
+
+
+class Crowd:
+    """`leaving`: devices that were told to go, and may be gone. `problems`: what may not be, as it was seen."""
+
+    signals_get_lost = False
+    """Whether the bus may lose signals: nobody knows how others are then."""
+    stay_contacts = True
+    """Whether all pairs are contacts from beginning to end: receipts are told to no others."""
+
+    def __init__(self, seed: str, stack: AsyncExitStack) -> None:
+        self.seed = seed
+        self.recorder = Recorder()
+        self.members: list[Member] = []
+        self.leaving: set[Device] = set()
+        self.drafts: dict[str, Draft] = {}
+        self.outcomes: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self._stack = stack
+
+    # --- the server ---
+
+    def address(self, chance: Random) -> Address:
+        """Where a device connects to."""
+        raise NotImplementedError
+
+    def proxy(self, chance: Random) -> Proxy:
+        """A device's way there."""
+        return Proxy(self.address(chance))
+
+    def heal(self) -> None:
+        """Let the server be well again."""
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        """Ask the server's database."""
+        raise NotImplementedError
+
+    # --- people and devices ---
+
+    async def meet(self, devices: tuple[int, int], chance: Random) -> None:
+        """Two new users with so many devices each, who are contacts."""
+        one, other = [await self._arrive(count, chance) for count in devices]
+        one.partner, other.partner = other, one
+        await one.devices[0].client.subscribe(other.id)
+        await other.devices[0].client.confirm(one.id)
+
+    async def _arrive(self, devices: int, chance: Random) -> Member:
+        proxy, client = await self._client(chance)
+        signed_in = await client.register(f"p{uuid4().hex[:12]}", PASSWORD)
+        member = Member(signed_in.user.id)
+        self.members.append(member)
+        await self._device(member, proxy, client, signed_in.device.id)
+        for _ in range(devices - 1):
+            await self.join(member, chance)
+        for device in member.devices:
+            device.holds_all = True
+        return member
+
+    async def join(self, member: Member, chance: Random) -> Device:
+        """Sign one more device in, load what there is, and listen. Raises `ClientError`."""
+        proxy, client = await self._client(chance)
+        signed_in = await client.login(str(member.id), PASSWORD)
+        return await self._device(member, proxy, client, signed_in.device.id)
+
+    async def fresh_client(self, member: Member, stack: AsyncExitStack) -> Client:
+        """A login that looks at what is there, past all proxies."""
+        host, port = self.address(Random(self.seed))
+        client = Client(f"http://{host}:{port}", timing=PATIENT)
+        stack.push_async_callback(client.aclose)
+        await client.login(str(member.id), PASSWORD)
+        return client
+
+    async def _client(self, chance: Random) -> tuple[Proxy, Client]:
+        proxy = await self._stack.enter_async_context(self.proxy(chance))
+        encoding = chance.choice(("json", "msgpack"))
+        client = Client(proxy.url, timing=QUICK, encoding=encoding)  # type: ignore[arg-type]
+        self._stack.push_async_callback(client.aclose)
+        return proxy, client
+
+    async def _device(self, member: Member, proxy: Proxy, client: Client, device_id: UUID) -> Device:
+        loaded = await client.load_state(messages=None)
+        name = f"{self.members.index(member) + 1}/{len(member.devices) + 1}"
+        device = Device(name, device_id, client, proxy, loaded.state, loaded.cursor)
+        member.devices.append(device)
+        self._stack.push_async_callback(device.aclose)
+        await device.listen()
+        return device
+
+    @property
+    def devices(self) -> list[Device]:
+        return [device for member in self.members for device in member.devices]
+
+    def member(self, device: Device) -> Member:
+        """Whose it is."""
+        return next(member for member in self.members if device in member.devices)
+
+    # --- what they do ---
+
+    def draft(self, member: Member, body: str, *, reply_to: UUID | None = None) -> Draft:
+        """A message to the partner."""
+        draft = Draft(member, f"{self.seed}-{len(self.drafts)}", body, reply_to)
+        self.drafts[draft.client_id] = draft
+        return draft
+
+    async def send(self, device: Device, draft: Draft, *, within: float) -> None:
+        """Try to send it, and write down what came of it. Raises `ClientError`."""
+        target_id = draft.sender.partner.id
+        self.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
+        try:
+            message = await device.client.send(
+                target_id, draft.body, client_id=draft.client_id, within=within, reply_to=draft.reply_to
+            )
+        except ClientError as error:
+            tell = self.recorder.unknown if error.may_have_happened else self.recorder.fail
+            tell(draft.client_id)
+            raise
+        self.recorder.ok(draft.client_id, message.seq)
+
+    async def attempt(self, device: Device, what: str, doing: Awaitable[object]) -> bool:
+        """Do it, and say whether it was done; what it is refused for is counted, and told where it may not be."""
+        try:
+            await doing
+        except SignedOut as error:
+            if device not in self.leaving:
+                self.problems.append(f"{device.name} was signed out by nobody: {what}: {error}")
+        except (Unreachable, OutcomeUnknown) as error:
+            self.outcomes[type(error).__name__] += 1
+        except ApiError as error:
+            self.outcomes[error.code] += 1
+            if error.code not in _EXPECTED:
+                self.problems.append(f"{device.name}: {what}: {error}")
+        except ClientError as error:
+            self.problems.append(f"{device.name}: {what}: {error!r}")
+        else:
+            self.outcomes[what] += 1
+            return True
+        return False

@@ -1,0 +1,48 @@
+"""A server program on a real port, in this loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from messenger.server.http_protocol import HttpConnection
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens. Without its signal handlers: the process is the test's."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+
+async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
+    """Start one over an application; its port. uvicorn's options, without its logs and its lifespan."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    options.setdefault("http", HttpConnection)
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, **options))
+    task = asyncio.create_task(server._serve([listening]))
+    async with asyncio.timeout(10):
+        await server.listens.wait()
+    return server, task, listening.getsockname()[1]
+
+
+@asynccontextmanager
+async def served(app: Any, **options: Any) -> AsyncIterator[int]:
+    """The port of one that ends with the block."""
+    server, task, port = await start(app, **options)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await task
