@@ -71,7 +71,7 @@ class TestCompile:
         assert sql(text) == (compiled, parameters)
 
     def test_two_forms_differ_in_how_the_caller_is_found(self) -> None:
-        statement = probe("forms", "WITH {actor} SELECT {actor_columns} FROM actor")
+        statement = probe("forms", "WITH <<actor>> SELECT <<actor_columns>> FROM actor")
         by_token, by_device = statement.compiled_for(Bearer(b"")), statement.compiled_for(NOBODY)
         assert set(by_token.parameters) == {"stale_before", "token_hash", "now"}
         assert set(by_device.parameters) == {"stale_before", "device_id", "user_id"}
@@ -148,7 +148,7 @@ class TestRow:
 
     async def test_columns_after_the_callers_are_checked(self, factory: Any, make: Factory) -> None:
         ada = await make.person()
-        statement = probe("mine", "WITH {actor} SELECT {actor_columns}, 1 AS number, 2 AS user_id FROM actor", Mine)
+        statement = probe("mine", "WITH <<actor>> SELECT <<actor_columns>>, 1 AS number, 2 AS user_id FROM actor", Mine)
         async with factory.read() as uow:
             with pytest.raises(TypeError, match="columns"):
                 await uow.run.first(statement, ada.actor)
@@ -173,7 +173,9 @@ class TestRun:
     @pytest.mark.parametrize("by", ["token", "device"])
     async def test_it_runs_for_its_caller(self, factory: Any, ada: Person, by: str) -> None:
         caller = Bearer(token_hash(ada.access_token)) if by == "token" else ada.actor
-        mine = probe("mine", "WITH {actor} SELECT {actor_columns}, actor.user_id, :n::int AS number FROM actor", Mine)
+        mine = probe(
+            "mine", "WITH <<actor>> SELECT <<actor_columns>>, actor.user_id, :n::int AS number FROM actor", Mine
+        )
         async with factory.read() as uow:
             assert await uow.run.first(mine, caller, n=7) == Mine(ada.id, 7)
             assert await uow.run.all(mine, caller, n=7) == [Mine(ada.id, 7)]

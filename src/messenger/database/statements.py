@@ -1,9 +1,9 @@
 """Hot statements: declared once with a name, compiled to asyncpg's form at import, run by one small facility.
 
-A statement that begins with the `{actor}` common table expression looks its caller up itself, so that authentication
-costs no round trip of its own. It selects `{actor_columns}` first; no row at all means that the caller is nobody. A
-page of many rows selects `{page_actor_columns}`, which say who that is only where a stamp is due.
-One that serves several callers at once begins with `{actors}` and selects `{actors_columns}`; who is nobody has no row.
+A statement authenticates its own caller, so that authentication costs no round trip: it begins with the CTE `<<actor>>`
+and selects `<<actor_columns>>` first. It returns no row if the caller is not authenticated. A statement that returns a
+long page selects `<<page_actor_columns>>` instead, which are NULL unless an activity stamp is due. A statement for
+several callers begins with `<<actors>>` and selects `<<actors_columns>>`; it returns no row for an unauthenticated one.
 """
 
 from __future__ import annotations
@@ -89,17 +89,17 @@ class Statement(Generic[Row]):
         self.writes = writes
         sql = text if isinstance(text, str) else _render(text)
         self.text = sql
-        self.authenticates = "{actor}" in sql
+        self.authenticates = "<<actor>>" in sql
         # Columns before the row's own: its caller, and in a batch the caller's place.
-        self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "{actors}" in sql else 0
+        self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "<<actors>>" in sql else 0
         self._checked = row is None
         filled = (
-            sql.replace("{actor_columns}", _ACTOR_COLUMNS)
-            .replace("{page_actor_columns}", _PAGE_ACTOR_COLUMNS)
-            .replace("{actors_columns}", _ACTORS_COLUMNS)
+            sql.replace("<<actor_columns>>", _ACTOR_COLUMNS)
+            .replace("<<page_actor_columns>>", _PAGE_ACTOR_COLUMNS)
+            .replace("<<actors_columns>>", _ACTORS_COLUMNS)
         )
-        self._by_token = _Compiled.of(filled.replace("{actor}", _BY_TOKEN).replace("{actors}", _MANY_BY_TOKEN))
-        self._by_device = _Compiled.of(filled.replace("{actor}", _BY_DEVICE).replace("{actors}", _MANY_BY_DEVICE))
+        self._by_token = _Compiled.of(filled.replace("<<actor>>", _BY_TOKEN).replace("<<actors>>", _MANY_BY_TOKEN))
+        self._by_device = _Compiled.of(filled.replace("<<actor>>", _BY_DEVICE).replace("<<actors>>", _MANY_BY_DEVICE))
         STATEMENTS[name] = self
 
     def compiled_for(self, caller: Caller | None) -> _Compiled:

@@ -18,7 +18,7 @@ class _Opened(msgspec.Struct, frozen=True):
 OPEN = Statement(
     "conversations.open_direct",
     f"""
-    WITH {{actor}},
+    WITH <<actor>>,
     {TARGET},
     made AS (
         INSERT INTO conversations (kind, low_id, high_id, last_at)
@@ -32,7 +32,7 @@ OPEN = Statement(
             VALUES (actor.user_id, target.id), (target.id, actor.user_id)
         ) AS pair (user_id, target_id)
     )
-    SELECT {{actor_columns}}, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
+    SELECT <<actor_columns>>, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
     """,
     _Opened,
     writes=True,

@@ -22,11 +22,11 @@ class _Issued(msgspec.Struct, frozen=True):
 _ISSUE = Statement(
     "tickets.issue",
     """
-    WITH {actor}, issued AS (
+    WITH <<actor>>, issued AS (
         INSERT INTO tickets (device_id, hash, expires_at) SELECT actor.device_id, :hash, :expires_at FROM actor
         ON CONFLICT (device_id) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at
     )
-    SELECT {actor_columns}, actor.device_id FROM actor
+    SELECT <<actor_columns>>, actor.device_id FROM actor
     """,
     _Issued,
     writes=True,
@@ -58,8 +58,8 @@ class ArrivalRow(msgspec.Struct, frozen=True):
 _ARRIVE = Statement(
     "connections.arrive",
     f"""
-    WITH {{actor}}
-    SELECT {{actor_columns}}, actor.user_id, actor.device_id, s.position, s.taken, {EPOCH} AS epoch,
+    WITH <<actor>>
+    SELECT <<actor_columns>>, actor.user_id, actor.device_id, s.position, s.taken, {EPOCH} AS epoch,
         nextval('connection_numbers') AS number
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     """,

@@ -33,8 +33,8 @@ class ContactRow(msgspec.Struct, frozen=True, gc=False):
 _PAGE = Statement(
     "contacts.page",
     f"""
-    WITH {{actor}}
-    SELECT {{page_actor_columns}}, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
+    WITH <<actor>>
+    SELECT <<page_actor_columns>>, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
         {AVATAR_COLUMNS}
     FROM actor LEFT JOIN LATERAL (
         SELECT * FROM contacts AS e
@@ -58,8 +58,8 @@ class _Target(msgspec.Struct, frozen=True, gc=False):
 _TARGETS = Statement(
     "contacts.targets",
     """
-    WITH {actor}
-    SELECT {page_actor_columns}, c.target_id
+    WITH <<actor>>
+    SELECT <<page_actor_columns>>, c.target_id
     FROM actor LEFT JOIN LATERAL (
         SELECT e.target_id FROM contacts AS e
         WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
@@ -97,8 +97,8 @@ class StatusRow(msgspec.Struct, frozen=True, gc=False):
 _STATUSES = Statement(
     "contacts.statuses",
     f"""
-    WITH {{actor}}
-    SELECT {{page_actor_columns}}, u.id AS user_id, {STATUS_COLUMNS}
+    WITH <<actor>>
+    SELECT <<page_actor_columns>>, u.id AS user_id, {STATUS_COLUMNS}
     FROM actor LEFT JOIN LATERAL (
         SELECT e.target_id FROM contacts AS e
         WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint AND e.state = 'mutual'
@@ -124,10 +124,10 @@ class _Id(msgspec.Struct, frozen=True):
 _LOCK_PAIR = Statement(
     "contacts.lock_pair",
     """
-    WITH {actor}, held AS (
+    WITH <<actor>>, held AS (
         SELECT p.id FROM peers AS p JOIN actor ON p.id IN (actor.user_id, :target) ORDER BY p.id FOR NO KEY UPDATE OF p
     )
-    SELECT {actor_columns}, actor.user_id AS id FROM actor CROSS JOIN (SELECT count(*) FROM held) AS both_held
+    SELECT <<actor_columns>>, actor.user_id AS id FROM actor CROSS JOIN (SELECT count(*) FROM held) AS both_held
     """,
     _Id,
     writes=True,
@@ -192,11 +192,11 @@ _SET_EDGES: Statement[Any] = Statement(
 _SET_ALIAS = Statement(
     "contacts.set_alias",
     """
-    WITH {actor}, changed AS (
+    WITH <<actor>>, changed AS (
         UPDATE contacts AS e SET alias = CASE WHEN :given::bool THEN :alias::text ELSE e.alias END FROM actor
         WHERE e.owner_id = actor.user_id AND e.target_id = :target RETURNING e.*
     )
-    SELECT {actor_columns}, actor.user_id, c.target_id FROM actor LEFT JOIN changed AS c ON true
+    SELECT <<actor_columns>>, actor.user_id, c.target_id FROM actor LEFT JOIN changed AS c ON true
     """,
     _Relation,
     writes=True,
@@ -224,9 +224,9 @@ class ReachRow(msgspec.Struct, frozen=True):
 _REACH = Statement(
     "contacts.reach",
     f"""
-    WITH {{actor}},
+    WITH <<actor>>,
     {TARGET}
-    SELECT {{actor_columns}}, target.allowed AS may_write, target.callable AS may_call, {HIDDEN} AS hidden
+    SELECT <<actor_columns>>, target.allowed AS may_write, target.callable AS may_call, {HIDDEN} AS hidden
     FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN target ON true
     """,
     ReachRow,
@@ -244,7 +244,7 @@ class _HiddenRow(msgspec.Struct, frozen=True):
 
 _HIDDEN = Statement(
     "contacts.hidden",
-    f"WITH {{actor}} SELECT {{actor_columns}}, {HIDDEN} AS hidden FROM actor JOIN users AS u ON u.id = actor.user_id",
+    f"WITH <<actor>> SELECT <<actor_columns>>, {HIDDEN} AS hidden FROM actor JOIN users AS u ON u.id = actor.user_id",
     _HiddenRow,
     writes=False,
 )

@@ -80,9 +80,9 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
     return Statement(
         name,
         f"""
-        WITH {{actor}}
+        WITH <<actor>>
         SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(ConversationRow.__struct_fields__)} FROM (
-        SELECT {{page_actor_columns}}, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
+        SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
             me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
             {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS},
             {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
@@ -131,8 +131,8 @@ class _Place(msgspec.Struct, frozen=True, gc=False):
 _PLACES = Statement(
     "conversations.places",
     f"""
-    WITH {{actor}}
-    SELECT {{page_actor_columns}}, me.id AS conversation_id, me.last_at, me.target_id, s.position,
+    WITH <<actor>>
+    SELECT <<page_actor_columns>>, me.id AS conversation_id, me.last_at, me.target_id, s.position,
         {EPOCH} AS epoch
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
@@ -168,7 +168,7 @@ _PINNED, _ARCHIVED = "coalesce(:pinned::bool, m.pinned)", "coalesce(:archived::b
 _CHANGE = Statement(
     "conversations.change",
     f"""
-    WITH {{actor}},
+    WITH <<actor>>,
     {TARGET},
     place AS (
         SELECT m.conversation_id AS id, :set_expire_after::bool AND c.expire_after IS DISTINCT FROM :expire_after::int
@@ -188,7 +188,7 @@ _CHANGE = Statement(
             AND (m.muted_until, m.pinned, m.archived) IS DISTINCT FROM ({_MUTED}, {_PINNED}, {_ARCHIVED})
         RETURNING m.user_id
     )
-    SELECT {{actor_columns}}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id,
+    SELECT <<actor_columns>>, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id,
         place.id AS conversation_id, place.shares AND target.allowed IS NOT TRUE AS refused,
         EXISTS (SELECT FROM own) OR EXISTS (SELECT FROM shared) AS changed,
         ARRAY(SELECT o.user_id FROM members AS o
@@ -218,7 +218,7 @@ class ReceiptRow(msgspec.Struct, frozen=True):
 _RECEIPT = Statement(
     "conversations.receipt",
     f"""
-    WITH {{actor}},
+    WITH <<actor>>,
     place AS (
         SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, c.last_seq, c.kind
         FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
@@ -237,7 +237,7 @@ _RECEIPT = Statement(
         SELECT * FROM moved UNION ALL
         SELECT read_seq, delivered_seq, gone FROM place WHERE NOT EXISTS (SELECT FROM moved)
     )
-    SELECT {{actor_columns}}, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
+    SELECT <<actor_columns>>, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
         EXISTS (SELECT FROM moved) AS moved, stand.read_seq, stand.delivered_seq, {counts("stand", "place")},
         ARRAY(SELECT o.user_id FROM members AS o WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id
             AND (place.kind = 'group' OR EXISTS (SELECT FROM contacts AS c WHERE c.owner_id = actor.user_id

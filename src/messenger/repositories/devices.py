@@ -141,8 +141,8 @@ class DeviceRow(msgspec.Struct, frozen=True):
 _LIST = Statement(
     "devices.list",
     """
-    WITH {actor}
-    SELECT {actor_columns}, d.id, d.name, d.created_at,
+    WITH <<actor>>
+    SELECT <<actor_columns>>, d.id, d.name, d.created_at,
         CASE WHEN actor.stale AND d.id = actor.device_id THEN greatest(d.last_activity, :now) ELSE d.last_activity END
             AS last_activity,
         d.id = actor.device_id AS current

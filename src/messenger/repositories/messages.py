@@ -54,13 +54,13 @@ def _history(name: str, order: str) -> Statement[HistoryRow]:
     return Statement(
         name,
         f"""
-        WITH {{actor}},
+        WITH <<actor>>,
         place AS (
             SELECT me.conversation_id, me.target_id, c.last_seq
             FROM actor JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = :target
                 JOIN conversations AS c ON c.id = me.conversation_id
         )
-        SELECT {{page_actor_columns}}, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
+        SELECT <<page_actor_columns>>, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
             WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
                 AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
             {MESSAGE_COLUMNS.replace("me.target_id", "place.target_id")}
@@ -88,8 +88,8 @@ _HISTORY_AFTER = _history("messages.history_after", "ASC")
 _GET = Statement(
     "messages.get",
     f"""
-    WITH {{actor}}
-    SELECT {{actor_columns}}, {MESSAGE_COLUMNS}
+    WITH <<actor>>
+    SELECT <<actor_columns>>, {MESSAGE_COLUMNS}
     FROM actor LEFT JOIN (
         messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
     ) ON m.id = :id AND me.user_id = actor.user_id

@@ -52,8 +52,8 @@ _PROFILE_COLUMNS = f"""
 PROFILE = Statement(
     "users.profile",
     f"""
-    WITH {{actor}}
-    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}
+    WITH <<actor>>
+    SELECT <<actor_columns>>, {_PROFILE_COLUMNS}
     FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
     """,
     ProfileRow,
@@ -92,7 +92,7 @@ _CHANGED = _differs(", ".join(f"u.{name}" for name in _SETTINGS))
 CHANGE = Statement(
     "users.change_profile",
     f"""
-    WITH {{actor}}, old AS (
+    WITH <<actor>>, old AS (
         SELECT u.* FROM actor JOIN users AS u ON u.id = actor.user_id
         WHERE u.deleted_at IS NULL AND (:expected::int[] IS NULL OR u.version = ANY (:expected))
         FOR NO KEY UPDATE OF u
@@ -106,7 +106,7 @@ CHANGE = Statement(
         FROM old JOIN wanted ON wanted.id = old.id WHERE u.id = old.id
         RETURNING u.*
     )
-    SELECT {{actor_columns}}, {_PROFILE_COLUMNS}, {_CHANGED} AS changed, {_differs(_TO_CONTACTS)} AS shows,
+    SELECT <<actor_columns>>, {_PROFILE_COLUMNS}, {_CHANGED} AS changed, {_differs(_TO_CONTACTS)} AS shows,
         {_differs(_IN_PRESENCE)} AS shows_in_presence, old.username_key AS former_username_key
     FROM actor LEFT JOIN u ON true LEFT JOIN old ON true LEFT JOIN avatars AS a ON a.key = u.avatar_key
     """,

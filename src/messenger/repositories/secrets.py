@@ -27,8 +27,8 @@ class SecretRow(msgspec.Struct, frozen=True):
 _CURRENT = Statement(
     "secrets.current",
     """
-    WITH {actor}
-    SELECT {actor_columns}, s.version, s.envelope, s.created_at
+    WITH <<actor>>
+    SELECT <<actor_columns>>, s.version, s.envelope, s.created_at
     FROM actor LEFT JOIN LATERAL (
         SELECT * FROM secrets AS x WHERE x.user_id = actor.user_id ORDER BY x.version DESC LIMIT 1
     ) AS s ON true

@@ -59,7 +59,7 @@ _TOO_SOON = "WHEN held.haste > 0 THEN 'hasty' WHEN held.insistence > 0 THEN 'ins
 # message. The conversation's number only grows if the message is written. A concurrent repetition violates
 # uq_messages_sender_id, which rolls the statement back, and finds the first message when it runs again.
 _SEND = f"""
-    WITH {{actor}},
+    WITH <<actor>>,
     {TARGET},
     -- What the sender requests, checked against this statement's snapshot.
     judged AS MATERIALIZED (
@@ -140,7 +140,7 @@ _SEND = f"""
         INSERT INTO events (user_id, position, name, subject, at)
         SELECT moved.user_id, moved.position, 'message.created', :id::uuid, :now FROM moved
     )
-    SELECT {{actor_columns}},
+    SELECT <<actor_columns>>,
         {outcome("judged", held="held.haste IS NOT NULL", paced=_TOO_SOON)} AS outcome,
         greatest(held.haste, held.insistence) AS wait,
         actor.user_id AS sender_id, actor.device_id AS sender_device_id, judged.earlier_id, judged.earlier_fingerprint,

@@ -29,7 +29,7 @@ _UNPACED = "WHEN NOT able.paced THEN 'alone'"
 SEND_ALL = Statement(
     "messages.send_all",
     f"""
-    WITH {{actors}},
+    WITH <<actors>>,
     asked AS MATERIALIZED (
         SELECT g.id, g.target_id, g.client_id, g.fingerprint, g.kind, g.body, g.reply_to, g.forwarded_from,
             g.mentions::bigint[] AS mentions, g.n, actors.user_id, actors.device_id, actors.stale
@@ -158,7 +158,7 @@ SEND_ALL = Statement(
         SELECT n, array_agg(user_id ORDER BY user_id) AS users, array_agg(position ORDER BY user_id) AS positions
         FROM entered GROUP BY n
     )
-    SELECT {{actors_columns}},
+    SELECT <<actors_columns>>,
         {outcome("j", again="WHEN j.attempt > 1 THEN 'alone'", held="able.n IS NOT NULL", paced=_UNPACED)} AS outcome,
         NULL::float AS wait,
         actors.user_id AS sender_id, actors.device_id AS sender_device_id, j.earlier_id, j.earlier_fingerprint,

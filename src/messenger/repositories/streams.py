@@ -116,9 +116,9 @@ class StreamPerson(StreamPeer, frozen=True, gc=False):
 _READ = Statement(
     "streams.read",
     f"""
-    WITH {{actor}}
+    WITH <<actor>>
     SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(StreamRow.__struct_fields__)} FROM (
-    SELECT {{actor_columns}}, s.position AS head, s.taken, {EPOCH} AS epoch, page.position, page.name AS event, page.at,
+    SELECT <<actor_columns>>, s.position AS head, s.taken, {EPOCH} AS epoch, page.position, page.name AS event, page.at,
         page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS},
         {bytes_before("m", "page.position")} AS bytes_before
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
@@ -170,8 +170,8 @@ class _Place(msgspec.Struct, frozen=True, gc=False):
 _PLACES = Statement(
     "streams.places",
     f"""
-    WITH {{actor}}
-    SELECT {{actor_columns}}, s.position AS head, s.taken, {EPOCH} AS epoch, page.position
+    WITH <<actor>>
+    SELECT <<actor_columns>>, s.position AS head, s.taken, {EPOCH} AS epoch, page.position
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
         SELECT e.position FROM events AS e

@@ -43,8 +43,8 @@ def _person(name: str, condition: str) -> Statement[PersonRow]:
     return Statement(
         name,
         f"""
-        WITH {{actor}}
-        SELECT {{actor_columns}}, u.id, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since,
+        WITH <<actor>>
+        SELECT <<actor_columns>>, u.id, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since,
             u.last_activity, u.privacy_last_seen, u.privacy_avatar, {CONNECTED} AS connected,
             mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
         FROM actor
@@ -130,8 +130,8 @@ class IdentityRow(msgspec.Struct, frozen=True):
 _IDENTITY = Statement(
     "users.identity",
     """
-    WITH {actor}
-    SELECT {actor_columns}, u.id AS user_id, actor.device_id, u.username, u.name, u.password_hash
+    WITH <<actor>>
+    SELECT <<actor_columns>>, u.id AS user_id, actor.device_id, u.username, u.name, u.password_hash
     FROM actor JOIN users AS u ON u.id = actor.user_id
     """,
     IdentityRow,
@@ -222,7 +222,7 @@ class UserRepository:
 
 _AUTHENTICATE = Statement(
     "users.authenticate",
-    "WITH {actor} SELECT {actor_columns}, actor.user_id, actor.device_id FROM actor",
+    "WITH <<actor>> SELECT <<actor_columns>>, actor.user_id, actor.device_id FROM actor",
     Actor,
     writes=False,
 )
