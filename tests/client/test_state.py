@@ -12,7 +12,7 @@ import pytest
 
 from messenger.client import Event, Signal, State
 from messenger.client.codec import EventFrame, event_of
-from messenger.client.state import Receipt
+from messenger.client.state_data import Receipt
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
 from messenger.schemas.realtime import ContactChangeView, ReceiptView, RemovedDeviceView

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 from messenger.client import ApiError, ClientError, OutcomeUnknown, SignedOut, Unreachable
-from messenger.client.state import Conversation, Receipt
+from messenger.client.state_data import Conversation, Receipt
 from messenger.client.stream import Status
 from messenger.schemas.messages import MessageView
 from messenger.schemas.users import StatusView

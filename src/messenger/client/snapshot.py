@@ -18,20 +18,18 @@ Presence is not: it is best effort.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from messenger.client.expiry import as_of
+from messenger.client.state_data import StateData
 from messenger.schemas.messages import MessageView
-
-if TYPE_CHECKING:
-    from messenger.client.state import State
 
 _NEVER_TOLD = ("last_activity",)
 
 
-def snapshot_of(state: State, *, at: str | None, receipts: bool) -> dict[str, Any]:
+def snapshot_of(state: StateData, *, at: str | None, receipts: bool) -> dict[str, Any]:
     """The comparable parts as plain values with string keys. `at`: the time as the wire writes it, for what expires."""
     parts: dict[str, Any] = {
         "profile": _without(state.profile, *_NEVER_TOLD),
@@ -64,7 +62,7 @@ def _without(view: Any, *fields: str) -> Any:
     return {name: value for name, value in plain.items() if name not in fields}
 
 
-def _contact(state: State, user_id: int) -> dict[str, Any]:
+def _contact(state: StateData, user_id: int) -> dict[str, Any]:
     contact = state.contacts[user_id]
     told = _without(contact, "user")
     return {**told, "user": msgspec.to_builtins(contact.user)} if contact.state == "mutual" else told

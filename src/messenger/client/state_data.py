@@ -1,0 +1,92 @@
+"""What a client keeps of the server: the fields of its state, without the rules that change them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from messenger.schemas.accounts import DeviceView
+from messenger.schemas.messages import MessageView
+from messenger.schemas.users import ContactView, ProfileView, StatusView, UserView
+
+
+class Receipt(msgspec.Struct):
+    """How far somebody else has read and received; only ever forward."""
+
+    read_seq: int = 0
+    delivered_seq: int = 0
+
+    def forward(self, *, read: int, delivered: int) -> None:
+        """Move to where they say they are; who has read something has received it."""
+        self.read_seq = max(self.read_seq, read)
+        self.delivered_seq = max(self.delivered_seq, delivered, self.read_seq)
+
+
+class Conversation(msgspec.Struct):
+    """The user's side of a conversation. `target` is None until it is known.
+
+    `last_seq` and `read_seq` only grow, on the server and here, so each keeps its greatest value. Of two unread counts
+    the one with the higher version is kept: `version` is the sum of both numbers and of the number of deleted or hidden
+    messages (`_gone`), which the count does not include.
+    """
+
+    target_id: int
+    target: UserView | None = None
+    last_seq: int = 0
+    read_seq: int = 0
+    unread: int = 0
+    version: int = 0
+    muted_until: str | None = None
+    pinned: bool = False
+    archived: bool = False
+    expire_after: int | None = None
+
+    @property
+    def _gone(self) -> int:
+        return self.version - self.last_seq - self.read_seq
+
+    def reach(self, seq: int, *, mine: bool) -> None:
+        """A message with this number exists; its sender has read everything before it."""
+        self._move(max(self.last_seq, seq))
+        if mine and seq > self.read_seq:
+            self.unread, self.version, self.read_seq = 0, self.version + seq - self.read_seq, seq
+
+    def count(self, unread: int, version: int, *, read_seq: int, last_seq: int | None = None) -> None:
+        """Apply a count unless a newer one is known. `last_seq`: the last message that it includes, if given.
+
+        The server changes gone and read messages in one order, and announces each change of the gone messages by an
+        event before the next one: a receipt that has read further therefore includes the known gone messages.
+        """
+        if last_seq is None:
+            if read_seq <= self.read_seq:
+                return
+            last_seq = version - read_seq - self._gone
+        if version - last_seq >= self.version - self.last_seq:
+            known = self.last_seq
+            self.unread, self.version, self.read_seq, self.last_seq = unread, version, read_seq, last_seq
+            self._move(max(known, last_seq))
+        else:
+            self._move(max(self.last_seq, last_seq))
+
+    def _move(self, last_seq: int) -> None:
+        # Messages carry no count: each new one adds one, since the numbers have no gaps.
+        more = last_seq - self.last_seq
+        self.unread, self.version, self.last_seq = self.unread + more, self.version + more, last_seq
+
+
+class StateData:
+    """Contacts, conversations, messages, receipts, devices and the profile of one user, `me`."""
+
+    def __init__(self, me: int) -> None:
+        self.me = me
+        self.profile: ProfileView | None = None
+        self.devices: dict[UUID, DeviceView] = {}
+        self.contacts: dict[int, ContactView] = {}
+        self.conversations: dict[int, Conversation] = {}
+        self.messages: dict[int, dict[int, MessageView]] = {}
+        """By `target_id`, then by `seq`."""
+        self.receipts: dict[tuple[int, int], Receipt] = {}
+        """By `target_id` and user."""
+        self.presence: dict[int, StatusView] = {}
+        """From `GET /statuses` and signals; best effort."""
