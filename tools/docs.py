@@ -8,7 +8,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
+import messenger.errors
 from messenger.config import PREFIX, Settings
+from messenger.errors import MessengerError
 from messenger.limits import LIMITS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -82,7 +84,58 @@ def limits() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "limits.md": limits}
+def errors() -> str:
+    """`docs/errors.md`: every problem code."""
+    lines = [
+        "# Errors",
+        "",
+        "Written by `make docs` from `src/messenger/errors.py`. A refused request is answered with a problem document",
+        "(RFC 9457); over a socket the same document is the `error` of the reply. Programs decide by `code`: codes are",
+        "stable, while `title` and `detail` are for people and may change. Later versions may add codes; an app treats",
+        "an unknown code like any other problem of its status. [Conventions](api/conventions.md#problems) shows a",
+        "problem, and [clients](clients.md#problems) its types in generated clients.",
+        "",
+        "A request that is answered with 4xx changed nothing, except that `refresh_token_reused` signs the device out.",
+        "After 5xx, or when the connection breaks, the request may have been carried out: repeat it with the same",
+        "`client_id` or `Idempotency-Key`.",
+        "",
+        "| code | status | meaning | what to do |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| `{error.code}` | {error.status} | {error.title} | {error.advice} |" for error in error_classes()]
+    return "\n".join(lines) + "\n"
+
+
+def error_classes() -> list[type[MessengerError]]:
+    """The classes of `messenger.errors` as they are declared, by status."""
+    declared = [each for each in vars(messenger.errors).values() if isinstance(each, type)]
+    return sorted((each for each in declared if issubclass(each, MessengerError)), key=lambda error: error.status)
+
+
+def decisions() -> str:
+    """`docs/decisions/index.md`: every decision by number."""
+    lines = [
+        "# Decisions",
+        "",
+        "Written by `make docs`. One page for each decision that cost thought: its context, the decision, its",
+        "consequences, and the alternatives that were rejected. File names in a page are those of its time; when a",
+        "decision changes, a new page replaces the old one and says so.",
+        "",
+        "| | decision |",
+        "| --- | --- |",
+    ]
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        number, title = page.read_text().splitlines()[0].removeprefix("# ").split(". ", 1)
+        lines.append(f"| {number} | [{title}]({page.name}) |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "configuration.md": configuration,
+    "limits.md": limits,
+    "errors.md": errors,
+    "decisions/index.md": decisions,
+}
 
 
 def main(check: bool) -> int:

@@ -1,7 +1,18 @@
-"""Why a request is refused: one class a reason, each with the wire's status, code and title.
+"""Why a request is refused: a class for each reason, with its status, its stable code and its title.
 
-`code` is the stable, machine-readable name that clients go by; a controller turns any of these into an
-RFC 9457 problem document.
+The web kit turns an error into an RFC 9457 problem document. `advice` says what a client should do; a class without
+its own inherits it. The tree under `MessengerError`:
+
+    400 ValidationFailed: MalformedBody, UnknownField, UnknownMethod, CannotTargetSelf    400 MalformedRequest
+    401 Unauthenticated: InvalidCredentials, InvalidRefreshToken, RefreshTokenSuperseded, RefreshTokenReused
+    403 Forbidden: NotAContact, OriginNotAllowed, NotTheSender
+    404 NotFound: PeerNotFound, MessageNotFound, DeviceNotFound, AvatarNotFound, SecretNotFound
+    405 MethodNotAllowed    408 RequestTimeout    410 CursorExpired    412 VersionConflict    414 UriTooLong
+    409 Conflict: UsernameTaken, NoPendingRequest, ContactBlocked, ClientIdReused, MessageIsDeleted
+    413 PayloadTooLarge: MessageTooLarge, FileTooLarge, SecretTooLarge    415 UnsupportedMediaType: UnsupportedImage
+    422 Unprocessable: PasswordWeak, ImageTooLarge, NotEncrypted, IdempotencyKeyReused
+    426 UpgradeRequired    429 RateLimited    431 HeadersTooLarge    501 TransferCodingUnsupported    507 StorageFull
+    503 Unavailable: DatabaseUnavailable, Overloaded, StorageUnavailable
 """
 
 from __future__ import annotations
@@ -21,11 +32,12 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class MessengerError(Exception):
-    """The root. `detail` is for people and never holds SQL, a stack trace or another user's data."""
+    """The root. `detail` is for people, and never contains SQL, a stack trace or another user's data."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal server error"
+    advice: ClassVar[str] = "Retry with growing delays. If it persists, report it to the operator with its time."
     headers: ClassVar[dict[str, str]] = {}
 
     def __init__(
@@ -43,15 +55,14 @@ class MessengerError(Exception):
         self.extra = extra or {}
 
 
-# --- 400: the request itself is wrong -------------------------------------------------------------
-
-
 class ValidationFailed(MessengerError):
     status, code, title = 400, "validation_failed", "The request is invalid"
+    advice = "Fix the request; `errors` names the invalid fields. The same request fails again."
 
 
 class MalformedRequest(MessengerError):
     status, code, title = 400, "malformed_request", "The request could not be parsed"
+    advice = "Fix the request line, headers or query. The same request fails again."
 
 
 class MalformedBody(ValidationFailed):
@@ -70,51 +81,54 @@ class CannotTargetSelf(ValidationFailed):
     code, title = "cannot_target_self", "You cannot target your own account"
 
 
-# --- 401, 403: who asks ---------------------------------------------------------------------------
-
-
 class Unauthenticated(MessengerError):
     status, code, title = 401, "unauthenticated", "A valid access token is required"
+    advice = "Refresh the access token (`POST /token/refresh`) and retry once; if that fails too, sign in."
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidCredentials(Unauthenticated):
     code, title = "invalid_credentials", "Wrong login or password"
+    advice = "Ask the user for the login or password again."
 
 
 class InvalidRefreshToken(Unauthenticated):
     code, title = "invalid_refresh_token", "The refresh token is invalid or has expired"
+    advice = "Sign in again."
 
 
 class RefreshTokenSuperseded(Unauthenticated):
     code, title = "refresh_token_superseded", "This device already uses a newer refresh token"
+    advice = "Use the newer tokens that another part of the app has stored; without them, sign in."
 
 
 class RefreshTokenReused(Unauthenticated):
     code, title = "refresh_token_reused", "A used refresh token was presented again; the device has been signed out"
+    advice = "Sign in again. If the app did not reuse the token, the token may have been stolen."
 
 
 class Forbidden(MessengerError):
     status, code, title = 403, "forbidden", "You are not allowed to do this"
+    advice = "Do not retry; the account is not allowed to do this."
 
 
 class NotAContact(Forbidden):
     code, title = "not_a_contact", "This user only accepts messages from contacts"
+    advice = "Send a contact request (`POST /subscribe`) and wait until it is accepted."
 
 
 class OriginNotAllowed(Forbidden):
     code, title = "origin_not_allowed", "This origin is not allowed to open a WebSocket"
+    advice = "Serve the page from an allowed origin, or add its origin to `MESSENGER_CORS_ORIGINS`."
 
 
 class NotTheSender(Forbidden):
     code, title = "not_the_sender", "Only the sender can change a message"
 
 
-# --- 404, 405, 408: not found, or not visible to the caller --------------------------------------
-
-
 class NotFound(MessengerError):
     status, code, title = 404, "not_found", "Not found"
+    advice = "Check the path and the IDs in it. What you may not see is answered as if it did not exist."
 
 
 class PeerNotFound(NotFound):
@@ -135,25 +149,27 @@ class AvatarNotFound(NotFound):
 
 class SecretNotFound(NotFound):
     code, title = "secret_not_found", "This account has no stored secret"
+    advice = "Store a secret first (`POST /e2e/secret_key`)."
 
 
 class MethodNotAllowed(MessengerError):
     status, code, title = 405, "method_not_allowed", "This path does not support this method"
+    advice = "Use a method that `Allow` lists."
 
 
 class RequestTimeout(MessengerError):
     status, code, title = 408, "request_timeout", "The request took too long to arrive"
-
-
-# --- 409, 410, 412: the state says no ------------------------------------------------------------------
+    advice = "Retry on a new connection."
 
 
 class Conflict(MessengerError):
     status, code, title = 409, "conflict", "The request conflicts with the current state"
+    advice = "Load the current state, then decide whether the request still makes sense."
 
 
 class UsernameTaken(Conflict):
     code, title = "username_taken", "This username is taken"
+    advice = "Choose another username."
 
 
 class NoPendingRequest(Conflict):
@@ -162,10 +178,12 @@ class NoPendingRequest(Conflict):
 
 class ContactBlocked(Conflict):
     code, title = "contact_blocked", "You have blocked this user; unblock them first"
+    advice = "Unblock the user first (`POST /unblock`)."
 
 
 class ClientIdReused(Conflict):
     code, title = "client_id_reused", "This client_id was already used for a different message"
+    advice = "Use a new `client_id` for a different message."
 
 
 class MessageIsDeleted(Conflict):
@@ -174,17 +192,17 @@ class MessageIsDeleted(Conflict):
 
 class CursorExpired(MessengerError):
     status, code, title = 410, "cursor_expired", "Events after this cursor have expired; reload the state"
+    advice = "Load conversations and contacts, and continue at the `cursor` of the conversations."
 
 
 class VersionConflict(MessengerError):
     status, code, title = 412, "version_conflict", "The resource has changed since; load it again"
-
-
-# --- 413 to 431: content or a request that is not accepted ----------------------------------------
+    advice = "Load the current version, apply the change to it, and retry with its `ETag`."
 
 
 class PayloadTooLarge(MessengerError):
     status, code, title = 413, "payload_too_large", "The body is too large"
+    advice = "Send less. The same request fails again."
 
 
 class MessageTooLarge(PayloadTooLarge):
@@ -201,22 +219,27 @@ class SecretTooLarge(PayloadTooLarge):
 
 class UriTooLong(MessengerError):
     status, code, title = 414, "uri_too_long", "The URL is too long"
+    advice = "Shorten the URL."
 
 
 class UnsupportedMediaType(MessengerError):
     status, code, title = 415, "unsupported_media_type", "This content type is not supported"
+    advice = "Send a content type that the endpoint accepts, without compression."
 
 
 class UnsupportedImage(UnsupportedMediaType):
     code, title = "unsupported_image", "The file is not a complete JPEG, PNG, WebP or GIF image"
+    advice = "Convert the image, or ask the user for another one."
 
 
 class Unprocessable(MessengerError):
     status, code, title = 422, "unprocessable", "The content cannot be accepted"
+    advice = "Change the content. The same request fails again."
 
 
 class PasswordWeak(Unprocessable):
     code, title = "password_weak", "This password is too easy to guess"
+    advice = "Ask the user for another password; `errors` says why this one was refused."
 
 
 class ImageTooLarge(Unprocessable):
@@ -229,30 +252,33 @@ class NotEncrypted(Unprocessable):
 
 class IdempotencyKeyReused(Unprocessable):
     code, title = "idempotency_key_reused", "This Idempotency-Key was already used for a different request"
+    advice = "Use a new key for each new request; repeat a key only with the same body."
 
 
 class UpgradeRequired(MessengerError):
     status, code, title = 426, "upgrade_required", "This endpoint only accepts WebSocket connections"
+    advice = "Open a WebSocket (version 13)."
     headers: ClassVar[dict[str, str]] = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 class HeadersTooLarge(MessengerError):
     status, code, title = 431, "headers_too_large", "The request headers are too large"
-
-
-# --- 429, 5xx: not now ----------------------------------------------------------------------------
+    advice = "Send fewer or shorter headers."
 
 
 class RateLimited(MessengerError):
     status, code, title = 429, "rate_limited", "Too many requests; retry later"
+    advice = "Wait for `Retry-After` seconds (`retry_after` over the socket), then retry."
 
 
 class TransferCodingUnsupported(MessengerError):
     status, code, title = 501, "transfer_coding_unsupported", "The only supported transfer coding is chunked"
+    advice = "Send a `Content-Length`, or use chunked transfer coding."
 
 
 class Unavailable(MessengerError):
     status, code, title = 503, "unavailable", "The server cannot do this right now; retry later"
+    advice = "Wait for `Retry-After` seconds, then retry with the same `client_id` or `Idempotency-Key`."
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
@@ -270,4 +296,5 @@ class StorageUnavailable(Unavailable):
 
 class StorageFull(MessengerError):
     status, code, title = 507, "storage_full", "The server has run out of storage; retry later"
+    advice = "Wait for `Retry-After` seconds, then retry; the operator has to free storage."
     headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}

@@ -13,6 +13,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import docs  # noqa: E402
 
+from messenger import errors  # noqa: E402
+
 
 @pytest.mark.parametrize("name", docs.PAGES)
 def test_page_is_what_the_code_says(name: str) -> None:
@@ -28,3 +30,24 @@ def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z][a-z-]*)", (ROOT / "README.md").read_text()):
         assert f"\n{target}:" in makefile, target
+
+
+class TestErrorPage:
+    def test_page_has_every_code_that_the_api_documents(self) -> None:
+        codes = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
+        assert {error.code for error in docs.error_classes()} == codes
+
+    def test_every_code_is_of_one_class(self) -> None:
+        codes = [error.code for error in docs.error_classes()]
+        assert sorted(codes) == sorted(set(codes))
+
+    def test_tree_in_the_docstring_is_that_of_the_classes(self) -> None:
+        drawn, (_, tree) = {}, (errors.__doc__ or "").split("`MessengerError`:")
+        for status, name, children in re.findall(r"\b(\d{3}) (\w+)(?:: (\w+(?:, \w+)*))?", tree):
+            for child in (name, *filter(None, children.split(", "))):
+                drawn[child] = (int(status), "MessengerError" if child == name else name)
+        assert drawn == {
+            error.__name__: (error.status, error.__base__.__name__ if error.__base__ else "")
+            for error in docs.error_classes()
+            if error is not errors.MessengerError
+        }

@@ -1,4 +1,4 @@
-"""What to do when a socket has ended, or could not be had (`docs/realtime.md`, close codes)."""
+"""What to do when a socket has ended, or could not be had (`docs/api/realtime.md`, close codes)."""
 
 from __future__ import annotations
 

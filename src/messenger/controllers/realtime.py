@@ -59,7 +59,7 @@ class RealtimeController(Controller):
         SOCKET_PATH,
         operation_id="openSocket",
         summary="Open the WebSocket: replays events after the cursor, then continues live",
-        description="Frames are in `docs/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
+        description="Frames are in `docs/api/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
         **answers(UpgradeRequired, OriginNotAllowed, query=True),
     )
     async def upgrade(

@@ -15,7 +15,7 @@ const PROBE_TIMEOUT = 3_000;
 const STEADY = 10_000; // A connection that lived for this long makes up for the failures before it.
 const CURSORS_REMEMBERED = 1_000;
 
-// Close codes (docs/realtime.md).
+// Close codes (docs/api/realtime.md).
 const LOST = 1006, RESTART = 1012, SIGNED_OUT = 4401, SILENT = 4408, ELSEWHERE = 4409, TOO_MANY = 4429;
 const OUR_FAULT = new Set([1003, 1007, 1009]);
 
