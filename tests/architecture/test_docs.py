@@ -51,3 +51,12 @@ class TestErrorPage:
             for error in docs.error_classes()
             if error is not errors.MessengerError
         }
+
+
+class TestDecisions:
+    @pytest.mark.parametrize(
+        "page", sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")), ids=lambda page: page.stem
+    )
+    def test_page_has_the_common_form(self, page: Path) -> None:
+        headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences", "Alternatives"]
