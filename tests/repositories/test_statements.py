@@ -10,18 +10,16 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from sqlalchemy import BigInteger, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.actor import Actor, Bearer, Caller
-from messenger.clock import FixedClock, new_id
+from messenger.clock import FixedClock
 from messenger.database.statements import STATEMENTS, Statement
 from messenger.errors import Overloaded
-from messenger.models import RateBucket, User
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
-from tests.unit_of_work import Number, Recorder, Text, factory_over, probe
+from tests.unit_of_work import Number, Recorder, factory_over, probe
 
 NOBODY = Actor(1, UUID(int=1))
 
@@ -46,7 +44,7 @@ def factory(engine: AsyncEngine, recorder: Recorder) -> Any:
     return factory_over(engine, recorder)
 
 
-def sql(text: Any) -> tuple[str, tuple[str, ...]]:
+def sql(text: str) -> tuple[str, tuple[str, ...]]:
     """What goes to asyncpg for a caller that is known."""
     compiled = probe("shape", text).compiled_for(NOBODY)
     return compiled.sql, compiled.parameters
@@ -100,32 +98,6 @@ class TestCompile:
                 shown = columns[statement.skip :]
                 assert shown == list(statement.row.__struct_fields__ if statement.row else []), statement.name
                 assert (statement.skip == 0) == ("actor_user_id" not in columns), statement.name
-
-
-class TestCore:
-    async def test_select_is_run(self, factory: Any, make: Factory) -> None:
-        ada = await make.person(name="Ада")
-        statement = probe("core", select(User.name.label("text")).where(User.id == bindparam("id", type_=BigInteger)))
-        statement.row = Text
-        async with factory.read() as uow:
-            assert await uow.run.first(statement, id=ada.id) == Text("Ада")
-
-    async def test_change_is_run(self, factory: Any) -> None:
-        key = str(new_id())
-        put = insert(RateBucket).values(key=bindparam("key"), tokens=bindparam("tokens"), updated_at=bindparam("now"))
-        # A value in the clause itself would have no name to be given by.
-        doubled = RateBucket.tokens + RateBucket.tokens
-        twice = update(RateBucket).where(RateBucket.key == bindparam("which")).values(tokens=doubled)
-        tokens = "SELECT tokens::int AS number FROM rate_buckets WHERE key = :key"
-        async with factory() as uow:
-            await uow.run.execute(probe("core_put", put, writes=True), key=key, tokens=3.5)
-            done = await uow.run.execute(probe("core_twice", twice, writes=True), which=key)
-            row = await uow.run.first(probe("core_get", tokens, Number), key=key)
-        assert (done, row) == (1, Number(7))
-
-    def test_it_is_compiled_to_asyncpgs_form(self) -> None:
-        compiled, parameters = sql(select(func.count()).where(User.username_key == bindparam("key")))
-        assert (parameters, "$1" in compiled, ":key" in compiled) == (("key",), True, False)
 
 
 class TestRow:

@@ -16,8 +16,6 @@ from time import perf_counter
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy.dialects.postgresql import asyncpg as dialect
-from sqlalchemy.sql import ClauseElement
 
 from messenger.actor import Actor, Bearer, Caller, KnownTokens
 from messenger.database.engine import translate
@@ -83,18 +81,17 @@ class Statement(Generic[Row]):
     `writes=False` promises that it changes nothing: a read-only unit of work runs no other.
     """
 
-    def __init__(self, name: str, text: str | ClauseElement, row: type[Row] | None = None, *, writes: bool) -> None:
+    def __init__(self, name: str, text: str, row: type[Row] | None = None, *, writes: bool) -> None:
         self.name = name
         self.row = row
         self.writes = writes
-        sql = text if isinstance(text, str) else _render(text)
-        self.text = sql
-        self.authenticates = "<<actor>>" in sql
+        self.text = text
+        self.authenticates = "<<actor>>" in text
         # Columns before the row's own: its caller, and in a batch the caller's place.
-        self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "<<actors>>" in sql else 0
+        self.skip = _ACTOR_WIDTH if self.authenticates else _ACTORS_WIDTH if "<<actors>>" in text else 0
         self._checked = row is None
         filled = (
-            sql.replace("<<actor_columns>>", _ACTOR_COLUMNS)
+            text.replace("<<actor_columns>>", _ACTOR_COLUMNS)
             .replace("<<page_actor_columns>>", _PAGE_ACTOR_COLUMNS)
             .replace("<<actors_columns>>", _ACTORS_COLUMNS)
         )
@@ -126,12 +123,6 @@ class Statement(Generic[Row]):
 
 STATEMENTS: dict[str, Statement[Any]] = {}
 """Every statement of the process by name; metrics and tests walk over it."""
-
-
-def _render(clause: ClauseElement) -> str:
-    """A Core expression as text with `:name` parameters, which `_Compiled` then numbers."""
-    compiled = clause.compile(dialect=dialect.dialect(paramstyle="named"))  # type: ignore[no-untyped-call]
-    return str(compiled)
 
 
 class Driver(Protocol):
