@@ -19,7 +19,7 @@ from messenger.actor import KnownTokens
 from messenger.clock import Clock
 from messenger.database.engine import Savepoint, TransientConflict, translate
 from messenger.database.pool import ConnectionPool, PooledConnection
-from messenger.database.statements import Instants, Observer, Runner
+from messenger.database.runner import Instants, Observer, Runner
 from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories

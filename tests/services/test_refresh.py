@@ -12,7 +12,7 @@ from messenger.actor import Bearer
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database.statements import Stamp
+from messenger.database.runner import Stamp
 from messenger.errors import (
     InvalidRefreshToken,
     NotAContact,

@@ -16,7 +16,7 @@ from messenger.actor import Actor, Bearer, Caller
 from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database.statements import Stamp
+from messenger.database.runner import Stamp
 from messenger.errors import PeerNotFound, Unauthenticated
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from messenger.database.statements import Runner
+from messenger.database.runner import Runner
 from messenger.repositories.accounts import AccountRepository
 from messenger.repositories.avatars import AvatarRepository
 from messenger.repositories.connections import ConnectionRepository

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from messenger.database.statements import Driver, Stamp
+from messenger.database.runner import Driver, Stamp
 
 # Never backwards (the guard in WHERE), never waiting (SKIP LOCKED: whoever holds the row is stamping it, or gone).
 # Only the current token is marked as used, so that the mark of its successor is not overwritten. Hashes are passed as

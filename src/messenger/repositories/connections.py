@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
 from messenger.schemas.types import StatusName
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.models import Edges
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET

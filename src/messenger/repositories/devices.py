@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
 from messenger.repositories.familiar import familiarise
 from messenger.repositories.users import authenticate

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from messenger.database.engine import TransientConflict
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.events import ContactUpdated
 from messenger.repositories.usernames import KEPT_FOR
 

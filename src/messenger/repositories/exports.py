@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.repositories._fragments import PAGE_BYTES, SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS, bytes_before
 
 PAGE = 1000

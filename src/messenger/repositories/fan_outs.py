@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 
 REST = timedelta(seconds=60)
 """The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.errors import IdempotencyKeyReused
 
 KEPT_FOR = timedelta(hours=24)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 
 
 class SchemaRow(msgspec.Struct, frozen=True):

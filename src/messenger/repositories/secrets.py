@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated
 
 KEPT_VERSIONS = 10

@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.gone import EXPIRE, ExpiredRow
 from messenger.repositories.guards import KEPT_FOR

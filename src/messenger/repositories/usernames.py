@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.errors import UsernameTaken
 
 KEPT_FOR = timedelta(days=30)

@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.statements import Runner, Statement
+from messenger.database.runner import Runner
+from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated, UsernameTaken
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
