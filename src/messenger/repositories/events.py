@@ -26,49 +26,60 @@ class _AppendedRow(PlacedRow, frozen=True):
     outdated: bool
 
 
-def append(*, rules: str = "false", closed: str = "false") -> str:
-    """The common table expressions that append events to streams; the last of them is `placed`.
+def lock_streams(users: str, *, wait: bool = True) -> str:
+    """The query that locks the open streams of `users`, an SQL set, in ascending order.
 
-    Needs `entry` (user_id, name, subject, peer_id, payload, n) and `taken` (user_id, position): acknowledged positions
-    of streams. Streams are always locked by ascending user; each then gets its next positions in the order of `n`.
-    Nothing is appended to a closed stream (of an erased account). `rules`, `closed`: SQL conditions on the stream `s`
-    for users whose rules of contact have changed, and for streams to close.
+    `wait`: wait for streams that another transaction has locked, or skip them.
+    """
+    return f"""SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
+        WHERE s.user_id IN ({users}) AND NOT s.closed
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s{"" if wait else " SKIP LOCKED"}"""
+
+
+def append(*, locked: bool = False, totals: str = "", sets: str = "", carried: str = "") -> str:
+    """The common table expressions that append events to streams; every event is inserted here.
+
+    Needs `entry` (user_id, name, subject, peer_id, payload, n): the events, in the order of `n`. An entry without a
+    name appends nothing, but locks and updates its stream. `deliveries` has each event with its `position`, and with
+    `carried`, one more column of `entry`.
+
+    The streams are locked by ascending user, unless the statement has `locked` all of them with `lock_streams`. Each
+    then assigns its next positions. Nothing is appended to a closed stream (of an erased account). `sets`: further
+    assignments to the stream `s`, which may use `totals`, aggregates over its entries, as `entries.…`.
 
     The cost is linear in the number of entries: each stream is found once by its key, and carries its own entries.
     Joining `entry` to the streams again would be a nested loop over both, because PostgreSQL does not know the length
     of an array when it plans a prepared statement.
     """
-    return f"""news AS (
-        SELECT user_id, max(taken) AS taken, count(n) AS count,
-            array_agg(name ORDER BY n) FILTER (WHERE n IS NOT NULL) AS names,
-            array_agg(subject ORDER BY n) FILTER (WHERE n IS NOT NULL) AS subjects,
-            array_agg(peer_id ORDER BY n) FILTER (WHERE n IS NOT NULL) AS peers,
-            array_agg(payload ORDER BY n) FILTER (WHERE n IS NOT NULL) AS payloads
-        FROM (
-            SELECT user_id, n, name, subject, peer_id, payload, NULL::bigint AS taken FROM entry
-            UNION ALL SELECT user_id, NULL, NULL, NULL, NULL, NULL, position FROM taken
-        ) AS each GROUP BY user_id
+    columns = ["name", "subject", "peer_id", "payload", *([carried] if carried else [])]
+    arrays = ", ".join(
+        f"array_agg({column} ORDER BY n) FILTER (WHERE name IS NOT NULL) AS {column}s" for column in columns
+    )
+    lists = ", ".join(f"{column}s" for column in columns)
+    return f"""-- The streams that change, each with its own entries.
+    notified AS (
+        SELECT user_id, count(name) AS count, {arrays}{totals and f", {totals}"} FROM entry GROUP BY user_id
     ),
-    held AS (
-        SELECT news.*, s.rules FROM news JOIN streams AS s ON s.user_id = news.user_id WHERE NOT s.closed
-        ORDER BY s.user_id FOR NO KEY UPDATE OF s
+    {"" if locked else _LOCKED_STREAMS}
+    advanced AS (
+        UPDATE streams AS s SET position = s.position + entries.count{sets and f", {sets}"}
+        FROM {"notified" if locked else "locked_streams"} AS entries WHERE s.user_id = entries.user_id
+        RETURNING s.user_id, s.position - entries.count AS base, {lists}
     ),
-    moved_streams AS (
-        UPDATE streams AS s SET position = s.position + held.count, taken = greatest(s.taken, held.taken),
-            rules = s.rules + ({rules})::int, closed = {closed}
-        FROM held WHERE s.user_id = held.user_id
-        RETURNING s.user_id, s.position - held.count AS base, held.names, held.subjects, held.peers, held.payloads
+    deliveries AS (
+        SELECT a.user_id, a.base + e.nth AS position, {", ".join(f"e.{column}" for column in columns)}
+        FROM advanced AS a, unnest({lists}) WITH ORDINALITY AS e ({", ".join(columns)}, nth)
     ),
-    placed AS (
-        SELECT m.user_id, m.base + e.nth AS position, e.name, e.subject, e.peer_id, e.payload
-        FROM moved_streams AS m, unnest(m.names, m.subjects, m.peers, m.payloads) WITH ORDINALITY
-            AS e (name, subject, peer_id, payload, nth)
-    ),
-    written AS (
+    inserted AS (
         INSERT INTO events (user_id, position, name, subject, peer_id, payload, at)
-        SELECT user_id, position, name, subject, peer_id, payload::jsonb, :now FROM placed
+        SELECT user_id, position, name, subject, peer_id, payload::jsonb, :now FROM deliveries
     )"""
 
+
+_LOCKED_STREAMS = """locked_streams AS (
+        SELECT notified.*, s.rules FROM notified JOIN streams AS s ON s.user_id = notified.user_id WHERE NOT s.closed
+        ORDER BY s.user_id FOR NO KEY UPDATE OF s
+    ),"""
 
 _APPEND: Statement[_AppendedRow] = Statement(
     "events.append",
@@ -76,15 +87,17 @@ _APPEND: Statement[_AppendedRow] = Statement(
     WITH entry AS (
         SELECT * FROM unnest(:users::bigint[], :names::text[], :subjects::uuid[], :peers::bigint[], :payloads::text[])
             WITH ORDINALITY AS e (user_id, name, subject, peer_id, payload, n)
+        -- A stream that is closed or whose rules change is locked in order, even if it gets no event.
+        UNION ALL SELECT user_id, NULL, NULL, NULL, NULL, NULL
+        FROM unnest(:rules::bigint[] || :closed::bigint[]) AS user_id
     ),
-    -- A stream that is closed or whose rules change is locked in order, even if it gets no event.
-    taken AS (SELECT user_id, NULL::bigint AS position FROM unnest(:rules::bigint[] || :closed::bigint[]) AS user_id),
-    {append(rules="s.user_id = ANY (:rules)", closed="s.user_id = ANY (:closed)")}
+    {append(sets="rules = s.rules + (s.user_id = ANY (:rules))::int, closed = s.user_id = ANY (:closed)")}
     SELECT user_id, position, name, EXISTS (
-        SELECT FROM held JOIN unnest(:judged::bigint[], :judged_rules::int[]) AS j (user_id, rules) USING (user_id)
-        WHERE held.rules <> j.rules
+        SELECT FROM locked_streams JOIN unnest(:judged::bigint[], :judged_rules::int[]) AS j (user_id, rules)
+            USING (user_id)
+        WHERE locked_streams.rules <> j.rules
     ) AS outdated
-    FROM placed
+    FROM deliveries
     """,
     _AppendedRow,
     writes=True,

@@ -193,56 +193,59 @@ class ToldRow(msgspec.Struct, frozen=True):
     payload: str
 
 
-# What devices have proved to have: the last message of each conversation in that stretch of the stream counts as
-# delivered. Memberships are locked in one order, then streams by ascending user, as everywhere. In a 1:1 the other one
-# learns of it if the contact is mutual.
+# The last message of each conversation that the device has acknowledged counts as delivered. Memberships are locked in
+# one order, then streams by ascending user, as everywhere. In a 1:1 the other user is notified of a mutual contact's
+# receipt only.
 _TAKE: Statement[ToldRow] = Statement(
     "streams.take",
     f"""
-    WITH taken AS (
+    WITH acks AS (
         SELECT g.user_id, g.position, greatest(s.taken, g.position - {TAKEN_AT_ONCE}) AS after
         FROM unnest(:users::bigint[], :positions::bigint[]) AS g (user_id, position)
             JOIN streams AS s ON s.user_id = g.user_id AND s.taken < g.position AND s.position >= g.position
     ),
-    reached AS (
-        SELECT t.user_id, m.conversation_id, max(m.seq) AS seq
-        FROM taken AS t
-        JOIN events AS e ON e.user_id = t.user_id AND e.position > t.after AND e.position <= t.position
+    -- The last message from others in the acknowledged part of the stream, for each conversation.
+    acked_messages AS (
+        SELECT acks.user_id, m.conversation_id, max(m.seq) AS seq
+        FROM acks
+        JOIN events AS e ON e.user_id = acks.user_id AND e.position > acks.after AND e.position <= acks.position
             AND e.name = 'message.created'
-        JOIN messages AS m ON m.id = e.subject AND m.sender_id <> t.user_id
-        GROUP BY t.user_id, m.conversation_id
+        JOIN messages AS m ON m.id = e.subject AND m.sender_id <> acks.user_id
+        GROUP BY acks.user_id, m.conversation_id
     ),
-    locked AS (
-        SELECT me.conversation_id, me.user_id, r.seq
-        FROM reached AS r JOIN members AS me ON me.conversation_id = r.conversation_id AND me.user_id = r.user_id
-        WHERE me.delivered_seq < r.seq ORDER BY me.conversation_id, me.user_id FOR NO KEY UPDATE OF me
+    locked_members AS (
+        SELECT me.conversation_id, me.user_id, a.seq
+        FROM acked_messages AS a
+            JOIN members AS me ON me.conversation_id = a.conversation_id AND me.user_id = a.user_id
+        WHERE me.delivered_seq < a.seq ORDER BY me.conversation_id, me.user_id FOR NO KEY UPDATE OF me
     ),
-    moved AS (
-        UPDATE members AS me SET delivered_seq = l.seq FROM locked AS l
+    delivered AS (
+        UPDATE members AS me SET delivered_seq = l.seq FROM locked_members AS l
         WHERE me.conversation_id = l.conversation_id AND me.user_id = l.user_id AND me.delivered_seq < l.seq
         RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq, me.gone
     ),
-    told AS (
-        SELECT moved.user_id, jsonb_build_object('target_id', moved.target_id, 'user_id', moved.user_id,
-            'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq,
+    receipts AS (
+        SELECT d.user_id, jsonb_build_object('target_id', d.target_id, 'user_id', d.user_id,
+            'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq,
             'unread', count.unread, 'version', count.version) AS payload
-        FROM moved JOIN conversations AS c ON c.id = moved.conversation_id
-            JOIN LATERAL (SELECT {counts("moved", "c")}) AS count ON true
+        FROM delivered AS d JOIN conversations AS c ON c.id = d.conversation_id
+            JOIN LATERAL (SELECT {counts("d", "c")}) AS count ON true
         UNION ALL
-        SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', moved.user_id,
-            'read_seq', moved.read_seq, 'delivered_seq', moved.delivered_seq)
-        FROM moved JOIN conversations AS c ON c.id = moved.conversation_id
-            JOIN members AS o ON o.conversation_id = moved.conversation_id AND o.user_id <> moved.user_id
+        SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', d.user_id,
+            'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq)
+        FROM delivered AS d JOIN conversations AS c ON c.id = d.conversation_id
+            JOIN members AS o ON o.conversation_id = d.conversation_id AND o.user_id <> d.user_id
         WHERE c.kind = 'group' OR EXISTS (SELECT FROM contacts AS k
-            WHERE k.owner_id = moved.user_id AND k.target_id = o.user_id AND k.state = 'mutual')
+            WHERE k.owner_id = d.user_id AND k.target_id = o.user_id AND k.state = 'mutual')
     ),
     entry AS (
         SELECT user_id, 'receipt.updated' AS name, NULL::uuid AS subject, NULL::bigint AS peer_id, payload,
-            row_number() OVER () AS n
-        FROM told
+            row_number() OVER () AS n, NULL::bigint AS acked
+        FROM receipts
+        UNION ALL SELECT user_id, NULL, NULL, NULL, NULL, NULL, position FROM acks
     ),
-    {append()}
-    SELECT user_id, position, payload::text AS payload FROM placed
+    {append(totals="max(acked) AS acked", sets="taken = greatest(s.taken, entries.acked)")}
+    SELECT user_id, position, payload::text AS payload FROM deliveries
     """,
     ToldRow,
     writes=True,
