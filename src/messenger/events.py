@@ -1,7 +1,7 @@
 """The event catalogue: events for a user's devices, in the past tense. Names are those on the wire.
 
-An event keeps as little as it can: what may change or vanish since (a message, a name, settings) is pointed at and read
-when the event is delivered, so that what was deleted never comes back out of a stream.
+An event refers to whatever can change or be deleted later (a message, a name, settings), and does not copy it. The
+current state is read when the event is delivered, so deleted content never reappears in a stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One thing that happened, with what it points at: a message (`subject`), a peer; or what it says (`payload`)."""
+    """An event refers to a message (`subject`) or a peer, or carries a `payload`."""
 
     name: ClassVar[str]
 
@@ -71,13 +71,15 @@ class ReceiptUpdated(_Telling, frozen=True):
 
 
 class ConversationUpdated(_AboutPeer, frozen=True):
-    """The conversation with this peer has other settings."""
+    """The settings of the conversation with this peer have changed."""
 
     name = "conversation.updated"
 
 
 class ContactUpdated(_AboutPeer, frozen=True):
-    """The edge to this peer; `data` is what its owner has written on it, the peer's name is read later."""
+    """The owner's edge to this peer has changed; `data` holds the owner's own texts. The peer's name is read on
+    delivery.
+    """
 
     data: dict[str, Any]
 
@@ -89,7 +91,7 @@ class ContactUpdated(_AboutPeer, frozen=True):
 
 
 class ProfileUpdated(_AboutPeer, frozen=True):
-    """This user's profile; what of it a contact may see is decided where the event is read."""
+    """This user's profile has changed; privacy settings are applied on delivery."""
 
     name = "profile.updated"
 
@@ -103,10 +105,10 @@ class DeviceRemoved(_Telling, frozen=True):
 
 
 class WakeUp(msgspec.Struct, frozen=True):
-    """A hint, sent after the commit: this user's stream has news up to this position.
+    """A hint, sent after the commit: this user's stream has new events up to this position.
 
-    `data` is what the event at `position` shows to that user, where the one who commits has it at hand: a socket of
-    this process then costs no read. `at` is its time on the wire.
+    `data`, if known, is the view of the event at `position` for this user: sockets of this process then need no read.
+    `at` is the time of the event in the API's format.
     """
 
     user_id: int

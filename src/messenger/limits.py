@@ -1,4 +1,4 @@
-"""The table of rate limits: how many at once, how many a second, and what happens when nobody can count."""
+"""The table of rate limits: burst, rate, and the behaviour without a database."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import msgspec
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A token bucket: `burst` at once, then one every `every` seconds. `fail_open`: allow when it can't be counted.
+    """A token bucket: `burst` requests at once, then one every `every` seconds. `fail_open`: allow requests that cannot
+    be counted.
 
-    `lease`: of what a device does all the time, each worker lets so many in a window go uncounted, and takes so many at
-    a time from the bucket after that; so it costs who does little no statement at all. `with_work`: the statement that
-    does the work counts it, too.
+    `lease`: for frequent requests of devices, each worker allows this many in a window without counting them, and then
+    takes this many tokens at a time from the bucket, so that devices with few requests cost no statement. `with_work`:
+    the statement that does the work also counts the request.
     """
 
     name: str

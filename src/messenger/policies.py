@@ -1,4 +1,4 @@
-"""Permission and visibility as pure rules, and the transitions of a pair of contacts."""
+"""Permissions, visibility, and the transitions of a pair of contacts, as pure functions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ LEGAL = frozenset(
         Edges("blocked", "blocked"),
     }
 )
-"""The nine states that a pair can be in, after RFC 6121 section 3 and appendix A, with blocking."""
+"""The nine states of a pair, after RFC 6121 section 3 and appendix A, with blocking."""
 
 
 # --- contacts: each returns the edges after the step ----------------------------------------------
 
 
 def after_subscribe(edges: Edges) -> Edges:
-    """Ask for mutual contact. To one who blocked me it looks as to anyone: pending. Raises `ContactBlocked`."""
+    """Request mutual contact. A target who has blocked the requester is indistinguishable: the request is pending.
+    Raises `ContactBlocked`.
+    """
     if edges.mine == "blocked":
         raise ContactBlocked
     if edges.mine == "pending_in":
@@ -38,26 +40,26 @@ def after_subscribe(edges: Edges) -> Edges:
 
 
 def after_answer(edges: Edges, *, accept: bool) -> Edges:
-    """Answer a request. Raises `NoPendingRequest`."""
+    """Accept or decline a request. Raises `NoPendingRequest`."""
     if edges.mine != "pending_in":
         raise NoPendingRequest
     return Edges("mutual", "mutual") if accept else Edges(None, None)
 
 
 def after_unsubscribe(edges: Edges) -> Edges:
-    """End a contact, take back a request, or decline one; a block stays what it is."""
+    """Remove a contact, withdraw a request, or decline one; a block is unchanged."""
     if edges.mine == "blocked":
         return edges
     return Edges(None, "blocked" if edges.theirs == "blocked" else None)
 
 
 def after_block(edges: Edges) -> Edges:
-    """Block. A request of the other's stays pending on their side, so that they can't tell."""
+    """Block. A request from the blocked user stays pending on their side, so that they cannot detect the block."""
     return Edges("blocked", edges.theirs if edges.theirs in {"blocked", "pending_out"} else None)
 
 
 def after_unblock(edges: Edges) -> Edges:
-    """Take a block back. A request that was made meanwhile, or before, comes to light as one."""
+    """Remove a block. A request that was made before or during the block becomes visible."""
     if edges.mine != "blocked":
         return edges
     return Edges("pending_in" if edges.theirs == "pending_out" else None, edges.theirs)
@@ -67,22 +69,22 @@ def after_unblock(edges: Edges) -> Edges:
 
 
 def shows(audience: str, *, mutual: bool) -> bool:
-    """Whether something with this audience shows to a user, by whether the contact is mutual."""
+    """Whether a user can see something with this audience; `mutual`: the two are mutual contacts."""
     return audience == "everyone" or (audience == "contacts" and mutual)
 
 
 def shown_activity(last_activity: datetime, invisible_since: datetime | None) -> datetime:
-    """The last activity that others see: that of an invisible user stands still."""
+    """The last activity that others see; it does not advance while the user is invisible."""
     return invisible_since or last_activity
 
 
 def shown_status(status: str) -> str:
-    """An invisible user looks like one who is not there and never set a status."""
+    """The status that others see; an invisible user looks like an absent one with the default status."""
     return "online" if status == "invisible" else status
 
 
 def is_online(connected: bool, invisible_since: datetime | None) -> bool:
-    """Whether others see the user as online: a socket lives somewhere, and the user doesn't hide."""
+    """Whether others see the user as online: a device is connected, and the user is not invisible."""
     return connected and invisible_since is None
 
 
@@ -90,12 +92,12 @@ def is_online(connected: bool, invisible_since: datetime | None) -> bool:
 
 
 def ensure_sender(sender_id: int, user_id: int) -> None:
-    """Only its sender changes a message. Raises `NotTheSender`."""
+    """Only the sender may change a message. Raises `NotTheSender`."""
     if sender_id != user_id:
         raise NotTheSender
 
 
 def ensure_not_deleted(deleted_at: datetime | None) -> None:
-    """A message that is gone can't be edited. Raises `MessageIsDeleted`."""
+    """A deleted message cannot be edited. Raises `MessageIsDeleted`."""
     if deleted_at is not None:
         raise MessageIsDeleted

@@ -1,4 +1,4 @@
-"""Controllers: a handler reads the request, calls one service method, returns its struct."""
+"""Controllers: a handler reads the request, calls one service method, and returns its result."""
 
 from messenger.controllers.accounts import AccountController
 from messenger.controllers.calls import CallController

@@ -1,4 +1,4 @@
-"""The demo: a page to look at this server with, over the public API alone (`docs/demo.md`)."""
+"""The demo: a web chat that uses only the public API (`docs/demo.md`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from messenger.web.request import WireRequest
 
 _FOLDER = Path(messenger.__file__).parent / "demo"
 _PAGE = "index.html"
-# What is named here is served, and nothing else: no name from outside becomes a path.
+# Only these files are served: no name from a request becomes a path.
 _SCRIPT = "text/javascript"
 _FILES = {
     "api.js": _SCRIPT,
@@ -45,8 +45,8 @@ _FILES = {
     "welcome.js": _SCRIPT,
     "words.js": _SCRIPT,
 }
-# Without trusted types there is no way to make markup of a string; without form-action none a form that no script has
-# taken would put a password into an address.
+# Trusted types prevent markup from strings. `form-action` stops a form that no script handles from sending a password
+# as part of a URL.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

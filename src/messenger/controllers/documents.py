@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page to read it with that needs no network."""
+"""The OpenAPI document, and a page that displays it without network access."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ PAGE_POLICY = (
 
 
 class DocumentController(Controller):
-    """How to talk to this server."""
+    """The API documentation."""
 
     include_in_schema = False
     # Pages may be requested with a cache-busting query.
@@ -87,7 +87,7 @@ class DocumentController(Controller):
     async def document(self, request: WireRequest) -> Response[bytes]:
         state = request.app.state
         if getattr(state, "openapi", None) is None:
-            # Making it takes a tenth of a second, for which nobody else is to wait.
+            # Building it takes a tenth of a second and must not block other requests.
             state.openapi = asyncio.create_task(asyncio.to_thread(_encoded_document, request.app))
         return Response(
             await asyncio.shield(state.openapi), media_type="application/json", headers={"Cache-Control": "no-cache"}

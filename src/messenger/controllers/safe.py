@@ -1,4 +1,4 @@
-"""The safe."""
+"""The safe: storage for a secret that the devices encrypt themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EnvelopeJSON = Annotated[SecretEnvelope, Body(examples=[Example(value=_EXAMPLE)]
 
 
 class EnvelopeBody(WireBody):
-    """What is no envelope is refused as such, whatever else is wrong with it."""
+    """Decodes an envelope. Anything else is reported as `not_encrypted`, whatever its other errors."""
 
     def decode(self, body: bytes) -> Any:
         msgpack = content_type(self.asgi_connection.scope) == MSGPACK

@@ -1,4 +1,4 @@
-"""The registry and the column types that every model shares."""
+"""The registry and the column types of all models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Id = Annotated[UUID, mapped_column(Uuid, primary_key=True)]
 
 
 class Base(DeclarativeBase):
-    """Mapped classes live inside a unit of work alone; see `messenger.unit_of_work`."""
+    """The base of mapped classes. Their instances never leave a unit of work; see `messenger.unit_of_work`."""
 
     registry = create_registry()
 

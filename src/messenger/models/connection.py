@@ -1,4 +1,4 @@
-"""Sockets: which device is connected where, and the tickets that open one."""
+"""Sockets: which device is connected to which process, and the tickets for handshakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from messenger.models.base import Base, Id, Instant
 
 
 class Worker(Base):
-    """A process that holds sockets; it is alive while `seen_at` is young. Unlogged: after a crash all come again."""
+    """A process that holds sockets; it is alive while `seen_at` is recent. Unlogged: after a crash all sockets
+    reconnect.
+    """
 
     __tablename__ = "workers"
     __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": "50"}},)
@@ -21,15 +23,15 @@ class Worker(Base):
     seen_at: Mapped[Instant]
 
 
-# In which order sockets arrived, whatever the hosts' clocks say and whoever writes first.
+# Orders the sockets of a device independently of the hosts' clocks and of the order of writes.
 CONNECTION_NUMBERS = Sequence("connection_numbers", metadata=Base.metadata)
 
 
 class Connection(Base):
-    """The one socket of a device. A newer one (by its `number`) takes the row, and with it the older one's place."""
+    """The socket of a device: at most one. A newer one, with a higher `number`, replaces it."""
 
     __tablename__ = "connections"
-    # No foreign keys: rows come and go with every tunnel, and what is left over goes with its worker.
+    # No foreign keys: rows change with every reconnection, and leftover rows are removed with their worker.
     __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": "70"}},)
 
     device_id: Mapped[Id]
@@ -39,7 +41,7 @@ class Connection(Base):
 
 
 class Ticket(Base):
-    """The SHA-256 of a device's newest ticket; it goes when it is used."""
+    """The SHA-256 of a device's newest ticket; the row is deleted when the ticket is used."""
 
     __tablename__ = "tickets"
 

@@ -1,4 +1,4 @@
-"""Contacts: directed edges, two for each pair that knows of each other."""
+"""Contacts: directed edges, up to two for each pair of users."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ STATES = ("pending_out", "pending_in", "mutual", "blocked")
 
 
 class Contact(Base):
-    """How `owner` stands to `target`, as the owner sees it. No row: not at all."""
+    """The relation of `owner` to `target` as the owner sees it; no row means no relation."""
 
     __tablename__ = "contacts"
     __table_args__ = (
-        # With the state, lists are read out of the index: an owner's rows lie anywhere in the table.
+        # Covers lists: an owner's rows are scattered over the table.
         PrimaryKeyConstraint("owner_id", "target_id", postgresql_include=["state"]),
         CheckConstraint(one_of("state", *STATES), name="state"),
         CheckConstraint("owner_id <> target_id", name="not_self"),
@@ -31,7 +31,7 @@ class Contact(Base):
 
 
 class Edges(msgspec.Struct, frozen=True):
-    """How two users stand to each other: a state each, None for not at all."""
+    """The edges of two users in both directions; None for no edge."""
 
     mine: str | None
     theirs: str | None

@@ -1,4 +1,4 @@
-"""Conversations and who takes part: a 1:1 by its two users, a group by a peer id of its own."""
+"""Conversations and their members: a 1:1 is identified by its two users, a group by its own peer ID."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
 
 
 class Conversation(Base):
-    """`last_seq` counts its messages; the row's lock is what puts them in order."""
+    """A conversation. `last_seq` is the number of its messages; they are ordered by the lock of this row."""
 
     __tablename__ = "conversations"
     __table_args__ = (
@@ -46,11 +46,11 @@ class Conversation(Base):
 
 
 class Member(Base):
-    """A user in a conversation, which that user addresses as `target_id`: the other one, or the group.
+    """A member of a conversation, which the user addresses as `target_id`: the other user, or the group.
 
-    `last_minute` is that of the conversation's `last_at`, once it has a message: it puts the user's list in order.
-    `sent_until` is for the limit `message_to` what a stream's is for `message`. `gone` has the numbers of messages that
-    the user can no longer see: deleted, hidden, or expired and emptied; NULL if there are none. It only grows.
+    `last_minute` is the conversation's `last_at` in whole minutes, NULL without messages; it orders the user's list.
+    `sent_until` serves the limit `message_to` as the stream's serves `message`. `gone` holds the `seq` of messages that
+    the user can no longer see (deleted, hidden, or expired and emptied), NULL if there are none; it only grows.
     """
 
     __tablename__ = "members"

@@ -1,4 +1,4 @@
-"""Devices: one sign-in is one device, with one access token and one family of refresh tokens."""
+"""Devices: each sign-in creates a device, with one access token and one family of refresh tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Device(Base):
 
 
 class RefreshToken(Base):
-    """The SHA-256 of a refresh token. Used ones stay until they would have expired: seen again, they betray a thief."""
+    """The SHA-256 of a refresh token. Used tokens are kept until they would have expired: their reuse reveals theft."""
 
     __tablename__ = "refresh_tokens"
 

@@ -1,4 +1,4 @@
-"""Streams and events: all that a user's devices must know, in one order."""
+"""Streams and events: all changes that a user's devices must learn, in one order."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StreamEpoch(Base):
 
 
 class Event(Base):
-    """One event of one user: what it tells (`payload`), or the message (`subject`) or peer that it points at."""
+    """An event of one user: it refers to a message (`subject`) or a peer, or carries a `payload`."""
 
     __tablename__ = "events"
     __table_args__ = (Index("ix_events_at", "at", postgresql_using="brin"),)

@@ -1,4 +1,4 @@
-"""What protects the others: remembered answers and rate limits."""
+"""Idempotency records, rate limits, and familiar addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messenger.models.base import Base, Instant
 
 
 class IdempotencyKey(Base):
-    """A creating request that was done once, and the answer it had."""
+    """A request with an `Idempotency-Key`, and its response."""
 
     __tablename__ = "idempotency_keys"
 
@@ -35,7 +35,7 @@ class FamiliarAddress(Base):
 
 
 class RateBucket(Base):
-    """A token bucket. Unlogged: a crash forgets it, which costs nothing but a full bucket."""
+    """A token bucket. Unlogged: after a crash, buckets are full."""
 
     __tablename__ = "rate_buckets"
     __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": "50"}},)

@@ -1,4 +1,4 @@
-"""Messages: never removed, only emptied, so that `seq` stays without gaps."""
+"""Messages: rows are never removed, only emptied, so that `seq` has no gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from messenger.models.base import Base, Id, Instant, UserPrimaryKey
 
 
 class Message(Base):
-    """`fingerprint` is of the request that made it: the same `client_id` with another one is refused, for ever."""
+    """A message. `fingerprint` identifies the request that created it: the same `client_id` with another fingerprint
+    is always refused.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -42,7 +44,7 @@ class Message(Base):
 
 
 class HiddenMessage(Base):
-    """A message that one user deleted for themselves alone."""
+    """A message that a user deleted only for themselves."""
 
     __tablename__ = "hidden_messages"
 

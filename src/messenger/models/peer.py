@@ -1,4 +1,4 @@
-"""Peers: one number space for users and groups, so that one `target_id` can name either."""
+"""Peers: users and groups share one ID space, so that a `target_id` can refer to either."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PRIVACY = ("last_seen", "avatar", "messages_from", "calls_from", "groups_from")
 
 
 class Peer(Base):
-    """A number that was given away. The row outlives what it named, so that no number is given twice."""
+    """An assigned ID. The row outlives the user or group, so that no ID is ever reused."""
 
     __tablename__ = "peers"
     __table_args__ = (CheckConstraint(one_of("kind", "user", "group"), name="kind"),)
@@ -23,15 +23,17 @@ class Peer(Base):
 
 
 class User(Base):
-    """An account. An erased one keeps its row, without a name, as the author of what others still hold."""
+    """An account. An erased account keeps its row without personal data, as the sender of messages that others still
+    have.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(one_of("status", *STATUSES), name="status"),
         *(CheckConstraint(one_of(f"privacy_{name}", *AUDIENCES), name=f"privacy_{name}") for name in _PRIVACY),
-        # Contacts lie anywhere among millions of users; the tree of the key takes a step more for each of them there.
+        # Contacts are scattered over millions of users; a B-tree needs one more page for each of them.
         Index("ix_users_id", "id", postgresql_using="hash"),
-        # Stamps rewrite rows in place as long as a page has room.
+        # Activity stamps update rows in place while their page has room.
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -42,7 +44,7 @@ class User(Base):
     about: Mapped[str] = mapped_column(String(500), server_default="")
     status: Mapped[str] = mapped_column(String(16), server_default="online")
     status_text: Mapped[str] = mapped_column(String(140), server_default="")
-    # While set, others see this moment as the last activity: an invisible user looks like an absent one.
+    # While set, others see this as the last activity: an invisible user looks like an absent one.
     invisible_since: Mapped[Instant | None]
     avatar_key: Mapped[str | None] = mapped_column(String(64), ForeignKey("avatars.key"), index=True)
     privacy_last_seen: Mapped[str] = mapped_column(String(8), server_default="contacts")
@@ -73,10 +75,10 @@ class ReleasedUsername(Base):
 
 
 class Avatar(Base):
-    """An image in the store, by the SHA-256 of its bytes; users point at it.
+    """An image in the object store, by the SHA-256 of its bytes; users refer to it.
 
-    `pending`: its bytes may not be there yet. `ready`: they are. `deleting`: they are about to go, nobody may point
-    at it any more.
+    `pending`: the bytes may not be stored yet. `ready`: they are stored. `deleting`: they are being deleted, and no
+    user may refer to it.
     """
 
     __tablename__ = "avatars"

@@ -1,4 +1,4 @@
-"""The safe: what the account's devices encrypted for each other, in versions."""
+"""The safe: versions of the secret that an account's devices encrypt for each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messenger.models.base import Base, Instant, UserPrimaryKey
 
 
 class Secret(Base):
-    """One version of an account's envelope, byte for byte as the client's JSON said it."""
+    """One version of an account's envelope, byte for byte as the client sent it in JSON."""
 
     __tablename__ = "secrets"
 

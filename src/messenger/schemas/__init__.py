@@ -1,1 +1,1 @@
-"""The wire's structs: drafts and patches come in, views go out."""
+"""Structs of the API: drafts and patches are request bodies, views are responses."""

@@ -14,7 +14,7 @@ from messenger.schemas.users import UserView
 
 MAX_BODY_BYTES = 65536
 
-# NUL alone is refused here: a message may hold any other character. Its size counts in bytes and has its own answer.
+# Only NUL is refused: PostgreSQL cannot store it. The size is counted in bytes and has an error of its own.
 Body = Annotated[
     str,
     Meta(

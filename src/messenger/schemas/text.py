@@ -1,4 +1,4 @@
-"""Text that people see."""
+"""Names and texts that users see."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _VISIBLE = re.compile(
 
 
 def clean_name(text: str, *, field: str = "name") -> str:
-    """A name of one line: NFC, trimmed, with something to see in it. Raises `ValidationFailed`."""
+    """A name in one line: NFC, trimmed, with a visible character. Raises `ValidationFailed`."""
     cleaned = clean_text(text.strip(), limit=MAX_LENGTH, field=field)
     if any(_is_control(character) for character in _SUBDIVISION_FLAG.sub(_FLAG, cleaned)):
         raise _refusal(field, "invalid_characters", "control characters are not allowed")
@@ -49,7 +49,7 @@ def clean_name(text: str, *, field: str = "name") -> str:
 
 
 def clean_text(text: str, *, limit: int, field: str) -> str:
-    """A text of several lines in NFC, in which its length is measured. Raises `ValidationFailed`."""
+    """A text of several lines in NFC; `limit` applies to the composed form. Raises `ValidationFailed`."""
     composed = unicodedata.normalize("NFC", text) if len(text) <= 4 * limit else text
     if len(composed) > limit:
         raise _refusal(field, "too_long", f"at most {limit} characters")

@@ -10,7 +10,9 @@ from msgspec import Meta, to_builtins
 from messenger.schemas.text import MAX_LENGTH
 
 PRINTABLE = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z"
-"""No control characters but tab, line feed and carriage return: PostgreSQL refuses NUL, people can't see the rest."""
+"""No control characters except tab, line feed and carriage return: PostgreSQL refuses NUL, and the others are
+invisible.
+"""
 
 LINES = r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202d\u202e]*\Z"
 """`PRINTABLE` without bidirectional overrides, which display a text in a different order."""
@@ -50,7 +52,7 @@ Username = Annotated[
         examples=["ada"],
     ),
 ]
-# The strength is judged apart, with its own answer (422); here only what could not be judged is refused.
+# Password strength is checked by the service, with an error of its own (422).
 Password = Annotated[str, Meta(min_length=1, max_length=4096, examples=["correct horse battery staple"])]
 Token = Annotated[str, Meta(min_length=1, max_length=512, examples=["qrGKWuj5JzLr3hmLGnMrx8cbWxyUMxaEtCS5RZrpRv8"])]
 ClientId = Annotated[
@@ -74,13 +76,13 @@ _WITH_FRACTION, _WITHOUT = len("2026-11-22T10:15:30.123000Z"), len("2026-11-22T1
 
 def timestamp(at: datetime) -> str:
     """An aware datetime as the wire shows it: `2026-11-22T10:15:30.123Z`."""
-    # Pages are full of these; this is several times as fast as `isoformat`.
+    # Every item of a page has several; this is several times as fast as `isoformat`.
     text: str = to_builtins(at)
     if len(text) == _WITH_FRACTION:
         return text[:23] + "Z"
     if len(text) == _WITHOUT:
         return text[:19] + ".000Z"
-    # A zone that is not UTC.
+    # The time zone is not UTC.
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

@@ -1,10 +1,10 @@
-"""The short way through hot routes: the same handlers, without what the framework does anew for each request.
+"""The fast path: calls the handlers of hot routes directly, without the per-request work of the framework.
 
-A route asks for it with `answers(fast=True)`. What such a request may look like is worked out once, from the handler
-that Litestar has made of it. A request that is beyond doubt goes straight to its handler; whatever is in doubt (an
-unknown parameter, a number that is none, a body that can't be decoded, another page's `Origin`) goes the framework's
-way, which has the words for it. So the short way refuses nothing itself, and both ways answer alike:
-tests/controllers/test_fast_path.py asks each route both ways.
+A route opts in with `authenticated(fast=True)`. The accepted form of its requests is computed once, at start, from
+Litestar's handler. A request of exactly that form goes straight to the handler. Any other request (an unknown
+parameter, an invalid number, a body that cannot be decoded, an `Origin` header) takes the framework's path, which
+reports the error. The fast path therefore never rejects a request itself, and both paths give the same response:
+tests/controllers/test_fast_path.py sends every request over both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from messenger.web.responses import WireResponse
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-# Of one segment without an escape, as clients write numbers; of a query's value that stands for itself.
+# A number in a path as clients write it; a query value without escapes.
 _NUMBER = re.compile(r"[1-9][0-9]{0,15}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
@@ -42,20 +42,20 @@ _JSON_HEADER = (b"content-type", b"application/json")
 _MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
 _NOTHING: dict[str, Any] = {}
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
-# The lines of an answer that says nothing else itself, up to its length's number.
+# The header lines of a response without headers of its own, up to the value of `Content-Length`.
 _JSON_LINES, _MSGPACK_LINES = (
     lines((header, *HEADERS)) + b"content-length: " for header in (_JSON_HEADER, _MSGPACK_HEADER)
 )
 
 
 class FastRequest(Asked):
-    """A request beyond doubt, but for its body, if it may have one."""
+    """A request that the fast path handles; its body, if any, is not read yet."""
 
     __slots__ = ("_body", "arguments", "authorization", "caller", "route", "scope", "services", "wants_msgpack")
 
     services: Services
     caller: Bearer
-    """Known from the moment at which it is answered: whoever has no token hears of that then."""
+    """Set when the request is handled: an invalid `Authorization` header is reported then."""
 
     def __init__(
         self, scope: Any, route: _Route, arguments: dict[str, Any], authorization: bytes, wants_msgpack: bool
@@ -71,7 +71,7 @@ class FastRequest(Asked):
         return self._body
 
     async def read_body(self, receive: Receive) -> bytes | None:
-        """The whole body, of the size in its header; None if the client disconnected.
+        """Return the whole body; None if the client disconnected.
 
         After `TRUSTED_BYTES` of it, the token is looked up before more is read. Raises `Unauthenticated`.
         """
@@ -91,7 +91,7 @@ class FastRequest(Asked):
 
 
 class _Route:
-    """One handler: what it takes, and how that is read."""
+    """A handler, and how its arguments are read from the path, the query and the body."""
 
     def __init__(self, pattern: str, handler: HTTPRouteHandler) -> None:
         self.pattern = pattern
@@ -107,7 +107,7 @@ class _Route:
             self.body = WireBody.decoders[handler.handler_id][0]
         self.max_body = int(handler.resolve_request_max_body_size() or 0)
         self.query = {getattr(_kwarg(handler, name), "name", None) or name: name for name in parameters}
-        # The very types that the framework checks them with.
+        # The types with which the framework validates them.
         types = get_type_hints(handler.signature_model, include_extras=True)
         required = {name for name, parameter in parameters.items() if parameter.is_required}
         fields: list[Any] = [
@@ -116,10 +116,10 @@ class _Route:
         ]
         self._reader = msgspec.defstruct(f"Parameters_{handler.fn.__name__}", fields, kw_only=True)
         self.bare: dict[str, Any] | None = None if required else _NOTHING
-        """The handler's arguments where path and query have none; None where that is not enough."""
+        """The arguments of a request without path and query parameters; None if some are required."""
 
     def read(self, segment: str, query: bytes) -> dict[str, Any] | None:
-        """The handler's arguments out of the path and the query; None where something about them is in doubt."""
+        """Return the handler's arguments from the path and the query; None to leave the request to the framework."""
         given: dict[str, str] = {}
         if segment:
             given[self.segment] = segment
@@ -144,7 +144,7 @@ def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:
 
 
 class FastPath:
-    """The routes that go the short way."""
+    """The routes of the fast path."""
 
     def __init__(self, app: Litestar, services: Services, finish: Finish, *, heeds_origin: bool) -> None:
         self._app = app
@@ -161,11 +161,11 @@ class FastPath:
 
     @property
     def patterns(self) -> list[tuple[str, str]]:
-        """Method and path of each, as the OpenAPI document names them."""
+        """Method and path of each route, as in the OpenAPI document."""
         return [(route.method, route.pattern) for route in self._routes.values()]
 
     def read(self, scope: Any) -> FastRequest | None:
-        """What is asked, where it is one of ours and beyond doubt."""
+        """Return the request if the fast path can handle it, otherwise None."""
         path: str = scope["path"]
         route, segment = self._routes.get((scope["method"], path)), ""
         if route is None:
@@ -182,7 +182,7 @@ class FastPath:
         accept: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                # The first one counts, as everywhere.
+                # The first one counts, as in the framework.
                 authorization = value if authorization is None else authorization
             elif name == b"accept":
                 accept = value if accept is None else b"%b,%b" % (accept, value)
@@ -205,7 +205,7 @@ class FastPath:
         return FastRequest(scope, route, arguments, authorization, wants_msgpack)
 
     async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
-        """Read its body, if it may have one, call its handler, and send what that says."""
+        """Read the body, call the handler, and send its response."""
         scope, route = request.scope, request.route
         arguments = request.arguments
         services = request.services = self._services
@@ -216,7 +216,7 @@ class FastPath:
                 await self._refuse(route, error, perf_counter(), scope, receive, send)
                 return
             if body is None:
-                # Nobody waits for an answer.
+                # The client disconnected.
                 return
             try:
                 arguments = {**arguments, "data": route.body.decode(body)}
@@ -256,7 +256,7 @@ class FastPath:
     async def _refuse(
         self, route: _Route, error: Exception, started: float, scope: Any, receive: Any, send: Send
     ) -> None:
-        """As the framework's exception handlers do."""
+        """Send the error response that the framework's exception handlers would send."""
         scope["app"] = self._app
         scope["route_handler"] = route.handler
         scope["path_template"] = route.pattern
@@ -274,7 +274,7 @@ class FastPath:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body which was read already."""
+    """A `receive` that first returns a body that was already read."""
     left = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Any:

@@ -20,8 +20,8 @@ _HEADER_CHARSET = "latin-1"
 async def read_form(connection: Any, _: Any) -> None:
     """A guard that reads the form, for the handler to find. Raises `UnsupportedMediaType`, `ValidationFailed`.
 
-    The framework would decode a field by the charset that its part names, and fail where that is none or is another;
-    some, like punycode, take hours over what an upload may hold.
+    The framework would decode each field with the charset that its part names: it fails for an unknown charset, and
+    some, such as punycode, take hours for an upload of the allowed size.
     """
     media_type, options = connection.content_type
     if media_type != "multipart/form-data":
@@ -35,7 +35,7 @@ async def read_form(connection: Any, _: Any) -> None:
     for segment, content in parts:
         # A part is identified by its name; a filename is optional and has no meaning here (RFC 7578 section 4.2).
         form.setdefault(segment.name, []).append(_file(content))
-    # The framework closes the files, whatever comes of the request.
+    # The framework closes the files after every request.
     ScopeState.from_scope(connection.scope).form = {
         name: values[0] if len(values) == 1 else values for name, values in form.items()
     }
@@ -49,7 +49,7 @@ async def _parse(stream: AsyncIterator[bytes], boundary: str) -> list[tuple[Mult
     parser = PushMultipartParser(boundary.encode(), max_segment_count=_PARTS, header_charset=_HEADER_CHARSET)
     is_empty = True
     async for chunk in stream:
-        # To the parser, nothing is the end; what stands behind the form's own means nothing (RFC 2046 section 5.1.1).
+        # An empty chunk would end the parser; data after the closing boundary is ignored (RFC 2046 section 5.1.1).
         if not chunk or parser.closed:
             continue
         is_empty = False
@@ -66,5 +66,5 @@ async def _parse(stream: AsyncIterator[bytes], boundary: str) -> list[tuple[Mult
 
 
 def _file(content: bytes) -> UploadFile:
-    """In memory. Its name and type are the client's words, and mean nothing here."""
+    """A file in memory; the client's filename and content type are ignored."""
     return UploadFile("application/octet-stream", "file", content, max_spool_size=len(content) + 1)

@@ -49,7 +49,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def problem_of(error: MessengerError, *, with_headers: bool = False) -> dict[str, Any]:
-    """A refusal as a document. `with_headers`: with `retry_after` where there are no headers to say it."""
+    """An error as a problem document. `with_headers`: include `retry_after`, for transports without headers."""
     document = _document(error.status, error.code, error.title, error.detail, error.errors, error.extra)
     retry_after = error.response_headers.get("Retry-After")
     return {**document, "retry_after": int(retry_after)} if with_headers and retry_after else document
@@ -72,15 +72,15 @@ def problem_response(
     headers: dict[str, str] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Response[Any]:
-    """A problem as a response."""
+    """A problem document as a response."""
     document = _document(status, code, title, detail, errors, extra)
     return Response(document, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def on_messenger_error(request: Request[Any, Any, Any], error: MessengerError) -> Response[Any]:
-    """A refusal of ours."""
+    """Respond to one of our own errors."""
     if error.status >= 500:
-        # One line: when the database is away there are many of these, and each has the same trace.
+        # One line without a trace: an unavailable database causes many of these, all with the same trace.
         cause = type(error.__cause__).__name__ if error.__cause__ else "no cause"
         logger.warning("%s %s: %s (%s)", request.method, _route(request), error.code, cause)
     return problem_response(
@@ -107,9 +107,9 @@ _HTTP_CODES = {
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """A refusal of the framework's: routing, parameters, sizes."""
+    """Respond to an error of the framework: routing, parameters, body sizes."""
     if isinstance(error, InternalServerException) and error.detail == _HUNG_UP:
-        # Nobody hears the answer, and nobody here has done anything wrong.
+        # The client is gone: no response reaches it, and it is not an error of the server.
         return problem_response(400, MalformedBody.code, MalformedBody.title, "The client closed the connection")
     if error.status_code >= 500:
         return on_any_exception(request, error)
@@ -133,14 +133,16 @@ def _validation_failed(request: Request[Any, Any, Any], error: ValidationExcepti
         return ValidationFailed()
     first = errors[0]
     if not first.field:
-        # Where there is no body the framework decodes none.
+        # The framework does not call the decoder for an empty body.
         return MalformedBody("The body is empty")
     kind = UnknownField if first.code == UnknownField.code else ValidationFailed
     return kind(f"{first.field}: {first.message}", errors=errors)
 
 
 def _too_large(path: str) -> tuple[str, str]:
-    """What is too large, by where it was sent: the framework has read too little of it to say."""
+    """The error for a body that is too large, by its path: the framework stopped reading before a handler could
+    tell.
+    """
     for prefix, reason in ((AVATAR_PATH, FileTooLarge), ("/messages", MessageTooLarge), ("/e2e/", SecretTooLarge)):
         if path.startswith(prefix):
             return reason.code, reason.title
@@ -149,7 +151,7 @@ def _too_large(path: str) -> tuple[str, str]:
 
 def _parameter_faults(request: Request[Any, Any, Any], error: ValidationException) -> tuple[FieldError, ...]:
     if not isinstance(error.extra, list):
-        # A parameter that is absent comes as a sentence: "Missing required query parameter 'username' for path …".
+        # A missing parameter is reported as a sentence: "Missing required query parameter 'username' for path …".
         name = re.search(r"parameter '(\w+)'", error.detail)
         return (FieldError(name[1], "required", "this parameter is required"),) if name else ()
     return tuple(
@@ -160,7 +162,7 @@ def _parameter_faults(request: Request[Any, Any, Any], error: ValidationExceptio
 
 
 def _wire_name(request: Request[Any, Any, Any], key: str) -> str:
-    """A handler's parameter as clients know it: some names of the wire are no names in Python."""
+    """A handler parameter's name in the API: some of these names are not valid in Python."""
     definition = request.route_handler.parsed_fn_signature.parameters.get(key)
     if key == "data":
         return ""
@@ -168,13 +170,13 @@ def _wire_name(request: Request[Any, Any, Any], key: str) -> str:
 
 
 def on_any_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """A fault of ours: logged with its trace, told without one."""
+    """Respond to an unexpected exception: its trace is logged, and not sent."""
     logger.error("%s %s failed", request.method, _route(request), exc_info=error)
     return problem_response(500, MessengerError.code, MessengerError.title, MessengerError.title)
 
 
 def _route(request: Request[Any, Any, Any]) -> str:
-    """The path's pattern: who is asked for, and an avatar's key, are nothing for a log."""
+    """The pattern of the path: logs must not contain user IDs or avatar keys."""
     scope: Any = request.scope
     return str(scope.get("path_template") or "unknown")
 

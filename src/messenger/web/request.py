@@ -1,4 +1,4 @@
-"""The wire's own request, body and response: JSON or MessagePack, strictly typed, with the caller and the services."""
+"""Requests and their bodies: JSON or MessagePack, strictly typed, with the caller and the services."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ JSON_TYPES = frozenset(
     b"application/json" + parameter
     for parameter in (b"", b"; charset=utf-8", b";charset=utf-8", b"; charset=UTF-8", b";charset=UTF-8")
 )
-"""As clients write it who send JSON."""
+"""The `Content-Type` headers that JSON clients send."""
 _IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 
 
 class Asked:
-    """What handlers read of a request: who asks, and which services there are."""
+    """What handlers read from a request: the caller, headers, and the services of the process."""
 
     __slots__ = ()
 
@@ -70,7 +70,7 @@ class Asked:
         return subscriber(str(client[0])) if client else "unknown"
 
     def header(self, name: bytes) -> str | None:
-        """A header by its lower-case name, without building a mapping of them all."""
+        """A header by its lower-case name; no mapping of all headers is built."""
         return header(self.scope, name)
 
     async def once(self, fingerprint: bytes | None = None) -> Once | None:
@@ -88,7 +88,7 @@ class Asked:
         return Once(key, digest.digest())
 
     def versions(self) -> Precondition | None:
-        """`If-Match` or `If-None-Match: *` (RFC 9110 section 13.1); our entity tags are quoted versions."""
+        """`If-Match` or `If-None-Match: *` (RFC 9110 section 13.1); entity tags are quoted version numbers."""
         match = self.header(b"if-match")
         if match is not None:
             if match.strip() == ANY:
@@ -99,16 +99,16 @@ class Asked:
         return None
 
     def expected_versions(self) -> list[int] | None:
-        """The versions that `If-Match` names; None where any will do."""
+        """The versions that `If-Match` names; None if any version is accepted."""
         precondition = self.versions()
         if precondition is None or precondition.expected == ANY:
             return None
-        # `If-None-Match: *` asks for what there is none of yet; a profile there is always.
+        # `If-None-Match: *` matches no version, because a profile always exists.
         return list(precondition.versions)
 
 
 class WireRequest(Asked, Request[Any, Any, Any]):
-    """A request as the framework hands it to a handler."""
+    """The request class of the framework's handlers."""
 
     scope: Any
     decoded: Any = None
@@ -117,7 +117,7 @@ class WireRequest(Asked, Request[Any, Any, Any]):
         return await Request.body(self)
 
     def keep_body(self, body: bytes) -> None:
-        """The body that was read from the stream; further reads return it."""
+        """Store a body that was read from the stream; further reads return it."""
         self._body = self._connection_state.body = body
 
 
@@ -131,7 +131,7 @@ def header(scope: Any, name: bytes) -> str | None:
 
 
 def bearer_of(authorization: str | None) -> Bearer:
-    """The token's hash out of an `Authorization` header (RFC 6750 section 2.1). Raises `Unauthenticated`."""
+    """The token's hash from an `Authorization` header (RFC 6750 section 2.1). Raises `Unauthenticated`."""
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > 512:
@@ -140,7 +140,9 @@ def bearer_of(authorization: str | None) -> Bearer:
 
 
 async def require_bearer(connection: Any, _: Any) -> None:
-    """A guard: without a bearer token nothing of the request is read. Raises `Unauthenticated`, `RateLimited`."""
+    """A guard: requests without a bearer token are refused before they are read. Raises `Unauthenticated`,
+    `RateLimited`.
+    """
     await connection.services.devices.admit(connection.caller)
 
 
@@ -150,16 +152,18 @@ def entity_tag(version: int) -> str:
 
 
 class WireBody(AbstractDTO[Any]):
-    """Decodes a body straight into its struct, by its content type; what is wrong is named field by field."""
+    """Decodes a body directly into its struct, by its content type; invalid fields are reported one by one."""
 
     decoders: ClassVar[dict[str, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]]] = {}
 
     def decode_bytes(self, value: bytes) -> Any:
-        """The body as decoded by `_bodies.read_body`."""
+        """The body that `web.bodies.read_body` has decoded."""
         return self.asgi_connection.decoded  # type: ignore[attr-defined]
 
     def decode(self, body: bytes) -> Any:
-        """The body as its struct. Raises `ValidationFailed` and its kin."""
+        """Decode the body into its struct. Raises `ValidationFailed`, `UnknownField`, `MalformedBody`,
+        `UnsupportedMediaType`.
+        """
         json_decoder, msgpack_decoder = self.decoders[self.asgi_connection.route_handler.handler_id]
         return decode(body, content_type(self.asgi_connection.scope), json_decoder, msgpack_decoder)
 
@@ -195,7 +199,7 @@ def announced_length(scope: Any) -> int | None:
 
 
 def content_type(scope: Any) -> str:
-    """The request's media type without parameters, lower-case; empty where none is given."""
+    """The request's media type without parameters, in lower case; empty if there is none."""
     for key, value in scope["headers"]:
         if key == b"content-type":
             media_type: str = value.decode("latin-1").partition(";")[0].strip().lower()
@@ -212,7 +216,7 @@ def decoders_of(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.msg
 
 
 def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any) -> Any:
-    """The body as its struct. Raises `ValidationFailed` and its kin, `UnsupportedMediaType`."""
+    """Decode a body. Raises `ValidationFailed`, `UnknownField`, `MalformedBody`, `UnsupportedMediaType`."""
     if media_type == MSGPACK:
         decoder = msgpack_decoder
     elif media_type in _JSON_TYPES or media_type.endswith("+json"):

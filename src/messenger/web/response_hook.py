@@ -1,4 +1,4 @@
-"""The last touch on every answer, those that no route made included: safe headers, a metric, a line of log."""
+"""Completes every response, including those of unknown paths: security headers, metrics, the access log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("messenger.access")
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    # JSON or MessagePack, as the client asks.
+    # The client chooses JSON or MessagePack.
     (b"vary", b"accept"),
     (b"cross-origin-resource-policy", b"cross-origin"),
 )
@@ -27,14 +27,16 @@ _UNLESS_SAID_OTHERWISE = (
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
-"""For what somebody uploaded, and for archives: opened by itself it runs nothing, and is of no origin."""
+"""The content security policy of uploaded files and archives: opened directly, they run no scripts and have no
+origin.
+"""
 
 HEADERS = (*_SECURITY, *_UNLESS_SAID_OTHERWISE)
-"""Of an answer that says nothing else itself."""
+"""The headers of a response without headers of its own."""
 
 
 class Finish:
-    """A hook for `before_send`."""
+    """Litestar's `before_send` hook."""
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self._metrics = metrics
@@ -49,14 +51,14 @@ class Finish:
         headers.extend(each for each in _UNLESS_SAID_OTHERWISE if each[0] not in present)
         message["headers"] = headers
         told: dict[str, Any] = scope  # type: ignore[assignment]
-        # Some server programs pass on any word as a method: no client makes labels.
+        # Some servers accept any word as a method: clients must not create metric labels.
         method = told["method"] if told["method"] in _METHODS else "OTHER"
         if ASKED_METHOD in told:
             method = told[ASKED_METHOD]
         self.note(method, told.get("path_template") or "unknown", message["status"], told.get("started"))
 
     def note(self, method: str, route: str, status: int, started: float | None) -> None:
-        """Count an answer; `route` is a path's pattern, `started` by `perf_counter`."""
+        """Count and log a response; `route` is the pattern of the path, `started` a value of `perf_counter`."""
         seconds = 0.0 if started is None else perf_counter() - started
         self._metrics.request(method, route, status, seconds)
         if self._access_log:

@@ -1,4 +1,4 @@
-"""The wire's own response: JSON, or MessagePack where the client asks for it."""
+"""Responses in JSON, or in MessagePack if the client prefers it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Content = TypeVar("Content")
 
 
 class WireResponse(Response[Content]):
-    """Answers in MessagePack where the client asks for it, and in JSON otherwise."""
+    """A response in MessagePack if the client prefers it, and in JSON otherwise."""
 
     def __init__(
         self, content: Content, *, status_code: int | None = None, headers: Any = None, **options: Any
@@ -23,7 +23,7 @@ class WireResponse(Response[Content]):
         if options or not (headers is None or isinstance(headers, dict)):
             super().__init__(content, status_code=status_code, headers=headers, **options)
             return
-        # As the framework does it, without looking at what a handler doesn't give.
+        # Equivalent to the framework's constructor for these arguments, but cheaper.
         self.content = content
         self.status_code = status_code
         self.headers = headers or {}
@@ -38,8 +38,8 @@ class WireResponse(Response[Content]):
         return super().to_asgi_response(app, request, **options)
 
     def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
-        # Litestar's own name for MessagePack is another one.
+        # Litestar has another media type for MessagePack.
         if media_type == MSGPACK:
-            # An answer without content (204) has none in MessagePack either.
+            # A response without content (204) is empty in MessagePack as well.
             return b"" if content is None else msgspec.msgpack.encode(content)
         return super().render(content, media_type, enc_hook)

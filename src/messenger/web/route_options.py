@@ -1,4 +1,4 @@
-"""What each operation may answer, for the OpenAPI document."""
+"""Route options: authentication, and the possible responses for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ def answers(
     also: dict[int, Any] | None = None,
     fast: bool = False,
 ) -> dict[str, Any]:
-    """Options of a route for signed-in devices: the problems that it may answer with, and `also` other successes.
-
-    `query` is for parameters of the path, too; `fast` for what is asked so often that it goes the short way.
+    """Options of a route for signed-in devices: the errors that it can return, and its other successes (`also`).
+    `query`: the route has query or path parameters. `fast`: the route is hot and uses the fast path.
     """
     responses = _responses((Unauthenticated, RateLimited, *_OF_OPERATIONS, *errors), body=body, query=query, also=also)
     return {"responses": responses, "guards": [require_bearer], "opt": {"fast": fast}}

@@ -26,7 +26,7 @@ from messenger.web.request import WireBody
 def openapi_document(app: Litestar) -> dict[str, Any]:
     """The app's OpenAPI document."""
     document: dict[str, Any] = portable(app.openapi_schema.to_schema())
-    # The router takes either path; the contract names this one.
+    # The router accepts the path with and without a slash; the API documents this form.
     document["paths"]["/avatar/"] = document["paths"].pop("/avatar")
     handlers = {handler.operation_id: handler for handler in _handlers(app)}
     schemas = document["components"]["schemas"]

@@ -1,6 +1,5 @@
-"""Which answer leads to which call: the links of the OpenAPI document (OpenAPI 3.1, section 4.8.20).
-
-Readers see the way through the API, and tests walk it: what a call made is what the next one asks for.
+"""Links from responses to the operations that use their values (OpenAPI 3.1, section 4.8.20). Readers see how
+operations follow each other, and tests follow the links.
 """
 
 from __future__ import annotations
@@ -8,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Links = Mapping[str, Mapping[str, str]]
-"""By the operation that is led to: its parameters, each with where the answer has it."""
+"""For each target operation, its parameters with their places in the response."""
 
 _TO_A_MESSAGE = {"message_id": "$response.body#/id"}
 _TO_A_CONVERSATION = {"target_id": "$response.body#/target_id"}
