@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
-from _growth.cases import CASES, Asked
+from _growth.cases import CASES, RequestReader
 from _growth.people import Person, draw
 from _growth.world import SEED, connect_some, make_world
 from _http import Connection
@@ -97,7 +97,7 @@ async def _ask(server: Server, name: str, turn: int, people: list[Person], optio
     async def one() -> None:
         connection = await Connection.to(server.port)
         for number in numbers:
-            request = CASES[name].request(Asked(turn, number, people))
+            request = CASES[name].request(RequestReader(turn, number, people))
             started = perf_counter()
             status = await connection.send(request)
             seconds.append(perf_counter() - started)

@@ -11,7 +11,7 @@ from _growth.people import Person, nobody
 ENVELOPE = {"algorithm": "AES-256-GCM", "kdf": {"name": "hkdf"}, "nonce": "A" * 16, "ciphertext": "A" * 64}
 
 
-class Asked(NamedTuple):
+class RequestReader(NamedTuple):
     """The `turn`, one's place in the row of those who ask, and all of that row."""
 
     turn: int
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     """One request, for people of one kind."""
 
     kind: str
-    request: Callable[[Asked], bytes]
+    request: Callable[[RequestReader], bytes]
 
 
 def _bytes(method: str, path: str, token: str, body: object = None) -> bytes:
@@ -44,7 +44,7 @@ def _bytes(method: str, path: str, token: str, body: object = None) -> bytes:
 
 
 def _get(path: str, kind: str = "usual") -> Case:
-    def request(asked: Asked) -> bytes:
+    def request(asked: RequestReader) -> bytes:
         me = asked.me
         filled = path.format(me=me, key=nobody(asked.place), cursor=f"e{me.after}")
         return _bytes("GET", filled, me.token)
@@ -52,17 +52,17 @@ def _get(path: str, kind: str = "usual") -> Case:
     return Case(kind, request)
 
 
-def _send(method: str, path: str, body: Callable[[Asked], object]) -> Case:
+def _send(method: str, path: str, body: Callable[[RequestReader], object]) -> Case:
     return Case("usual", lambda asked: _bytes(method, path.format(me=asked.me), asked.me.token, body(asked)))
 
 
-def _receipt(asked: Asked) -> bytes:
+def _receipt(asked: RequestReader) -> bytes:
     """The friend reads what `POST /messages` has sent in this turn."""
     body = {"target_id": asked.me.id, "read_seq": asked.me.seq + asked.turn + 1}
     return _bytes("POST", "/receipts", asked.me.friend_token, body)
 
 
-def _message(asked: Asked) -> object:
+def _message(asked: RequestReader) -> object:
     return {
         "target_id": asked.me.friend_id,
         "client_id": f"growth-{asked.turn}-{asked.place}",

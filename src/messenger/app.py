@@ -23,7 +23,7 @@ from messenger.web.fast_path import FastPath
 from messenger.web.parameters import read_request
 from messenger.web.problems import EXCEPTION_HANDLERS
 from messenger.web.request import WireBody, WireRequest
-from messenger.web.response_hook import Finish
+from messenger.web.response_hook import ResponseHook
 from messenger.web.responses import WireResponse
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -39,7 +39,7 @@ def create_app(container: Container) -> Litestar:
             with draining(container.drain):
                 yield
 
-    finish = Finish(container.metrics, access_log=settings.access_log == "on")
+    response_hook = ResponseHook(container.metrics, access_log=settings.access_log == "on")
     app = Application(
         route_handlers=CONTROLLERS,
         request_class=WireRequest,
@@ -49,7 +49,7 @@ def create_app(container: Container) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
         before_request=read_request,
-        before_send=[finish],
+        before_send=[response_hook],
         cors_config=_cors(settings),
         lifespan=[lifespan],
         logging_config=None,
@@ -68,7 +68,7 @@ def create_app(container: Container) -> Litestar:
         ),
     )
     app.services = container.services
-    app.fast_path = FastPath(app, container.services, finish, heeds_origin=bool(settings.cors_origins))
+    app.fast_path = FastPath(app, container.services, response_hook, checks_origin=bool(settings.cors_origins))
     return app
 
 

@@ -200,13 +200,13 @@ def _read_password(from_stdin: bool) -> str:
 def create_user(username: str, name: str | None, password_stdin: bool, as_json: bool) -> None:
     """Make an account."""
     from messenger.schemas.accounts import RegisterDraft
-    from messenger.web.field_errors import refusal
+    from messenger.web.field_errors import validation_error
 
     draft = {"username": username, "password": _read_password(password_stdin), "name": name or username}
     try:
         checked = msgspec.convert(draft, RegisterDraft)
     except msgspec.ValidationError as error:
-        raise click.UsageError(refusal(str(error)).detail) from None
+        raise click.UsageError(validation_error(str(error)).detail) from None
     view = _with_container(lambda container: container.administration.create_account(checked))
     if as_json:
         _json(view)

@@ -46,7 +46,7 @@ class _AboutPeer(Event, frozen=True):
         return self.peer_id
 
 
-class _Telling(Event, frozen=True):
+class _WithPayload(Event, frozen=True):
     data: dict[str, Any]
 
     @property
@@ -66,7 +66,7 @@ class MessageDeleted(_AboutMessage, frozen=True):
     name = "message.deleted"
 
 
-class ReceiptUpdated(_Telling, frozen=True):
+class ReceiptUpdated(_WithPayload, frozen=True):
     name = "receipt.updated"
 
 
@@ -96,11 +96,11 @@ class ProfileUpdated(_AboutPeer, frozen=True):
     name = "profile.updated"
 
 
-class DeviceAdded(_Telling, frozen=True):
+class DeviceAdded(_WithPayload, frozen=True):
     name = "device.added"
 
 
-class DeviceRemoved(_Telling, frozen=True):
+class DeviceRemoved(_WithPayload, frozen=True):
     name = "device.removed"
 
 

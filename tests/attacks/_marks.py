@@ -27,7 +27,7 @@ class Marked(msgspec.Struct):
         return {"Authorization": f"Bearer {self.token}"}
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestReader(msgspec.Struct, frozen=True):
     """A request by somebody; `shown`: whose marks its answer has at least."""
 
     who: Marked
@@ -48,36 +48,36 @@ class Asked(msgspec.Struct, frozen=True):
         self.who.proved += 1
 
 
-def _profile(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "GET", "/profile", None, frozenset({who.mark}))
+def _profile(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "GET", "/profile", None, frozenset({who.mark}))
 
 
-def _rename(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "PUT", "/profile", {"about": f"about {who.mark}"}, frozenset({who.mark}))
+def _rename(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "PUT", "/profile", {"about": f"about {who.mark}"}, frozenset({who.mark}))
 
 
-def _contacts(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "GET", "/contacts", None, frozenset({friend.mark}))
+def _contacts(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "GET", "/contacts", None, frozenset({friend.mark}))
 
 
-def _look(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "GET", f"/users/{friend.id}", None, frozenset({friend.mark}))
+def _look(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "GET", f"/users/{friend.id}", None, frozenset({friend.mark}))
 
 
-def _send(who: Marked, friend: Marked) -> Asked:
+def _send(who: Marked, friend: Marked) -> RequestReader:
     body = {"target_id": friend.id, "client_id": uuid4().hex, "body": f"from {who.mark}"}
-    return Asked(who, "POST", "/messages", body, frozenset({who.mark}))
+    return RequestReader(who, "POST", "/messages", body, frozenset({who.mark}))
 
 
-def _history(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "GET", f"/history/{friend.id}?limit=5", None, frozenset())
+def _history(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "GET", f"/history/{friend.id}?limit=5", None, frozenset())
 
 
-def _statuses(who: Marked, friend: Marked) -> Asked:
-    return Asked(who, "GET", "/statuses", None, frozenset())
+def _statuses(who: Marked, friend: Marked) -> RequestReader:
+    return RequestReader(who, "GET", "/statuses", None, frozenset())
 
 
-_KINDS: tuple[Callable[[Marked, Marked], Asked], ...] = (
+_KINDS: tuple[Callable[[Marked, Marked], RequestReader], ...] = (
     _profile,
     _rename,
     _contacts,
@@ -89,7 +89,7 @@ _KINDS: tuple[Callable[[Marked, Marked], Asked], ...] = (
 )
 
 
-def any_request(crowd: list[Marked], chance: random.Random) -> Asked:
+def any_request(crowd: list[Marked], chance: random.Random) -> RequestReader:
     """Of anybody, for anything."""
     who = chance.choice(crowd)
     assert who.friend is not None

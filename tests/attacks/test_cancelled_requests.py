@@ -24,7 +24,7 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
 from tests.attacks._cost import Prey, prey
-from tests.attacks._marks import Asked, Marked, any_request
+from tests.attacks._marks import Marked, RequestReader, any_request
 from tests.attacks._raw import dial
 from tests.support.driver import Request
 
@@ -122,11 +122,11 @@ class Storm(Restless):
         task.cancel()
 
 
-def _request(app: Any, asked: Asked) -> Request:
+def _request(app: Any, asked: RequestReader) -> Request:
     return Request(app, asked.method, asked.path, cast(Person, asked.who), asked.body)
 
 
-def _check(asked: Asked, request: Request) -> None:
+def _check(asked: RequestReader, request: Request) -> None:
     answer = b"".join(message.get("body", b"") for message in request.sent[1:])
     asked.check(request.sent[0]["status"], answer)
 
@@ -159,7 +159,7 @@ class TestTasks:
         assert states == []
 
 
-async def _ask(app: Any, asked: Asked) -> None:
+async def _ask(app: Any, asked: RequestReader) -> None:
     request = _request(app, asked)
     await request.answered()
     _check(asked, request)
@@ -238,11 +238,11 @@ class Callers(Restless):
             await reader.read(self._chance.randrange(1, 400))
         return len(asked)
 
-    def _some(self) -> list[Asked]:
+    def _some(self) -> list[RequestReader]:
         return [any_request(self._crowd, self._chance) for _ in range(self._chance.choice((1, 1, 1, 2, 5)))]
 
 
-def _bytes(asked: Asked) -> bytes:
+def _bytes(asked: RequestReader) -> bytes:
     body = b"" if asked.body is None else msgspec.json.encode(asked.body)
     kind = b"" if asked.body is None else b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     head = f"{asked.method} {asked.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {asked.who.token}\r\n"

@@ -15,7 +15,7 @@ from messenger.schemas.messages import MAX_BODY_BYTES
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
 from messenger.web.bodies import TRUSTED_BYTES
-from messenger.web.route_options import MOST_PUBLIC_BYTES
+from messenger.web.route_options import MAX_PUBLIC_BYTES
 from tests.support.http import assert_problem
 
 PIECE = bytes(4096)
@@ -88,7 +88,7 @@ class TestPublicRoutes:
     async def test_take_short_bodies_alone(self, app: Litestar, path: str) -> None:
         assert await _send(app, "POST", path, JSON, LENGTH) == (413, 0)
         outcome = await _send(app, "POST", path, JSON)
-        assert (outcome.status, outcome.read <= MOST_PUBLIC_BYTES // len(PIECE) + 1) == (413, True)
+        assert (outcome.status, outcome.read <= MAX_PUBLIC_BYTES // len(PIECE) + 1) == (413, True)
 
 
 class TestKnownToken:

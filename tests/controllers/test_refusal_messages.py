@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from messenger.web.field_errors import refusal
+from messenger.web.field_errors import validation_error
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -24,7 +24,7 @@ def message_for(**fields: Any) -> str:
     """The message with which a body with these fields is refused."""
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(msgspec.json.encode(fields), type=Body)
-    return refusal(str(caught.value)).errors[0].message
+    return validation_error(str(caught.value)).errors[0].message
 
 
 class TestFieldMessages:

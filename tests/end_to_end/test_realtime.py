@@ -102,7 +102,7 @@ async def apart(server: Server, realtime: Realtime, one: Person, other: Person) 
     """Sockets of two people on two workers: the kernel gives them out, so ask until they are."""
     for _ in range(200):
         async with realtime.wire(one) as first:
-            # Asked before the second one comes: of the same device it closes this one.
+            # RequestReader before the second one comes: of the same device it closes this one.
             holder = worker_of(server, first)
             async with realtime.wire(other) as second:
                 if holder != worker_of(server, second):

@@ -275,7 +275,7 @@ class Talk:
         try:
             self.state.introduce(await self.client.user(user_id))
         except Unreachable:
-            # Asked again with the next event; who is gone is asked for once.
+            # RequestReader again with the next event; who is gone is asked for once.
             self._introducing.discard(user_id)
             raise
         self._introducing.discard(user_id)

@@ -35,7 +35,7 @@ from messenger.schemas.accounts import (
 from messenger.web.parameters import PageLimit
 from messenger.web.request import WireRequest
 from messenger.web.response_hook import FILE_POLICY
-from messenger.web.route_options import answers, public
+from messenger.web.route_options import authenticated, public
 
 
 class AccountController(Controller):
@@ -72,7 +72,7 @@ class AccountController(Controller):
     async def refresh(self, request: WireRequest, data: JSONBody[RefreshDraft]) -> RefreshedView:
         return await request.services.devices.refresh(data.refresh_token, address=request.address)
 
-    @post("/logout", operation_id="logout", status_code=204, summary="Sign out this device", **answers())
+    @post("/logout", operation_id="logout", status_code=204, summary="Sign out this device", **authenticated())
     async def logout(self, request: WireRequest) -> None:
         await request.services.devices.logout(request.caller)
 
@@ -81,12 +81,12 @@ class AccountController(Controller):
         operation_id="changePassword",
         status_code=204,
         summary="Change the password and sign out all other devices",
-        **answers(InvalidCredentials, PasswordWeak, RateLimited, body=True),
+        **authenticated(InvalidCredentials, PasswordWeak, RateLimited, body=True),
     )
     async def change_password(self, request: WireRequest, data: JSONBody[PasswordDraft]) -> None:
         await request.services.accounts.change_password(request.caller, data.old_password, data.new_password)
 
-    @get("/devices", operation_id="listDevices", summary="List your signed-in devices", **answers(query=True))
+    @get("/devices", operation_id="listDevices", summary="List your signed-in devices", **authenticated(query=True))
     async def list_devices(
         self,
         request: WireRequest,
@@ -99,7 +99,7 @@ class AccountController(Controller):
         "/devices/{device_id:uuid}",
         operation_id="signOutDevice",
         summary="Sign out one of your devices",
-        **answers(DeviceNotFound, query=True),
+        **authenticated(DeviceNotFound, query=True),
     )
     async def sign_out(self, request: WireRequest, device_id: FromPath[UUID]) -> None:
         await request.services.devices.sign_out(request.caller, device_id)
@@ -108,7 +108,7 @@ class AccountController(Controller):
         "/account",
         operation_id="eraseAccount",
         summary="Permanently erase your account",
-        **answers(InvalidCredentials, RateLimited, body=True),
+        **authenticated(InvalidCredentials, RateLimited, body=True),
     )
     async def erase(self, request: WireRequest, data: JSONBody[EraseDraft]) -> None:
         await request.services.accounts.erase(request.caller, data.password)
@@ -118,7 +118,7 @@ class AccountController(Controller):
         operation_id="exportAccount",
         summary="Export all data of your account as a ZIP archive",
         media_type="application/zip",
-        **answers(RateLimited),
+        **authenticated(RateLimited),
     )
     async def export(self, request: WireRequest) -> Stream:
         archive = await request.services.exports.archive(request.caller)

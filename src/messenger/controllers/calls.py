@@ -7,7 +7,7 @@ from litestar import Controller, get
 from messenger.errors import RateLimited
 from messenger.schemas.calls import IceServersView
 from messenger.web.request import WireRequest
-from messenger.web.route_options import answers
+from messenger.web.route_options import authenticated
 
 
 class CallController(Controller):
@@ -19,7 +19,7 @@ class CallController(Controller):
         "/ice_servers",
         operation_id="getIceServers",
         summary="List STUN and TURN servers with time-limited credentials",
-        **answers(RateLimited),
+        **authenticated(RateLimited),
     )
     async def ice_servers(self, request: WireRequest) -> IceServersView:
         return await request.services.calls.ice_servers(request.caller)

@@ -29,7 +29,7 @@ from messenger.schemas.users import (
 )
 from messenger.web.parameters import PageLimit, PeerPath
 from messenger.web.request import WireRequest
-from messenger.web.route_options import answers
+from messenger.web.route_options import authenticated
 
 CursorQuery = Annotated[
     str | None, QueryParameter(pattern=r"^[0-9]{1,15}$", description="`next` from the previous page")
@@ -41,7 +41,7 @@ class ContactController(Controller):
 
     tags = ("Contacts",)
 
-    @get("/contacts", operation_id="listContacts", summary="List your contacts", **answers(query=True, fast=True))
+    @get("/contacts", operation_id="listContacts", summary="List your contacts", **authenticated(query=True, fast=True))
     async def list_contacts(
         self,
         request: WireRequest,
@@ -59,7 +59,7 @@ class ContactController(Controller):
         "/contacts/{user_id:int}",
         operation_id="setContactAlias",
         summary="Set a private alias for a contact",
-        **answers(PeerNotFound, body=True),
+        **authenticated(PeerNotFound, body=True),
     )
     async def set_alias(self, request: WireRequest, user_id: PeerPath, data: JSONBody[AliasDraft]) -> ContactView:
         return await request.services.contacts.set_alias(request.caller, user_id, data)
@@ -69,7 +69,7 @@ class ContactController(Controller):
         operation_id="subscribe",
         status_code=200,
         summary="Send a contact request",
-        **answers(PeerNotFound, CannotTargetSelf, ContactBlocked, IdempotencyKeyReused, RateLimited, body=True),
+        **authenticated(PeerNotFound, CannotTargetSelf, ContactBlocked, IdempotencyKeyReused, RateLimited, body=True),
     )
     async def subscribe(self, request: WireRequest, data: JSONBody[SubscribeDraft]) -> RelationView:
         return await request.services.contacts.subscribe(request.caller, data, once=await request.once())
@@ -79,7 +79,7 @@ class ContactController(Controller):
         operation_id="confirmSubscribe",
         status_code=200,
         summary="Accept or decline a contact request",
-        **answers(PeerNotFound, CannotTargetSelf, NoPendingRequest, IdempotencyKeyReused, body=True),
+        **authenticated(PeerNotFound, CannotTargetSelf, NoPendingRequest, IdempotencyKeyReused, body=True),
     )
     async def confirm(self, request: WireRequest, data: JSONBody[ConfirmDraft]) -> RelationView:
         return await request.services.contacts.confirm(request.caller, data, once=await request.once())
@@ -89,7 +89,7 @@ class ContactController(Controller):
         operation_id="unsubscribe",
         status_code=200,
         summary="Remove a contact or withdraw a contact request",
-        **answers(PeerNotFound, CannotTargetSelf, body=True),
+        **authenticated(PeerNotFound, CannotTargetSelf, body=True),
     )
     async def unsubscribe(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
         return await request.services.contacts.unsubscribe(request.caller, data.target_id)
@@ -99,7 +99,7 @@ class ContactController(Controller):
         operation_id="block",
         status_code=200,
         summary="Block a user",
-        **answers(PeerNotFound, CannotTargetSelf, body=True),
+        **authenticated(PeerNotFound, CannotTargetSelf, body=True),
     )
     async def block(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
         return await request.services.contacts.block(request.caller, data.target_id)
@@ -109,7 +109,7 @@ class ContactController(Controller):
         operation_id="unblock",
         status_code=200,
         summary="Unblock a user",
-        **answers(PeerNotFound, CannotTargetSelf, body=True),
+        **authenticated(PeerNotFound, CannotTargetSelf, body=True),
     )
     async def unblock(self, request: WireRequest, data: JSONBody[TargetDraft]) -> RelationView:
         return await request.services.contacts.unblock(request.caller, data.target_id)
@@ -118,7 +118,7 @@ class ContactController(Controller):
         "/statuses",
         operation_id="listStatuses",
         summary="List the presence of your mutual contacts",
-        **answers(query=True, fast=True),
+        **authenticated(query=True, fast=True),
     )
     async def statuses(
         self,

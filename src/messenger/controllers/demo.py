@@ -54,7 +54,7 @@ PAGE_POLICY = (
 )
 
 
-def when_on(connection: Any, _: Any) -> None:
+def ensure_enabled(connection: Any, _: Any) -> None:
     """A guard: the demo is served unless it is switched off. Raises `NotFound`."""
     if not connection.app.state.get("demo", True):
         raise NotFound
@@ -66,7 +66,7 @@ class DemoController(Controller):
     include_in_schema = False
     # Pages may be requested with a cache-busting query.
     opt = ANY_QUERY
-    guards = (when_on,)
+    guards = (ensure_enabled,)
 
     @get("/demo", media_type="text/html")
     async def page(self, request: WireRequest) -> Response[bytes]:

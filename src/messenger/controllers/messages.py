@@ -31,7 +31,7 @@ from messenger.schemas.messages import (
 from messenger.web.parameters import PageLimit, PeerPath
 from messenger.web.request import WireRequest
 from messenger.web.responses import WireResponse
-from messenger.web.route_options import answers
+from messenger.web.route_options import authenticated
 
 # The framework omits a bound of 0 from the document unless it is set separately.
 SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]
@@ -46,7 +46,7 @@ class MessageController(Controller):
         "/messages",
         operation_id="sendMessage",
         summary="Send a message; repeating a `client_id` returns the first message with 200",
-        **answers(
+        **authenticated(
             PeerNotFound,
             NotAContact,
             CannotTargetSelf,
@@ -66,7 +66,7 @@ class MessageController(Controller):
         "/messages/{message_id:uuid}",
         operation_id="getMessage",
         summary="Get a message",
-        **answers(MessageNotFound, query=True),
+        **authenticated(MessageNotFound, query=True),
     )
     async def get_message(self, request: WireRequest, message_id: FromPath[UUID]) -> MessageView:
         return await request.services.messages.get(request.caller, message_id)
@@ -75,7 +75,7 @@ class MessageController(Controller):
         "/messages/{message_id:uuid}",
         operation_id="editMessage",
         summary="Edit a message",
-        **answers(MessageNotFound, NotTheSender, NotAContact, MessageIsDeleted, MessageTooLarge, body=True),
+        **authenticated(MessageNotFound, NotTheSender, NotAContact, MessageIsDeleted, MessageTooLarge, body=True),
     )
     async def edit(self, request: WireRequest, message_id: FromPath[UUID], data: JSONBody[MessagePatch]) -> MessageView:
         return await request.services.messages.edit(request.caller, message_id, data)
@@ -84,7 +84,7 @@ class MessageController(Controller):
         "/messages/{message_id:uuid}",
         operation_id="deleteMessage",
         summary="Delete a message for everyone or only for yourself",
-        **answers(MessageNotFound, NotTheSender, query=True),
+        **authenticated(MessageNotFound, NotTheSender, query=True),
     )
     async def delete_message(
         self,
@@ -98,7 +98,7 @@ class MessageController(Controller):
         "/history/{target_id:int}",
         operation_id="getHistory",
         summary="List messages of a conversation in ascending `seq`; the latest ones by default",
-        **answers(PeerNotFound, query=True, fast=True),
+        **authenticated(PeerNotFound, query=True, fast=True),
     )
     async def history(
         self,
@@ -122,7 +122,7 @@ class ConversationController(Controller):
         "/conversations",
         operation_id="listConversations",
         summary="List your conversations, most recent first",
-        **answers(query=True, fast=True),
+        **authenticated(query=True, fast=True),
     )
     async def list_conversations(
         self,
@@ -138,7 +138,7 @@ class ConversationController(Controller):
         "/conversations/{target_id:int}",
         operation_id="updateConversation",
         summary="Change the settings of a conversation",
-        **answers(PeerNotFound, NotAContact, body=True),
+        **authenticated(PeerNotFound, NotAContact, body=True),
     )
     async def update(
         self, request: WireRequest, target_id: PeerPath, data: JSONBody[ConversationPatch]
@@ -150,7 +150,7 @@ class ConversationController(Controller):
         operation_id="setReceipt",
         status_code=204,
         summary="Advance your read and delivered receipts",
-        **answers(PeerNotFound, body=True),
+        **authenticated(PeerNotFound, body=True),
     )
     async def receipt(self, request: WireRequest, data: JSONBody[ReceiptDraft]) -> None:
         await request.services.conversations.receipt(request.caller, data)

@@ -29,7 +29,7 @@ from messenger.web.parameters import PeerPath
 from messenger.web.request import WireRequest, announced_length, entity_tag, require_bearer
 from messenger.web.response_hook import FILE_POLICY
 from messenger.web.responses import WireResponse
-from messenger.web.route_options import answers, public
+from messenger.web.route_options import authenticated, public
 
 _MOST_FORM_BYTES = MAX_FILE_BYTES + 64 * 1024
 
@@ -53,7 +53,7 @@ class ProfileController(Controller):
 
     tags = ("Profiles",)
 
-    @get("/profile", operation_id="getProfile", summary="Get your profile", **answers(fast=True))
+    @get("/profile", operation_id="getProfile", summary="Get your profile", **authenticated(fast=True))
     async def get_profile(self, request: WireRequest) -> WireResponse[ProfileView]:
         found = await request.services.profiles.get(request.caller)
         return WireResponse(found.profile, headers={"ETag": entity_tag(found.version)})
@@ -62,7 +62,7 @@ class ProfileController(Controller):
         "/profile",
         operation_id="updateProfile",
         summary="Update your profile; omitted fields are unchanged, `If-Match` prevents lost updates",
-        **answers(UsernameTaken, VersionConflict, body=True),
+        **authenticated(UsernameTaken, VersionConflict, body=True),
     )
     async def update_profile(self, request: WireRequest, data: JSONBody[ProfilePatch]) -> WireResponse[ProfileView]:
         changed = await request.services.profiles.update(request.caller, data, expected=request.expected_versions())
@@ -72,7 +72,7 @@ class ProfileController(Controller):
         "/users/{user_id:int}",
         operation_id="getUser",
         summary="Get another user, as their privacy settings allow",
-        **answers(PeerNotFound, RateLimited, query=True),
+        **authenticated(PeerNotFound, RateLimited, query=True),
     )
     async def get_user(self, request: WireRequest, user_id: PeerPath) -> PersonView:
         return await request.services.profiles.find(request.caller, target_id=user_id)
@@ -81,7 +81,7 @@ class ProfileController(Controller):
         "/users",
         operation_id="findUser",
         summary="Find a user by exact username",
-        **answers(PeerNotFound, RateLimited, query=True),
+        **authenticated(PeerNotFound, RateLimited, query=True),
     )
     async def find_user(
         self,
@@ -102,7 +102,7 @@ class AvatarController(Controller):
         summary="Replace your avatar: JPEG, PNG, WebP or GIF, at most 10 MiB and 25 megapixels",
         dto=None,
         request_max_body_size=_MOST_FORM_BYTES,
-        responses=answers(
+        responses=authenticated(
             FileTooLarge,
             UnsupportedImage,
             ImageTooLarge,
@@ -126,7 +126,7 @@ class AvatarController(Controller):
         once = await request.once(file_fingerprint(image))
         return await request.services.avatars.upload(request.caller, image, once=once)
 
-    @delete("/avatar/", operation_id="deleteAvatar", summary="Delete your avatar", **answers())
+    @delete("/avatar/", operation_id="deleteAvatar", summary="Delete your avatar", **authenticated())
     async def remove(self, request: WireRequest) -> None:
         await request.services.avatars.remove(request.caller)
 

@@ -12,7 +12,7 @@ from messenger.schemas.realtime import CURSOR_PATTERN, SyncView, TicketView
 from messenger.web.handshakes import SOCKET_PATH
 from messenger.web.parameters import PageLimit
 from messenger.web.request import WireRequest
-from messenger.web.route_options import answers
+from messenger.web.route_options import authenticated
 from messenger.web.sockets import serve
 
 MAX_WAIT = 30
@@ -32,7 +32,7 @@ class RealtimeController(Controller):
         "/sync",
         operation_id="sync",
         summary="List events after the cursor, optionally waiting for one",
-        **answers(CursorExpired, query=True, fast=True),
+        **authenticated(CursorExpired, query=True, fast=True),
     )
     async def sync(
         self,
@@ -50,7 +50,7 @@ class RealtimeController(Controller):
         "/ws/ticket",
         operation_id="issueTicket",
         summary="Issue a single-use ticket that opens a WebSocket from a browser",
-        **answers(),
+        **authenticated(),
     )
     async def ticket(self, request: WireRequest) -> TicketView:
         return await request.services.streams.issue_ticket(request.caller)
@@ -59,8 +59,8 @@ class RealtimeController(Controller):
         SOCKET_PATH,
         operation_id="openSocket",
         summary="Open the WebSocket: replays events after the cursor, then continues live",
-        description="Frames are in `docs/api/realtime.md`. Without an upgrade to WebSocket the answer is 426.",
-        **answers(UpgradeRequired, OriginNotAllowed, query=True),
+        description="Frames are in `docs/api/realtime.md`. A request without an upgrade returns 426.",
+        **authenticated(UpgradeRequired, OriginNotAllowed, query=True),
     )
     async def upgrade(
         self,

@@ -22,7 +22,7 @@ from messenger.security.envelope import SecretEnvelope, parse_envelope
 from messenger.web.negotiation import MSGPACK
 from messenger.web.request import WireBody, WireRequest, content_type, entity_tag
 from messenger.web.responses import WireResponse
-from messenger.web.route_options import answers
+from messenger.web.route_options import authenticated
 
 _EXAMPLE = {
     "algorithm": "aes-256-gcm",
@@ -51,11 +51,11 @@ class SafeController(Controller):
         operation_id="storeSecret",
         summary="Store a new version of your encrypted secret",
         dto=EnvelopeBody,
-        **answers(NotEncrypted, SecretTooLarge, VersionConflict, IdempotencyKeyReused, RateLimited, body=True),
+        **authenticated(NotEncrypted, SecretTooLarge, VersionConflict, IdempotencyKeyReused, RateLimited, body=True),
     )
     async def store(self, request: WireRequest, data: EnvelopeJSON) -> WireResponse[SecretView]:
         stored = await request.services.safe.store(
-            request.caller, data, precondition=request.versions(), once=await request.once()
+            request.caller, data, precondition=request.precondition(), once=await request.once()
         )
         return WireResponse(stored, headers={"ETag": entity_tag(stored.version)})
 
@@ -63,7 +63,7 @@ class SafeController(Controller):
         "/e2e/secret_key",
         operation_id="getSecret",
         summary="Get the latest version of your encrypted secret (10 reads a day)",
-        **answers(SecretNotFound, RateLimited),
+        **authenticated(SecretNotFound, RateLimited),
     )
     async def get_secret(self, request: WireRequest) -> WireResponse[SecretView]:
         found = await request.services.safe.get(request.caller)

@@ -73,7 +73,7 @@ def clean_device_name(text: str) -> str:
     return cleaned if _has_symbol(cleaned) else ""
 
 
-def ensure_visible(body: str) -> None:
+def ensure_visible_text(body: str) -> None:
     """A message needs a visible character. Raises `ValidationFailed`."""
     if _VISIBLE.search(body) is None:
         raise _refusal("body", "blank", "at least one visible character is required")

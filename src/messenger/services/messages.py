@@ -23,7 +23,7 @@ from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
 from messenger.repositories.messages import MAX_SEQ, HistoryRow
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
-from messenger.schemas.text import ensure_visible
+from messenger.schemas.text import ensure_visible_text
 from messenger.schemas.views import message_view
 from messenger.services._gate import Gate
 from messenger.services._gone import record_gone
@@ -182,7 +182,7 @@ def _body_fault(code: str, words: str) -> ValidationFailed:
 
 
 def _ensure_fits(body: str) -> None:
-    ensure_visible(body)
+    ensure_visible_text(body)
     # A character has at most four bytes: short texts need no encoding.
     if 4 * len(body) > MAX_BODY_BYTES and (len(body) > MAX_BODY_BYTES or len(body.encode()) > MAX_BODY_BYTES):
         raise MessageTooLarge

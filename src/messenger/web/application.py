@@ -42,7 +42,7 @@ class Application(Litestar):
                 scope, send = as_get(scope), without_body(send)
             await super().__call__(scope, receive, send)
         else:
-            await fast_path.answer(request, receive, send)
+            await fast_path.respond(request, receive, send)
 
     @classmethod
     def get_route_handler_map(cls, value: Any) -> dict[str, Any]:

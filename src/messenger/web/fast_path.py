@@ -27,28 +27,32 @@ from messenger.services import Services
 from messenger.web.bodies import TRUSTED_BYTES
 from messenger.web.negotiation import MSGPACK, prefers_msgpack
 from messenger.web.problems import EXCEPTION_HANDLERS
-from messenger.web.request import JSON_TYPES, Asked, WireBody, WireRequest, bearer_of
-from messenger.web.response_hook import HEADERS, Finish
+from messenger.web.request import JSON_TYPES, RequestReader, WireBody, WireRequest, bearer_of
+from messenger.web.response_hook import HEADERS, ResponseHook
 from messenger.web.responses import WireResponse
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Encoder = Callable[[Any], bytes]
 
 # A number in a path as clients write it; a query value without escapes.
 _NUMBER = re.compile(r"[1-9][0-9]{0,15}")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
-_JSON_HEADER = (b"content-type", b"application/json")
-_MSGPACK_HEADER = (b"content-type", MSGPACK.encode())
 _NOTHING: dict[str, Any] = {}
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
-# The header lines of a response without headers of its own, up to the value of `Content-Length`.
-_JSON_LINES, _MSGPACK_LINES = (
-    lines((header, *HEADERS)) + b"content-length: " for header in (_JSON_HEADER, _MSGPACK_HEADER)
-)
 
 
-class FastRequest(Asked):
+def _encoding(encode: Encoder, media_type: str) -> tuple[Encoder, tuple[bytes, bytes], bytes]:
+    """The encoder, its `Content-Type`, and the head of a plain response, up to the value of `Content-Length`."""
+    kind = (b"content-type", media_type.encode())
+    return encode, kind, lines((kind, *HEADERS)) + b"content-length: "
+
+
+_JSON, _MSGPACK = _encoding(msgspec.json.encode, "application/json"), _encoding(msgspec.msgpack.encode, MSGPACK)
+
+
+class FastRequest(RequestReader):
     """A request that the fast path handles; its body, if any, is not read yet."""
 
     __slots__ = ("_body", "arguments", "authorization", "caller", "route", "scope", "services", "wants_msgpack")
@@ -146,11 +150,11 @@ def _kwarg(handler: HTTPRouteHandler, name: str) -> Any:
 class FastPath:
     """The routes of the fast path."""
 
-    def __init__(self, app: Litestar, services: Services, finish: Finish, *, heeds_origin: bool) -> None:
+    def __init__(self, app: Litestar, services: Services, response_hook: ResponseHook, *, checks_origin: bool) -> None:
         self._app = app
         self._services = services
-        self._finish = finish
-        self._heeds_origin = heeds_origin
+        self._response_hook = response_hook
+        self._checks_origin = checks_origin
         self._routes: dict[tuple[str, str], _Route] = {}
         for route in app.routes:
             if isinstance(route, HTTPRoute):
@@ -193,7 +197,9 @@ class FastPath:
             elif name == b"content-type":
                 if route.body is not None and value not in JSON_TYPES:
                     return None
-            elif (name == b"origin" and self._heeds_origin) or (name == b"content-encoding" and route.body is not None):
+            elif (name == b"origin" and self._checks_origin) or (
+                name == b"content-encoding" and route.body is not None
+            ):
                 return None
         if authorization is None or (route.body is not None and not 0 < length <= route.max_body):
             return None
@@ -201,32 +207,26 @@ class FastPath:
         arguments = route.read(segment, query) if segment or query else route.bare
         if arguments is None:
             return None
-        wants_msgpack = accept is not None and prefers_msgpack(accept)
-        return FastRequest(scope, route, arguments, authorization, wants_msgpack)
+        return FastRequest(scope, route, arguments, authorization, accept is not None and prefers_msgpack(accept))
 
-    async def answer(self, request: FastRequest, receive: Receive, send: Send) -> None:
+    async def respond(self, request: FastRequest, receive: Receive, send: Send) -> None:
         """Read the body, call the handler, and send its response."""
-        scope, route = request.scope, request.route
-        arguments = request.arguments
+        scope, route, arguments = request.scope, request.route, request.arguments
         services = request.services = self._services
-        if route.body is not None:
-            try:
-                body = await request.read_body(receive)
-            except MessengerError as error:
-                await self._refuse(route, error, perf_counter(), scope, receive, send)
-                return
-            if body is None:
-                # The client disconnected.
-                return
-            try:
-                arguments = {**arguments, "data": route.body.decode(body)}
-            except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
-                scope["started"] = perf_counter()
-                await Litestar.__call__(self._app, scope, _again(body, receive), send)
-                return
-        started = perf_counter()
-        scope["litestar_app"] = self._app
+        started = 0.0
         try:
+            if route.body is not None:
+                body = await request.read_body(receive)
+                if body is None:  # The client disconnected.
+                    return
+                try:
+                    arguments = {**arguments, "data": route.body.decode(body)}
+                except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+                    scope["started"] = perf_counter()
+                    await Litestar.__call__(self._app, scope, _replayed(body, receive), send)
+                    return
+            started = perf_counter()
+            scope["litestar_app"] = self._app
             caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
             if not services.devices.admits(caller):
                 await services.devices.admit(caller)
@@ -236,24 +236,21 @@ class FastPath:
                 status = content.status_code or status
                 more = [(name.lower().encode(), value.encode()) for name, value in content.headers.items()]
                 content = content.content
-            if request.wants_msgpack:
-                answer, kind, fields = msgspec.msgpack.encode(content), _MSGPACK_HEADER, _MSGPACK_LINES
-            else:
-                answer, kind, fields = msgspec.json.encode(content), _JSON_HEADER, _JSON_LINES
-            whole = scope["extensions"].get(WHOLE_ANSWER) if "extensions" in scope else None
-            if whole is not None:
-                fields = b"%b%d\r\n%b" % (fields, len(answer), lines(more) if more else b"")
+            encode, kind, head = _MSGPACK if request.wants_msgpack else _JSON
+            body = encode(content)
+            send_full = scope["extensions"].get(WHOLE_ANSWER) if "extensions" in scope else None
+            if send_full is not None:
+                head = b"%b%d\r\n%b" % (head, len(body), lines(more) if more else b"")
         except Exception as error:
-            await self._refuse(route, error, started, scope, receive, send)
+            await self._send_error(route, error, started or perf_counter(), scope, receive, send)
             return
-        self._finish.note(route.method, route.pattern, status, started)
-        if whole is not None and whole(send, status, fields, answer):
-            return
-        headers = [kind, *HEADERS, (b"content-length", b"%d" % len(answer)), *more]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer, "more_body": False})
+        self._response_hook.record(route.method, route.pattern, status, started)
+        if send_full is None or not send_full(send, status, head, body):
+            headers = [kind, *HEADERS, (b"content-length", b"%d" % len(body)), *more]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _refuse(
+    async def _send_error(
         self, route: _Route, error: Exception, started: float, scope: Any, receive: Any, send: Send
     ) -> None:
         """Send the error response that the framework's exception handlers would send."""
@@ -264,20 +261,20 @@ class FastPath:
         scope["started"] = started
         request = WireRequest(scope, receive, send)
         handler = EXCEPTION_HANDLERS[MessengerError if isinstance(error, MessengerError) else Exception]
-        answer = handler(request, error).to_asgi_response(app=None, request=request)
+        response = handler(request, error).to_asgi_response(app=None, request=request)
 
         async def finished(message: Any) -> None:
-            await self._finish(message, scope)
+            await self._response_hook(message, scope)
             await send(message)
 
-        await answer(scope, receive, finished)
+        await response(scope, receive, finished)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that first returns a body that was already read."""
     left = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Any:
+    async def replay() -> Any:
         return left.pop() if left else await receive()
 
-    return again
+    return replay

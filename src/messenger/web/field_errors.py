@@ -50,7 +50,7 @@ _TELLING = 400
 _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 
 
-def refusal(message: str, *, prefix: str = "") -> ValidationFailed:
+def validation_error(message: str, *, prefix: str = "") -> ValidationFailed:
     """Convert msgspec's message to a field, a code, and a message that contains none of the request's content."""
     if len(message) > 2 * _TELLING:
         # A field name may be a megabyte long: keep the error before it and the path after it.
@@ -85,9 +85,9 @@ def _refused(place: tuple[str, ...], code: str, words: str) -> ValidationFailed:
 # --- all faults of a body -------------------------------------------------------------------------
 
 
-def refusal_of_body(error: msgspec.ValidationError, body: bytes, decoder: Any) -> ValidationFailed:
+def body_error(error: msgspec.ValidationError, body: bytes, decoder: Any) -> ValidationFailed:
     """The decoder's first error and those of the other fields, up to twenty."""
-    first = refusal(str(error))
+    first = validation_error(str(error))
     if len(body) > _MAX_EXAMINED:
         return first
     faults = {fault.field: fault for fault in first.errors}
@@ -117,7 +117,7 @@ def _faults(body: msgspec.Raw | bytes, struct: Any, is_msgpack: bool, prefix: st
             decoder.decode(given[name])
         except msgspec.ValidationError as error:
             inside = list(_faults(given[name], nested, is_msgpack, f"{prefix}{name}.")) if nested is not None else []
-            yield from inside or refusal(str(error), prefix=f"{prefix}{name}").errors
+            yield from inside or validation_error(str(error), prefix=f"{prefix}{name}").errors
         except _UNREADABLE:
             return
 

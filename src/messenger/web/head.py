@@ -7,13 +7,13 @@ from typing import Any
 
 Send = Callable[[Any], Awaitable[None]]
 
-ASKED_METHOD = "messenger.asked_method"
+ORIGINAL_METHOD = "messenger.original_method"
 """Scope key for the method that the client used, for a request that is handled as GET."""
 
 
 def as_get(scope: Any) -> Any:
     """The scope of the same request as GET, with the original method kept."""
-    return {**scope, "method": "GET", ASKED_METHOD: "HEAD"}
+    return {**scope, "method": "GET", ORIGINAL_METHOD: "HEAD"}
 
 
 def without_body(send: Send) -> Send:

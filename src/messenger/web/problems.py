@@ -28,7 +28,7 @@ from messenger.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from messenger.web.field_errors import refusal
+from messenger.web.field_errors import validation_error
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def _parameter_faults(request: Request[Any, Any, Any], error: ValidationExceptio
         name = re.search(r"parameter '(\w+)'", error.detail)
         return (FieldError(name[1], "required", "this parameter is required"),) if name else ()
     return tuple(
-        refusal(str(fault.get("message", "")), prefix=_wire_name(request, str(fault.get("key", "")))).errors[0]
+        validation_error(str(fault.get("message", "")), prefix=_wire_name(request, str(fault.get("key", "")))).errors[0]
         for fault in error.extra
         if isinstance(fault, dict)
     )

@@ -29,7 +29,7 @@ from messenger.schemas.safe import ANY, NONE, Precondition
 from messenger.security.tokens import token_hash
 from messenger.services import Services
 from messenger.services._gate import Once
-from messenger.web.field_errors import refusal_of_body
+from messenger.web.field_errors import body_error
 from messenger.web.negotiation import MSGPACK
 
 _JSON_TYPES = ("application/json", "")
@@ -41,7 +41,7 @@ JSON_TYPES = frozenset(
 _IDEMPOTENCY_KEY = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 
 
-class Asked:
+class RequestReader:
     """What handlers read from a request: the caller, headers, and the services of the process."""
 
     __slots__ = ()
@@ -87,7 +87,7 @@ class Asked:
         digest.update(await self.body() if fingerprint is None else fingerprint)
         return Once(key, digest.digest())
 
-    def versions(self) -> Precondition | None:
+    def precondition(self) -> Precondition | None:
         """`If-Match` or `If-None-Match: *` (RFC 9110 section 13.1); entity tags are quoted version numbers."""
         match = self.header(b"if-match")
         if match is not None:
@@ -100,14 +100,14 @@ class Asked:
 
     def expected_versions(self) -> list[int] | None:
         """The versions that `If-Match` names; None if any version is accepted."""
-        precondition = self.versions()
+        precondition = self.precondition()
         if precondition is None or precondition.expected == ANY:
             return None
         # `If-None-Match: *` matches no version, because a profile always exists.
         return list(precondition.versions)
 
 
-class WireRequest(Asked, Request[Any, Any, Any]):
+class WireRequest(RequestReader, Request[Any, Any, Any]):
     """The request class of the framework's handlers."""
 
     scope: Any
@@ -229,6 +229,6 @@ def decode(body: bytes, media_type: str, json_decoder: Any, msgpack_decoder: Any
             body = body.removeprefix(BOM_UTF8)
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise refusal_of_body(error, body, decoder) from None
+        raise body_error(error, body, decoder) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
         raise MalformedBody("The body is empty" if not body else None) from None

@@ -9,7 +9,7 @@ from typing import Any
 from litestar.types import Message, Scope
 
 from messenger.observability.metrics import Metrics
-from messenger.web.head import ASKED_METHOD
+from messenger.web.head import ORIGINAL_METHOD
 
 logger = logging.getLogger("messenger.access")
 
@@ -35,7 +35,7 @@ HEADERS = (*_SECURITY, *_UNLESS_SAID_OTHERWISE)
 """The headers of a response without headers of its own."""
 
 
-class Finish:
+class ResponseHook:
     """Litestar's `before_send` hook."""
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
@@ -50,14 +50,14 @@ class Finish:
         headers.extend(_SECURITY)
         headers.extend(each for each in _UNLESS_SAID_OTHERWISE if each[0] not in present)
         message["headers"] = headers
-        told: dict[str, Any] = scope  # type: ignore[assignment]
+        context: dict[str, Any] = scope  # type: ignore[assignment]
         # Some servers accept any word as a method: clients must not create metric labels.
-        method = told["method"] if told["method"] in _METHODS else "OTHER"
-        if ASKED_METHOD in told:
-            method = told[ASKED_METHOD]
-        self.note(method, told.get("path_template") or "unknown", message["status"], told.get("started"))
+        method = context["method"] if context["method"] in _METHODS else "OTHER"
+        if ORIGINAL_METHOD in context:
+            method = context[ORIGINAL_METHOD]
+        self.record(method, context.get("path_template") or "unknown", message["status"], context.get("started"))
 
-    def note(self, method: str, route: str, status: int, started: float | None) -> None:
+    def record(self, method: str, route: str, status: int, started: float | None) -> None:
         """Count and log a response; `route` is the pattern of the path, `started` a value of `perf_counter`."""
         seconds = 0.0 if started is None else perf_counter() - started
         self._metrics.request(method, route, status, seconds)

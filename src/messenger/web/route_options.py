@@ -30,7 +30,7 @@ from messenger.web.problems import MEDIA_TYPE, Problem
 from messenger.web.queries import ANY_QUERY
 from messenger.web.request import require_bearer
 
-MOST_PUBLIC_BYTES = 64 * 1024
+MAX_PUBLIC_BYTES = 64 * 1024
 
 _OF_CONNECTIONS = (
     MalformedRequest,
@@ -53,7 +53,7 @@ class ProblemSpec(ResponseSpec):
     errors: tuple[type[MessengerError], ...] = ()
 
 
-def answers(
+def authenticated(
     *errors: type[MessengerError],
     body: bool = False,
     query: bool = False,
@@ -70,7 +70,7 @@ def answers(
 def public(*errors: type[MessengerError], body: bool = False, query: bool = False) -> dict[str, Any]:
     """Options of a route that needs no token."""
     # Bodies without a token are short, so that unauthenticated clients cannot use more memory.
-    bound = {"request_max_body_size": MOST_PUBLIC_BYTES} if body else {}
+    bound = {"request_max_body_size": MAX_PUBLIC_BYTES} if body else {}
     return {
         **bound,
         "responses": _responses((*_OF_OPERATIONS, *errors), body=body, query=query, also=None),

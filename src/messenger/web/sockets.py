@@ -26,7 +26,7 @@ from messenger.realtime.interfaces import Arrival
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
 from messenger.schemas.realtime import Place, cursor_place, stream_cursor
-from messenger.web.field_errors import refusal
+from messenger.web.field_errors import validation_error
 from messenger.web.handshakes import refuse_handshake
 from messenger.web.negotiation import MSGPACK
 from messenger.web.origins import ensure_origin
@@ -186,7 +186,7 @@ def _read(codec: Codec, payload: bytes) -> Request:
     try:
         return codec.request(payload)
     except msgspec.ValidationError as error:
-        raise refusal(str(error)) from None
+        raise validation_error(str(error)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError, ValueError):
         raise MalformedBody("The frame could not be parsed") from None
 

@@ -16,7 +16,7 @@ from messenger.web.negotiation import MSGPACK
 from messenger.web.openapi.events import describe_events
 from messenger.web.openapi.links import LINKS
 from messenger.web.openapi.order import put_in_order
-from messenger.web.openapi.responses import describe_answers, describe_headers, share_answers
+from messenger.web.openapi.responses import describe_headers, describe_responses, share_responses
 from messenger.web.openapi.schemas import never_null, portable, schemas_of
 from messenger.web.openapi.socket import describe_socket
 from messenger.web.problems import Problem
@@ -34,11 +34,11 @@ def openapi_document(app: Litestar) -> dict[str, Any]:
     describe_events(schemas)
     describe_socket(document)
     for operation in (each for path in document["paths"].values() for each in path.values()):
-        describe_answers(operation, handlers[operation["operationId"]].responses or {}, schemas)
+        describe_responses(operation, handlers[operation["operationId"]].responses or {}, schemas)
         _complete_request(operation)
-        _complete_answers(operation)
+        _complete_responses(operation)
     document["components"]["headers"] = describe_headers()
-    share_answers(document)
+    share_responses(document)
     put_in_order(document)
     return document
 
@@ -77,7 +77,7 @@ def _complete_request(operation: dict[str, Any]) -> None:
             operation["parameters"] = [*operation.get("parameters", ()), *headers]
 
 
-def _complete_answers(operation: dict[str, Any]) -> None:
+def _complete_responses(operation: dict[str, Any]) -> None:
     """Add MessagePack to every body with one of our schemas, and links."""
     for body in (operation.get("requestBody", {}), *operation["responses"].values()):
         content = body.get("content", {})

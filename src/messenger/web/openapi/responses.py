@@ -86,7 +86,7 @@ def describe_headers() -> dict[str, Any]:
     }
 
 
-def describe_answers(operation: dict[str, Any], specs: Mapping[int, ResponseSpec], schemas: dict[str, Any]) -> None:
+def describe_responses(operation: dict[str, Any], specs: Mapping[int, ResponseSpec], schemas: dict[str, Any]) -> None:
     """Complete the responses of an operation from its handler's specs."""
     name = operation["operationId"]
     operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -141,7 +141,7 @@ def _schema_name(codes: tuple[str, ...], operation: dict[str, Any], status: int)
     return _SCHEMA_NAMES.get(codes, f"{name[:1].upper()}{name[1:]}{status}Problem")
 
 
-def share_answers(document: dict[str, Any]) -> None:
+def share_responses(document: dict[str, Any]) -> None:
     """Move problem responses that several operations share to the components.
 
     The components also include the responses to unknown paths and methods, which belong to no operation.
@@ -152,7 +152,7 @@ def share_answers(document: dict[str, Any]) -> None:
             if problems := answer.get("content", {}).get(MEDIA_TYPE):
                 name = problems["schema"]["$ref"].rpartition("/")[2].removesuffix("Problem")
                 uses[name].append((operation["responses"], status))
-    shared = document["components"]["responses"] = _of_no_operation(document["components"]["schemas"])
+    shared = document["components"]["responses"] = _responses_without_operation(document["components"]["schemas"])
     for name, places in sorted(uses.items()):
         answers = [responses[status] for responses, status in places]
         if len(answers) > 1 and all(answer == answers[0] for answer in answers):
@@ -161,7 +161,7 @@ def share_answers(document: dict[str, Any]) -> None:
                 responses[status] = {"$ref": f"#/components/responses/{name}"}
 
 
-def _of_no_operation(schemas: dict[str, Any]) -> dict[str, Any]:
+def _responses_without_operation(schemas: dict[str, Any]) -> dict[str, Any]:
     answers = {}
     for error in (NotFound, MethodNotAllowed):
         content = {MEDIA_TYPE: _problems((error,), {}, schemas)}
