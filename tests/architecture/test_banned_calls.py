@@ -38,19 +38,19 @@ banned_calls = _load()
         "from x import y\ny.make_transient(user)",
     ],
 )
-def test_refused_in_a_service(source: str) -> None:
+def test_session_method_in_service_is_refused(source: str) -> None:
     assert list(banned_calls.faults(source, "src/messenger/services/users.py"))
 
 
 @pytest.mark.parametrize("source", ["def f(session): session.merge(user)", "def f(session): session.refresh(user)"])
-def test_refused_even_in_a_repository(source: str) -> None:
+def test_merge_in_repository_is_refused(source: str) -> None:
     assert list(banned_calls.faults(source, "src/messenger/repositories/users.py"))
 
 
-def test_own_names_are_not_sessions() -> None:
+def test_methods_of_other_objects_are_allowed() -> None:
     source = "async def f(services): await services.devices.refresh(token)\nkeys = set()\nkeys.add(1)"
     assert not list(banned_calls.faults(source, "src/messenger/controllers/accounts.py"))
 
 
-def test_nothing_in_this_package() -> None:
+def test_package_calls_no_banned_methods() -> None:
     assert banned_calls.main(ROOT / "src") == 0

@@ -17,16 +17,16 @@ from messenger import errors  # noqa: E402
 
 
 @pytest.mark.parametrize("name", docs.PAGES)
-def test_page_is_what_the_code_says(name: str) -> None:
+def test_generated_page_matches_code(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == docs.PAGES[name]()
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_readme_links_resolve() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
 
 
-def test_make_targets_of_the_readme_exist() -> None:
+def test_readme_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z][a-z-]*)", (ROOT / "README.md").read_text()):
         assert f"\n{target}:" in makefile, target

@@ -26,7 +26,7 @@ def _tool(name: str) -> ModuleType:
 
 
 class TestLock:
-    def test_every_file_has_its_hash(self) -> None:
+    def test_every_locked_file_has_a_hash(self) -> None:
         foreign = [package for package in PACKAGES if package["source"] != {"editable": "."}]
         files = {
             package["name"]: [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
@@ -37,12 +37,12 @@ class TestLock:
         told = [(name, file.get("hash", "")) for name, each in files.items() for file in each]
         assert [name for name, digest in told if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)] == []
 
-    def test_swagger_files_come_without_the_framework_that_their_package_names(self) -> None:
+    def test_swagger_package_installs_without_django(self) -> None:
         names = {package["name"] for package in PACKAGES}
         assert "drf-spectacular-sidecar" in names
         assert names & {"django", "djangorestframework", "asgiref"} == set()
 
-    def test_no_registry_is_named(self) -> None:
+    def test_lock_names_no_registry(self) -> None:
         assert re.findall(r"https?://[^\"\s]*", LOCK) == []
         sources = {tuple(package["source"].items()) for package in PACKAGES}
         assert sources == {(("registry", "index"),), (("editable", "."),)}
@@ -62,16 +62,16 @@ class TestBill:
         completed: dict[str, Any] = self.sbom.complete(bill, LOCK, scopes)
         return completed
 
-    def test_names_every_package_with_its_hashes(self) -> None:
+    def test_bill_lists_every_package_with_hashes(self) -> None:
         assert self.sbom.faults(self._bill(), LOCK) == []
 
-    def test_is_the_same_again(self) -> None:
+    def test_bill_is_reproducible(self) -> None:
         assert self._bill() == self._bill()
 
-    def test_missing_package_is_found(self) -> None:
+    def test_package_missing_from_bill_is_found(self) -> None:
         assert [fault.split()[0] for fault in self.sbom.faults(self._bill("litestar"), LOCK)] == ["litestar"]
 
-    def test_wrong_hash_is_found(self) -> None:
+    def test_wrong_hash_in_bill_is_found(self) -> None:
         bill = self._bill()
         bill["components"][0]["externalReferences"][0]["hashes"][0]["content"] = "0" * 64
         assert len(self.sbom.faults(bill, LOCK)) == 1
@@ -80,7 +80,7 @@ class TestBill:
 class TestAudit:
     audit = _tool("audit")
 
-    def test_first_requirement_comes_with_its_hashes(self) -> None:
+    def test_first_requirement_includes_hashes(self) -> None:
         text = "# uv\na==1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n    # via b\nb==2 \\\n    --hash=sha256:3\n"
         assert self.audit.first_of(text) == "a==1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n"
 
@@ -94,7 +94,7 @@ class TestAudit:
             ([[{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]] * 2, 1, "a 1: CVE-1"),
         ],
     )
-    def test_verdict(
+    def test_audit_reports_verdict(
         self,
         answers: list[Any],
         code: int,

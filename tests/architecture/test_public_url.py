@@ -22,7 +22,7 @@ class TestPublicUrl:
             ("", "", ""),
         ],
     )
-    def test_base_and_origin(self, url: str, base: str, origin: str) -> None:
+    def test_public_url_gives_base_and_origin(self, url: str, base: str, origin: str) -> None:
         settings = _settings(public_url=url)
         assert (settings.public_base, settings.public_origin) == (base, origin)
 
@@ -30,7 +30,7 @@ class TestPublicUrl:
         "url",
         ["chat.example.com", "ftp://host/chat", "https://", "https://host/chat?x=1", "https://u:p@host", "https://h:x"],
     )
-    def test_invalid_url_is_refused(self, url: str) -> None:
+    def test_invalid_public_url_is_refused(self, url: str) -> None:
         with pytest.raises(SettingsError, match="MESSENGER_PUBLIC_URL is wrong"):
             _settings(public_url=url)
 
@@ -49,5 +49,5 @@ class TestStrictTransport:
             ({"public_url": "http://chat.example.com", "environment": "production"}, False),
         ],
     )
-    def test_is_sent_for_real_names_behind_tls_alone(self, values: dict[str, str], sends: bool) -> None:
+    def test_hsts_is_sent_only_for_https_domain_names(self, values: dict[str, str], sends: bool) -> None:
         assert _settings(**values).sends_hsts is sends

@@ -30,7 +30,7 @@ def texts() -> dict[Path, str]:
 
 
 class TestReferences:
-    def test_pages_that_are_named_exist(self, texts: dict[Path, str]) -> None:
+    def test_referenced_pages_exist(self, texts: dict[Path, str]) -> None:
         missing = [
             f"{path.relative_to(ROOT)}: {page}"
             for path, text in texts.items()
@@ -39,7 +39,7 @@ class TestReferences:
         ]
         assert missing == []
 
-    def test_links_between_pages_lead_somewhere(self, texts: dict[Path, str]) -> None:
+    def test_links_between_pages_resolve(self, texts: dict[Path, str]) -> None:
         missing = [
             f"{path.relative_to(ROOT)}: {target}"
             for path, text in texts.items()

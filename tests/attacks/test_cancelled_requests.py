@@ -131,9 +131,9 @@ def _check(asked: RequestReader, request: Request) -> None:
     asked.check(request.sent[0]["status"], answer)
 
 
-class TestTasks:
+class TestCancelledTasks:
     @pytest.mark.timeout(SECONDS + 60)
-    async def test_no_answer_is_anothers_and_nothing_stays_behind(
+    async def test_cancelled_tasks_mix_no_answers_and_leak_no_resources(
         self, narrow: Container, crowd: list[Marked], chance: random.Random
     ) -> None:
         app = create_app(narrow)
@@ -165,10 +165,10 @@ async def _ask(app: Any, asked: RequestReader) -> None:
     _check(asked, request)
 
 
-class TestControl:
+class TestNegativeControl:
     """What the marks are good for: a server with redis-py's fault is found out."""
 
-    async def test_an_answer_left_behind_is_seen(self, chance: random.Random) -> None:
+    async def test_response_left_on_connection_is_detected(self, chance: random.Random) -> None:
         people = _befriended([Marked(mark, number, mark) for number, mark in enumerate(_marks())])
         marks = {f"Bearer {who.token}".encode(): who for who in people}
         left: deque[bytes] = deque()
@@ -255,9 +255,9 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head[9:12]), await reader.readexactly(length)
 
 
-class TestClients:
+class TestDisconnectingClients:
     @pytest.mark.timeout(SECONDS + 60)
-    async def test_no_answer_is_anothers_and_nothing_stays_behind(
+    async def test_disconnects_mix_no_answers_and_leak_no_resources(
         self, hosting: Prey, callers: list[Marked], chance: random.Random
     ) -> None:
         before = await asyncio.to_thread(hosting.state)

@@ -20,8 +20,8 @@ from messenger.testing import Factory
 from tests.support.tables import rows
 
 
-class TestStamp:
-    async def test_one_that_broke_the_transaction_is_no_success(
+class TestFailedActivityStamp:
+    async def test_stamp_that_aborts_transaction_fails_request(
         self, container: Container, make: Factory, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
@@ -45,8 +45,8 @@ class TestStamp:
         assert kept == [{"about": ""}]
 
 
-class TestSilence:
-    async def test_a_statement_without_an_answer_is_followed_by_no_rollback(
+class TestUnresponsiveDatabase:
+    async def test_unanswered_statement_is_not_rolled_back(
         self, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rolled_back: list[Transaction] = []
@@ -78,7 +78,7 @@ class TestConnecting:
     @pytest.mark.parametrize(
         "error", [asyncpg.CannotConnectNowError, asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError]
     )
-    def test_a_server_that_takes_no_connections_is_away(self, error: type[Exception]) -> None:
+    def test_refused_connection_means_database_unavailable(self, error: type[Exception]) -> None:
         wrapped = AsyncAdapt_asyncpg_dbapi.Error(  # type: ignore[no-untyped-call]
             "the database system is starting up", error("starting up")
         )

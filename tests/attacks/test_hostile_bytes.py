@@ -26,7 +26,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Ite
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-async def test_is_borne(attacked: Prey, attack: Attack) -> None:
+async def test_server_withstands_hostile_bytes(attacked: Prey, attack: Attack) -> None:
     strain = await attacked.measure(attack.play)
     assert strain.answer in attack.right
     assert strain.cpu < CPU_SECONDS

@@ -35,7 +35,7 @@ async def ended(work: Awaitable[Any]) -> Any:
 
 
 class TestConversationSettings:
-    async def test_the_conversation_is_locked_before_the_membership(self, container: Container, make: Factory) -> None:
+    async def test_settings_lock_conversation_before_membership(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         update = container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=3600))
@@ -50,7 +50,7 @@ class TestConversationSettings:
 
 
 class TestErasure:
-    async def test_a_safe_that_is_just_being_written_goes_too(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_secret_being_written(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         envelope = SecretEnvelope(
             "AES-256-GCM", Kdf("hkdf"), base64.b64encode(bytes(12)).decode(), "c2VhbGVkIHdlbGwgYW5kIGxvbmc="
@@ -69,7 +69,7 @@ class TestErasure:
         with pytest.raises(Unauthenticated):
             await container.services.safe.store(ada.actor, envelope)
 
-    async def test_an_event_that_is_just_being_told_goes_too(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_event_being_recorded(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         async with held(container, "SELECT 1 FROM devices WHERE id = $1 FOR KEY SHARE", ada.actor.device_id):
             erasure = asyncio.ensure_future(container.services.accounts.erase(ada.actor, PASSWORD))

@@ -17,12 +17,12 @@ from messenger.schemas.accounts import LoginDraft
 LOGIN = "İ" * 64
 
 
-class TestLogin:
-    async def test_a_login_that_grows_is_unknown_like_any_other(self, limited: Container) -> None:
+class TestLongLogin:
+    async def test_overlong_login_gets_invalid_credentials(self, limited: Container) -> None:
         with pytest.raises(InvalidCredentials):
             await limited.services.accounts.login(LoginDraft(login=LOGIN, password="x"), address="192.0.2.66")
 
-    async def test_it_is_counted(self, limited: Container) -> None:
+    async def test_overlong_login_is_rate_limited(self, limited: Container) -> None:
         draft = LoginDraft(login="x" + LOGIN[1:], password="x")
         for _ in range(LIMITS["login_account"].burst):
             with pytest.raises(InvalidCredentials):
@@ -31,8 +31,8 @@ class TestLogin:
             await limited.services.accounts.login(draft, address="192.0.2.67")
 
 
-class TestAddress:
-    async def test_a_proxy_that_passes_on_nonsense_costs_no_fault(self, limited: Container) -> None:
+class TestLongAddress:
+    async def test_overlong_proxy_address_causes_no_server_error(self, limited: Container) -> None:
         transport = httpx.ASGITransport(cast(Any, create_app(limited)), client=("x" * 5000, 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             answer = await client.post(

@@ -28,17 +28,17 @@ async def answers(waiting: Prey) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("attack", SLOW, ids=lambda attack: attack.name)
-async def test_is_not_waited_for(answers: dict[str, str], attack: Attack) -> None:
+async def test_slow_client_is_disconnected(answers: dict[str, str], attack: Attack) -> None:
     assert answers[attack.name] in attack.right
 
 
-async def test_a_crowd_is_bounded(waiting: Prey) -> None:
+async def test_many_slow_clients_are_bounded(waiting: Prey) -> None:
     strain = await waiting.measure(CROWD.play)
     assert strain.answer in CROWD.right
     assert strain.cpu < 0.1
 
 
-async def test_nothing_stays_behind(waiting: Prey, answers: dict[str, str]) -> None:
+async def test_slow_clients_leave_no_resources(waiting: Prey, answers: dict[str, str]) -> None:
     assert answers
     # The last ones are seen to be gone at the next look.
     async with asyncio.timeout(10):

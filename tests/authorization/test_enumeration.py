@@ -62,7 +62,7 @@ async def ask(client: httpx.AsyncClient, statements: StatementLog, play: Scene) 
 
 
 @pytest.mark.parametrize("case", ADDRESSED, ids=lambda case: case.id)
-async def test_who_is_no_more_is_answered_for_like_who_never_was(
+async def test_erased_and_disabled_users_look_nonexistent(
     client: httpx.AsyncClient, container: Container, make: Factory, statements: StatementLog, case: Case
 ) -> None:
     actor = await make.person()
@@ -76,7 +76,7 @@ async def test_who_is_no_more_is_answered_for_like_who_never_was(
 
 
 @pytest.mark.parametrize("case", ADDRESSED, ids=lambda case: case.id)
-async def test_why_one_wants_nothing_of_a_stranger_is_not_told(
+async def test_answers_hide_why_stranger_is_refused(
     client: httpx.AsyncClient, container: Container, make: Factory, statements: StatementLog, case: Case
 ) -> None:
     actor = await make.person()
@@ -89,7 +89,7 @@ async def test_why_one_wants_nothing_of_a_stranger_is_not_told(
 
 
 @pytest.mark.parametrize("case", BETWEEN_TWO, ids=lambda case: case.id)
-async def test_one_who_is_blocked_is_answered_as_one_who_was_removed(
+async def test_block_is_indistinguishable_from_removal(
     client: httpx.AsyncClient, container: Container, statements: StatementLog, cast: Cast, case: Case
 ) -> None:
     blocked = await ask(client, statements, await scene(container, cast, case))
@@ -97,7 +97,7 @@ async def test_one_who_is_blocked_is_answered_as_one_who_was_removed(
     assert blocked == removed
 
 
-async def test_streams_and_lists_tell_a_block_by_nothing(client: httpx.AsyncClient, cast: Cast) -> None:
+async def test_streams_and_lists_do_not_reveal_block(client: httpx.AsyncClient, cast: Cast) -> None:
     paths = ("/sync?cursor=e0", "/contacts", "/conversations", "/statuses")
     seen: dict[str, Any] = {}
     for role in ("blocked", "former"):
@@ -132,7 +132,7 @@ async def price(client: httpx.AsyncClient, cast: Cast, play: Scene) -> tuple[int
 
 
 @pytest.mark.parametrize("case", ADDRESSED, ids=lambda case: case.id)
-async def test_what_tells_that_an_account_exists_is_counted_and_costs_the_same_where_none_does(
+async def test_existence_revealing_requests_are_rate_limited_alike(
     limited_client: httpx.AsyncClient, container: Container, make: Factory, cast: Cast, case: Case
 ) -> None:
     usual, *absent = [
@@ -144,10 +144,10 @@ async def test_what_tells_that_an_account_exists_is_counted_and_costs_the_same_w
     assert not tells or usual[1] != []
 
 
-class TestAvatars:
+class TestAvatarKeys:
     """A key is a capability: one that opens nothing is answered for the same, whatever it was or never was."""
 
-    async def test_no_key_tells_what_it_was(
+    async def test_unavailable_avatars_get_identical_404(
         self, client: httpx.AsyncClient, container: Container, cast: Cast, make: Factory
     ) -> None:
         uploader = await make.person()
@@ -166,10 +166,10 @@ class TestAvatars:
         assert len({tuple(sorted(answer.headers.items())) for answer in answers}) == 1
 
 
-class TestRegister:
+class TestUsernameTaken:
     """That a username is taken is told by contract; nothing else about who has it is."""
 
-    async def test_a_taken_name_is_told_alike_whoever_has_it(
+    async def test_taken_username_is_refused_alike_for_disabled_holder(
         self, client: httpx.AsyncClient, container: Container, make: Factory
     ) -> None:
         used, disabled = await make.people(2)

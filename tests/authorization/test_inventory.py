@@ -41,54 +41,54 @@ def leak() -> dict[str, str]:
     return {}
 
 
-class TestRows:
-    def test_every_route_and_method_has_them_and_they_name_no_other(self, app: Litestar) -> None:
+class TestMatrixRows:
+    def test_matrix_covers_exactly_all_routes_and_methods(self, app: Litestar) -> None:
         assert inventory(app) == {case.route for case in CASES}
 
-    def test_a_new_route_is_seen_to_have_none(self, container: Container) -> None:
+    def test_new_route_without_rows_is_detected(self, container: Container) -> None:
         app = create_app(container)
         app.register(leak)
         assert inventory(app) - {case.route for case in CASES} == {("GET", "/leak")}
 
-    def test_a_new_method_is_seen_to_have_none(self, app: Litestar) -> None:
+    def test_new_method_without_rows_is_detected(self, app: Litestar) -> None:
         assert inventory(app, [*METHODS, "leak"]) - {case.route for case in CASES} == {("SOCKET", "leak")}
 
-    def test_everyone_asks_for_everything(self, app: Litestar) -> None:
+    def test_every_role_requests_every_route(self, app: Litestar) -> None:
         everyone = {actor for column in COLUMNS for actor in TRIED.get(column, (column,))}
         # Whoever has no token has no password of an account of their own either.
         for route in inventory(app):
             assert {case.actor for case in CASES if case.route == route} == everyone, route
 
     @pytest.mark.parametrize("cells", ["200 " * 7, "200 " * 7 + "maybe"])
-    def test_a_line_that_is_none_is_refused(self, cells: str) -> None:
+    def test_malformed_matrix_line_is_refused(self, cells: str) -> None:
         with pytest.raises(ValueError, match="/profile"):
             parse(f"of {' '.join(COLUMNS)}\nGET /profile own {cells}")
 
-    def test_one_who_is_blocked_is_answered_as_one_who_was_removed(self) -> None:
+    def test_matrix_expects_same_answer_for_block_and_removal(self) -> None:
         cells = {(case.route, case.variant, case.of, case.actor): case.expected for case in CASES}
         rows = {key[:3] for key in cells if key[3] == "blocked"}
         told_apart = [row for row in rows if cells[*row, "blocked"] != cells[*row, "former"]]
         assert told_apart == []
 
-    async def test_what_the_framework_mounts_is_not_there(self, app: Litestar, client: httpx.AsyncClient) -> None:
+    async def test_framework_routes_are_not_mounted(self, app: Litestar, client: httpx.AsyncClient) -> None:
         hidden = [route.path for route in app.routes if isinstance(route, HTTPRoute) and route.path.startswith(HIDDEN)]
         answers = [await client.get(path.replace("{path:str}", "x")) for path in hidden]
         assert hidden
         assert {answer.status_code for answer in answers} == {404}
 
 
-class TestDeclared:
-    def test_every_route_is_documented_but_pages(self, app: Litestar) -> None:
+class TestRouteDeclarations:
+    def test_every_route_except_pages_is_documented(self, app: Litestar) -> None:
         told = {documented(operation) for operation in OPERATIONS}
         assert {route for route, _ in handlers(app)} - told == {("GET", path) for path in UNDOCUMENTED}
 
-    def test_every_route_says_who_may_ask(self, app: Litestar) -> None:
+    def test_every_route_declares_authentication(self, app: Litestar) -> None:
         needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
         for route, handler in handlers(app):
             guarded = require_bearer in (handler.guards or ())
             assert guarded == needs_token.get(route, False), route
 
-    def test_the_matrix_says_the_same(self) -> None:
+    def test_matrix_agrees_with_declared_authentication(self) -> None:
         needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
         for case in CASES:
             if case.actor == "anonymous" and case.route in needs_token and case.path != "/metrics":
@@ -118,7 +118,7 @@ class TestDeclared:
             assert all(each["schema"] or "json" not in kind for kind, each in content.items()), status
 
     @pytest.mark.parametrize("name", METHODS)
-    def test_every_method_reads_a_struct_and_refuses_what_it_does_not_know(self, name: str) -> None:
+    def test_every_socket_method_refuses_unknown_fields(self, name: str) -> None:
         for decoder in (METHODS[name].json, METHODS[name].msgpack):
             draft: type[msgspec.Struct] = decoder.type
             assert draft.__struct_config__.forbid_unknown_fields

@@ -68,7 +68,7 @@ async def logins(container: Container, make: Factory) -> dict[str, str]:
     }
 
 
-async def test_every_login_that_fails_is_the_same_work_and_the_same_answer(
+async def test_failed_logins_do_same_work_and_get_same_answer(
     client: httpx.AsyncClient, container: Container, make: Factory, statements: StatementLog, compared: list[str]
 ) -> None:
     works: dict[str, Work] = {}
@@ -82,7 +82,7 @@ async def test_every_login_that_fails_is_the_same_work_and_the_same_answer(
     assert {reason: work for reason, work in works.items() if work != known} == {}
 
 
-async def test_the_right_password_of_a_disabled_account_is_as_wrong_as_any(
+async def test_disabled_account_refuses_correct_password(
     client: httpx.AsyncClient, container: Container, make: Factory, compared: list[str]
 ) -> None:
     ada = await make.person()
@@ -104,7 +104,7 @@ async def limited(container: Container) -> AsyncIterator[Container]:
     await container.close()
 
 
-async def test_the_limit_of_a_login_trips_alike_whether_it_is_anybodys(limited: Container, make: Factory) -> None:
+async def test_login_limit_trips_alike_for_known_and_unknown_logins(limited: Container, make: Factory) -> None:
     known = await make.person()
     trips: list[list[tuple[int, str | None]]] = []
     async with client_of(create_app(limited)) as client:
@@ -115,7 +115,7 @@ async def test_the_limit_of_a_login_trips_alike_whether_it_is_anybodys(limited: 
     assert trips[0][-1][0] == 429
 
 
-async def test_the_measure_sees_a_login_that_answers_sooner(
+async def test_timing_measurement_detects_faster_login(
     client: httpx.AsyncClient, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: without the dummy's comparison the medians are far apart."""

@@ -44,7 +44,9 @@ def _stage(case: Case, standing: Cast, cast: Cast) -> Cast:
 
 
 @pytest.mark.parametrize("case", OVER_HTTP, ids=lambda case: case.id)
-async def test_http(client: httpx.AsyncClient, container: Container, standing: Cast, cast: Cast, case: Case) -> None:
+async def test_http_route_answers_as_matrix_says(
+    client: httpx.AsyncClient, container: Container, standing: Cast, cast: Cast, case: Case
+) -> None:
     play = await scene(container, _stage(case, standing, cast), case)
     before = await digest(container) if case.changes_nothing else None
     assert await ask_http(client, play) == (case.status, case.code)
@@ -53,7 +55,9 @@ async def test_http(client: httpx.AsyncClient, container: Container, standing: C
 
 
 @pytest.mark.parametrize("case", OVER_SOCKETS, ids=lambda case: case.id)
-async def test_socket(realtime: Realtime, container: Container, standing: Cast, cast: Cast, case: Case) -> None:
+async def test_socket_method_answers_as_matrix_says(
+    realtime: Realtime, container: Container, standing: Cast, cast: Cast, case: Case
+) -> None:
     play = await scene(container, _stage(case, standing, cast), case)
     before = await digest(container) if case.changes_nothing else None
     assert await ask_socket(realtime, play) == (case.status, case.code)

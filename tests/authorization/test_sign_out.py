@@ -112,10 +112,10 @@ async def do(deed: Deed, worker: Realtime, doomed: Person, other: Person) -> Non
     assert answer.status_code == 204, answer.text
 
 
-class TestOut:
+class TestSignOut:
     @pytest.mark.parametrize("home", [0, 1], ids=["socket there", "socket elsewhere"])
     @pytest.mark.parametrize("name", DEEDS)
-    async def test_device_is_out_on_every_worker(
+    async def test_signed_out_device_is_refused_on_every_worker(
         self, workers: list[Realtime], make: Factory, name: str, home: int
     ) -> None:
         doomed = await make.person()
@@ -126,7 +126,7 @@ class TestOut:
             assert await lost.answers() == {401}
 
     @pytest.mark.parametrize("name", ["logout", "another device signs it out", "change of the password"])
-    async def test_the_other_device_stays(self, workers: list[Realtime], make: Factory, name: str) -> None:
+    async def test_other_device_stays_signed_in(self, workers: list[Realtime], make: Factory, name: str) -> None:
         doomed = await make.person()
         other = await make.device(doomed)
         async with device(other, workers) as kept, device(doomed, workers) as lost:
@@ -135,7 +135,7 @@ class TestOut:
             assert await kept.works()
 
     @pytest.mark.parametrize("name", ["erasure by another device", "erasure by itself"])
-    async def test_erasure_ends_every_device(self, workers: list[Realtime], make: Factory, name: str) -> None:
+    async def test_erasure_signs_out_every_device(self, workers: list[Realtime], make: Factory, name: str) -> None:
         doomed = await make.person()
         other = await make.device(doomed)
         async with device(other, workers, home=1) as second, device(doomed, workers) as first:
@@ -144,7 +144,7 @@ class TestOut:
             assert await first.answers() | await second.answers() == {401}
 
     @pytest.mark.parametrize("deed", ["disabled", "given a new password"])
-    async def test_account_is_ended_by_the_operator(
+    async def test_operator_disabling_account_signs_out_devices(
         self, workers: list[Realtime], operator: Container, make: Factory, deed: str
     ) -> None:
         doomed = await make.person()
@@ -171,7 +171,7 @@ async def renewed(person: Person, worker: Realtime) -> Person:
 
 
 class TestRefreshFamily:
-    async def test_every_worker_returns_same_successor_until_it_is_used(
+    async def test_every_worker_returns_same_successor_until_first_use(
         self, workers: list[Realtime], make: Factory
     ) -> None:
         ada = await make.person()
@@ -180,7 +180,7 @@ class TestRefreshFamily:
             (answers[0]["access_token"], answers[0]["refresh_token"])
         }
 
-    async def test_used_token_after_that_ends_the_whole_family_on_every_worker(
+    async def test_late_reuse_revokes_token_family_on_every_worker(
         self, workers: list[Realtime], make: Factory, cast: Cast
     ) -> None:
         first = await make.person()
@@ -195,7 +195,7 @@ class TestRefreshFamily:
             assert await lost.ended() == (4401, 401)
             assert await lost.answers(first.refresh_token) == {401}
 
-    async def test_token_whose_successor_opened_a_socket_is_superseded_on_every_worker(
+    async def test_opening_socket_supersedes_older_refresh_token_on_every_worker(
         self, workers: list[Realtime], make: Factory
     ) -> None:
         first = await make.person()
@@ -205,9 +205,7 @@ class TestRefreshFamily:
         assert {(each.status_code, each.json()["code"]) for each in answers} == {(401, "refresh_token_superseded")}
         assert (await workers[0].sync(second)).status_code == 200
 
-    async def test_a_thief_and_the_owner_at_the_same_moment_leave_one_family_or_none(
-        self, workers: list[Realtime], make: Factory
-    ) -> None:
+    async def test_concurrent_refreshes_return_same_successor(self, workers: list[Realtime], make: Factory) -> None:
         ada = await make.person()
         answers = await asyncio.gather(*(refresh(worker, ada.refresh_token) for worker in workers * 4))
         assert {answer.status_code for answer in answers} == {200}

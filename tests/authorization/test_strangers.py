@@ -68,10 +68,12 @@ async def show_all(client: httpx.AsyncClient, person: Person) -> None:
     assert answer.status_code == 200
 
 
-class TestOwnerIsNotHeard:
+class TestOwnerSendsSignals:
     """What the owner does reaches the contact, and none of the others."""
 
-    async def test_presence(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast) -> None:
+    async def test_presence_reaches_only_mutual_contacts(
+        self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast
+    ) -> None:
         await show_all(client, await cast.person("owner"))
         async with sockets(realtime, cast, "contact", *NO_CONTACTS) as wires:
             async with realtime.wire(await cast.person("owner")) as owner:
@@ -81,7 +83,7 @@ class TestOwnerIsNotHeard:
             told = await heard(realtime, {role: wires[role] for role in NO_CONTACTS})
         assert told == {}
 
-    async def test_statuses(self, client: httpx.AsyncClient, cast: Cast) -> None:
+    async def test_statuses_list_only_mutual_contacts(self, client: httpx.AsyncClient, cast: Cast) -> None:
         owner = await cast.person("owner")
         await show_all(client, owner)
         seen = {}
@@ -91,7 +93,9 @@ class TestOwnerIsNotHeard:
         assert seen == {"contact": [owner.id], **{role: [] for role in NO_CONTACTS}}
 
     @pytest.mark.parametrize("role", NO_CONTACTS)
-    async def test_typing(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str) -> None:
+    async def test_typing_reaches_former_contacts_but_not_blocks(
+        self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str
+    ) -> None:
         person = await cast.person(role)
         await show_all(client, person)
         async with sockets(realtime, cast, "owner", role) as wires:
@@ -101,7 +105,9 @@ class TestOwnerIsNotHeard:
         assert ("error" in reply, told) == ((True, {}) if role.startswith("block") else (False, {role: ["typing"]}))
 
     @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
-    async def test_receipts(self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str) -> None:
+    async def test_receipts_do_not_reach_non_contacts(
+        self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast, role: str
+    ) -> None:
         owner, person = await cast.person("owner"), await cast.person(role)
         async with sockets(realtime, cast, "owner", role) as wires:
             reply = await wires["owner"].ask("receipt.set", target_id=person.id, read_seq=2)
@@ -114,7 +120,9 @@ class TestOwnerIsNotHeard:
         assert {receipt["user_id"] for receipt in receipts} <= {person.id}
 
     @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
-    async def test_proof_of_delivery(self, realtime: Realtime, cast: Cast, role: str) -> None:
+    async def test_proof_of_delivery_does_not_reach_non_contacts(
+        self, realtime: Realtime, cast: Cast, role: str
+    ) -> None:
         """A device that takes its events proves so without a word: that, too, is a receipt."""
         owner, person = await cast.person("owner"), await cast.person(role)
         async with sockets(realtime, cast, role) as wires:
@@ -123,11 +131,11 @@ class TestOwnerIsNotHeard:
             assert await heard(realtime, wires) == {}
 
 
-class TestOwnerHearsNothing:
+class TestOwnerReceivesSignals:
     """Who is no contact reaches the owner by nothing but a request for contact."""
 
     @pytest.mark.parametrize("role", NO_CONTACTS)
-    async def test_typing_ringing_and_receipts(self, realtime: Realtime, cast: Cast, role: str) -> None:
+    async def test_owner_receives_no_signals_from_non_contacts(self, realtime: Realtime, cast: Cast, role: str) -> None:
         owner = await cast.person("owner")
         async with sockets(realtime, cast, "owner", role) as wires:
             wire = wires[role]
@@ -145,7 +153,7 @@ class TestOwnerHearsNothing:
         assert told == {}
 
     @pytest.mark.parametrize("role", NO_CONTACTS)
-    async def test_coming_and_going(self, realtime: Realtime, cast: Cast, role: str) -> None:
+    async def test_owner_receives_no_presence_of_non_contacts(self, realtime: Realtime, cast: Cast, role: str) -> None:
         person = await cast.person(role)
         async with sockets(realtime, cast, "owner") as wires:
             async with realtime.wire(person):
@@ -169,14 +177,14 @@ class TestEnumeration:
                 for reason, target in targets.items()
             }
 
-    async def test_who_is_no_more_is_answered_for_like_who_never_was(
+    async def test_erased_and_disabled_users_look_nonexistent_to_sockets(
         self, realtime: Realtime, container: Container, make: Factory, case: Case
     ) -> None:
         errors = await self.errors(realtime, case, await make.person(), await gone(container, make))
         assert errors["nobody"]["code"] == "peer_not_found"
         assert errors["erased"] == errors["disabled"] == errors["nobody"]
 
-    async def test_why_one_wants_nothing_of_a_stranger_is_not_told(
+    async def test_socket_errors_hide_why_stranger_is_refused(
         self, realtime: Realtime, container: Container, make: Factory, case: Case
     ) -> None:
         actor = await make.person()
@@ -190,7 +198,7 @@ class TestRinging:
             reply = await wire.ask("call.signal", target_id=target.id, call_id=CALL_ID, payload={"type": "offer"})
         return {key: value for key, value in reply.items() if key != "id"}
 
-    async def test_a_stranger_learns_nothing_of_who_is_there(self, realtime: Realtime, cast: Cast) -> None:
+    async def test_ringing_does_not_reveal_presence_to_stranger(self, realtime: Realtime, cast: Cast) -> None:
         owner, stranger = await cast.person("owner"), await cast.person("stranger")
         away = await self.answers(realtime, stranger, owner)
         async with realtime.wire(owner) as wire:
@@ -199,7 +207,7 @@ class TestRinging:
         assert here == away
         assert away["error"]["code"] == "not_a_contact"
 
-    async def test_nor_does_anyone_whom_the_owner_takes_calls_from(
+    async def test_ringing_does_not_reveal_presence_to_callers(
         self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast
     ) -> None:
         owner, stranger = await cast.person("owner"), await cast.person("stranger")

@@ -60,14 +60,18 @@ REFUSED: dict[str, tuple[int, dict[str, object]]] = {
 
 
 class TestCeiling:
-    async def test_answers_what_we_answer(self, ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, head: int) -> None:
+    async def test_ceiling_server_answers_like_messenger(
+        self, ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, head: int
+    ) -> None:
         await agreement.check(ours, ceiling, works(head))
 
-    async def test_writes_what_we_write(self, ceiling: httpx.AsyncClient, world_url: str) -> None:
+    async def test_ceiling_server_writes_like_messenger(self, ceiling: httpx.AsyncClient, world_url: str) -> None:
         await check_written(ceiling, world_url, "by-the-ceiling")
 
     @pytest.mark.parametrize("what", REFUSED)
-    async def test_refuses_what_we_refuse(self, ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, what: str) -> None:
+    async def test_ceiling_server_refuses_like_messenger(
+        self, ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, what: str
+    ) -> None:
         sender, changes = REFUSED[what]
         first, second = [
             await client.post("/messages", json=draft("refused", **changes), headers=headers_of(sender))
@@ -86,7 +90,9 @@ class TestSeed:
         with Yardstick("seed", world_url, workers=1, pool_size=2) as server:
             yield server
 
-    async def test_does_what_we_do(self, ours: httpx.AsyncClient, seed: Yardstick, head: int, world_url: str) -> None:
+    async def test_seed_answers_and_writes_like_messenger(
+        self, ours: httpx.AsyncClient, seed: Yardstick, head: int, world_url: str
+    ) -> None:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{seed.port}") as client:
             for path in [work.path for work in works(head) if work.path and work.seed_multiple is not None]:
                 answers = [await each.get(path, headers=headers_of(0)) for each in (client, ours)]

@@ -18,8 +18,8 @@ from tests.support.images import encoded, plain
 Make = Callable[..., Awaitable[Account]]
 
 
-class TestGettingIn:
-    async def test_faults_are_explained_at_their_fields(self, sit: Sit, account: Make) -> None:
+class TestSigningIn:
+    async def test_registration_errors_appear_at_fields(self, sit: Sit, account: Make) -> None:
         taken = await account("Ada")
         tab = await sit()
         tab.announce("/register")
@@ -34,13 +34,13 @@ class TestGettingIn:
         await tab.register("Ada", taken.username, PASSWORD)
         await expect(errors).to_have_text(["This username is taken. Choose another one."])
 
-    async def test_a_wrong_password_is_told_of_no_field(self, sit: Sit) -> None:
+    async def test_wrong_password_error_names_no_field(self, sit: Sit) -> None:
         tab = await sit()
         tab.announce("/login")
         await tab.sign_in("nobody.at.all", PASSWORD)
         await expect(tab.page.locator("#sign-in .form-error")).to_have_text("The username or the password is wrong.")
 
-    async def test_two_people_meet_and_see_it_live(self, sit: Sit) -> None:
+    async def test_contact_request_appears_live_for_both_users(self, sit: Sit) -> None:
         ada, bob, mark = await sit(), await sit(), secrets.token_hex(4)
         await ada.register("Ada Lovelace", f"ada{mark}", PASSWORD)
         await bob.register("Bob Ross", f"bob{mark}", PASSWORD)
@@ -69,7 +69,7 @@ class TestGettingIn:
         await bob.chat_with("Ada Lovelace")
         await expect(bob.page.locator(".toast")).to_have_count(0)
 
-    async def test_a_request_by_number_can_be_declined(self, sit: Sit, account: Make) -> None:
+    async def test_contact_request_by_number_can_be_declined(self, sit: Sit, account: Make) -> None:
         ada, bob = await account("Ada"), await account("Bob")
         hers, his = await sit(ada), await sit(bob)
         await his.button("Add a contact").click()
@@ -80,7 +80,7 @@ class TestGettingIn:
         await expect(his.page.locator("#requests-section")).to_be_hidden()
         await expect(his.page.locator("#nobody")).to_be_visible()
 
-    async def test_signing_out_leaves_nothing_behind(self, sit: Sit, account: Make) -> None:
+    async def test_signing_out_clears_session_storage(self, sit: Sit, account: Make) -> None:
         tab = await sit(await account("Ada"))
         await tab.open_settings()
         await tab.button("Sign out").click()
@@ -89,7 +89,7 @@ class TestGettingIn:
 
 
 class TestChat:
-    async def test_messages_go_both_ways_and_tell_how_far_they_came(self, sit: Sit, account: Make) -> None:
+    async def test_messages_show_sent_delivered_and_read_marks(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         ada = await account("Ada", bob)
         hers = await sit(ada)
@@ -109,7 +109,7 @@ class TestChat:
         await expect(his.mark("I am.")).to_have_attribute("data-mark", "read")
         await expect(hers.page.locator(".line.day")).to_have_text(["Today"])
 
-    async def test_typing_is_seen_and_ends(self, sit: Sit, account: Make) -> None:
+    async def test_typing_indicator_appears_and_ends(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         hers, his = await sit(await account("Ada", bob)), await sit(bob)
         await hers.chat_with("Bob")
@@ -120,7 +120,7 @@ class TestChat:
         await his.text.fill("")
         await expect(hers.head).to_have_text("Online")
 
-    async def test_presence_turns_on_and_off(self, sit: Sit, account: Make) -> None:
+    async def test_presence_dot_follows_connection(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         hers = await sit(await account("Ada", bob))
         await expect(hers.dot("Bob")).to_have_attribute("data-presence", "offline")
@@ -137,7 +137,7 @@ class TestChat:
         await expect(hers.dot("Bob")).to_have_attribute("data-presence", "offline")
         await expect(hers.head).to_have_text("Last seen just now · Painting")
 
-    async def test_an_edit_and_a_deletion_are_seen(self, sit: Sit, account: Make) -> None:
+    async def test_edit_and_deletion_appear_live(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         hers, his = await sit(await account("Ada", bob)), await sit(bob)
         await hers.chat_with("Bob")
@@ -153,7 +153,7 @@ class TestChat:
         await expect(his.bodies).to_have_text(["See you at eight", "Message deleted"])
         await expect(hers.bodies).to_have_text(["See you at eight", "Message deleted"])
 
-    async def test_a_refused_message_says_why_and_can_be_thrown_away(self, sit: Sit, account: Make) -> None:
+    async def test_refused_message_shows_reason_and_can_be_discarded(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         ada = await account("Ada", bob)
         await ada.write(bob, "Hello")
@@ -166,7 +166,7 @@ class TestChat:
         await hers.button("Discard").click()
         await expect(hers.bodies).to_have_text(["Hello"])
 
-    async def test_days_are_told_apart(self, sit: Sit, account: Make) -> None:
+    async def test_messages_are_separated_by_day(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         await (ada := await account("Ada", bob)).write(bob, "Good night")
         his = await sit(blank=True)
@@ -175,7 +175,7 @@ class TestChat:
         await his.chat_with(ada.name)
         await expect(his.page.locator(".line.day")).to_have_text(["Yesterday"])
 
-    async def test_older_messages_come_when_one_scrolls_up(self, sit: Sit, account: Make) -> None:
+    async def test_scrolling_up_loads_older_messages(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         ada = await account("Ada", bob)
         await ada.write(bob, *(f"Number {n}" for n in range(1, 71)))
@@ -189,8 +189,10 @@ class TestChat:
         await expect(his.message("Number 70")).to_be_in_viewport()
 
 
-class TestPicture:
-    async def test_is_seen_by_the_other_and_goes_again(self, sit: Sit, account: Make, http: httpx.AsyncClient) -> None:
+class TestAvatar:
+    async def test_avatar_appears_for_contact_until_removed(
+        self, sit: Sit, account: Make, http: httpx.AsyncClient
+    ) -> None:
         bob = await account("Bob")
         hers, his = await sit(await account("Ada", bob)), await sit(bob)
         await hers.open_settings()
@@ -205,7 +207,7 @@ class TestPicture:
         await expect(seen).to_have_count(0)
         await expect(hers.page.locator("#me img")).to_have_count(0)
 
-    async def test_what_is_no_picture_is_refused_in_words(self, sit: Sit, account: Make) -> None:
+    async def test_invalid_image_shows_error(self, sit: Sit, account: Make) -> None:
         tab = await sit(await account("Ada"))
         tab.announce("/avatar/upload", "blob:")
         await tab.open_settings()
@@ -217,7 +219,7 @@ class TestPicture:
 
 
 class TestDevices:
-    async def test_one_tab_signs_another_one_out(self, sit: Sit, account: Make) -> None:
+    async def test_device_list_signs_out_other_tab(self, sit: Sit, account: Make) -> None:
         ada = await account("Ada")
         first = await sit(ada)
         second = await sit(beside=first)

@@ -70,7 +70,7 @@ class TestAssistiveTechnology:
         await expect(log.get_by_role("list").get_by_role("listitem").filter(has_text="From ")).to_have_count(2)
         assert await tab.page.evaluate(STRAY_ITEMS) == 0
 
-    async def test_chat_in_the_list_is_named_by_what_it_shows(self, chatting: Chatting) -> None:
+    async def test_chat_row_has_accessible_name(self, chatting: Chatting) -> None:
         tab, ada, bob = await chatting()
         await tab.page.goto("about:blank")
         await bob.write(ada, "Later")
@@ -79,7 +79,7 @@ class TestAssistiveTechnology:
             re.compile(r"^Bob Offline Later [\d:]+( [AP]M)? 1 unread$")
         )
 
-    async def test_page_has_one_main_part_and_one_heading_of_its_own(self, chatting: Chatting) -> None:
+    async def test_page_has_single_main_landmark_and_heading(self, chatting: Chatting) -> None:
         tab, _, _ = await chatting()
         await expect(tab.page.get_by_role("main")).to_have_count(1)
         await expect(tab.page.get_by_role("heading", level=1)).to_have_count(1)
@@ -117,7 +117,7 @@ class TestRightToLeft:
             ("Hello\nthere, my good friend", ["left", "left"]),
         ],
     )
-    async def test_each_line_is_aligned_by_its_own_direction(
+    async def test_each_line_is_aligned_by_text_direction(
         self, chatting: Chatting, body: str, sides: list[str]
     ) -> None:
         tab, ada, bob = await chatting()
@@ -139,7 +139,7 @@ class TestRightToLeft:
         }""")
         assert aligned == sides
 
-    async def test_composer_follows_what_is_typed(self, chatting: Chatting) -> None:
+    async def test_composer_follows_text_direction(self, chatting: Chatting) -> None:
         tab, _, _ = await chatting()
         await tab.text.fill("שלום")
         assert await tab.text.evaluate("(text) => getComputedStyle(text).direction") == "rtl"

@@ -47,7 +47,7 @@ async def is_empty(tab: Tab) -> None:
 
 
 class TestExpiredMessage:
-    async def test_vanishes_at_its_time(self, fleeting: Fleeting) -> None:
+    async def test_expired_message_disappears_at_expires_at(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         await tab.page.clock.fast_forward((HOUR - 60) * 1000)
         await expect(tab.bodies).to_have_text(["From Bob", "From Ada"])
@@ -55,14 +55,14 @@ class TestExpiredMessage:
         await tab.page.clock.fast_forward(61_000)
         await is_empty(tab)
 
-    async def test_vanishes_within_a_second_after_the_computer_slept(self, fleeting: Fleeting) -> None:
+    async def test_expired_message_disappears_within_a_second_after_sleep(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         # Its clock went on, its timers did not.
         await tab.page.clock.set_system_time(datetime.now(UTC) + timedelta(seconds=2 * HOUR))
         await tab.page.clock.run_for(1_000)
         await is_empty(tab)
 
-    async def test_vanishes_as_soon_as_the_page_is_visible(self, fleeting: Fleeting) -> None:
+    async def test_expired_message_disappears_once_page_is_visible(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         await tab.page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=60))
         await tab.page.clock.set_system_time(datetime.now(UTC) + timedelta(seconds=2 * HOUR))
@@ -71,7 +71,7 @@ class TestExpiredMessage:
         await tab.page.clock.run_for(1)
         await is_empty(tab)
 
-    async def test_can_no_longer_be_edited(self, fleeting: Fleeting) -> None:
+    async def test_expired_message_cannot_be_edited(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         await tab.act("From Ada", "Edit")
         await expect(tab.text).to_have_value("From Ada")
@@ -84,7 +84,7 @@ class TestExpiredMessage:
         await tab.message("Message expired").last.hover()
         await expect(tab.page.get_by_role("button", name="Message actions")).to_be_hidden()
 
-    async def test_is_empty_in_a_chat_opened_later(self, fleeting: Fleeting) -> None:
+    async def test_expired_message_is_empty_in_chat_opened_later(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
         await tab.page.clock.fast_forward((HOUR + 1) * 1000)
         # The server's clock did not move: it still delivers the texts.

@@ -14,7 +14,7 @@ Make = Callable[..., Awaitable[Account]]
 
 
 class TestConversationsInPages:
-    async def test_conversation_that_moves_between_pages_keeps_its_settings(self, sit: Sit, account: Make) -> None:
+    async def test_conversation_moving_between_pages_keeps_settings(self, sit: Sit, account: Make) -> None:
         ada = await account("Ada")
         people = [await account(name, ada) for name in ("Bob", "Carol", "Dan", "Eve", "Frank")]
         bob = people[0]
@@ -40,7 +40,7 @@ class TestConversationsInPages:
         await expect(tab.badge("Bob")).to_have_text("2")
         assert len(read) == 3
 
-    async def test_conversations_that_move_again_and_again_are_all_found(self, sit: Sit) -> None:
+    async def test_conversations_moving_repeatedly_are_all_loaded(self, sit: Sit) -> None:
         tab = await sit()
         # `moves` are the conversations that move to the top before each read.
         found = await tab.page.evaluate("""async () => {
@@ -69,9 +69,7 @@ class TestConversationsInPages:
 
 class TestGoneMessages:
     @pytest.mark.parametrize("reader_hides", [False, True])
-    async def test_list_shows_live_what_it_shows_after_a_fresh_load(
-        self, sit: Sit, account: Make, reader_hides: bool
-    ) -> None:
+    async def test_live_list_equals_freshly_loaded_list(self, sit: Sit, account: Make, reader_hides: bool) -> None:
         bob = await account("Bob")
         ada = await account("Ada", bob)
         messages = await bob.write(ada, "One", "Two", "Three")

@@ -66,8 +66,8 @@ async def in_both_themes(page: Page, folder: Path, name: str) -> None:
         await page.screenshot(path=folder / f"{name}-{theme}.png")
 
 
-class TestDesktop:
-    async def test_looks(self, sit: Sit, account: Make, artifacts: Path) -> None:
+class TestDesktopLayout:
+    async def test_desktop_pages_render_without_layout_faults(self, sit: Sit, account: Make, artifacts: Path) -> None:
         tab = await sit()
         await is_sound(tab.page)
         await in_both_themes(tab.page, artifacts, "welcome")
@@ -87,7 +87,7 @@ class TestDesktop:
         await expect(tab.page.locator("#devices li")).to_have_count(1)
         await in_both_themes(tab.page, artifacts, "settings")
 
-    async def test_can_be_used_by_keyboard_alone(self, sit: Sit, account: Make) -> None:
+    async def test_chat_works_with_keyboard_only(self, sit: Sit, account: Make) -> None:
         bob = await account("Bob")
         ada = await account("Ada", bob)
         tab = await sit(ada)
@@ -111,8 +111,8 @@ class TestDesktop:
         await expect(tab.page.get_by_role("button", name="Message actions")).to_be_focused()
 
 
-class TestPhone:
-    async def test_shows_one_pane_at_a_time(self, sit: Sit, account: Make, artifacts: Path) -> None:
+class TestPhoneLayout:
+    async def test_phone_shows_single_pane(self, sit: Sit, account: Make, artifacts: Path) -> None:
         tab = await sit(**PHONE)
         await is_sound(tab.page)
         await tab.page.screenshot(path=artifacts / "phone-welcome.png")

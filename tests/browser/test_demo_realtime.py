@@ -50,7 +50,7 @@ def watched(tab: Tab, path: str) -> list[Request]:
 
 
 class TestLostConnection:
-    async def test_what_was_sent_meanwhile_comes_in_order_and_once(self, sit: Sit, friends: Friends) -> None:
+    async def test_missed_messages_arrive_in_order_and_once(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, his = await sit(ada), await sit(bob)
         his.announce(*OFFLINE)
@@ -71,7 +71,7 @@ class TestLostConnection:
             await expect(tab.bodies).to_have_text(["Before", "One", "Two", "Three", "Four", "Five"])
         await expect(hers.mark("Three")).to_have_attribute("data-mark", "read")
 
-    async def test_resumes_from_its_cursor_and_loads_nothing_anew(self, sit: Sit, friends: Friends) -> None:
+    async def test_reconnect_resumes_from_cursor_without_reloading(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, line = await on_a_line(sit, ada)
         await hers.chat_with("Bob")
@@ -85,7 +85,7 @@ class TestLostConnection:
         assert given[1] in {frame["cursor"] for frame in line.received if frame["type"] != "welcome"}
         assert loads == []
 
-    async def test_a_silent_line_is_found_out_by_a_ping(self, sit: Sit, friends: Friends) -> None:
+    async def test_silent_connection_is_detected_by_ping(self, sit: Sit, friends: Friends) -> None:
         ada, _ = await friends()
         tab = await sit(blank=True)
         line = await Line.under(tab)
@@ -101,7 +101,7 @@ class TestLostConnection:
 
 
 class TestSending:
-    async def test_a_lost_reply_makes_no_second_message(self, sit: Sit, friends: Friends) -> None:
+    async def test_lost_reply_causes_no_duplicate_message(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, line = await on_a_line(sit, ada)
         await hers.chat_with("Bob")
@@ -123,7 +123,7 @@ class TestSending:
         assert [message["body"] for message in history["items"]] == ["Once"]
         await expect(hers.bodies).to_have_text(["Once"])
 
-    async def test_messages_that_wait_outlive_the_page(self, sit: Sit, friends: Friends) -> None:
+    async def test_unsent_messages_survive_page_reload(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, line = await on_a_line(sit, ada)
         hers.announce("ERR_FAILED")
@@ -143,7 +143,7 @@ class TestSending:
 
 
 class TestFrames:
-    async def test_a_repeat_is_dropped_and_an_older_count_does_not_win(self, sit: Sit, friends: Friends) -> None:
+    async def test_duplicate_event_and_older_unread_count_are_ignored(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, line = await on_a_line(sit, ada)
         await bob.write(ada, "One", "Two")
@@ -158,7 +158,7 @@ class TestFrames:
         await expect(hers.bodies).to_have_text(["One", "Two"])
         await expect(hers.badge("Bob")).to_have_text("")
 
-    async def test_resync_loads_anew(self, sit: Sit, friends: Friends) -> None:
+    async def test_resync_reloads_state(self, sit: Sit, friends: Friends) -> None:
         ada, bob = await friends()
         hers, line = await on_a_line(sit, ada)
         await hers.chat_with("Bob")
@@ -184,7 +184,7 @@ class TestCloseCodes:
             (4409, "This session goes on in another tab."),
         ],
     )
-    async def test_waits_for_a_person(self, sit: Sit, account: Make, code: int, words: str) -> None:
+    async def test_fatal_close_code_waits_for_user(self, sit: Sit, account: Make, code: int, words: str) -> None:
         tab, line = await on_a_line(sit, await account("Ada"))
         await line.close(code)
         await expect(tab.page.locator("#banner-text")).to_have_text(words)
@@ -193,7 +193,7 @@ class TestCloseCodes:
         await tab.is_live()
 
     @pytest.mark.parametrize(("code", "reason", "seconds"), [(1012, "retry_after=17.4", 17), (4429, "", 60)])
-    async def test_waits_as_long_as_it_was_told(
+    async def test_reconnect_waits_for_requested_time(
         self, sit: Sit, account: Make, code: int, reason: str, seconds: int
     ) -> None:
         tab = await sit(blank=True)
@@ -209,7 +209,7 @@ class TestCloseCodes:
         await tab.page.clock.fast_forward(8_000)
         await tab.is_live()
 
-    async def test_comes_back_by_itself(self, sit: Sit, account: Make) -> None:
+    async def test_transient_close_code_reconnects_automatically(self, sit: Sit, account: Make) -> None:
         tab, line = await on_a_line(sit, await account("Ada"))
         for times, code in enumerate([4408, 1006, 1011], start=1):
             await line.close(code)
@@ -217,7 +217,7 @@ class TestCloseCodes:
             await tab.is_live()
             assert len(line.sockets) == 1 + times
 
-    async def test_a_duplicated_tab_takes_the_session_over(self, sit: Sit, account: Make) -> None:
+    async def test_duplicated_tab_takes_over_session(self, sit: Sit, account: Make) -> None:
         ada = await account("Ada")
         first = await sit(ada)
         second = await sit(ada, beside=first)
@@ -237,7 +237,7 @@ REQUESTS_AT_ONCE = """async () => {
 
 
 class TestTokens:
-    async def test_requests_at_once_refresh_once(self, sit: Sit, account: Make) -> None:
+    async def test_concurrent_requests_refresh_token_once(self, sit: Sit, account: Make) -> None:
         ada = await account("Ada")
         tab = await sit(ada)
         tab.announce(REFUSED)
@@ -245,7 +245,7 @@ class TestTokens:
         assert await tab.page.evaluate(REQUESTS_AT_ONCE) == [ada.id] * 6
         assert len(refreshed) == 1
 
-    async def test_a_device_that_was_signed_out_meanwhile_says_so(self, sit: Sit, account: Make) -> None:
+    async def test_signed_out_device_shows_notice(self, sit: Sit, account: Make) -> None:
         ada = await account("Ada")
         tab = await sit(ada)
         tab.announce(REFUSED)

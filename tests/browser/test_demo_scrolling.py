@@ -48,14 +48,14 @@ async def bottom_of(message: Locator) -> float:
 
 
 class TestEndOfChat:
-    async def test_stays_in_sight_when_the_keyboard_opens_and_closes(self, reading: Reading) -> None:
+    async def test_end_stays_visible_when_keyboard_opens_and_closes(self, reading: Reading) -> None:
         tab, _, _ = await reading()
         await tab.page.set_viewport_size(KEYBOARD)  # type: ignore[arg-type]
         await is_in_sight(tab.message(LAST))
         await tab.page.set_viewport_size(PHONE["viewport"])
         await is_in_sight(tab.message(LAST))
 
-    async def test_stays_in_sight_above_a_keyboard_that_lies_over_the_page(self, reading: Reading) -> None:
+    async def test_end_stays_visible_above_overlaying_keyboard(self, reading: Reading) -> None:
         tab, _, _ = await reading()
         # As in iOS: the window keeps its height.
         await tab.page.evaluate("""() => {
@@ -67,7 +67,7 @@ class TestEndOfChat:
         await tab.page.evaluate("delete visualViewport.height, visualViewport.dispatchEvent(new Event('resize'))")
         await expect(tab.page.locator("#app")).to_have_js_property("clientHeight", 844)
 
-    async def test_stays_in_sight_below_the_banner(self, reading: Reading) -> None:
+    async def test_end_stays_visible_below_banner(self, reading: Reading) -> None:
         tab, _, _ = await reading()
         tab.announce("ERR_INTERNET_DISCONNECTED", "WebSocket connection to")
         await tab.page.context.set_offline(True)
@@ -76,12 +76,12 @@ class TestEndOfChat:
         await tab.say("Written offline")
         await is_in_sight(tab.message("Written offline"))
 
-    async def test_stays_in_sight_when_the_composer_grows(self, reading: Reading) -> None:
+    async def test_end_stays_visible_when_composer_grows(self, reading: Reading) -> None:
         tab, _, _ = await reading()
         await tab.text.fill("\n".join("abcdef"))
         await is_in_sight(tab.message(LAST))
 
-    async def test_stays_in_sight_when_a_message_is_edited(self, reading: Reading) -> None:
+    async def test_end_stays_visible_when_message_is_edited(self, reading: Reading) -> None:
         tab, _, _ = await reading()
         await tab.text.press("ArrowUp")
         await expect(tab.page.locator("#editing")).to_be_visible()
@@ -98,7 +98,7 @@ class TestMiddleOfChat:
         message = tab.message("Number 20")
         return tab, ada, bob, message, await bottom_of(message)
 
-    async def test_stays_in_place_when_the_window_is_resized(
+    async def test_scroll_position_stays_when_window_is_resized(
         self, middle: tuple[Tab, Account, Account, Locator, float]
     ) -> None:
         tab, _, _, message, bottom = middle
@@ -107,7 +107,7 @@ class TestMiddleOfChat:
             await is_in_sight(message)
             assert await bottom_of(message) == pytest.approx(bottom, abs=2)
 
-    async def test_stays_in_place_when_messages_come_and_change(
+    async def test_scroll_position_stays_when_messages_arrive_and_change(
         self, middle: tuple[Tab, Account, Account, Locator, float]
     ) -> None:
         tab, ada, bob, message, bottom = middle

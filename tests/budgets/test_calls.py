@@ -120,7 +120,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize("what", READS)
-async def test_a_read(what: str, world: World) -> None:
+async def test_read_stays_within_call_budget(what: str, world: World) -> None:
     answer = world.asked(READS[what])
     await answer.answered()
     assert answer.status == 200
@@ -130,12 +130,12 @@ async def test_a_read(what: str, world: World) -> None:
     assert problem is None, problem
 
 
-async def test_a_message(world: World) -> None:
+async def test_send_stays_within_call_budget(world: World) -> None:
     problem = settle("POST /messages", await counted(world.sent))
     assert problem is None, problem
 
 
-async def test_a_message_that_is_delivered_to_a_socket(world: World) -> None:
+async def test_send_to_connected_recipient_stays_within_call_budget(world: World) -> None:
     async with world.socket(world.eve) as (socket, _):
 
         async def received() -> None:
@@ -149,7 +149,7 @@ async def test_a_message_that_is_delivered_to_a_socket(world: World) -> None:
     assert problem is None, problem
 
 
-async def test_a_message_over_a_socket(world: World) -> None:
+async def test_send_over_socket_stays_within_call_budget(world: World) -> None:
     async with world.socket(world.bob) as (socket, meter):
 
         async def sent() -> None:
@@ -163,7 +163,7 @@ async def test_a_message_over_a_socket(world: World) -> None:
 class TestRegressions:
     """The guard sees what it is there for."""
 
-    async def test_one_needless_call_for_each_row_is_seen(self, world: World) -> None:
+    async def test_needless_call_per_row_is_detected(self, world: World) -> None:
         path = READS[f"GET /conversations ({CONTACTS})"]
         honest = await counted(lambda: world.asked(path).answered())
 
@@ -179,7 +179,7 @@ class TestRegressions:
         assert problem is not None
         assert "costs more" in problem
 
-    async def test_a_needless_task_is_seen(self, world: World) -> None:
+    async def test_needless_task_is_detected(self, world: World) -> None:
         honest = await counted(world.sent)
 
         async def wasteful() -> None:
@@ -189,7 +189,7 @@ class TestRegressions:
         assert problem is not None
         assert "costs more" in problem
 
-    async def test_what_is_called_in_a_task_of_its_own_is_seen(self, world: World) -> None:
+    async def test_calls_in_separate_task_are_counted(self, world: World) -> None:
         def alone() -> None: ...
 
         async def beside() -> None:
@@ -216,9 +216,9 @@ class TestRegressions:
             (Price(500, 1021, 100_000), "more"),
         ],
     )
-    def test_budgets_have_two_sides(self, price: Price, word: str | None) -> None:
+    def test_call_budgets_refuse_increase_and_stale_slack(self, price: Price, word: str | None) -> None:
         problem = complaint(Price(1000, 1000, 100_000), price)
         assert (word is None and problem is None) or (word is not None and word in (problem or ""))
 
-    def test_what_is_new_needs_a_budget(self) -> None:
+    def test_new_operation_needs_call_budget(self) -> None:
         assert "no budget" in (complaint(None, Price(1, 1, 1)) or "")

@@ -234,12 +234,14 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_has_its_price(operation: str) -> None:
+def test_every_operation_has_statement_budget(operation: str) -> None:
     assert operation.partition("/{")[0].rstrip("/") in BUDGETS
 
 
 @pytest.mark.parametrize("what", OF_FRIENDS)
-async def test_of_friends_who_talked(what: str, http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_operation_between_contacts_stays_within_statement_budget(
+    what: str, http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     # The first time asyncpg asks for the types of what it sends; that is once a connection, and no price of a request.
     for _ in range(2):
         ada, bob = await Factory(settled).friends()
@@ -262,7 +264,9 @@ async def _counted(
         return sent, await send(http, ada, bob, subject)
 
 
-async def test_first_message_of_a_pair(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_first_message_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).friends()
     draft = {"target_id": bob.id, "client_id": "1", "body": "Hello"}
     async with log.recording() as sent:
@@ -270,14 +274,18 @@ async def test_first_message_of_a_pair(http: httpx.AsyncClient, settled: Contain
     assert len(sent) == BUDGETS["POST /messages, the first of a pair"], sent
 
 
-async def test_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_subscribe_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).people(2)
     async with log.recording() as sent:
         assert (await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})).status_code == 200
     assert len(sent) == BUDGETS["POST /subscribe"], sent
 
 
-async def test_confirm_subscribe(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_confirm_subscribe_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).people(2)
     await http.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})
     async with log.recording() as sent:
@@ -285,7 +293,9 @@ async def test_confirm_subscribe(http: httpx.AsyncClient, settled: Container, lo
     assert len(sent) == BUDGETS["POST /confirm_subscribe"], sent
 
 
-async def test_unblock(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_unblock_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).friends()
     await http.post("/block", headers=ada.headers, json={"target_id": bob.id})
     async with log.recording() as sent:
@@ -293,14 +303,18 @@ async def test_unblock(http: httpx.AsyncClient, settled: Container, log: Stateme
     assert len(sent) == BUDGETS["POST /unblock"], sent
 
 
-async def test_find_by_name(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_find_by_name_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).people(2)
     async with log.recording() as sent:
         await http.get("/users", params={"username": bob.username}, headers=ada.headers)
     assert len(sent) == BUDGETS["GET /users?username="], sent
 
 
-async def test_register(http: httpx.AsyncClient, log: StatementLog, settled: Container) -> None:
+async def test_register_stays_within_statement_budget(
+    http: httpx.AsyncClient, log: StatementLog, settled: Container
+) -> None:
     known = await Factory(settled).person()
     draft = {"username": f"new{known.id}", "password": known.password, "name": "Ada"}
     async with log.recording() as sent:
@@ -308,14 +322,18 @@ async def test_register(http: httpx.AsyncClient, log: StatementLog, settled: Con
     assert len(sent) == BUDGETS["POST /register"], sent
 
 
-async def test_login(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_login_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada = await Factory(settled).person()
     async with log.recording() as sent:
         await http.post("/login", json={"login": ada.username, "password": ada.password})
     assert len(sent) == BUDGETS["POST /login"], sent
 
 
-async def test_refresh(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_refresh_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada = await Factory(settled).person()
     async with log.recording() as sent:
         await http.post("/token/refresh", json={"refresh_token": ada.refresh_token})
@@ -335,7 +353,7 @@ async def _proved(settled: Container, person: Person) -> str:
     return cursor
 
 
-async def test_a_socket_asked_for_without_an_upgrade(
+async def test_socket_request_without_upgrade_stays_within_statement_budget(
     http: httpx.AsyncClient, settled: Container, log: StatementLog
 ) -> None:
     ada = await Factory(settled).person()
@@ -344,7 +362,7 @@ async def test_a_socket_asked_for_without_an_upgrade(
     assert len(sent) == BUDGETS["GET /ws"], sent
 
 
-async def test_sync_with_a_cursor_that_proves_something(
+async def test_sync_proving_delivery_stays_within_statement_budget(
     http: httpx.AsyncClient, settled: Container, log: StatementLog
 ) -> None:
     for _ in range(2):
@@ -357,7 +375,9 @@ async def test_sync_with_a_cursor_that_proves_something(
     assert len(sent) == BUDGETS["GET /sync, with a cursor that proves something"], sent
 
 
-async def test_sync_that_waits_in_vain(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_sync_timing_out_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada = await Factory(settled).person()
     cursor = await _proved(settled, ada)
     async with log.recording() as sent:
@@ -366,7 +386,9 @@ async def test_sync_that_waits_in_vain(http: httpx.AsyncClient, settled: Contain
     assert len(sent) == BUDGETS["GET /sync, waiting in vain"], sent
 
 
-async def test_sync_that_waits_for_an_event(http: httpx.AsyncClient, settled: Container, log: StatementLog) -> None:
+async def test_sync_waiting_for_event_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
     ada, bob = await Factory(settled).friends()
     await Factory(settled).message(bob, ada)
     cursor = await _proved(settled, ada)
@@ -379,7 +401,9 @@ async def test_sync_that_waits_for_an_event(http: httpx.AsyncClient, settled: Co
     assert len(sent) - BUDGETS["POST /messages"] == BUDGETS["GET /sync, waiting for an event"], sent
 
 
-async def test_a_socket(realtime: Realtime, settled: Container, log: StatementLog) -> None:
+async def test_socket_handshake_stays_within_statement_budget(
+    realtime: Realtime, settled: Container, log: StatementLog
+) -> None:
     ada = await Factory(settled).person()
     cursor = await _proved(settled, ada)
     async with log.recording() as sent, realtime.wire(ada, cursor=cursor):
@@ -387,7 +411,9 @@ async def test_a_socket(realtime: Realtime, settled: Container, log: StatementLo
     assert len(sent) == BUDGETS["a socket"], sent
 
 
-async def test_a_socket_by_ticket(realtime: Realtime, settled: Container, log: StatementLog) -> None:
+async def test_socket_handshake_by_ticket_stays_within_statement_budget(
+    realtime: Realtime, settled: Container, log: StatementLog
+) -> None:
     ada = await Factory(settled).person()
     cursor = await _proved(settled, ada)
     ticket = (await settled.services.streams.issue_ticket(ada.actor)).ticket
@@ -396,12 +422,14 @@ async def test_a_socket_by_ticket(realtime: Realtime, settled: Container, log: S
     assert len(sent) == BUDGETS["a socket by ticket"], sent
 
 
-def test_every_method_has_its_price() -> None:
+def test_every_socket_method_has_statement_budget() -> None:
     assert set(METHODS_BUDGETS) == set(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS_BUDGETS)
-async def test_over_a_socket(method: str, realtime: Realtime, settled: Container, log: StatementLog) -> None:
+async def test_socket_method_stays_within_statement_budget(
+    method: str, realtime: Realtime, settled: Container, log: StatementLog
+) -> None:
     for _ in range(2):
         ada, bob = await Factory(settled).friends()
         await Factory(settled).message(ada, bob)
@@ -422,7 +450,7 @@ async def test_over_a_socket(method: str, realtime: Realtime, settled: Container
     assert len(sent) == METHODS_BUDGETS[method], sent
 
 
-async def test_a_message_costs_no_more_where_both_sides_are_connected(
+async def test_connected_sockets_add_no_statements_to_send(
     realtime: Realtime, settled: Container, log: StatementLog
 ) -> None:
     ada, bob = await Factory(settled).friends()
@@ -444,19 +472,19 @@ async def test_a_message_costs_no_more_where_both_sides_are_connected(
 # --- who asks -----------------------------------------------------------------------------------------
 
 
-async def test_a_forged_token(http: httpx.AsyncClient, log: StatementLog) -> None:
+async def test_forged_token_stays_within_statement_budget(http: httpx.AsyncClient, log: StatementLog) -> None:
     async with log.recording() as sent:
         assert (await http.get("/profile", headers={"Authorization": "Bearer forged"})).status_code == 401
     assert len(sent) == BUDGETS["unauthenticated"], sent
 
 
-async def test_no_token(http: httpx.AsyncClient, log: StatementLog) -> None:
+async def test_missing_token_stays_within_statement_budget(http: httpx.AsyncClient, log: StatementLog) -> None:
     async with log.recording() as sent:
         assert (await http.get("/profile")).status_code == 401
     assert len(sent) == BUDGETS["no token"], sent
 
 
-async def test_a_stamp_that_is_due_costs_a_read_one_more(
+async def test_due_activity_stamp_adds_single_statement(
     http: httpx.AsyncClient, settled: Container, log: StatementLog, clock: FixedClock
 ) -> None:
     ada = await Factory(settled).person()

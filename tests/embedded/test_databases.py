@@ -20,7 +20,7 @@ DELETE FROM dirty;
 _OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename IS DISTINCT FROM current_user"
 
 
-async def test_autovacuum_does_not_keep_one(data: Path) -> None:
+async def test_autovacuum_does_not_prevent_dropping_temporary_database(data: Path) -> None:
     with EmbeddedPostgres(data, durable=False, settings={"autovacuum_naptime": "1s"}) as postgres:
         server = await asyncpg.connect(postgres.start())
         async with temporary_database(postgres.start()) as url:

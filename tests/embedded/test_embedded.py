@@ -118,7 +118,7 @@ class TestStart:
         assert await _ask(postgres.start(), "SELECT n FROM t") == 7
         postgres.stop()
 
-    async def test_a_long_path_gets_a_socket_elsewhere(self, folder: Path, data: Path) -> None:
+    async def test_long_path_moves_socket_elsewhere(self, folder: Path, data: Path) -> None:
         long = folder / ("d" * 120) / "по-русски, с запятой"
         os.renames(data, long)
         with EmbeddedPostgres(long, durable=False) as postgres:
@@ -128,14 +128,14 @@ class TestStart:
             assert os.stat(socket).st_mode & 0o077 == 0
         assert os.path.basename(socket) not in os.listdir(os.path.dirname(socket))
 
-    async def test_a_lost_password_is_replaced(self, data: Path) -> None:
+    async def test_lost_password_file_is_replaced(self, data: Path) -> None:
         before = (data / "password").read_text()
         (data / "password").unlink()
         with EmbeddedPostgres(data, durable=False) as postgres:
             assert await _ask(postgres.start(), "SELECT 1") == 1
         assert (data / "password").read_text() != before
 
-    def test_only_the_main_thread_may_start(self, data: Path) -> None:
+    def test_start_outside_main_thread_is_refused(self, data: Path) -> None:
         refused: list[Exception] = []
 
         def start() -> None:
@@ -149,7 +149,7 @@ class TestStart:
         thread.join()
         assert "main thread" in str(refused[0])
 
-    def test_a_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(self, data: Path) -> None:
+    def test_stale_pid_file_of_unrelated_process_is_ignored(self, data: Path) -> None:
         stranger = embedded_process.spawn(embedded_location.account_for(data), ["/bin/sleep", "60"])
         try:
             (data / "cluster" / "postmaster.pid").write_text(f"{stranger.pid}\n{data}/cluster\n0\n5432\n\n\n0 0\n")
@@ -161,25 +161,25 @@ class TestStart:
 
 
 class TestSettings:
-    async def test_durable_settings_are_on(self, data: Path) -> None:
+    async def test_durable_settings_are_enabled(self, data: Path) -> None:
         with EmbeddedPostgres(data) as postgres:
             for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
                 assert await _ask(postgres.start(), f"SHOW {name}") == "on"
 
-    async def test_given_settings_win_and_change_with_the_next_start(self, data: Path) -> None:
+    async def test_given_settings_apply_at_each_start(self, data: Path) -> None:
         for wanted in ("21", "22"):
             settings = {"max_connections": wanted}
             with EmbeddedPostgres(data, settings=settings, durable=False) as postgres:
                 assert await _ask(postgres.start(), "SHOW max_connections") == wanted
                 assert await _ask(postgres.start(), "SHOW fsync") == "off"
 
-    def test_a_wrong_setting_is_told_in_one_line(self, data: Path) -> None:
+    def test_invalid_setting_is_reported_in_single_line(self, data: Path) -> None:
         with pytest.raises(EmbeddedPostgresError, match=r"FATAL.*shared_buffers") as raised:
             EmbeddedPostgres(data, settings={"shared_buffers": "lots"}).start()
         assert "\n" not in str(raised.value)
         _wait_until(lambda: _all_ended(data))
 
-    async def test_nobody_without_the_password_comes_in(self, data: Path) -> None:
+    async def test_connection_without_password_is_refused(self, data: Path) -> None:
         with EmbeddedPostgres(data, durable=False) as postgres:
             url = postgres.start()
             password = (data / "password").read_text()
@@ -192,16 +192,16 @@ class TestSettings:
             assert (data / "run").stat().st_mode & 0o077 == 0
 
     @pytest.mark.parametrize("bin_dir", [None, pytest.param(_DEBIAN_15, marks=_WITH_DEBIAN_15)])
-    async def test_cyrillic_is_searchable(self, folder: Path, bin_dir: Path | None) -> None:
+    async def test_cyrillic_text_is_searchable(self, folder: Path, bin_dir: Path | None) -> None:
         with EmbeddedPostgres(folder / "data", bin_dir=bin_dir, durable=False) as postgres:
             extension = "CREATE EXTENSION pg_trgm"
             assert await _ask(postgres.start(), extension, "SELECT show_trgm('Привет') <> '{}'") is True
             assert await _ask(postgres.start(), "SELECT lower('ПРИВЕТ') || upper('ё')") == "приветЁ"
 
 
-class TestOwner:
+class TestOwnerProcess:
     @pytest.mark.parametrize("tie", ["kernel", "watchdog"])
-    async def test_its_violent_end_ends_the_server_and_loses_nothing(
+    async def test_killing_owner_stops_server_without_data_loss(
         self, data: Path, own: Callable[..., Owner], tie: str
     ) -> None:
         owner = own(data, tie)
@@ -211,7 +211,7 @@ class TestOwner:
         with EmbeddedPostgres(data, durable=False) as postgres:
             assert await _ask(postgres.start(), "SELECT n FROM t") == 7
 
-    async def test_a_start_right_after_it_waits_for_the_old_server(self, data: Path, own: Callable[..., Owner]) -> None:
+    async def test_start_after_owner_kill_waits_for_old_server(self, data: Path, own: Callable[..., Owner]) -> None:
         owner = own(data)
         connection = await asyncpg.connect(owner.url())
         owner.kill()
@@ -219,7 +219,7 @@ class TestOwner:
             assert await _ask(postgres.start(), "SELECT 1") == 1
         connection.terminate()
 
-    def test_an_old_server_that_does_not_end_is_told(
+    def test_old_server_still_running_is_reported(
         self, data: Path, own: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(embedded, "LEFT_OVER_SECONDS", 0.05)
@@ -235,7 +235,7 @@ class TestOwner:
             os.kill(postmaster, signal.SIGCONT)
         _wait_until(lambda: _all_ended(data))
 
-    def test_a_second_one_is_refused(self, data: Path, own: Callable[..., Owner]) -> None:
+    def test_second_owner_is_refused(self, data: Path, own: Callable[..., Owner]) -> None:
         owner = own(data)
         assert owner.url()
         with pytest.raises(EmbeddedPostgresError, match=f"in use by another server .process {owner.process.pid}"):
@@ -243,7 +243,7 @@ class TestOwner:
         assert owner.process.poll() is None
         assert _postmaster(data)
 
-    async def test_its_end_while_the_cluster_is_made_leaves_nothing_half_made(
+    async def test_killing_owner_during_initdb_leaves_no_partial_cluster(
         self, folder: Path, own: Callable[..., Owner]
     ) -> None:
         owner = own(folder / "data")
@@ -253,7 +253,7 @@ class TestOwner:
         with EmbeddedPostgres(folder / "data", durable=False) as postgres:
             assert await _ask(postgres.start(), "SELECT 1") == 1
 
-    async def test_a_killed_server_can_be_started_again(self, data: Path) -> None:
+    async def test_killed_server_can_be_restarted(self, data: Path) -> None:
         with EmbeddedPostgres(data, durable=False) as postgres:
             postgres.start()
             os.kill(_postmaster(data), signal.SIGKILL)

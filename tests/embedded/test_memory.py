@@ -19,7 +19,7 @@ _PAGES = 120
 """Enough for buffers of 128 MB, where a page has 2 MB."""
 
 
-def test_container_s_bound_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_container_memory_limit_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = embedded_memory.memory()
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(embedded_memory, "_LIMITS", (limit, tmp_path / "absent"))
@@ -33,7 +33,9 @@ def test_container_s_bound_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("memory", "buffers"), [(GIB // 8, "128MB"), (4 * GIB, "1024MB"), (24 * GIB, "6144MB"), (1024 * GIB, "8192MB")]
 )
-def test_a_quarter_is_postgresql_s(memory: int, buffers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_gets_quarter_of_memory(
+    memory: int, buffers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(embedded_memory, "memory", lambda: memory)
     assert embedded(Settings(data_dir=tmp_path))._settings["shared_buffers"] == buffers
 
@@ -56,16 +58,18 @@ class TestHugePages:
             "HugePages_Free: some\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n",
         ],
     )
-    def test_none_are_told_of(self, said: str, told: Path) -> None:
+    def test_missing_huge_pages_count_as_zero(self, said: str, told: Path) -> None:
         told.write_text(said)
         assert embedded_memory.huge_pages() == 0
 
-    def test_what_can_t_be_touched_is_not_there(self, told: Path) -> None:
+    def test_unmappable_huge_pages_count_as_zero(self, told: Path) -> None:
         # No kernel has pages of this size: mapping one fails, as touching one does where a limit forbids it.
         told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 3 kB\n")
         assert embedded_memory.huge_pages() == 0
 
-    def test_container_s_bound_counts(self, told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_container_huge_page_limit_is_respected(
+        self, told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n")
         limit = tmp_path / "hugetlb.2MB.max"
         limit.write_text("4194304\n")
@@ -74,12 +78,12 @@ class TestHugePages:
         assert embedded_memory.huge_pages() == 4194304
 
     @pytest.mark.parametrize(("size", "name"), [(2**21, "2MB"), (2**30, "1GB"), (2**16, "64KB")])
-    def test_limits_are_named_by_the_size(self, size: int, name: str) -> None:
+    def test_huge_page_limit_file_is_named_by_size(self, size: int, name: str) -> None:
         limits = embedded_memory._limits_of_pages(size)
         assert [limit.name for limit in limits] == [f"hugetlb.{name}.max", f"hugetlb.{name}.limit_in_bytes"]
 
     @pytest.mark.parametrize(("there", "asked"), [(GIB, "off"), (7 * GIB, "try")])
-    def test_they_are_asked_for_where_there_are_enough(
+    def test_huge_pages_are_requested_when_enough_are_free(
         self, there: int, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(embedded_memory, "memory", lambda: 24 * GIB)
@@ -102,7 +106,7 @@ class TestHugePages:
             _RESERVED.write_text(before)
 
     @pytest.mark.usefixtures("reserved")
-    def test_postgresql_has_them(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_postgresql_uses_huge_pages(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert embedded_memory.huge_pages() >= _PAGES * 2**21
         monkeypatch.setattr(embedded_memory, "memory", lambda: GIB // 2)
         postgres = embedded(Settings(data_dir=folder / "data"))

@@ -26,7 +26,7 @@ def by_installation() -> list[list[Fault]]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("faults", by_installation(), ids=lambda faults: faults[0].name)
-async def test_what_is_promised_holds(faults: list[Fault]) -> None:
+async def test_guarantee_holds_under_fault(faults: list[Fault]) -> None:
     outcomes = []
     async with aclosing(run_all(faults, seed="ci", cycles=CYCLES, brief=True)) as running:
         async for outcome in running:
@@ -44,6 +44,6 @@ async def test_what_is_promised_holds(faults: list[Fault]) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
-async def test_a_broken_server_is_found_out(control: Control) -> None:
+async def test_broken_server_is_detected(control: Control) -> None:
     outcome = await run_control(control, seed="ci")
     assert outcome.good, line(outcome)

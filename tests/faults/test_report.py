@@ -38,11 +38,11 @@ def outcome(**changes: object) -> Outcome:
 
 
 class TestVerdict:
-    def test_all_is_well(self) -> None:
+    def test_faultless_outcome_is_good(self) -> None:
         assert outcome().good
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_one_finding_of_any_kind_is_a_failure(self, kind: str) -> None:
+    def test_any_finding_fails_outcome(self, kind: str) -> None:
         assert not outcome(**{kind: 1}).good
 
     @pytest.mark.parametrize(
@@ -57,34 +57,34 @@ class TestVerdict:
         ],
         ids=lambda changes: next(iter(changes)),
     )
-    def test_so_is_everything_else_that_is_not_as_promised(self, changes: dict[str, object]) -> None:
+    def test_any_other_deviation_fails_outcome(self, changes: dict[str, object]) -> None:
         assert not outcome(**changes).good
 
-    def test_a_control_must_be_found_fault_with(self) -> None:
+    def test_control_without_findings_fails(self) -> None:
         assert outcome(control="lost", lost=3, reordered=1).good
         assert not outcome(control="lost", duplicated=3).good
         assert not outcome(control="lost", lost=3, error="it broke off").good
 
-    def test_a_message_that_four_devices_miss_is_one_that_is_lost(self) -> None:
+    def test_message_missed_by_four_devices_counts_as_lost_once(self) -> None:
         found = outcome()
         lost = [f"{client_id} (1 of (1, 2)) not on ada/{device}" for client_id in ("m1", "m2") for device in range(4)]
         found.take(Findings(lost=lost), Counter({201: 3}), attempts=9, repeats=1)
         assert (found.lost, found.operations, found.answers) == (2, 9, {201: 3})
 
 
-class TestFiles:
+class TestOutcomeFiles:
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(_report, "FOLDER", tmp_path / "faults")
         monkeypatch.setattr(_report, "DOCS", tmp_path / "page.md")
         return tmp_path
 
-    def test_the_newest_outcome_of_each_stays(self) -> None:
+    def test_newest_outcome_of_each_fault_is_kept(self) -> None:
         for each in (outcome(), outcome(name="kill_server"), outcome(operations=5)):
             _report.write(each)
         assert [(each.name, each.operations) for each in _report.read()] == [("kill_worker", 5), ("kill_server", 1234)]
 
-    def test_the_page_gets_the_figures_and_keeps_the_rest(self, folder: Path) -> None:
+    def test_update_of_page_replaces_only_figures(self, folder: Path) -> None:
         _report.DOCS.write_text(PAGE.read_text())
         _report.write(outcome(operations=7654321, notes=["5,000 back in 9 s"]))
         _report.write(outcome(name="forget_ids", control="duplicated", duplicated=164))
@@ -99,12 +99,12 @@ class TestFiles:
         assert _report.DOCS.read_text() == once
 
 
-class TestPage:
-    def test_it_names_what_there_is(self) -> None:
+class TestGuaranteesPage:
+    def test_page_names_existing_faults(self) -> None:
         named = set(re.findall(r"--(?:fault|control) ([a-z_]+)", PAGE.read_text()))
         assert named <= {*all_faults(), *CONTROLS}
 
-    def test_every_fault_tests_a_promise_that_stands_there(self) -> None:
+    def test_every_fault_tests_documented_guarantee(self) -> None:
         promised = set(re.findall(r"^\| (G\d+) \|", PAGE.read_text(), re.MULTILINE))
         tested = {each.name: each.promise for each in all_faults().values()}
         tested |= {each.name: each.promise for each in CONTROLS.values()}

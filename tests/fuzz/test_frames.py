@@ -176,16 +176,16 @@ def _json_requests(crowd: Crowd) -> st.SearchStrategy[str]:
 
 
 class TestJson:
-    def test_requests(self, crowd: Crowd) -> None:
+    def test_fuzzed_json_requests_are_answered(self, crowd: Crowd) -> None:
         with lines(crowd, JSON_PROTOCOL) as line:
             fuzz(line.send, _json_requests(crowd), examples=250)
 
-    def test_wrong_kind_of_frame(self, crowd: Crowd) -> None:
+    def test_wrong_frame_type_closes_socket(self, crowd: Crowd) -> None:
         with lines(crowd, JSON_PROTOCOL) as line:
             fuzz(line.send, st.binary(max_size=200), examples=5)
 
     @pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 400, "1e400"])
-    def test_number_that_messagepack_has_no_room_for(self, crowd: Crowd, number: str) -> None:
+    def test_number_beyond_messagepack_range_is_refused(self, crowd: Crowd, number: str) -> None:
         (call,) = (each for each in _requests(crowd) if each["method"] == "call.signal")
         call["data"]["payload"] = {"a": "PLACE"}
         with lines(crowd, JSON_PROTOCOL) as line:
@@ -193,12 +193,12 @@ class TestJson:
 
 
 class TestMessagePack:
-    def test_requests(self, crowd: Crowd) -> None:
+    def test_fuzzed_msgpack_requests_are_answered(self, crowd: Crowd) -> None:
         strategy = st.one_of(*(packed(request) for request in _requests(crowd)), st.binary(max_size=200))
         with lines(crowd, MSGPACK_PROTOCOL) as line:
             fuzz(line.send, strategy, examples=250)
 
-    def test_values(self, crowd: Crowd) -> None:
+    def test_fuzzed_msgpack_values_are_answered(self, crowd: Crowd) -> None:
         """Good requests with one value that is not."""
         with_a_place = [
             {**request, "data": {**request["data"], name: "PLACE"}}
@@ -216,7 +216,7 @@ class TestMessagePack:
     @pytest.mark.parametrize(
         "tag", [b"\xd4\x01a", b"\xc4\x01a", b"\x81\x01\x02", b"\xd6\xff\x00\x00\x00\x01", b"\xa1\xff"]
     )
-    def test_payload_that_json_has_no_word_for(self, crowd: Crowd, tag: bytes) -> None:
+    def test_payload_without_json_equivalent_is_refused(self, crowd: Crowd, tag: bytes) -> None:
         (call,) = (each for each in _requests(crowd) if each["method"] == "call.signal")
         call["data"]["payload"] = {"a": "PLACE"}
         with lines(crowd, MSGPACK_PROTOCOL) as line:
@@ -230,8 +230,8 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     return bytes([0x80 | opcode]) + size + bytes(4) + payload
 
 
-class TestBytes:
-    def test_frames(self, crowd: Crowd) -> None:
+class TestRawFrames:
+    def test_fuzzed_frames_are_answered_or_closed(self, crowd: Crowd) -> None:
         """Frames that lie, are cut or make no sense: the server closes as the protocol says, or goes on."""
         address = urlsplit(crowd.url)
         handshake = (

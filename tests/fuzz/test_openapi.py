@@ -82,7 +82,7 @@ def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]
 
 
 @pytest.mark.timeout(timeout(OF_THE_OPENAPI, short=300))
-def test_document_is_kept(crowd: Crowd, tmp_path: Path) -> None:
+def test_api_conforms_to_openapi_document(crowd: Crowd, tmp_path: Path) -> None:
     budget = ("--max-time", str(int(SECONDS * OF_THE_OPENAPI))) if LONG else ("--max-examples", "5")
     tally = _run(crowd, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
     good = {operation for operation, statuses in tally.items() if any(status < "400" for status in statuses)}
@@ -92,7 +92,7 @@ def test_document_is_kept(crowd: Crowd, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(timeout(OF_THE_LIMITS, short=300))
-def test_limits_are_documented(tmp_path: Path) -> None:
+def test_rate_limits_are_documented(tmp_path: Path) -> None:
     """The same with limits: an answer of 429 that the document doesn't tell of would be found."""
     with running(tmp_path, rate_limits="on", **SETTINGS) as server:
         crowd = gather(server.url, metrics_token=METRICS_TOKEN)

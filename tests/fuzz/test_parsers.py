@@ -96,7 +96,7 @@ class TestQuery:
             ("getMessage", "/messages/", "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f"),
         ],
     )
-    def test_cursors_and_names(self, raw: Raw, operation_id: str, path: str, good: str) -> None:
+    def test_fuzzed_cursors_and_names_are_answered(self, raw: Raw, operation_id: str, path: str, good: str) -> None:
         def ask(value: bytes) -> None:
             # An empty segment of a path, or one with a slash, is another path.
             if operation_id in {"getAvatar", "getMessage"} and (not value or b"/" in value or value in {b".", b".."}):
@@ -107,7 +107,7 @@ class TestQuery:
 
 
 class TestTimes:
-    def test_muted_until(self, raw: Raw, crowd: Crowd) -> None:
+    def test_fuzzed_muted_until_is_answered(self, raw: Raw, crowd: Crowd) -> None:
         number = st.integers(0, 99).map("{:02}".format)
         moment = st.tuples(st.integers(0, 9999).map("{:04}".format), *(number,) * 5).map(
             lambda parts: f"{parts[0]}-{parts[1]}-{parts[2]}T{':'.join(parts[3:])}"
@@ -144,7 +144,9 @@ class TestHeaders:
             ("openSocket", "/ws", "Upgrade", "websocket"),
         ],
     )
-    def test_of_reads(self, raw: Raw, crowd: Crowd, operation_id: str, path: str | None, name: str, good: str) -> None:
+    def test_fuzzed_headers_of_reads_are_answered(
+        self, raw: Raw, crowd: Crowd, operation_id: str, path: str | None, name: str, good: str
+    ) -> None:
         where = path or f"/avatars/{crowd.avatar_keys[0]}"
         fuzz(lambda value: raw.ask(operation_id, where, name.encode() + b": " + value), like(good), examples=25)
 
@@ -164,7 +166,7 @@ class TestHeaders:
         ("operation_id", "path", "body"),
         [("updateProfile", "/profile", {"status": "away"}), ("storeSecret", "/e2e/secret_key", ENVELOPE)],
     )
-    def test_of_writes(
+    def test_fuzzed_headers_of_writes_are_answered(
         self, raw: Raw, operation_id: str, path: str, body: dict[str, object], name: str, good: str
     ) -> None:
         payload = json.dumps(body).encode()
@@ -176,7 +178,7 @@ class TestHeaders:
         fuzz(ask, like(good), examples=15)
 
     @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//[x]", "http://[v1.a]/", "null", "\u2100"])
-    def test_origin_that_is_no_url(self, raw: Raw, origin: str) -> None:
+    def test_invalid_origin_is_refused(self, raw: Raw, origin: str) -> None:
         handshake = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13")
         key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         assert raw.ask("openSocket", "/ws", *handshake, key, b"Origin: " + origin.encode()) == 403
@@ -189,7 +191,7 @@ def form(file: bytes, *, name: str = "file", filename: str = "me.png") -> bytes:
 
 
 class TestForms:
-    def test_forms(self, raw: Raw) -> None:
+    def test_fuzzed_forms_are_answered(self, raw: Raw) -> None:
         header = like(MULTIPART, 'multipart/form-data; boundary="fron\\"tier"; charset=utf-16')
         good = form(encoded(plain()))
         good_header = st.just(MULTIPART.encode())
@@ -215,7 +217,7 @@ class TestForms:
             pytest.param(animation("GIF", 3), id="gif"),
         ],
     )
-    def test_pictures(self, raw: Raw, whole: bytes) -> None:
+    def test_fuzzed_images_are_answered(self, raw: Raw, whole: bytes) -> None:
         def ask(file: bytes) -> None:
             raw.ask("uploadAvatar", "/avatar/upload", f"Content-Type: {MULTIPART}".encode(), body=form(file))
 
@@ -223,7 +225,7 @@ class TestForms:
 
 
 class TestEnvelopes:
-    def test_json(self, raw: Raw) -> None:
+    def test_fuzzed_json_envelopes_are_answered(self, raw: Raw) -> None:
         values = [json.dumps(value) for value in (*ENVELOPE.values(), "none", "bm9uY2Ugb2YgMTIu", 2**32)]
         strategy = json_texts(names=[*ENVELOPE, "name", "salt", "mac", "key_id", "bits"], valid=values)
         nearly = st.tuples(st.sampled_from([*ENVELOPE, "mac", "key_id", "d"]), strategy).map(
@@ -236,7 +238,7 @@ class TestEnvelopes:
 
         fuzz(ask, strategy | nearly, examples=120)
 
-    def test_msgpack(self, raw: Raw) -> None:
+    def test_fuzzed_msgpack_envelopes_are_answered(self, raw: Raw) -> None:
         def ask(body: bytes) -> None:
             raw.ask("storeSecret", "/e2e/secret_key", b"Content-Type: application/msgpack", body=body)
 

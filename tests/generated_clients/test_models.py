@@ -82,7 +82,7 @@ class TestGeneratedSources:
         ]
 
     @each
-    def test_field_of_another_event_that_is_required_is_found(self, language: Language, tmp_path: Path) -> None:
+    def test_required_field_of_different_event_is_found(self, language: Language, tmp_path: Path) -> None:
         event = EVENTS[language][1].replace("?", "")
         assert "device.removed.user_id: the generated class requires it" in found(language, tmp_path, event=event)
 
@@ -92,7 +92,7 @@ class TestGeneratedSources:
         assert "DeviceRemovedEvent.user_id is missing" in found(language, tmp_path, event=event)
 
     @each
-    def test_optional_field_that_is_never_absent_is_found(self, language: Language, tmp_path: Path) -> None:
+    def test_always_present_field_marked_optional_is_found(self, language: Language, tmp_path: Path) -> None:
         event = EVENTS[language][1].replace("int get seq", "int? get seq").replace("Int64\n", "Int64?\n")
         event = event.replace("kotlin.Long,", "kotlin.Long?,")
         assert "DeviceRemovedEvent.seq is optional" in found(language, tmp_path, event=event)

@@ -41,7 +41,7 @@ FORMS: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-async def test_cve_2024_24762_cve_2024_53981_cve_2026_53538_cve_2023_25578_a_form_is_refused_at_once(
+async def test_cve_2024_24762_cve_2024_53981_cve_2026_53538_cve_2023_25578_hostile_form_is_refused_quickly(
     client: httpx.AsyncClient, ada: Person, name: str
 ) -> None:
     """python-multipart, Starlite: parsers that were quadratic, or took as many parts as came."""
@@ -63,7 +63,7 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("disposition", SMUGGLED)
-async def test_cve_2026_24486_ghsa_vffw_93wf_4j4q_a_file_s_name_is_nothing_to_us(
+async def test_cve_2026_24486_ghsa_vffw_93wf_4j4q_file_name_of_upload_is_ignored(
     client: httpx.AsyncClient, ada: Person, disposition: bytes
 ) -> None:
     """python-multipart: a name in a form became a path. What is stored has the name of its content."""
@@ -94,7 +94,7 @@ CONTENT_TYPES = [
 
 
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
-async def test_cve_2024_52805_no_content_type_makes_the_server_read_on(
+async def test_cve_2024_52805_no_content_type_makes_server_read_unbounded_body(
     client: httpx.AsyncClient, ada: Person, content_type: str
 ) -> None:
     """Synapse: a body of an odd content type was buffered without a bound. On every route that takes one."""

@@ -48,7 +48,7 @@ EXOTIC = {
 
 
 @pytest.mark.parametrize("name", EXOTIC)
-async def test_cve_2024_53863_cve_2026_40192_cve_2026_25990_cve_2026_28231_no_other_format_reaches_a_decoder(
+async def test_cve_2024_53863_cve_2026_40192_cve_2026_25990_cve_2026_28231_no_other_format_reaches_decoder(
     name: str,
 ) -> None:
     """Synapse, Pillow, pillow-heif: decoders that nobody needs were open to everyone. No worker is even started."""
@@ -58,7 +58,7 @@ async def test_cve_2024_53863_cve_2026_40192_cve_2026_25990_cve_2026_28231_no_ot
     assert processor.worker_pids == frozenset()
 
 
-async def test_cve_2024_53863_no_other_format_hides_behind_a_good_beginning() -> None:
+async def test_cve_2024_53863_format_disguised_by_valid_prefix_is_refused() -> None:
     """The beginning alone opens the worker's door; inside, Pillow is told which four formats there are."""
     assert set(FORMATS) == {"JPEG", "PNG", "WEBP", "GIF"}
     processor = ImageProcessor(workers=1)
@@ -71,7 +71,7 @@ async def test_cve_2024_53863_no_other_format_hides_behind_a_good_beginning() ->
         await processor.close()
 
 
-def test_cve_2023_4863_the_webp_decoder_that_came_along_is_a_mended_one() -> None:
+def test_cve_2023_4863_bundled_webp_decoder_is_patched() -> None:
     """libwebp before 1.3.2 wrote past its buffer; Pillow's wheels bring their own."""
     version = features.version("webp")
     assert version is not None
@@ -97,7 +97,7 @@ def _denied() -> list[tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address
 
 
 @pytest.mark.parametrize("network", SPECIAL)
-def test_cve_2020_26262_the_relay_leads_to_no_private_network(network: str) -> None:
+def test_cve_2020_26262_relay_denies_private_networks(network: str) -> None:
     """coturn: a peer could be reached past the filter as 0.0.0.0 or ::1. `compose.yaml` denies all such by range."""
     asked = ip_network(network)
     first, last = int(asked.network_address), int(asked.broadcast_address)

@@ -25,9 +25,7 @@ async def _history(container: Container, reader: Person, other: Person, limit: i
         before = page.next
 
 
-async def test_cve_2026_45076_pages_of_nothing_to_see_do_not_end_the_history(
-    container: Container, make: Factory
-) -> None:
+async def test_cve_2026_45076_page_of_hidden_messages_does_not_end_history(container: Container, make: Factory) -> None:
     """Synapse: a page full of events that one may not see ended pagination, and hid what came before it."""
     ada, bob = await make.friends()
     messages = [await make.message(bob, ada, f"Number {number}") for number in range(1, 41)]
@@ -40,7 +38,7 @@ async def test_cve_2026_45076_pages_of_nothing_to_see_do_not_end_the_history(
     assert seen == [(number, None if 10 < number <= 35 else f"Number {number}") for number in range(1, 41)]
 
 
-async def test_cve_2026_45076_messages_that_expired_do_not_end_it_either(
+async def test_cve_2026_45076_page_of_expired_messages_does_not_end_history(
     container: Container, make: Factory, clock: FixedClock
 ) -> None:
     ada, bob = await make.friends()
@@ -56,7 +54,7 @@ async def test_cve_2026_45076_messages_that_expired_do_not_end_it_either(
     assert [number for number, _ in seen] == list(range(1, 16))
 
 
-async def test_cve_2026_45078_who_waits_for_a_lock_costs_no_processor(
+async def test_cve_2026_45078_waiting_for_lock_uses_no_cpu(
     container: Container, make: Factory, statements: StatementLog
 ) -> None:
     """Synapse: requests that waited for one lock took the whole processor by trying again and again.

@@ -30,7 +30,7 @@ TIMES = ["inf", "infinity", "-infinity", "nan", "1e400", _DIGITS, "9999-12-31T23
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, *(f'"{text}"' for text in TIMES)])
-async def test_cve_2021_29510_no_number_and_no_time_is_counted_for_ever(
+async def test_cve_2021_29510_infinite_numbers_and_times_are_refused_quickly(
     client: httpx.AsyncClient, make: Factory, number: str
 ) -> None:
     """pydantic: an infinite time was converted in a loop that never ended."""
@@ -53,7 +53,9 @@ async def test_cve_2021_29510_no_number_and_no_time_is_counted_for_ever(
     [b"\xcb\x7f\xf0" + bytes(6), b"\xcb\x7f\xf8" + bytes(6), b"\xc7\x0c\xff" + b"\xff" * 12, b"\xd7\xff" + b"\xff" * 8],
     ids=["inf", "nan", "time far out", "time with too many nanoseconds"],
 )
-async def test_cve_2021_29510_nor_in_messagepack(client: httpx.AsyncClient, make: Factory, packed: bytes) -> None:
+async def test_cve_2021_29510_infinite_numbers_in_messagepack_are_refused_quickly(
+    client: httpx.AsyncClient, make: Factory, packed: bytes
+) -> None:
     one, other = await make.friends()
     headers = {**one.headers, "Content-Type": "application/msgpack"}
     content = b"\x81" + msgspec.msgpack.encode("muted_until") + packed
@@ -65,7 +67,7 @@ async def test_cve_2021_29510_nor_in_messagepack(client: httpx.AsyncClient, make
 # --- ranges ---------------------------------------------------------------------------------------
 
 
-async def test_cve_2025_62727_cve_2023_30798_ten_thousand_ranges_of_a_file_cost_nothing(
+async def test_cve_2025_62727_cve_2023_30798_ten_thousand_ranges_are_ignored_quickly(
     client: httpx.AsyncClient, ada: Person
 ) -> None:
     """Starlette: ranges were merged in quadratic time. We serve files whole."""
@@ -102,7 +104,7 @@ CLIMBS = [
 
 @pytest.mark.parametrize("climb", CLIMBS)
 @pytest.mark.parametrize("folder", [b"/demo/", b"/docs/", b"/avatars/", b"/"])
-async def test_cve_2024_32982_no_path_leaves_its_folder(app: Litestar, folder: bytes, climb: bytes) -> None:
+async def test_cve_2024_32982_path_traversal_is_404(app: Litestar, folder: bytes, climb: bytes) -> None:
     """Litestar: static files were served from outside their folder. As raw bytes: clients mend such paths."""
     status, body = await _raw(app, folder + climb, unquote((folder + climb).decode("latin-1")))
     assert status == 404
@@ -168,9 +170,7 @@ NEARLY = [
 
 
 @pytest.mark.parametrize("origin", NEARLY)
-async def test_cve_2026_25479_an_origin_is_compared_and_not_matched(
-    listed: tuple[Realtime, Factory], origin: str
-) -> None:
+async def test_cve_2026_25479_origin_is_compared_literally(listed: tuple[Realtime, Factory], origin: str) -> None:
     """Litestar: the dot of an allowed host stood for any character. Ours are whole strings, at both doors."""
     realtime, make = listed
     ada = await make.person()

@@ -43,7 +43,7 @@ def _request(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_cve_2026_2454_a_length_that_lies_allocates_nothing(hosted: Container, lie: str) -> None:
+def test_cve_2026_2454_false_length_allocates_no_memory(hosted: Container, lie: str) -> None:
     """Mattermost: memory was taken for as many elements as a MessagePack frame said it had."""
     create_app(hosted)
     decoders: list[Any] = [each.msgpack for each in METHODS.values()]
@@ -64,7 +64,7 @@ def test_cve_2026_2454_a_length_that_lies_allocates_nothing(hosted: Container, l
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_cve_2026_2454_a_frame_that_lies_is_refused_and_the_socket_goes_on(
+async def test_cve_2026_2454_frame_with_false_length_is_refused_and_socket_stays_open(
     realtime: Realtime, people: Factory, lie: str
 ) -> None:
     async with realtime.wire(await people.person(), subprotocols=["messenger.msgpack"]) as wire:
@@ -74,7 +74,7 @@ async def test_cve_2026_2454_a_frame_that_lies_is_refused_and_the_socket_goes_on
         assert (await wire.next("reply"))["id"] == 2
 
 
-async def test_cve_2026_2454_a_websocket_frame_is_refused_by_what_it_says_it_has(
+async def test_cve_2026_2454_websocket_frame_is_refused_by_announced_length(
     realtime: Realtime, people: Factory
 ) -> None:
     """Closed at the header: nobody waits for the exbibytes that it promises."""
@@ -96,7 +96,7 @@ async def _names(realtime: Realtime, person: Person) -> set[str]:
     return {event["event"] for event in events}
 
 
-async def test_careless_whisper_no_probe_of_a_stranger_has_an_echo(
+async def test_careless_whisper_probe_of_stranger_triggers_no_response(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container
 ) -> None:
     """ "Careless Whisper": what shows nothing to its victim was acknowledged by the victim's phone all the same.
@@ -132,7 +132,7 @@ async def test_careless_whisper_no_probe_of_a_stranger_has_an_echo(
     assert listed["target_receipt"] is None
 
 
-async def test_careless_whisper_a_call_rings_at_contacts_alone(realtime: Realtime, people: Factory) -> None:
+async def test_careless_whisper_call_rings_only_at_contacts(realtime: Realtime, people: Factory) -> None:
     """Nobody but a contact may make a device wake, by default."""
     mallory, bob = await people.people(2)
     async with realtime.wire(mallory) as hers, realtime.wire(bob) as his:

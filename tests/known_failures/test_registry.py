@@ -13,7 +13,7 @@ NODE = re.compile(r"`(tests/[\w/]+\.py(?:::\w+)*)`")
 PAGES = (PAGE, ROOT / "SECURITY.md")
 
 
-def test_every_known_failure_has_its_row() -> None:
+def test_every_known_failure_has_registry_row() -> None:
     assert sorted(each for failure in REGISTRY.failures for each in failure.ids) == sorted(REGISTRY.known)
     assert len(REGISTRY.known) >= 50
 
@@ -22,7 +22,7 @@ def test_every_row_is_tested_or_explained() -> None:
     assert [failure.peer for failure in REGISTRY.failures if not failure.tests and not failure.why] == ["Tinode"]
 
 
-def test_tests_of_this_folder_name_what_they_are_for() -> None:
+def test_names_contain_failure_ids() -> None:
     """By its id a test is found from an advisory, and an advisory from a test."""
     for failure in REGISTRY.failures:
         names = [each.lower().replace("-", "_").replace(" ", "_").replace(".", "_") for each in failure.ids]
@@ -31,7 +31,7 @@ def test_tests_of_this_folder_name_what_they_are_for() -> None:
                 assert any(name in test for name in names), test
 
 
-def test_page_shows_the_table() -> None:
+def test_security_page_shows_registry_table() -> None:
     """Mended by `.venv/bin/python -m tests.known_failures.registry`."""
     page = PAGE.read_text()
     assert page == written(page)
@@ -62,7 +62,7 @@ def _parsed(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text())
 
 
-def test_every_test_that_is_named_is_there() -> None:
+def test_every_referenced_test_exists() -> None:
     named = {f"tests/{test}" for failure in REGISTRY.failures for test in failure.tests}
     for page in PAGES:
         named |= set(NODE.findall(page.read_text()))
@@ -70,7 +70,7 @@ def test_every_test_that_is_named_is_there() -> None:
     assert sorted(node for node in named if not _is_there(node)) == []
 
 
-def test_every_threat_has_a_test_beside_it() -> None:
+def test_every_threat_references_a_test() -> None:
     rows = re.findall(r"^\| (\d+) \|.*$", PAGE.read_text(), re.MULTILINE)
     assert [int(number) for number in rows] == list(range(1, 29))
     for line in PAGE.read_text().splitlines():
@@ -78,7 +78,7 @@ def test_every_threat_has_a_test_beside_it() -> None:
             assert NODE.search(line), line
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_of_security_page_resolve() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -29,7 +29,7 @@ def _spellings(secret: str) -> list[str]:
     return [secret, base64.b64encode(raw).decode().rstrip("="), raw.hex(), *digests]
 
 
-async def test_cve_2023_41335_no_password_waits_in_the_database_or_in_a_log(
+async def test_cve_2023_41335_no_password_is_stored_or_logged(
     http: httpx.AsyncClient, hosted: Container, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Synapse: a new password was parked in plain in the session of a request that was still to be confirmed."""
@@ -68,7 +68,7 @@ async def test_cve_2023_41335_no_password_waits_in_the_database_or_in_a_log(
 _TELLING = ("hash", "secret", "token", "password", "salt", "refresh", "privacy")
 
 
-def test_cve_2025_13821_no_struct_of_an_event_has_a_field_for_a_secret() -> None:
+def test_cve_2025_13821_no_event_struct_has_secret_field() -> None:
     """Mattermost: the event of a changed user carried the password's hash and the second factor's secret."""
     fields = {f"{kind.__name__}.{field}" for kind in EVENT_STRUCTS for field in kind.__struct_fields__}
     # Whoever changes their profile sees their own choice of privacy; nobody else's event is of that struct.
@@ -85,7 +85,7 @@ async def _streams(realtime: Realtime, *persons: Person) -> str:
     return "\n".join(texts)
 
 
-async def test_cve_2025_13821_no_event_holds_a_hash_or_a_token(
+async def test_cve_2025_13821_no_event_contains_hash_or_token(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container
 ) -> None:
     """All that changes an account, and all that its own devices and its contact are told of it."""
@@ -119,7 +119,7 @@ async def _column(container: Container, sql: str) -> list[str]:
 # --- what goes out by a cache ---------------------------------------------------------------------
 
 
-def test_zulip_2021_cve_2026_25480_no_answer_is_kept_by_the_server(app: Litestar) -> None:
+def test_zulip_2021_cve_2026_25480_no_response_is_cached_by_server(app: Litestar) -> None:
     """Zulip, Litestar: one user was shown what a cache had kept for another one. Headers: `tests/controllers`."""
     assert [route.path for route in app.routes for handler in _handlers(route) if handler.cache] == []
 

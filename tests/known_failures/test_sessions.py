@@ -65,7 +65,7 @@ REVOCATIONS: dict[str, Revocation] = {
 
 
 @pytest.mark.parametrize("name", REVOCATIONS)
-async def test_cve_2026_9162_revocation_closes_the_socket_within_a_second_and_it_hears_nothing_more(
+async def test_cve_2026_9162_revocation_closes_socket_within_a_second_and_delivers_no_more_events(
     realtime: Realtime, people: Factory, hosted: Container, name: str
 ) -> None:
     """Mattermost: a session that was revoked kept its WebSocket, and was sent what came."""
@@ -155,7 +155,7 @@ BAD_TOKENS: dict[str, Callable[[Container, Person], Awaitable[str]]] = {
 
 
 @pytest.mark.parametrize("state", BAD_TOKENS)
-async def test_cve_2025_55070_no_state_that_http_refuses_opens_a_socket(
+async def test_cve_2025_55070_token_refused_by_http_opens_no_socket(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container, state: str
 ) -> None:
     """Mattermost: the second factor was asked for over HTTP, and not at the WebSocket."""
@@ -169,7 +169,7 @@ async def test_cve_2025_55070_no_state_that_http_refuses_opens_a_socket(
 
 
 @pytest.mark.parametrize("make_token", [_unsigned, _signed_with_nothing])
-async def test_cve_2022_29217_cve_2024_37568_no_claim_of_the_client_s_own_is_believed(
+async def test_cve_2022_29217_cve_2024_37568_client_made_token_claims_are_refused(
     realtime: Realtime,
     http: httpx.AsyncClient,
     people: Factory,
@@ -186,7 +186,7 @@ async def test_cve_2022_29217_cve_2024_37568_no_claim_of_the_client_s_own_is_bel
 
 
 @pytest.mark.parametrize("end", [_disabled, _erased])
-async def test_cve_2025_3230_cve_2023_32682_no_key_opens_an_account_that_ended(
+async def test_cve_2025_3230_cve_2023_32682_no_credential_opens_disabled_or_erased_account(
     realtime: Realtime,
     http: httpx.AsyncClient,
     people: Factory,
@@ -200,7 +200,7 @@ async def test_cve_2025_3230_cve_2023_32682_no_key_opens_an_account_that_ended(
     assert set((await knock(realtime, http, held)).values()) == {401}
 
 
-async def test_cve_2025_3230_enabling_again_brings_no_old_session_back(
+async def test_cve_2025_3230_enabling_account_restores_no_old_session(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container
 ) -> None:
     ada = await people.person()
@@ -213,7 +213,7 @@ async def test_cve_2025_3230_enabling_again_brings_no_old_session_back(
 
 
 @pytest.mark.parametrize("end", [_disabled, _erased])
-async def test_cve_2023_32682_repeated_sign_in_of_before_gives_no_tokens_that_open(
+async def test_cve_2023_32682_repeated_sign_in_returns_no_valid_tokens_after_account_ended(
     http: httpx.AsyncClient,
     people: Factory,
     hosted: Container,

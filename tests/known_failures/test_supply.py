@@ -38,7 +38,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("advisory", FLOORS)
-def test_lock_has_a_version_without(advisory: str) -> None:
+def test_lock_has_patched_version(advisory: str) -> None:
     name, floor = FLOORS[advisory]
     locked = [package["version"] for package in LOCK if package["name"] == name]
     assert locked
@@ -46,7 +46,7 @@ def test_lock_has_a_version_without(advisory: str) -> None:
 
 
 @pytest.mark.parametrize("advisory", FLOORS)
-def test_what_is_installed_has_no_older_version_than(advisory: str) -> None:
+def test_installed_version_is_patched(advisory: str) -> None:
     name, floor = FLOORS[advisory]
     try:
         installed = metadata.version(name)
@@ -57,12 +57,12 @@ def test_what_is_installed_has_no_older_version_than(advisory: str) -> None:
 
 
 @pytest.mark.parametrize("advisory", ABSENT)
-def test_lock_does_without(advisory: str) -> None:
+def test_lock_omits_vulnerable_package(advisory: str) -> None:
     assert ABSENT[advisory] not in {package["name"] for package in LOCK}
 
 
 @pytest.mark.parametrize("installer", ["Makefile", "Dockerfile"])
-def test_what_is_installed_is_what_was_locked(installer: str) -> None:
+def test_installed_versions_match_lock(installer: str) -> None:
     """File by file: a mirror, or whoever stands before it, can put nothing else in its place."""
     synced = [line for line in (ROOT / installer).read_text().splitlines() if " pip sync" in line]
     assert synced
@@ -85,7 +85,7 @@ def _imports(file: Path) -> set[str]:
     return found
 
 
-def test_cve_2022_31052_cve_2023_32683_the_server_fetches_nothing_that_a_user_names() -> None:
+def test_cve_2022_31052_cve_2023_32683_server_imports_no_http_client() -> None:
     """Synapse: previews of links reached into the server's own network. There is nothing here to fetch with."""
     source = ROOT / "src" / "messenger"
     files = [file for file in source.rglob("*.py") if file.relative_to(source).parts[0] not in _NOT_THE_SERVER]

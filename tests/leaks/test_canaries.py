@@ -15,71 +15,71 @@ SECRETS = [name for name, columns in KEPT.items() if not columns]
 STORED = [name for name, columns in KEPT.items() if columns and name != "looked_up"]
 
 
-class TestWalk:
+class TestEvidence:
     """It must have said everything, and have been refused in every way: else the rest proves nothing."""
 
-    def test_every_kind_of_answer_was_given(self, evidence: Evidence) -> None:
+    def test_evidence_covers_every_status(self, evidence: Evidence) -> None:
         assert evidence.statuses >= {200, 201, 204, 400, 401, 404, 409, 415, 422, 500}
 
-    def test_faults_were_logged_with_their_traces(self, evidence: Evidence) -> None:
+    def test_faults_were_logged_with_tracebacks(self, evidence: Evidence) -> None:
         assert evidence.log_text.count("CheckViolationError") > 10
         assert "messenger.access" in evidence.log_text
 
     @pytest.mark.parametrize("name", STORED)
-    def test_what_belongs_into_the_database_is_there(self, evidence: Evidence, name: str) -> None:
+    def test_evidence_contains_expected_database_values(self, evidence: Evidence, name: str) -> None:
         found = [column for column in KEPT[name] if evidence.canaries[name] in evidence.database[column]]
         assert found == list(KEPT[name])
 
-    def test_search_finds_what_is_there(self, evidence: Evidence) -> None:
+    def test_search_finds_planted_value(self, evidence: Evidence) -> None:
         body = evidence.canaries["body"]
         assert hashlib.sha256(body.encode()).hexdigest() in list(spellings(body))
 
 
 @pytest.mark.parametrize("name", KEPT)
 class TestCanary:
-    def test_is_in_no_log(self, evidence: Evidence, name: str) -> None:
+    def test_canary_is_absent_from_logs(self, evidence: Evidence, name: str) -> None:
         for log in (evidence.log_text, evidence.log_json):
             assert [line for line in log.splitlines() if evidence.canaries[name] in line] == []
 
-    def test_is_in_no_problem(self, evidence: Evidence, name: str) -> None:
+    def test_canary_is_absent_from_problems(self, evidence: Evidence, name: str) -> None:
         # Of an unknown field the contract has the name repeated, to its own sender.
         if name != "unknown_field":
             assert [problem for problem in evidence.problems if evidence.canaries[name] in problem] == []
 
-    def test_is_in_no_metric(self, evidence: Evidence, name: str) -> None:
+    def test_canary_is_absent_from_metrics(self, evidence: Evidence, name: str) -> None:
         assert evidence.canaries[name] not in evidence.metrics
 
-    def test_is_in_the_database_where_it_belongs_alone(self, evidence: Evidence, name: str) -> None:
+    def test_canary_is_stored_only_in_expected_columns(self, evidence: Evidence, name: str) -> None:
         found = {column for column, text in evidence.database.items() if evidence.canaries[name] in text}
         assert found <= set(KEPT[name])
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_secret_is_not_in_the_database_in_another_spelling(evidence: Evidence, name: str) -> None:
+def test_secret_is_absent_from_database_in_any_encoding(evidence: Evidence, name: str) -> None:
     for spelling in spellings(evidence.canaries[name]):
         assert [column for column, text in evidence.database.items() if spelling in text] == []
 
 
-class TestTokens:
-    def test_none_is_kept_or_told(self, evidence: Evidence) -> None:
+class TestStoredTokens:
+    def test_tokens_are_not_stored_or_exposed(self, evidence: Evidence) -> None:
         places = {"log": evidence.log_text, "JSON log": evidence.log_json, "metrics": evidence.metrics}
         places |= {"problems": "\n".join(evidence.problems), **evidence.database}
         assert len(evidence.tokens) >= 9
         assert [place for place, text in places.items() for token in evidence.tokens if token in text] == []
 
-    def test_hashes_alone_are_kept(self, evidence: Evidence) -> None:
+    def test_only_token_hashes_are_stored(self, evidence: Evidence) -> None:
         kept = evidence.database["devices.access_hash"] + evidence.database["refresh_tokens.hash"]
         hashes = [hashlib.sha256(token.encode()).hexdigest() for token in evidence.tokens]
         assert any(each in kept for each in hashes)
 
 
-class TestPasswords:
-    def test_argon2id_alone_is_kept(self, evidence: Evidence) -> None:
+class TestStoredPasswords:
+    def test_only_argon2id_hashes_are_stored(self, evidence: Evidence) -> None:
         assert len(evidence.password_hashes) == 2
         assert {encoded.split("$")[1] for encoded in evidence.password_hashes} == {"argon2id"}
 
     @pytest.mark.parametrize("path", ["/register", "/login"])
-    def test_a_repeated_request_is_not_known_by_a_plain_hash_of_its_body(self, evidence: Evidence, path: str) -> None:
+    def test_request_fingerprint_is_not_plain_hash_of_body(self, evidence: Evidence, path: str) -> None:
         """Such a hash would be a quick way to try passwords, beside Argon2id's slow one."""
         kept = evidence.database["idempotency_keys.fingerprint"].split()
         assert len(kept) >= 3

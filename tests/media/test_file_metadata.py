@@ -55,7 +55,7 @@ async def shared() -> AsyncIterator[ImageProcessor]:
     await processor.close()
 
 
-class TestTaken:
+class TestUnusualMetadata:
     @pytest.mark.parametrize(
         "data",
         [
@@ -91,12 +91,12 @@ class TestTaken:
             *("EXIF", "XMP", "EXIF empty"),
         ],
     )
-    async def test_picture_with_odd_metadata_is_taken(self, shared: ImageProcessor, data: bytes) -> None:
+    async def test_image_with_unusual_metadata_is_accepted(self, shared: ImageProcessor, data: bytes) -> None:
         picture = images.decoded((await shared.avatar(data)).image)
         assert images.is_near(picture, (32, 32), images.RED)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-    async def test_bombs_stay_small_in_memory(self) -> None:
+    async def test_metadata_bombs_use_little_memory(self) -> None:
         processor = ImageProcessor(workers=1, timeout=60)
         for data in (files.with_chunk(PLAIN, b"zTXt", b"workflow\0\0" + BOMB), profile_chunk(BOMB)):
             await processor.avatar(data)
@@ -106,7 +106,7 @@ class TestTaken:
         assert peak < 150 * MIB
 
 
-class TestTiny:
+class TestManyParts:
     """Files with very many small parts take bounded time and memory."""
 
     @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ class TestTiny:
         ],
         ids=["COM", "DRI", "private", "IDAT", "unknown", "comment"],
     )
-    async def test_picture_of_many_parts_is_taken(self, data: bytes) -> None:
+    async def test_image_of_many_parts_is_accepted(self, data: bytes) -> None:
         processor = ImageProcessor(workers=1, memory_limit=256 * MIB)
         avatar = await processor.avatar(data)
         await processor.close()
         assert avatar.width == 64
 
     @pytest.mark.parametrize("fill", [b"\xff" * 8_000_000 + b"\0", b"\xff\xd0" * 100_000])
-    async def test_fill_bytes_in_a_scan_take_no_time(self, fill: bytes) -> None:
+    async def test_fill_bytes_in_scan_are_skipped_quickly(self, fill: bytes) -> None:
         file = images.encoded(images.noise((64, 64)), "JPEG")
         middle = file.index(b"\xff\xda") + 40
         processor = ImageProcessor(workers=1)
@@ -145,7 +145,7 @@ class TestTiny:
         await processor.close()
 
 
-class TestKept:
+class TestAppliedMetadata:
     @pytest.mark.parametrize("padding", [0, 2 * MIB])
     async def test_colour_profile_of_a_png_is_applied(self, shared: ImageProcessor, padding: int) -> None:
         # Profiles of printers have more than a mebibyte.
@@ -158,7 +158,7 @@ class TestKept:
         assert images.is_near(picture, (32, 32), images.RED)
 
     @pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])
-    async def test_colour_profile_of_others_is_applied(self, shared: ImageProcessor, file_format: str) -> None:
+    async def test_colour_profile_of_jpeg_and_webp_is_applied(self, shared: ImageProcessor, file_format: str) -> None:
         data = images.encoded(images.plain(), file_format, icc_profile=SWAPPED)
         picture = images.decoded((await shared.avatar(data)).image)
         assert images.is_near(picture, (32, 32), images.BLUE, tolerance=40)

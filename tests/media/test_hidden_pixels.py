@@ -35,7 +35,7 @@ class TestTransparentColour:
             assert alphas(files.striped_png(depth, files.GREY, [(0,), (white,)], before=files.key(key))) == expected
 
     @pytest.mark.parametrize(("depth", "middle"), [(2, 1), (4, 7), (8, 100), (16, 0x1234)])
-    def test_other_greys_stay(self, depth: int, middle: int) -> None:
+    def test_greys_beside_transparent_key_stay_opaque(self, depth: int, middle: int) -> None:
         stripes = [(middle - 1,), (middle,), (middle + 1,)]
         data = files.striped_png(depth, files.GREY, stripes, before=files.key(middle))
         assert alphas(data) == [255, 0, 255]
@@ -57,12 +57,12 @@ class TestTransparentColour:
         data = files.striped_png(depth, files.PALETTE, [(0,), (1,), (2,)], before=before)
         assert alphas(data) == [0, 128, 255]
 
-    def test_palette_of_one_bit_has_an_alpha(self) -> None:
+    def test_single_bit_palette_has_alpha(self) -> None:
         before = PALETTE + files.chunk(b"tRNS", bytes([255, 0]))
         assert alphas(files.striped_png(1, files.PALETTE, [(0,), (1,)], before=before)) == [255, 0]
 
     @pytest.mark.parametrize(("depth", "key", "expected"), [(2, 7, [255, 255]), (8, 0x103, [255, 0])])
-    def test_key_beyond_the_depth(self, depth: int, key: int, expected: list[int]) -> None:
+    def test_transparent_key_beyond_bit_depth_is_masked(self, depth: int, key: int, expected: list[int]) -> None:
         assert alphas(files.striped_png(depth, files.GREY, [(0,), (3,)], before=files.key(key))) == expected
 
     async def test_hidden_grey_is_transparent_in_the_avatar(self) -> None:
@@ -76,7 +76,7 @@ class TestTransparentColour:
 
 class TestCanvas:
     @pytest.mark.parametrize("key", [None, 2])
-    def test_gif_is_transparent_around_its_first_frame(self, key: int | None) -> None:
+    def test_gif_is_transparent_around_first_frame(self, key: int | None) -> None:
         picture = shown(files.red_gif((40, 40), (10, 10), (10, 10), key=key))
         assert picture.size == (40, 40)
         assert [picture.getpixel(at) for at in (ABOVE, INSIDE, BELOW)] == [(0,) * 4, (*images.RED, 255), (0,) * 4]
@@ -91,18 +91,18 @@ class TestCanvas:
         assert picture.getchannel("A").getextrema() == (0, 0)
 
     @pytest.mark.parametrize("screen", [(0, 0), (10, 10)])
-    def test_gif_canvas_grows_to_its_first_frame(self, screen: tuple[int, int]) -> None:
+    def test_gif_canvas_grows_to_size_of_first_frame(self, screen: tuple[int, int]) -> None:
         picture = shown(files.red_gif(screen, (40, 40)))
         assert picture.size == (40, 40)
         assert picture.getpixel(BELOW) == (*images.RED, 255)
 
-    def test_gif_canvas_grows_to_the_corner_of_its_first_frame(self) -> None:
+    def test_gif_canvas_grows_to_corner_of_first_frame(self) -> None:
         picture = shown(files.red_gif((20, 20), (20, 20), (20, 20)))
         assert (picture.size, picture.getpixel(INSIDE)) == ((40, 40), (0, 0, 0, 0))
         assert picture.getpixel(BELOW) == (*images.RED, 255)
 
     @pytest.mark.parametrize("says_alpha", [False, True])
-    def test_webp_is_transparent_around_its_first_frame(self, says_alpha: bool) -> None:
+    def test_webp_is_transparent_around_first_frame(self, says_alpha: bool) -> None:
         picture = shown(files.red_webp((40, 40), (10, 10), (10, 10), says_alpha=says_alpha))
         assert picture.size == (40, 40)
         assert [picture.getpixel(at) for at in (ABOVE, INSIDE, BELOW)] == [(0,) * 4, (*images.RED, 255), (0,) * 4]

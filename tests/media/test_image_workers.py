@@ -52,10 +52,10 @@ def open_files(pid: int) -> set[str]:
 
 
 class TestWorker:
-    async def test_work_happens_in_another_process(self, single: ImageProcessor) -> None:
+    async def test_images_are_processed_in_separate_process(self, single: ImageProcessor) -> None:
         assert only_pid(single) != os.getpid()
 
-    async def test_nothing_is_started_before_the_first_image(self) -> None:
+    async def test_no_worker_starts_before_first_image(self) -> None:
         assert not ImageProcessor().worker_pids
 
     async def test_file_of_no_known_format_starts_no_worker(self) -> None:
@@ -64,7 +64,7 @@ class TestWorker:
             await processor.avatar(b"<svg/>")
         assert not processor.worker_pids
 
-    async def test_no_more_workers_than_allowed(self) -> None:
+    async def test_workers_never_exceed_maximum(self) -> None:
         processor = ImageProcessor(workers=2, timeout=60)
         data = images.encoded(images.noise())
         seen: set[int] = set()
@@ -86,7 +86,7 @@ class TestWorker:
         await processor.close()
         assert third != first
 
-    async def test_killed_worker_refuses_its_image(self, single: ImageProcessor) -> None:
+    async def test_killed_worker_refuses_current_image(self, single: ImageProcessor) -> None:
         os.kill(only_pid(single), signal.SIGSTOP)
         task = await begun(single, images.encoded(images.plain()))
         os.kill(only_pid(single), signal.SIGKILL)
@@ -101,14 +101,14 @@ class TestWorker:
         task.exception()
         assert (await single.avatar(images.encoded(images.plain()))).width == 64
 
-    async def test_image_after_a_cancelled_one_is_its_own(self, single: ImageProcessor) -> None:
+    async def test_image_after_cancelled_request_gets_own_result(self, single: ImageProcessor) -> None:
         task = await begun(single, images.encoded(images.plain(images.RED)))
         task.cancel()
         await asyncio.wait([task])
         avatar = await single.avatar(images.encoded(images.plain(images.BLUE)))
         assert images.is_near(images.decoded(avatar.image), (32, 32), images.BLUE)
 
-    async def test_cancelled_request_ends_its_worker(self, single: ImageProcessor) -> None:
+    async def test_cancelled_request_ends_worker(self, single: ImageProcessor) -> None:
         before = only_pid(single)
         os.kill(before, signal.SIGSTOP)
         task = await begun(single, images.encoded(images.plain()))
@@ -117,13 +117,13 @@ class TestWorker:
         await single.avatar(images.encoded(images.plain()))
         assert only_pid(single) != before
 
-    async def test_deadline_is_overloaded(self) -> None:
+    async def test_missed_deadline_raises_overloaded(self) -> None:
         processor = ImageProcessor(timeout=0.001)
         with pytest.raises(Overloaded):
             await processor.avatar(images.encoded(images.plain()))
         await processor.close()
 
-    async def test_full_queue_is_overloaded(self, single: ImageProcessor) -> None:
+    async def test_full_queue_raises_overloaded(self, single: ImageProcessor) -> None:
         os.kill(only_pid(single), signal.SIGSTOP)
         data = images.encoded(images.plain())
         accepted = [await begun(single, data), await begun(single, data)]
@@ -133,7 +133,7 @@ class TestWorker:
         with pytest.raises(Overloaded):
             await refused
 
-    async def test_closed_processor_is_overloaded(self, single: ImageProcessor) -> None:
+    async def test_closed_processor_raises_overloaded(self, single: ImageProcessor) -> None:
         await single.close()
         with pytest.raises(Overloaded):
             await single.avatar(images.encoded(images.plain()))
@@ -151,7 +151,7 @@ class TestConfinement:
             await processor.avatar(images.encoded(images.plain(size=(4000, 4000)), compress_level=1))
         await processor.close()
 
-    async def test_image_after_one_beyond_the_memory_limit_is_taken(self) -> None:
+    async def test_image_after_memory_limit_failure_is_accepted(self) -> None:
         processor = ImageProcessor(memory_limit=96 * MIB, workers=1, timeout=60)
         large = images.encoded(images.plain(size=(4000, 4000)), compress_level=1)
         await asyncio.gather(processor.avatar(large), return_exceptions=True)
@@ -167,7 +167,7 @@ class TestConfinement:
     async def test_address_space_is_limited(self, single: ImageProcessor) -> None:
         assert str(512 * MIB) in kernel_on(only_pid(single), "limits", "Max address space")
 
-    async def test_secrets_of_the_environment_stay_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_worker_environment_contains_no_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MESSENGER_SECRET_KEY", "do-not-tell")
         processor = ImageProcessor(timeout=60)
         await processor.avatar(images.encoded(images.plain()))
@@ -175,7 +175,7 @@ class TestConfinement:
         await processor.close()
         assert "do-not-tell" not in environment
 
-    async def test_no_file_of_the_server_is_open(self, single: ImageProcessor) -> None:
+    async def test_worker_inherits_no_open_files(self, single: ImageProcessor) -> None:
         assert open_files(only_pid(single)) <= {"/dev/null", "socket", "pipe"}
 
     @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -46,20 +46,20 @@ def fail_on_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 class TestObjects:
-    async def test_what_was_put_comes_back(self, store: ObjectStore) -> None:
+    async def test_stored_object_is_returned(self, store: ObjectStore) -> None:
         await store.put(KEY, b"bytes")
         assert await store.get(KEY) == b"bytes"
 
-    async def test_empty_object_comes_back(self, store: ObjectStore) -> None:
+    async def test_empty_object_is_returned(self, store: ObjectStore) -> None:
         await store.put(KEY, b"")
         assert await store.get(KEY) == b""
 
-    async def test_large_object_comes_back(self, store: ObjectStore) -> None:
+    async def test_large_object_is_returned(self, store: ObjectStore) -> None:
         data = os.urandom(6 * 1024 * 1024)
         await store.put(KEY, data)
         assert await store.get(KEY) == data
 
-    async def test_absent_object_is_none(self, store: ObjectStore) -> None:
+    async def test_absent_object_returns_null(self, store: ObjectStore) -> None:
         assert await store.get(KEY) is None
 
     async def test_second_put_overwrites(self, store: ObjectStore) -> None:
@@ -67,7 +67,7 @@ class TestObjects:
         await store.put(KEY, b"two")
         assert await store.get(KEY) == b"two"
 
-    async def test_deleted_object_is_none(self, store: ObjectStore) -> None:
+    async def test_deleted_object_returns_null(self, store: ObjectStore) -> None:
         await store.put(KEY, b"bytes")
         await store.delete(KEY)
         assert await store.get(KEY) is None
@@ -82,12 +82,12 @@ class TestObjects:
         with pytest.raises(ValueError, match="not a storage key"):
             await store.put(key, b"bytes")
 
-    async def test_check_passes(self, store: ObjectStore) -> None:
+    async def test_check_of_working_store_passes(self, store: ObjectStore) -> None:
         await store.check()
 
 
 class TestFolder:
-    async def test_others_can_not_look_inside(self, folder: Path) -> None:
+    async def test_folder_is_readable_only_by_owner(self, folder: Path) -> None:
         await ObjectStore.from_url(folder.as_uri()).put(KEY, b"bytes")
         assert modes_in(folder) == [0] * 4
 
@@ -99,14 +99,14 @@ class TestFolder:
         await ObjectStore.from_url((tmp_path / "a b").as_uri()).put(KEY, b"bytes")
         assert (tmp_path / "a b" / KEY).is_file()
 
-    async def test_put_is_synced_before_it_can_be_seen(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_put_is_synced_before_becoming_visible(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store = ObjectStore.from_url(folder.as_uri())
         seen: list[bool] = []
         monkeypatch.setattr(os, "fsync", lambda _: seen.append((folder / KEY).exists()))
         await store.put(KEY, b"bytes")
         assert seen[-2:] == [False, True]
 
-    async def test_full_disk_is_storage_full(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_full_disk_raises_storage_full(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store = ObjectStore.from_url(folder.as_uri())
         fail_on_fsync(monkeypatch, errno.ENOSPC)
         with pytest.raises(StorageFull):
@@ -128,11 +128,11 @@ class TestFolder:
             await store.put(KEY, b"new")
         assert await store.get(KEY) == b"old"
 
-    async def test_check_leaves_nothing(self, folder: Path) -> None:
+    async def test_check_leaves_no_files(self, folder: Path) -> None:
         await ObjectStore.from_url(folder.as_uri()).check()
         assert files_in(folder) == []
 
-    async def test_check_of_a_lost_folder_is_unavailable(self, folder: Path) -> None:
+    async def test_check_of_missing_folder_is_unavailable(self, folder: Path) -> None:
         store = ObjectStore.from_url(folder.as_uri())
         replace_by_a_file(folder)
         with pytest.raises(StorageUnavailable):
@@ -155,16 +155,16 @@ class TestUrl:
     @pytest.mark.parametrize(
         "url", ["", "plain", "/a/folder", "nope://x", "s3://", "file://host/x", "file:///", "file:x", "az://c/p"]
     )
-    def test_bad_url_is_one_clear_line(self, url: str) -> None:
+    def test_invalid_url_is_reported_in_single_line(self, url: str) -> None:
         with pytest.raises(ValueError, match=r"\Athe storage URL '[^\n]*' can't be used: [^\n]+\Z"):
             ObjectStore.from_url(url)
 
-    def test_folder_that_is_a_file_is_refused(self, tmp_path: Path) -> None:
+    def test_file_instead_of_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(ValueError, match="can't be used"):
             ObjectStore.from_url((tmp_path / "file").as_uri())
 
-    def test_secrets_of_the_url_are_not_told(self) -> None:
+    def test_error_hides_secrets_of_url(self) -> None:
         with pytest.raises(ValueError, match="can't be used") as refused:
             ObjectStore.from_url("nope://user:secret@host/x?token=secret")
         assert "secret" not in str(refused.value)

@@ -50,7 +50,7 @@ async def gone(url: str) -> list[tuple[int, int, str | None]]:
     return sorted((row["user_id"], row["target_id"], row["gone"]) for row in rows)
 
 
-async def test_locked_membership_does_not_block_others(
+async def test_locked_membership_does_not_block_other_memberships(
     people: tuple[Person, Person, Person], fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, bob, carol = people

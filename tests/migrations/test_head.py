@@ -10,11 +10,11 @@ from alembic.script import ScriptDirectory
 from messenger.migrations import alembic_config, head_revision
 
 
-def test_it_is_alembics() -> None:
+def test_head_revision_equals_alembic_head() -> None:
     assert head_revision() == ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
-def test_a_server_that_starts_imports_no_alembic() -> None:
+def test_starting_server_imports_no_alembic() -> None:
     code = "import sys, messenger.cli, messenger.serving, messenger.app; print('alembic' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said == "False\n"

@@ -33,26 +33,26 @@ def empty_url(postgres_url: str) -> Iterator[str]:
     asyncio.run(drop_database(postgres_url, url))
 
 
-def test_stairway(empty_url: str) -> None:
+def test_each_migration_upgrades_downgrades_and_upgrades_again(empty_url: str) -> None:
     for revision in REVISIONS:
         migrations.upgrade(empty_url, revision)
         migrations.downgrade(empty_url, "-1")
         migrations.upgrade(empty_url, revision)
 
 
-def test_models_say_what_migrations_do(empty_url: str) -> None:
+def test_models_match_migrated_schema(empty_url: str) -> None:
     migrations.upgrade(empty_url)
     migrations.check(empty_url)
 
 
-def test_two_at_once_wait_for_each_other(empty_url: str) -> None:
+def test_concurrent_upgrades_wait_for_each_other(empty_url: str) -> None:
     command = [sys.executable, "-m", "messenger", "db", "upgrade"]
     environment = {**os.environ, "MESSENGER_DATABASE_URL": empty_url}
     both = [subprocess.Popen(command, env=environment) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
 
 
-def test_every_migration_has_a_way_back() -> None:
+def test_every_migration_can_be_downgraded() -> None:
     folder = Path(migrations.alembic_config().get_main_option("script_location") or "") / "versions"
     for path in folder.glob("*.py"):
         assert "def downgrade() -> None:\n    pass" not in path.read_text()
@@ -71,7 +71,7 @@ class TestTableInUse:
             yield connection
         await connection.close()
 
-    async def test_it_gives_up(
+    async def test_migration_gives_up_on_locked_table(
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MESSENGER_MIGRATION_LOCK_TIMEOUT", "100ms")
@@ -79,7 +79,7 @@ class TestTableInUse:
         with pytest.raises(DBAPIError, match="lock timeout"):
             await asyncio.to_thread(migrations.downgrade, empty_url, "base")
 
-    async def test_it_is_tried_again_until_the_table_is_free(
+    async def test_migration_retries_until_table_is_free(
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits = Event()
@@ -91,7 +91,7 @@ class TestTableInUse:
         await down
         assert await holder.fetchval("SELECT to_regclass('users') IS NULL")
 
-    async def test_an_index_that_was_broken_off_is_made_anew(self, empty_url: str) -> None:
+    async def test_interrupted_index_build_is_repeated(self, empty_url: str) -> None:
         await asyncio.to_thread(migrations.upgrade, empty_url, "0004")
         writer, maker = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
         async with writer.transaction():
@@ -106,7 +106,7 @@ class TestTableInUse:
         await writer.close()
         await maker.close()
 
-    async def test_a_step_goes_but_once(
+    async def test_migration_step_runs_once(
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What of it was done can't be told from where the schema is."""

@@ -61,17 +61,17 @@ async def _newer(url: str, told: str) -> None:
         ("0000", "0000", False),
     ],
 )
-def test_which_release_can_run(revision: str, oldest: str | None, serves: bool) -> None:
+def test_schema_states_which_release_can_run(revision: str, oldest: str | None, serves: bool) -> None:
     assert SchemaRow(revision, oldest).serves(HEAD) is serves
 
 
-def test_nothing_is_done_to_a_newer_schema() -> None:
+def test_newer_schema_is_not_migrated() -> None:
     migrations.bring_up("postgresql://nobody@127.0.0.1:1/none", SchemaRow("9999", HEAD), may_upgrade=True)
     with pytest.raises(SettingsError, match="at 9999 and needs a newer release"):
         migrations.bring_up("postgresql://nobody@127.0.0.1:1/none", SchemaRow("9999", None), may_upgrade=True)
 
 
-async def test_too_new_a_schema_stops_the_start(fresh_database_url: str, tmp_path: Path) -> None:
+async def test_incompatible_newer_schema_stops_start(fresh_database_url: str, tmp_path: Path) -> None:
     await _newer(fresh_database_url, "'Releases from migration 9998 on can run on this schema.'")
     code, said = refused(tmp_path, database_url=fresh_database_url, allow_data_loss="on")
     assert code == 2
@@ -79,7 +79,7 @@ async def test_too_new_a_schema_stops_the_start(fresh_database_url: str, tmp_pat
     assert "Traceback" not in said
 
 
-async def test_a_newer_schema_that_was_made_for_it_too_is_served(fresh_database_url: str, tmp_path: Path) -> None:
+async def test_compatible_newer_schema_is_served(fresh_database_url: str, tmp_path: Path) -> None:
     await _newer(fresh_database_url, f"'Releases from migration {HEAD} on can run on this schema.'")
     with running(tmp_path, database_url=fresh_database_url, allow_data_loss="on") as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
@@ -103,7 +103,7 @@ def with_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("with_a_later_one")
-async def test_migrations_write_down_who_can_run(fresh_database_url: str) -> None:
+async def test_migrations_record_oldest_compatible_release(fresh_database_url: str) -> None:
     async def after(*words: str) -> SchemaRow | None:
         change = migrations.upgrade if words[0] == "up" else migrations.downgrade
         await asyncio.to_thread(change, fresh_database_url, words[1])
@@ -115,7 +115,7 @@ async def test_migrations_write_down_who_can_run(fresh_database_url: str) -> Non
     assert await after("down", "base") is None
 
 
-def test_what_takes_away_says_so() -> None:
+def test_destructive_migration_declares_oldest_release() -> None:
     silent = [path.name for path in VERSIONS if _takes_away(path.read_text()) and not _declares(path.read_text())]
     assert silent == [], "which releases still use what these take away? Say so by oldest_release"
 
@@ -133,7 +133,7 @@ def test_what_takes_away_says_so() -> None:
         ("op.execute('ALTER TABLE contacts DROP CONSTRAINT pk_contacts, ADD CONSTRAINT pk_contacts')", False),
     ],
 )
-def test_what_takes_away_is_seen(statement: str, takes_away: bool) -> None:
+def test_destructive_migration_is_detected(statement: str, takes_away: bool) -> None:
     text = f"def upgrade() -> None:\n    {statement}\n\n\ndef downgrade() -> None:\n    op.drop_table('users')\n"
     assert _takes_away(text) is takes_away
 

@@ -84,7 +84,7 @@ async def in_time(task: asyncio.Task[T]) -> T:
 
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize("number", range(1 if GIVEN else WALKS))
-async def test_every_device_is_where_a_fresh_login_is(
+async def test_every_device_converges_with_fresh_login(
     two_workers: World, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     seed = GIVEN or (f"{SystemRandom().getrandbits(48):x}" if LONG else f"walk-{number}")

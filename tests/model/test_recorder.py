@@ -39,8 +39,8 @@ def checked(*views: View, recorder: Recorder | None = None) -> Findings:
     return check((recorder or sent("m1", "m2")).history, views)
 
 
-class TestAllIsWell:
-    def test_nothing_is_found(self) -> None:
+class TestNoFaults:
+    def test_complete_run_has_no_findings(self) -> None:
         histories = [
             View(f"history of {user}", user, tuple(each for each in GOOD if each.client_id), history=True)
             for user in (ADA, BOB)
@@ -49,24 +49,24 @@ class TestAllIsWell:
         assert findings == Findings(acknowledged=2)
         assert findings.faults == {}
 
-    def test_an_empty_run(self) -> None:
+    def test_empty_run_has_no_findings(self) -> None:
         assert check([], [stream("ada/1", ADA)]) == Findings()
 
-    def test_another_conversation_is_not_missed(self) -> None:
+    def test_message_of_other_conversation_is_not_expected(self) -> None:
         assert checked(stream("eve/1", EVE)).faults == {}
 
-    def test_a_stream_that_begins_late(self) -> None:
+    def test_stream_starting_late_has_no_faults(self) -> None:
         late = View("ada/2", ADA, GOOD[1:], after=1, late=True)
         assert checked(stream("ada/1", ADA, *GOOD), late).faults == {}
 
-    def test_a_stream_that_ended_early(self) -> None:
+    def test_stream_ending_early_has_no_faults(self) -> None:
         assert checked(stream("ada/1", ADA, *GOOD), View("ada/2", ADA, GOOD[:1], ended=True)).faults == {}
 
-    def test_a_stream_that_began_late_and_ended_early(self) -> None:
+    def test_stream_starting_late_and_ending_early_has_no_faults(self) -> None:
         view = View("ada/2", ADA, GOOD[2:], after=2, late=True, ended=True)
         assert checked(stream("ada/1", ADA, *GOOD), view).faults == {}
 
-    def test_numbers_may_run_against_the_answers_of_what_went_side_by_side(self) -> None:
+    def test_concurrent_messages_may_be_numbered_in_any_order(self) -> None:
         recorder = Recorder()
         for client_id in ("m1", "m2"):
             recorder.invoke(client_id, BOTH)
@@ -75,15 +75,15 @@ class TestAllIsWell:
         assert checked(stream("ada/1", ADA, *GOOD), recorder=recorder).faults == {}
 
 
-class TestLost:
-    def test_acknowledged_and_not_there(self) -> None:
+class TestLostMessages:
+    def test_acknowledged_message_missing_from_stream_is_lost(self) -> None:
         findings = checked(stream("ada/1", ADA, *GOOD), stream("bob/1", BOB, message(1, "m1", 1)))
         assert findings.faults == {"lost": ["m2 (2 of (1, 2)) not on bob/1"]}
 
-    def test_not_in_the_history(self) -> None:
+    def test_message_missing_from_history_is_lost(self) -> None:
         assert list(checked(View("history", ADA, GOOD[:1], history=True)).faults) == ["lost"]
 
-    def test_acknowledged_at_a_second_attempt(self) -> None:
+    def test_message_acknowledged_by_retry_is_lost(self) -> None:
         recorder = Recorder()
         recorder.invoke("m1", BOTH)
         recorder.unknown("m1")
@@ -92,28 +92,28 @@ class TestLost:
         assert checked(stream("ada/1", ADA), recorder=recorder).lost == ["m1 (1 of (1, 2)) not on ada/1"]
 
 
-class TestDuplicated:
-    def test_one_client_id_at_two_places(self) -> None:
+class TestDuplicates:
+    def test_client_id_at_two_positions_is_duplicated(self) -> None:
         findings = checked(stream("ada/1", ADA, *GOOD, message(4, "m1", 3)))
         assert findings.faults == {"duplicated": ["m1 twice on ada/1"]}
 
-    def test_one_position_twice(self) -> None:
+    def test_repeated_position_is_duplicated(self) -> None:
         findings = checked(stream("ada/1", ADA, *GOOD[:2], GOOD[1], GOOD[2]))
         assert findings.faults == {"duplicated": ["position 2 twice on ada/1"]}
 
-    def test_acknowledged_at_two_places(self) -> None:
+    def test_two_acknowledged_positions_are_duplicated(self) -> None:
         recorder = sent("m1", "m2")
         recorder.invoke("m1", BOTH)
         recorder.ok("m1", 3)
         assert checked(stream("ada/1", ADA, *GOOD), recorder=recorder).duplicated == ["m1: acknowledged as [1, 3]"]
 
 
-class TestUnexpected:
-    def test_sent_by_nobody(self) -> None:
+class TestUnexpectedMessages:
+    def test_message_without_sender_is_unexpected(self) -> None:
         findings = checked(stream("ada/1", ADA, *GOOD, message(4, "ghost", 3)))
         assert findings.faults == {"unexpected": ["ghost on ada/1: nobody sent it"]}
 
-    def test_refused_and_there(self) -> None:
+    def test_refused_message_in_stream_is_unexpected(self) -> None:
         recorder = sent("m1", "m2")
         recorder.invoke("m3", BOTH)
         recorder.fail("m3")
@@ -121,25 +121,25 @@ class TestUnexpected:
         assert findings.faults == {"unexpected": ["m3 on ada/1: it was refused"]}
         assert findings.failed == 1
 
-    def test_at_another_place_than_was_said(self) -> None:
+    def test_message_at_wrong_seq_is_unexpected(self) -> None:
         findings = checked(stream("ada/1", ADA, message(1, "m2", 1), message(2, "m1", 2)))
         assert list(findings.faults) == ["unexpected"]
         assert len(findings.unexpected) == 2
 
-    def test_in_another_conversation(self) -> None:
+    def test_message_in_wrong_conversation_is_unexpected(self) -> None:
         moved = msgspec.structs.replace(GOOD[0], between=pair(ADA, EVE))
         assert checked(stream("ada/1", ADA, moved, *GOOD[1:])).unexpected
 
 
-class TestReordered:
-    def test_messages_in_another_order(self) -> None:
+class TestReorderedMessages:
+    def test_messages_in_wrong_order_are_reordered(self) -> None:
         findings = checked(stream("ada/1", ADA, message(1, "m2", 2), message(2, "m1", 1)))
         assert findings.faults == {"reordered": ["1 after 2 of (1, 2) on ada/1"]}
 
-    def test_positions_in_another_order(self) -> None:
+    def test_positions_in_wrong_order_are_reordered(self) -> None:
         assert list(checked(stream("ada/1", ADA, GOOD[1], GOOD[0], GOOD[2])).faults) == ["reordered"]
 
-    def test_a_later_message_with_a_lower_number(self) -> None:
+    def test_later_message_with_lower_seq_is_reordered(self) -> None:
         recorder = Recorder()
         for client_id, seq in (("m2", 2), ("m1", 1)):
             recorder.invoke(client_id, BOTH)
@@ -149,36 +149,36 @@ class TestReordered:
 
 
 class TestGaps:
-    def test_a_number_that_nobody_has(self) -> None:
+    def test_missing_seq_is_a_gap(self) -> None:
         recorder = Recorder()
         recorder.invoke("m2", BOTH)
         recorder.ok("m2", 2)
         findings = checked(stream("ada/1", ADA, message(1, "m2", 2)), recorder=recorder)
         assert findings.faults == {"gaps": ["seq of (1, 2) on ada/1: no 1 (1 in all)"]}
 
-    def test_a_position_that_was_passed_over(self) -> None:
+    def test_skipped_position_is_a_gap(self) -> None:
         findings = checked(stream("ada/1", ADA, GOOD[0], GOOD[2]))
         assert findings.faults == {"gaps": ["positions on ada/1: no 2 (1 in all)"]}
 
-    def test_a_stream_that_does_not_begin_where_it_should(self) -> None:
+    def test_stream_starting_after_expected_position_has_a_gap(self) -> None:
         assert checked(View("ada/2", ADA, GOOD[2:], after=1, late=True)).gaps
 
-    def test_a_gap_in_a_stream_that_ended(self) -> None:
+    def test_skipped_position_in_ended_stream_is_a_gap(self) -> None:
         assert checked(View("ada/2", ADA, (GOOD[0], GOOD[2]), ended=True)).gaps
 
 
-class TestDiverged:
-    def test_two_devices_with_other_events_at_one_position(self) -> None:
+class TestDivergence:
+    def test_devices_with_different_events_at_same_position_diverge(self) -> None:
         other = (GOOD[0], Heard(2, "contact.updated"), GOOD[2])
         findings = checked(stream("ada/1", ADA, *GOOD), stream("ada/2", ADA, *other))
         assert list(findings.faults) == ["diverged"]
         assert "position 2" in findings.diverged[0]
 
-    def test_a_device_that_stays_behind(self) -> None:
+    def test_device_behind_user_stream_diverges(self) -> None:
         findings = checked(stream("ada/1", ADA, *GOOD, receipt(4)), stream("ada/2", ADA, *GOOD))
         assert findings.faults == {"diverged": ["ada/2 ends at 3, its user's stream at 4"]}
 
-    def test_two_users_with_other_messages_at_one_place(self) -> None:
+    def test_users_with_different_messages_at_same_seq_diverge(self) -> None:
         recorder = Recorder()
         for client_id in ("m1", "m2"):
             recorder.invoke(client_id, BOTH)
@@ -187,9 +187,9 @@ class TestDiverged:
         assert checked(one, other, recorder=recorder).faults == {"diverged": ["1 of (1, 2): m1 on ada/1, m2 on bob/1"]}
 
 
-class TestUnknown:
+class TestUnknownOutcomes:
     @pytest.mark.parametrize("ends", [True, False])
-    def test_what_appears_is_recovered_and_no_fault(self, ends: bool) -> None:
+    def test_unknown_message_found_later_is_recovered(self, ends: bool) -> None:
         recorder = sent("m1")
         recorder.invoke("m2", BOTH)
         if ends:
@@ -197,13 +197,13 @@ class TestUnknown:
         findings = checked(stream("ada/1", ADA, *GOOD), recorder=recorder)
         assert findings == Findings(recovered=["m2"], acknowledged=1, unknown=1)
 
-    def test_what_does_not_appear_is_no_fault(self) -> None:
+    def test_unknown_message_not_found_is_no_fault(self) -> None:
         recorder = sent("m1")
         recorder.invoke("m2", BOTH)
         recorder.unknown("m2")
         assert checked(stream("ada/1", ADA, GOOD[0]), recorder=recorder).faults == {}
 
-    def test_a_refusal_after_doubt_leaves_it_unknown(self) -> None:
+    def test_refused_retry_leaves_outcome_unknown(self) -> None:
         recorder = sent("m1", "m2")
         recorder.invoke("m3", BOTH)
         recorder.unknown("m3")
@@ -213,11 +213,11 @@ class TestUnknown:
         findings = checked(stream("ada/1", ADA, *GOOD, message(4, "m3", 3)), recorder=recorder)
         assert (findings.faults, findings.recovered) == ({}, ["m3"])
 
-    def test_settled_is_not_unsettled(self) -> None:
+    def test_settled_message_is_not_unsettled(self) -> None:
         assert sent("m1").unsettled() == []
 
 
-def test_findings_say_how_many_of_each() -> None:
+def test_findings_count_each_kind() -> None:
     shown = str(checked(stream("ada/1", ADA)))
     assert shown.startswith("acknowledged 2, unknown 0, failed 0; lost 2, duplicated 0,")
     assert "  lost: m1 (1 of (1, 2)) not on ada/1" in shown

@@ -35,14 +35,14 @@ CALLERS: dict[str, Caller] = {"token": Bearer(b""), "device": Actor(0, UUID(int=
 
 @pytest.mark.parametrize("kind", CALLERS)
 @pytest.mark.parametrize("name", sorted(set(STATEMENTS) - set(EXEMPT)))
-async def test_nothing_grows(name: str, kind: str, planner: Planner) -> None:
+async def test_statement_reads_and_sorts_bounded_rows(name: str, kind: str, planner: Planner) -> None:
     plan = await planner.plan(STATEMENTS[name].compiled_for(CALLERS[kind]).sql)
     offences = plan.offences()
     assert not offences, "\n".join([name, *offences])
 
 
 @pytest.mark.parametrize("name", EXEMPT)
-async def test_who_is_exempt_still_needs_it(name: str, planner: Planner) -> None:
+async def test_exempt_statement_still_has_offences(name: str, planner: Planner) -> None:
     plan = await planner.plan(STATEMENTS[name].compiled_for(CALLERS["token"]).sql)
     assert plan.offences()
 
@@ -64,7 +64,7 @@ async def test_who_is_exempt_still_needs_it(name: str, planner: Planner) -> None
         ),
     ],
 )
-async def test_an_offence_is_seen(sql: str, offence: str, planner: Planner) -> None:
+async def test_unbounded_plan_is_detected(sql: str, offence: str, planner: Planner) -> None:
     offences = (await planner.plan(sql)).offences()
     assert any(offence in each for each in offences), offences
     assert all("[" in each for each in offences)
@@ -81,11 +81,11 @@ async def test_an_offence_is_seen(sql: str, offence: str, planner: Planner) -> N
         "SELECT * FROM unnest($1::bigint[]) AS g (id) JOIN users AS u USING (id) ORDER BY u.name",
     ],
 )
-async def test_a_bounded_sort_is_none(sql: str, planner: Planner) -> None:
+async def test_bounded_sort_is_no_offence(sql: str, planner: Planner) -> None:
     assert (await planner.plan(sql)).offences() == []
 
 
-async def test_connections_are_those_of_these_plans(engine: AsyncEngine) -> None:
+async def test_connections_use_planner_settings_of_tests(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None

@@ -52,7 +52,7 @@ async def raised(connection: Any, state: str, constraint: str = "") -> Exception
 
 
 class TestViolations:
-    async def test_known_unique_constraint_is_its_refusal(self, connection: Any) -> None:
+    async def test_known_unique_constraint_is_translated(self, connection: Any) -> None:
         sql = """
             WITH peer AS (INSERT INTO peers VALUES ($1, 'user'), ($2, 'user'))
             INSERT INTO users (id, username_key, name, last_activity, created_at)
@@ -68,11 +68,11 @@ class TestViolations:
         assert translate(error) is None
 
     @pytest.mark.parametrize("constraint", sorted(REPEATABLE))
-    async def test_lost_race_may_run_again(self, connection: Any, constraint: str) -> None:
+    async def test_lost_race_is_retryable(self, connection: Any, constraint: str) -> None:
         assert isinstance(translate(await raised(connection, "23505", constraint)), TransientConflict)
 
     @pytest.mark.parametrize("constraint", sorted({*REPEATABLE, *CONSTRAINTS}))
-    async def test_constraint_that_is_named_exists(self, connection: Any, constraint: str) -> None:
+    async def test_translated_constraint_exists(self, connection: Any, constraint: str) -> None:
         found = await connection.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = $1", constraint)
         assert found == 1
 
@@ -89,7 +89,7 @@ class TestViolations:
         assert translate(await error_of(connection, sql)) is None
 
 
-class TestBusy:
+class TestOverload:
     async def test_lock_timeout_is_overload(self, connection: Any, settings: Settings) -> None:
         holder = await asyncpg.connect(settings.database_url)
         await holder.execute("SELECT pg_advisory_lock(4711)")
@@ -105,19 +105,19 @@ class TestBusy:
         assert isinstance(error, asyncpg.QueryCanceledError)
         assert isinstance(translate(error), Overloaded)
 
-    async def test_lack_of_connections_is_overload(self, connection: Any) -> None:
+    async def test_exhausted_connections_are_overload(self, connection: Any) -> None:
         assert isinstance(translate(await raised(connection, "53300")), Overloaded)
 
     @pytest.mark.parametrize("state", ["40001", "40P01"])
-    async def test_conflict_may_run_again(self, connection: Any, state: str) -> None:
+    async def test_conflict_is_retryable(self, connection: Any, state: str) -> None:
         assert isinstance(translate(await raised(connection, state)), TransientConflict)
 
-    async def test_full_disk_is_no_room(self, connection: Any) -> None:
+    async def test_full_disk_is_storage_full_error(self, connection: Any) -> None:
         assert isinstance(translate(await raised(connection, "53100")), StorageFull)
 
 
 class TestValues:
-    async def test_text_that_is_too_long_is_a_fault(self, connection: Any) -> None:
+    async def test_overlong_text_is_a_fault(self, connection: Any) -> None:
         # Every length is bounded where the request is read: what is too long here has come past that.
         error = await error_of(connection, "INSERT INTO peers VALUES (1, 'far too long')")
         assert isinstance(error, asyncpg.StringDataRightTruncationError)
@@ -127,10 +127,10 @@ class TestValues:
     async def test_number_out_of_range_is_not_valid(self, connection: Any, kind: str, value: int) -> None:
         assert isinstance(translate(await error_of(connection, f"SELECT $1::{kind}", value)), ValidationFailed)
 
-    async def test_value_of_another_type_is_not_valid(self, connection: Any) -> None:
+    async def test_value_of_wrong_type_is_not_valid(self, connection: Any) -> None:
         assert isinstance(translate(await error_of(connection, "SELECT $1::uuid", "no uuid")), ValidationFailed)
 
-    async def test_nul_in_a_text_is_not_valid(self, connection: Any) -> None:
+    async def test_nul_in_text_is_not_valid(self, connection: Any) -> None:
         assert isinstance(translate(await error_of(connection, "SELECT $1::text", "a\0b")), ValidationFailed)
 
     async def test_nul_in_json_is_not_valid(self, connection: Any) -> None:
@@ -140,15 +140,15 @@ class TestValues:
     async def test_lone_surrogate_is_not_valid(self, connection: Any) -> None:
         assert isinstance(translate(await error_of(connection, "SELECT $1::text", "\ud800")), ValidationFailed)
 
-    async def test_refusal_repeats_nothing_of_the_value(self, connection: Any) -> None:
+    async def test_refusal_does_not_repeat_value(self, connection: Any) -> None:
         refusal = translate(await error_of(connection, "SELECT $1::uuid", "canary"))
         assert isinstance(refusal, MessengerError)
         assert "canary" not in f"{refusal} {refusal.detail} {refusal.errors}"
 
 
-class TestAway:
+class TestDatabaseUnavailable:
     @pytest.mark.parametrize("state", ["08000", "08006", "57P01", "57P02", "57P03", "53200"])
-    async def test_server_that_goes_is_unavailable(self, connection: Any, state: str) -> None:
+    async def test_server_shutting_down_is_unavailable(self, connection: Any, state: str) -> None:
         error = translate(await raised(connection, state))
         assert isinstance(error, DatabaseUnavailable)
         assert error.response_headers["Retry-After"] == "1"
@@ -165,7 +165,7 @@ class TestAway:
         assert isinstance(translate(await error_of(connection, "SELECT 1")), DatabaseUnavailable)
 
     @pytest.mark.parametrize("error", [ConnectionRefusedError(), FileNotFoundError(), TimeoutError()])
-    def test_way_to_the_server_is_unavailable(self, error: Exception) -> None:
+    def test_network_error_is_unavailable(self, error: Exception) -> None:
         assert isinstance(translate(error), DatabaseUnavailable)
 
 
@@ -176,7 +176,7 @@ class TestFaults:
         assert translate(error) is None
 
     @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), PeerNotFound()])
-    def test_what_is_none_of_the_databases_goes_on(self, error: Exception) -> None:
+    def test_non_database_error_is_not_translated(self, error: Exception) -> None:
         assert translate(error) is None
 
 
@@ -191,7 +191,7 @@ class TestThroughSqlalchemy:
                 )
         assert isinstance(translate(caught.value), UsernameTaken)
 
-    async def test_fault_is_a_fault(self, engine: AsyncEngine) -> None:
+    async def test_fault_stays_unwrapped(self, engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
             with pytest.raises(sa_exc.ProgrammingError) as caught:
                 await connection.execute(text("SELECT * FROM nowhere"))
@@ -199,7 +199,7 @@ class TestThroughSqlalchemy:
 
 
 class TestConnection:
-    async def test_connection_says_who_it_is(self, engine: AsyncEngine) -> None:
+    async def test_connection_sets_application_name_and_session_settings(self, engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
             names = ("application_name", "timezone", "jit", "idle_in_transaction_session_timeout")
             shown = [(await connection.execute(text(f"SHOW {name}"))).scalar() for name in names]

@@ -21,7 +21,7 @@ class TestHosts:
             ("postgresql:///name", []),
         ],
     )
-    def test_are_read_in_their_order(self, url: str, hosts: list[tuple[str, int]]) -> None:
+    def test_hosts_are_read_in_order(self, url: str, hosts: list[tuple[str, int]]) -> None:
         assert hosts_of(url) == [Host(*host) for host in hosts]
 
     @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ class TestHosts:
             "postgresql://a,b/name?target_session_attrs=writable",
         ],
     )
-    def test_that_cannot_be_read_are_refused(self, url: str) -> None:
+    def test_invalid_hosts_are_refused(self, url: str) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - the reason is for people
             hosts_of(url)
 
@@ -53,5 +53,5 @@ class TestWritable:
             ("postgresql://a,b/name?target_session_attrs=any", False),
         ],
     )
-    def test_several_hosts_need_one_that_takes_writes(self, url: str, wanted: bool) -> None:
+    def test_several_hosts_require_writable_server(self, url: str, wanted: bool) -> None:
         assert wants_writable(url) is wanted

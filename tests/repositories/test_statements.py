@@ -65,21 +65,21 @@ class TestCompile:
             ("SELECT :user_id, :device_id", "SELECT $1::bigint, $2::uuid", ("user_id", "device_id")),
         ],
     )
-    def test_names_become_numbers(self, text: str, compiled: str, parameters: tuple[str, ...]) -> None:
+    def test_named_parameters_become_numbered(self, text: str, compiled: str, parameters: tuple[str, ...]) -> None:
         assert sql(text) == (compiled, parameters)
 
-    def test_two_forms_differ_in_how_the_caller_is_found(self) -> None:
+    def test_token_and_device_forms_differ_in_caller_lookup(self) -> None:
         statement = probe("forms", "WITH <<actor>> SELECT <<actor_columns>> FROM actor")
         by_token, by_device = statement.compiled_for(Bearer(b"")), statement.compiled_for(NOBODY)
         assert set(by_token.parameters) == {"stale_before", "token_hash", "now"}
         assert set(by_device.parameters) == {"stale_before", "device_id", "user_id"}
         assert "{" not in by_token.sql + by_device.sql
 
-    def test_every_statement_of_the_project_is_known_by_its_name(self) -> None:
+    def test_every_statement_is_registered_by_name(self) -> None:
         assert len(STATEMENTS) > 40
         assert all(statement.name == name for name, statement in STATEMENTS.items())
 
-    def test_no_statement_keeps_a_name_that_was_not_numbered(self) -> None:
+    def test_no_statement_keeps_unnumbered_parameter(self) -> None:
         for statement in STATEMENTS.values():
             for caller in (Bearer(b""), NOBODY):
                 # Neither a cast nor a text in quotes is a parameter.
@@ -87,7 +87,7 @@ class TestCompile:
                 assert ":" not in text, statement.name
 
     @pytest.mark.parametrize("caller", [Bearer(b""), NOBODY], ids=["token", "device"])
-    async def test_every_statement_is_understood_and_gives_what_its_struct_takes(
+    async def test_every_statement_prepares_and_returns_columns_of_row_struct(
         self, engine: AsyncEngine, caller: Caller
     ) -> None:
         async with engine.connect() as connection:
@@ -106,31 +106,29 @@ class TestRow:
         return probe("wrong", "SELECT 'a' AS other, 'b' AS one", Pair)
 
     @pytest.mark.parametrize("how", ["first", "all"])
-    async def test_columns_in_another_order_are_a_type_error(
-        self, factory: Any, wrong: Statement[Any], how: str
-    ) -> None:
+    async def test_columns_in_wrong_order_raise_type_error(self, factory: Any, wrong: Statement[Any], how: str) -> None:
         async with factory.read() as uow:
             with pytest.raises(TypeError, match=r"probe\.wrong: columns \('other', 'one'\) are not \('one', 'other'\)"):
                 await getattr(uow.run, how)(wrong)
 
-    async def test_column_too_few_is_a_type_error(self, factory: Any) -> None:
+    async def test_missing_column_raises_type_error(self, factory: Any) -> None:
         async with factory.read() as uow:
             with pytest.raises(TypeError, match="columns"):
                 await uow.run.first(probe("few", "SELECT 'a' AS one", Pair))
 
-    async def test_columns_after_the_callers_are_checked(self, factory: Any, make: Factory) -> None:
+    async def test_columns_after_actor_columns_are_checked(self, factory: Any, make: Factory) -> None:
         ada = await make.person()
         statement = probe("mine", "WITH <<actor>> SELECT <<actor_columns>>, 1 AS number, 2 AS user_id FROM actor", Mine)
         async with factory.read() as uow:
             with pytest.raises(TypeError, match="columns"):
                 await uow.run.first(statement, ada.actor)
 
-    async def test_row_has_its_types(self, factory: Any) -> None:
+    async def test_row_is_decoded_to_struct(self, factory: Any) -> None:
         async with factory.read() as uow:
             rows = await uow.run.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
         assert rows == [Number(1), Number(2), Number(3)]
 
-    async def test_none_is_none(self, factory: Any) -> None:
+    async def test_missing_row_returns_null(self, factory: Any) -> None:
         none = probe("none", "SELECT 1 AS number WHERE false", Number)
         async with factory.read() as uow:
             assert await uow.run.first(none) is None
@@ -143,7 +141,7 @@ class TestRun:
         return await make.person()
 
     @pytest.mark.parametrize("by", ["token", "device"])
-    async def test_it_runs_for_its_caller(self, factory: Any, ada: Person, by: str) -> None:
+    async def test_statement_runs_for_caller(self, factory: Any, ada: Person, by: str) -> None:
         caller = Bearer(token_hash(ada.access_token)) if by == "token" else ada.actor
         mine = probe(
             "mine", "WITH <<actor>> SELECT <<actor_columns>>, actor.user_id, :n::int AS number FROM actor", Mine
@@ -152,7 +150,7 @@ class TestRun:
             assert await uow.run.first(mine, caller, n=7) == Mine(ada.id, 7)
             assert await uow.run.all(mine, caller, n=7) == [Mine(ada.id, 7)]
 
-    async def test_time_is_the_same_in_all_of_them(self, engine: AsyncEngine, clock: FixedClock) -> None:
+    async def test_statements_of_unit_of_work_share_time(self, engine: AsyncEngine, clock: FixedClock) -> None:
         recorder, started = Recorder(), clock.now()
         now = probe("now", "SELECT extract(epoch FROM :now)::bigint AS number", Number)
         async with UnitOfWorkFactory(engine, clock, recorder, recorder).read() as uow:
@@ -169,24 +167,24 @@ class TestRun:
             ("SET LOCAL jit = off", 0),
         ],
     )
-    async def test_execute_says_how_many_rows(self, factory: Any, text: str, count: int) -> None:
+    async def test_execute_returns_row_count(self, factory: Any, text: str, count: int) -> None:
         async with factory() as uow:
             assert await uow.run.execute(probe("count", text, writes=True)) == count
 
-    async def test_value_that_is_not_given_is_a_key_error(self, factory: Any) -> None:
+    async def test_missing_parameter_raises_key_error(self, factory: Any) -> None:
         async with factory.read() as uow:
             with pytest.raises(KeyError, match="absent"):
                 await uow.run.first(probe("absent", "SELECT :absent::int AS number", Number))
 
 
 class TestObserver:
-    async def test_it_is_told_of_each(self, factory: Any, recorder: Recorder) -> None:
+    async def test_observer_is_notified_of_each_statement(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
             await uow.run.first(probe("one", "SELECT 1 AS number", Number))
             await uow.run.all(probe("two", "SELECT 2 AS number", Number))
         assert recorder.seen == [("probe.one", False), ("probe.two", False)]
 
-    async def test_it_is_told_of_a_failure(self, factory: Any, recorder: Recorder) -> None:
+    async def test_observer_is_notified_of_failure(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
             with pytest.raises(asyncpg.DivisionByZeroError):
                 await uow.run.first(probe("fault", "SELECT 1 / 0 AS number", Number))
@@ -198,7 +196,7 @@ class TestObserver:
             with pytest.raises(Overloaded):
                 await uow.run.execute(busy)
 
-    async def test_refusal_by_the_mode_is_no_statement(self, factory: Any, recorder: Recorder) -> None:
+    async def test_statement_refused_by_mode_is_not_observed(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
             with pytest.raises(RuntimeError, match="read-only"):
                 await uow.run.execute(probe("write", "SELECT 1", writes=True))
@@ -206,6 +204,6 @@ class TestObserver:
 
 
 class TestInstants:
-    def test_resolution_says_what_is_stale(self, engine: AsyncEngine) -> None:
+    def test_resolution_reports_stale_stamps(self, engine: AsyncEngine) -> None:
         instants = factory_over(engine, resolution=30).instants()
         assert instants.now - instants.stale_before == timedelta(seconds=30)
