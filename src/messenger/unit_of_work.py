@@ -302,7 +302,7 @@ class UnitOfWorkFactory:
         return Instants(now, now - self._resolution)
 
 
-def repeated(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def retry_on_conflict(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a service's method again, whole, when the database undid it for another's sake; a bounded number of times."""
 
     @functools.wraps(use_case)

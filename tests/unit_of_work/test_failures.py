@@ -23,7 +23,7 @@ from messenger.database.engine import TransientConflict, create_engine
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.errors import DatabaseUnavailable, Overloaded, UsernameTaken
 from messenger.testing import Factory
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 from tests.unit_of_work import PID, PUT, SLEEP, Options, Recorder, checked_out, count_of, factory_over, until_asleep
 
 
@@ -110,7 +110,7 @@ class TestCommitThatFails:
         )
         keys = iter(["first", "second"])
 
-        @repeated
+        @retry_on_conflict
         async def use_case() -> str:
             async with fresh.uow() as uow:
                 key = next(keys)

@@ -12,7 +12,7 @@ from messenger.database.engine import TransientConflict
 from messenger.errors import Overloaded, PeerNotFound
 from messenger.events import ReceiptUpdated
 from messenger.testing import Factory
-from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, retry_on_conflict
 from tests.unit_of_work import BUMP, PUT, Recorder, checked_out, count_of, factory_over
 
 
@@ -28,7 +28,7 @@ class TestRepeated:
         both_hold_one = asyncio.Barrier(2)
         runs: list[str] = []
 
-        @repeated
+        @retry_on_conflict
         async def bump(first: str, second: str) -> None:
             runs.append(first)
             async with factory() as uow:
@@ -47,7 +47,7 @@ class TestRepeated:
     async def test_endless_conflict_is_overload(self) -> None:
         runs = 0
 
-        @repeated
+        @retry_on_conflict
         async def use_case() -> None:
             nonlocal runs
             runs += 1
@@ -61,7 +61,7 @@ class TestRepeated:
     async def test_last_attempt_may_succeed(self) -> None:
         runs = 0
 
-        @repeated
+        @retry_on_conflict
         async def use_case() -> str:
             nonlocal runs
             runs += 1
@@ -74,7 +74,7 @@ class TestRepeated:
     async def test_refusal_is_not_repeated(self) -> None:
         runs = 0
 
-        @repeated
+        @retry_on_conflict
         async def use_case() -> None:
             nonlocal runs
             runs += 1
@@ -87,7 +87,7 @@ class TestRepeated:
     async def test_arguments_are_the_same_each_time(self) -> None:
         seen: list[tuple[int, int]] = []
 
-        @repeated
+        @retry_on_conflict
         async def use_case(one: int, *, other: int) -> None:
             seen.append((one, other))
             if len(seen) == 1:

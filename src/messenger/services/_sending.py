@@ -31,7 +31,7 @@ from messenger.schemas.types import timestamp, timestamp_or_none
 from messenger.schemas.views import message_view
 from messenger.services._gate import Gate, refused
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
 class _Outgoing(NamedTuple):
@@ -96,7 +96,7 @@ class Sender:
         async with self._uow.command() as uow:
             await uow.conversations.open_direct(caller, target_id)
 
-    @repeated
+    @retry_on_conflict
     async def _send_alone(self, outgoing: _Outgoing, *, waits: bool = False) -> _Sent:
         caller, draft, body, message_id, fingerprint = outgoing
         async with self._uow.command() as uow:

@@ -28,7 +28,7 @@ from messenger.services._tokens import TokenIssuer
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services.devices import remove_devices
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 _UNNAMED_DEVICE = "Unnamed device"
 
@@ -89,7 +89,7 @@ class AccountService:
         encoded = await self._hasher.hash(draft.password, source=_source(address))
         return await self._register(draft, name, encoded, _Origin("register", address, self._issuer.sealed(once)))
 
-    @repeated
+    @retry_on_conflict
     async def _register(self, draft: RegisterDraft, name: str, encoded: str, origin: _Origin) -> SignedInView:
         async with self._uow() as uow:
             earlier = await earlier_answer(uow, origin.scope, origin.once, SignedInView)
@@ -137,7 +137,7 @@ class AccountService:
         stronger = await self._hasher.hash(draft.password, source=source, known=True) if verdict.rehash else None
         return await self._login(found.id, draft, found.password_hash, stronger, origin)
 
-    @repeated
+    @retry_on_conflict
     async def _login(
         self, user_id: int, draft: LoginDraft, encoded: str, stronger: str | None, origin: _Origin
     ) -> SignedInView:
@@ -194,7 +194,7 @@ class AccountService:
         encoded = await self._hasher.hash(new, source=str(identity.user_id), known=True)
         await self._change_password(caller, identity.password_hash or "", encoded)
 
-    @repeated
+    @retry_on_conflict
     async def _change_password(self, caller: Caller, old: str, new: str) -> None:
         async with self._uow() as uow:
             actor = await uow.devices.authenticate(caller)
@@ -209,7 +209,7 @@ class AccountService:
         if avatar is not None:
             await discard_image(self._uow, self._store, avatar)
 
-    @repeated
+    @retry_on_conflict
     async def _erase(self, caller: Caller, key: str) -> str | None:
         async with self._uow() as uow:
             # The peer's lock keeps contacts from being made while they are taken away.

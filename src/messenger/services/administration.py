@@ -16,7 +16,7 @@ from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import create_user, parse_login
 from messenger.services.devices import remove_devices
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class AdministrationService:
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
         return await self._create_account(draft.username, name, await self._hasher.hash(draft.password))
 
-    @repeated
+    @retry_on_conflict
     async def _create_account(self, username: str, name: str, encoded: str) -> AccountRow:
         async with self._uow() as uow:
             user_id = await create_user(uow, self._usernames, username=username, name=name, encoded=encoded)
@@ -66,7 +66,7 @@ class AdministrationService:
         async with self._uow() as uow:
             return [_row(user) for user in await uow.accounts.page(after=after, limit=limit)]
 
-    @repeated
+    @retry_on_conflict
     async def set_disabled(self, login: str, *, disabled: bool) -> AccountRow:
         """Shut an account out, with all its devices, or let it in again. Raises `PeerNotFound`."""
         async with self._uow() as uow:
@@ -85,7 +85,7 @@ class AdministrationService:
         ensure_strong(password, minimum=self._password_min_length, personal=[login])
         return await self._set_password(login, await self._hasher.hash(password))
 
-    @repeated
+    @retry_on_conflict
     async def _set_password(self, login: str, encoded: str) -> AccountRow:
         async with self._uow() as uow:
             user = await _require(uow, login)

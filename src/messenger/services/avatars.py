@@ -20,7 +20,7 @@ from messenger.services._audience import record_profile
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image, image_path
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -86,14 +86,14 @@ class AvatarService:
             await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
         raise Overloaded
 
-    @repeated
+    @retry_on_conflict
     async def _claim(self, avatar: Avatar) -> bool:
         async with self._uow.command() as uow:
             return await uow.avatars.claim(
                 avatar.key, width=avatar.width, height=avatar.height, placeholder=avatar.placeholder
             )
 
-    @repeated
+    @retry_on_conflict
     async def _point(
         self, caller: Caller, avatar: Avatar, once: Once | None
     ) -> tuple[UploadedAvatarView, str | None] | None:
@@ -118,7 +118,7 @@ class AvatarService:
         if old_key is not None:
             await discard_image(self._uow, self._store, old_key)
 
-    @repeated
+    @retry_on_conflict
     async def _remove(self, caller: Caller) -> str | None:
         async with self._uow() as uow:
             actor = await uow.devices.authenticate(caller)

@@ -35,7 +35,7 @@ from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import status_view, user_view
 from messenger.services.presence import PresenceTeller
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 Step = Callable[[Edges], Edges]
 
@@ -99,7 +99,7 @@ class ContactService:
         await self._gate.pass_by("change", caller)
         return await self._set_alias(caller, target_id, draft)
 
-    @repeated
+    @retry_on_conflict
     async def _set_alias(self, caller: Caller, target_id: int, draft: AliasDraft) -> ContactView:
         given = draft.alias is not UNSET
         alias = clean_name(draft.alias, field="alias") if isinstance(draft.alias, str) else None
@@ -138,7 +138,7 @@ class ContactService:
             tell(turn.me, target_id)
         return view
 
-    @repeated
+    @retry_on_conflict
     async def _step(
         self, caller: Caller, target_id: int, step: Step, message: str | None, once: Once | None
     ) -> tuple[RelationView, _Turn | None]:

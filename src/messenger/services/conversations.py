@@ -18,7 +18,7 @@ from messenger.schemas.views import message_view
 from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 
@@ -52,7 +52,7 @@ class ConversationService:
         await self._gate.look_up(caller, target_id)
         return await self._update(caller, target_id, patch)
 
-    @repeated
+    @retry_on_conflict
     async def _update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         async with self._uow() as uow:
             await uow.conversations.open_direct(caller, target_id)
@@ -83,7 +83,7 @@ class ConversationService:
         await self._gate.pass_by("change", caller)
         await self._receipt(caller, draft)
 
-    @repeated
+    @retry_on_conflict
     async def _receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
         if draft.read_seq is None and draft.delivered_seq is None:
             raise ValidationFailed(

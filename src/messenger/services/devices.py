@@ -19,7 +19,7 @@ from messenger.schemas.types import timestamp
 from messenger.security.tokens import token_hash
 from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 _FIRST_ID = UUID(int=0)
 
@@ -45,7 +45,7 @@ class DeviceService:
             await self._gate.take("refresh", address)
         raise view()
 
-    @repeated
+    @retry_on_conflict
     async def _refresh(self, refresh_token: str, address: str) -> RefreshedView | type[Unauthenticated]:
         old_hash, pair = token_hash(refresh_token), self._issuer.successor(refresh_token)
         # An error would roll back, and with it the sign-out that a reused token causes: it is raised by the caller.
@@ -89,7 +89,7 @@ class DeviceService:
 
     # --- out ---
 
-    @repeated
+    @retry_on_conflict
     async def logout(self, caller: Caller) -> None:
         """Sign this device out."""
         async with self._uow() as uow:
@@ -103,7 +103,7 @@ class DeviceService:
         items = [_device(row) for row in rows[:limit]]
         return DevicePage(items=items, next=str(items[-1].id) if len(rows) > limit else None)
 
-    @repeated
+    @retry_on_conflict
     async def sign_out(self, caller: Caller, device_id: UUID) -> None:
         """Sign a device of one's own out. Raises `DeviceNotFound`."""
         async with self._uow() as uow:

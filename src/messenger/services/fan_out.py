@@ -13,7 +13,7 @@ from messenger.errors import MessengerError
 from messenger.events import ContactUpdated, ProfileUpdated
 from messenger.repositories.fan_outs import REST, FanOutRow
 from messenger.services._audience import AT_ONCE
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class FanOutService:
                 await self._postpone(claimed[-1])
             raise
 
-    @repeated
+    @retry_on_conflict
     async def _step(self, claimed: list[FanOutRow]) -> bool:
         async with self._uow() as uow:
             row = await uow.fan_outs.claim()

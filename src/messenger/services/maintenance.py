@@ -15,7 +15,7 @@ from messenger.services._gone import record_gone
 from messenger.services._images import discard_image
 from messenger.services._sweep_guard import SweepGuard
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class MaintenanceService:
         removed["avatars"] = sum(gone)
         return removed
 
-    @repeated
+    @retry_on_conflict
     async def _expire_messages(self) -> int:
         async with self._uow() as uow:
             expired = await uow.sweeps.expire_messages()
@@ -83,7 +83,7 @@ class MaintenanceService:
         self._on_held(what)
         logger.error(why + "; check the database's clock (sweeps resume after a day without a change)", *values)
 
-    @repeated
+    @retry_on_conflict
     async def _remove_idle(self) -> int:
         async with self._uow() as uow:
             idle = await uow.sweeps.idle_devices()

@@ -29,7 +29,7 @@ from messenger.services._gate import Gate
 from messenger.services._gone import record_gone
 from messenger.services._sending import Sender
 from messenger.services._unreadable import Unreadable
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class MessageService:
@@ -84,7 +84,7 @@ class MessageService:
         await self._gate.pass_by("change", caller)
         return await self._edit(caller, message_id, patch)
 
-    @repeated
+    @retry_on_conflict
     async def _edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)
@@ -112,7 +112,7 @@ class MessageService:
         await self._gate.pass_by("change", caller)
         await self._delete(caller, message_id, who)
 
-    @repeated
+    @retry_on_conflict
     async def _delete(self, caller: Caller, message_id: UUID, who: Literal["everyone", "me"]) -> None:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)

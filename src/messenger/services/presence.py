@@ -10,7 +10,7 @@ from uuid import UUID
 from messenger.clock import Clock
 from messenger.realtime.interfaces import Presence, Socketed
 from messenger.services._views import status_view
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class PresenceTeller(Protocol):
@@ -28,7 +28,7 @@ class PresenceService:
         self._uow = uow
         self._clock = clock
 
-    @repeated
+    @retry_on_conflict
     async def write(
         self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
     ) -> list[int]:
@@ -45,7 +45,7 @@ class PresenceService:
             rows = await uow.connections.describe(users)
         return {row.user_id: Presence(status_view(row), tuple(row.watchers), row.hidden) for row in rows}
 
-    @repeated
+    @retry_on_conflict
     async def renew(self, worker_id: UUID) -> list[int]:
         """Renew the worker's lease and set its clock; returns users whose last connection was on a dead worker."""
         async with self._uow.command() as uow:

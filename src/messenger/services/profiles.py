@@ -16,7 +16,7 @@ from messenger.services._gate import Gate
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import person_view, profile_view
 from messenger.services.presence import PresenceTeller
-from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
 class Versioned(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class ProfileService:
             self._presence.status_changed(row.id)
         return row
 
-    @repeated
+    @retry_on_conflict
     async def _write(
         self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
     ) -> ChangedProfileRow:

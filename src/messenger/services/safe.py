@@ -11,7 +11,7 @@ from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
 from messenger.schemas.types import timestamp
 from messenger.security.envelope import SecretEnvelope
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class SafeService:
@@ -35,7 +35,7 @@ class SafeService:
         await self._gate.take("secret_write", actor.user_id)
         return await self._store(caller, envelope, precondition, once)
 
-    @repeated
+    @retry_on_conflict
     async def _store(
         self, caller: Caller, envelope: SecretEnvelope, precondition: Precondition | None, once: Once | None
     ) -> SecretView:

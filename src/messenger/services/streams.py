@@ -14,7 +14,7 @@ from messenger.schemas.types import timestamp
 from messenger.security.tokens import new_ticket, token_hash
 from messenger.services._events import read_page, receipt_view
 from messenger.services._unreadable import Unreadable
-from messenger.unit_of_work import UnitOfWorkFactory, repeated
+from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 TICKET_SECONDS = 30
 
@@ -58,7 +58,7 @@ class StreamService:
         _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
         return page
 
-    @repeated
+    @retry_on_conflict
     async def take(self, taken: Sequence[Taken]) -> None:
         """Move delivered receipts to what devices have proved to have; their other sides are told."""
         async with self._uow.command() as uow:
