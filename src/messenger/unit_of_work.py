@@ -99,7 +99,7 @@ class UnitOfWork(Repositories):
         """With the commit: close this user's stream; nothing is appended to it afterwards."""
         self._closed.add(user_id)
 
-    def recorded(self, news: Iterable[WakeUp]) -> None:
+    def announce(self, news: Iterable[WakeUp]) -> None:
         """Events that a statement has written itself: announce them after the commit."""
         self._news.extend(news)
 
@@ -170,7 +170,7 @@ class UnitOfWork(Repositories):
         if self._fans_out:
             self._factory.fan_outs_requested.set()
         if self._news:
-            await self._announce()
+            await self._send_wake_ups()
 
     @property
     def is_open(self) -> bool:
@@ -257,7 +257,7 @@ class UnitOfWork(Repositories):
         if _current.get() is self:
             _current.set(None)
 
-    async def _announce(self) -> None:
+    async def _send_wake_ups(self) -> None:
         try:
             await self._factory.announcer.announce(self._news)
         except Exception:

@@ -223,7 +223,7 @@ class TestWakeUp:
     ) -> None:
         news = [WakeUp(1, 7, "message.created")]
         async with factory.command() as uow:
-            uow.recorded(news)
+            uow.announce(news)
             assert recorder.news == []
         assert recorder.news == news
 
@@ -232,7 +232,7 @@ class TestWakeUp:
     ) -> None:
         async def use_case() -> None:
             async with factory.command() as uow:
-                uow.recorded([WakeUp(1, 7, "message.created")])
+                uow.announce([WakeUp(1, 7, "message.created")])
                 _raise()
 
         with pytest.raises(ValueError, match="ours"):

@@ -222,7 +222,7 @@ class AccountService:
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew.owners)
             uow.close_stream(user_id)
             # Its own stream is gone; sockets that are open must close all the same.
-            uow.recorded([WakeUp(user_id, 0, DeviceRemoved.name)])
+            uow.announce([WakeUp(user_id, 0, DeviceRemoved.name)])
             # The device that asked is gone with the account: there is nothing left to stamp.
             uow.run.stale.clear()
             return avatar.old_key

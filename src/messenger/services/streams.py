@@ -65,7 +65,7 @@ class StreamService:
             told = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
             at = timestamp(uow.run.now)
             # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
-            uow.recorded(
+            uow.announce(
                 WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at) for row in told
             )
 
