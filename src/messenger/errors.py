@@ -31,6 +31,10 @@ class FieldError(msgspec.Struct, frozen=True):
     message: Annotated[str, Meta(description="What is wrong with the field, in English")]
 
 
+class ConcurrentUpdate(Exception):
+    """A concurrent transaction prevented this use case; `@retry_on_conflict` runs the whole use case again."""
+
+
 class MessengerError(Exception):
     """The root. `detail` is for people, and never contains SQL, a stack trace or another user's data."""
 

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from messenger.config import SettingsError
 from messenger.database.connection import connect
-from messenger.database.engine import TransientConflict, translate
-from messenger.errors import Overloaded
+from messenger.database.engine import translate
+from messenger.errors import ConcurrentUpdate, Overloaded
 from messenger.repositories.health import SCHEMA, SchemaRow
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _patiently(migrate: Callable[[], None], revision: str) -> None:
             migrate()
             return
         except DBAPIError as error:
-            in_the_way = isinstance(translate(error), (TransientConflict, Overloaded))
+            in_the_way = isinstance(translate(error), (ConcurrentUpdate, Overloaded))
             if not in_the_way or revision[:1] in {"+", "-"} or time.monotonic() >= until:
                 raise
         logger.warning("a table is in use; the migration is tried again")

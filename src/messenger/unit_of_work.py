@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from messenger.actor import KnownTokens
 from messenger.clock import Clock
-from messenger.database.engine import Savepoint, TransientConflict, translate
+from messenger.database.engine import Savepoint, translate
 from messenger.database.pool import ConnectionPool, PooledConnection
 from messenger.database.runner import Instants, Observer, Runner
-from messenger.errors import DatabaseUnavailable, MessengerError, Overloaded
+from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
 from messenger.repositories.activity import touch
@@ -310,12 +310,12 @@ def retry_on_conflict(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Corout
         for attempt in range(1, ATTEMPTS):
             try:
                 return await use_case(*args, **kwargs)
-            except TransientConflict:
+            except ConcurrentUpdate:
                 # A little disorder, so that two that collided don't meet again.
                 await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311
         try:
             return await use_case(*args, **kwargs)
-        except TransientConflict as error:
+        except ConcurrentUpdate as error:
             raise Overloaded from error
 
     return run

@@ -13,8 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
-from messenger.database.engine import CONSTRAINTS, REPEATABLE, TransientConflict, translate
+from messenger.database.engine import CONSTRAINTS, REPEATABLE, translate
 from messenger.errors import (
+    ConcurrentUpdate,
     DatabaseUnavailable,
     MessengerError,
     Overloaded,
@@ -69,7 +70,7 @@ class TestViolations:
 
     @pytest.mark.parametrize("constraint", sorted(REPEATABLE))
     async def test_lost_race_is_retryable(self, connection: Any, constraint: str) -> None:
-        assert isinstance(translate(await raised(connection, "23505", constraint)), TransientConflict)
+        assert isinstance(translate(await raised(connection, "23505", constraint)), ConcurrentUpdate)
 
     @pytest.mark.parametrize("constraint", sorted({*REPEATABLE, *CONSTRAINTS}))
     async def test_translated_constraint_exists(self, connection: Any, constraint: str) -> None:
@@ -110,7 +111,7 @@ class TestOverload:
 
     @pytest.mark.parametrize("state", ["40001", "40P01"])
     async def test_conflict_is_retryable(self, connection: Any, state: str) -> None:
-        assert isinstance(translate(await raised(connection, state)), TransientConflict)
+        assert isinstance(translate(await raised(connection, state)), ConcurrentUpdate)
 
     async def test_full_disk_is_storage_full_error(self, connection: Any) -> None:
         assert isinstance(translate(await raised(connection, "53100")), StorageFull)

@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.database.engine import TransientConflict, create_engine
+from messenger.database.engine import create_engine
 from messenger.embedded.postgres import EmbeddedPostgres
-from messenger.errors import DatabaseUnavailable, Overloaded, UsernameTaken
+from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, Overloaded, UsernameTaken
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 from tests.unit_of_work import PID, PUT, SLEEP, Options, Recorder, checked_out, count_of, factory_over, until_asleep
@@ -136,7 +136,7 @@ class TestCommitThatFails:
             async with fresh.uow() as uow:
                 await uow.run.execute(PUT, key="one")
 
-        with pytest.raises(TransientConflict):
+        with pytest.raises(ConcurrentUpdate):
             await use_case()
 
 

@@ -8,8 +8,7 @@ import secrets
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.database.engine import TransientConflict
-from messenger.errors import Overloaded, PeerNotFound
+from messenger.errors import ConcurrentUpdate, Overloaded, PeerNotFound
 from messenger.events import ReceiptUpdated
 from messenger.testing import Factory
 from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, retry_on_conflict
@@ -51,7 +50,7 @@ class TestRepeated:
         async def use_case() -> None:
             nonlocal runs
             runs += 1
-            raise TransientConflict("40P01")
+            raise ConcurrentUpdate("40P01")
 
         with pytest.raises(Overloaded) as caught:
             await use_case()
@@ -66,7 +65,7 @@ class TestRepeated:
             nonlocal runs
             runs += 1
             if runs < ATTEMPTS:
-                raise TransientConflict("40001")
+                raise ConcurrentUpdate("40001")
             return "done"
 
         assert await use_case() == "done"
@@ -91,7 +90,7 @@ class TestRepeated:
         async def use_case(one: int, *, other: int) -> None:
             seen.append((one, other))
             if len(seen) == 1:
-                raise TransientConflict("40001")
+                raise ConcurrentUpdate("40001")
 
         await use_case(1, other=2)
         assert seen == [(1, 2), (1, 2)]

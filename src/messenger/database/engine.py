@@ -13,6 +13,7 @@ from messenger.database.connection import Connector
 from messenger.database.pool import ConnectionPool
 from messenger.database.stream_epoch import follow
 from messenger.errors import (
+    ConcurrentUpdate,
     DatabaseUnavailable,
     MessengerError,
     Overloaded,
@@ -31,10 +32,6 @@ class PoolOptions(Protocol):
     def pool_timeout(self) -> float: ...
     @property
     def statement_timeout(self) -> float: ...
-
-
-class TransientConflict(Exception):
-    """The database undid the transaction for another's sake; the whole use case may run again."""
 
 
 CONSTRAINTS: dict[str, type[MessengerError]] = {
@@ -119,11 +116,11 @@ def _driver_error(error: BaseException) -> BaseException:
 def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
     state: str = error.sqlstate or ""
     if state in _TRANSIENT:
-        return TransientConflict(state)
+        return ConcurrentUpdate(state)
     if state == "23505":
         constraint: str = error.constraint_name or ""
         if constraint in REPEATABLE:
-            return TransientConflict(constraint)
+            return ConcurrentUpdate(constraint)
         known = CONSTRAINTS.get(constraint)
         return known() if known else None
     if state in _BUSY:

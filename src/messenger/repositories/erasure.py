@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.engine import TransientConflict
 from messenger.database.runner import Runner
 from messenger.database.statements import Statement
+from messenger.errors import ConcurrentUpdate
 from messenger.events import ContactUpdated
 from messenger.repositories.usernames import KEPT_FOR
 
@@ -94,7 +94,7 @@ async def erase_account(run: Runner, user_id: int, username_key: str, username_d
     """
     name = {"username_key": username_key, "username_digest": username_digest, "kept_until": run.now + KEPT_FOR}
     if not await run.execute(_ERASE, id=user_id, **name):
-        raise TransientConflict("the account was renamed or erased meanwhile")
+        raise ConcurrentUpdate("the account was renamed or erased meanwhile")
     return await forget_account(run, user_id)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from messenger.database.engine import TransientConflict
 from messenger.database.runner import Runner
 from messenger.database.statements import Statement
+from messenger.errors import ConcurrentUpdate
 from messenger.events import Event, WakeUp
 
 
@@ -122,7 +122,7 @@ class EventRepository:
 
         `rules`: users whose edges or privacy have changed; messages that were authorized before are checked again.
         `closed`: users whose streams are closed. `judged`: the `rules` of streams that allowed the change; raises
-        `TransientConflict` if one of them has changed since.
+        `ConcurrentUpdate` if one of them has changed since.
         """
         judged = judged or {}
         entries = [(user, event) for event, audience in recorded for user in audience]
@@ -139,7 +139,7 @@ class EventRepository:
             judged_rules=list(judged.values()),
         )
         if any(row.outdated for row in rows):
-            raise TransientConflict("rules of contact changed")
+            raise ConcurrentUpdate("rules of contact changed")
         return wake_ups(rows)
 
 

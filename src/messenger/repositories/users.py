@@ -212,7 +212,7 @@ class UserRepository:
     async def erase(self, user_id: int, *, username_key: str, username_digest: bytes) -> ForgottenRow:
         """Erase the account, and begin to remove its own rows; a fan-out removes the rest.
 
-        Its username is reserved for a while. Raises `TransientConflict` if the username has changed meanwhile.
+        Its username is reserved for a while. Raises `ConcurrentUpdate` if the username has changed meanwhile.
         """
         return await erase_account(self._run, user_id, username_key, username_digest)
 

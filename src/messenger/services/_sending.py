@@ -13,10 +13,10 @@ from msgspec import UNSET
 
 from messenger.actor import Bearer, Caller
 from messenger.clock import new_id
-from messenger.database.engine import TransientConflict
 from messenger.errors import (
     CannotTargetSelf,
     ClientIdReused,
+    ConcurrentUpdate,
     MessageNotFound,
     MessengerError,
     NotAContact,
@@ -157,7 +157,7 @@ class Sender:
             return RunAlone()
         try:
             return self._deliver(uow, outgoing, row)
-        except (MessengerError, TransientConflict) as refusal:
+        except (MessengerError, ConcurrentUpdate) as refusal:
             return refusal if isinstance(refusal, MessengerError) else RunAlone()
 
     def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
@@ -183,7 +183,7 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
         raise PeerNotFound
     if row.outcome in _TOO_SOON:
         raise refused(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
-    raise TransientConflict(row.outcome)
+    raise ConcurrentUpdate(row.outcome)
 
 
 def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:

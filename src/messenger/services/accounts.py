@@ -10,8 +10,7 @@ import msgspec
 from messenger.actor import Caller
 from messenger.addresses import site
 from messenger.clock import new_id
-from messenger.database.engine import TransientConflict
-from messenger.errors import InvalidCredentials
+from messenger.errors import ConcurrentUpdate, InvalidCredentials
 from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
 from messenger.repositories.devices import SignedInRow
 from messenger.repositories.users import IdentityRow
@@ -249,7 +248,7 @@ async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: 
         password_hash=encoded,
     )
     if user_id is None:
-        raise TransientConflict("every candidate number was taken")
+        raise ConcurrentUpdate("every candidate number was taken")
     return user_id
 
 
