@@ -138,7 +138,9 @@ class UnitOfWork(Repositories):
                 raise _translated(error) from error
         self._connection = connection
         self._driver = connection.driver
-        self.run = Runner(connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode], factory.known)
+        self.statements = Runner(
+            connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode], factory.known
+        )
         _current.set(self)
         if self._mode == "transaction":
             try:
@@ -160,7 +162,7 @@ class UnitOfWork(Repositories):
                 raise translated from error
             return
         # Where one statement was all, as most often, there is nothing to finish.
-        if self._transaction is not None or self.run.stale:
+        if self._transaction is not None or self.statements.stale:
             try:
                 await self._finish()
             except BaseException as failure:
@@ -179,13 +181,13 @@ class UnitOfWork(Repositories):
 
     async def _finish(self) -> None:
         # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg passes it over.
-        if self._transaction is not None and self.run.failed:
+        if self._transaction is not None and self.statements.failed:
             raise RuntimeError("a statement failed in this transaction and was passed over; nothing can be committed")
         if self._session is not None:
             await self._session.commit()
         if self._recorded or self._rules or self._closed:
             self._news.extend(
-                await EventRepository(self.run).append(
+                await EventRepository(self.statements).append(
                     self._recorded, rules=sorted(self._rules), closed=sorted(self._closed), judged=self._judged
                 )
             )
@@ -195,13 +197,13 @@ class UnitOfWork(Repositories):
 
     async def _stamp(self) -> None:
         """Write last activities that are out of date; whatever happens to that, the request goes on."""
-        if not self.run.stale:
+        if not self.statements.stale:
             return
-        stale, self.run.stale = self.run.stale, []
+        stale, self.statements.stale = self.statements.stale, []
         point = Savepoint(self._driver, needed=self._driver.is_in_transaction())
         try:
             async with point:
-                await touch(self._driver, stale, self.run.now)
+                await touch(self._driver, stale, self.statements.now)
         except Exception:
             # A transaction that could not get back to its savepoint would be committed as nothing.
             if not point.holds:

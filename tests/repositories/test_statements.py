@@ -109,30 +109,30 @@ class TestRow:
     async def test_columns_in_wrong_order_raise_type_error(self, factory: Any, wrong: Statement[Any], how: str) -> None:
         async with factory.read() as uow:
             with pytest.raises(TypeError, match=r"probe\.wrong: columns \('other', 'one'\) are not \('one', 'other'\)"):
-                await getattr(uow.run, how)(wrong)
+                await getattr(uow.statements, how)(wrong)
 
     async def test_missing_column_raises_type_error(self, factory: Any) -> None:
         async with factory.read() as uow:
             with pytest.raises(TypeError, match="columns"):
-                await uow.run.first(probe("few", "SELECT 'a' AS one", Pair))
+                await uow.statements.first(probe("few", "SELECT 'a' AS one", Pair))
 
     async def test_columns_after_actor_columns_are_checked(self, factory: Any, make: Factory) -> None:
         ada = await make.person()
         statement = probe("mine", "WITH <<actor>> SELECT <<actor_columns>>, 1 AS number, 2 AS user_id FROM actor", Mine)
         async with factory.read() as uow:
             with pytest.raises(TypeError, match="columns"):
-                await uow.run.first(statement, ada.actor)
+                await uow.statements.first(statement, ada.actor)
 
     async def test_row_is_decoded_to_struct(self, factory: Any) -> None:
         async with factory.read() as uow:
-            rows = await uow.run.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
+            rows = await uow.statements.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
         assert rows == [Number(1), Number(2), Number(3)]
 
     async def test_missing_row_returns_null(self, factory: Any) -> None:
         none = probe("none", "SELECT 1 AS number WHERE false", Number)
         async with factory.read() as uow:
-            assert await uow.run.first(none) is None
-            assert await uow.run.all(none) == []
+            assert await uow.statements.first(none) is None
+            assert await uow.statements.all(none) == []
 
 
 class TestRun:
@@ -147,16 +147,16 @@ class TestRun:
             "mine", "WITH <<actor>> SELECT <<actor_columns>>, actor.user_id, :n::int AS number FROM actor", Mine
         )
         async with factory.read() as uow:
-            assert await uow.run.first(mine, caller, n=7) == Mine(ada.id, 7)
-            assert await uow.run.all(mine, caller, n=7) == [Mine(ada.id, 7)]
+            assert await uow.statements.first(mine, caller, n=7) == Mine(ada.id, 7)
+            assert await uow.statements.all(mine, caller, n=7) == [Mine(ada.id, 7)]
 
     async def test_statements_of_unit_of_work_share_time(self, engine: AsyncEngine, clock: FixedClock) -> None:
         recorder, started = Recorder(), clock.now()
         now = probe("now", "SELECT extract(epoch FROM :now)::bigint AS number", Number)
         async with UnitOfWorkFactory(engine, clock, recorder, recorder).read() as uow:
-            first = await uow.run.first(now)
+            first = await uow.statements.first(now)
             clock.advance(seconds=5)
-            assert await uow.run.first(now) == first == Number(int(started.timestamp()))
+            assert await uow.statements.first(now) == first == Number(int(started.timestamp()))
 
     @pytest.mark.parametrize(
         ("text", "count"),
@@ -169,37 +169,37 @@ class TestRun:
     )
     async def test_execute_returns_row_count(self, factory: Any, text: str, count: int) -> None:
         async with factory() as uow:
-            assert await uow.run.execute(probe("count", text, writes=True)) == count
+            assert await uow.statements.execute(probe("count", text, writes=True)) == count
 
     async def test_missing_parameter_raises_key_error(self, factory: Any) -> None:
         async with factory.read() as uow:
             with pytest.raises(KeyError, match="absent"):
-                await uow.run.first(probe("absent", "SELECT :absent::int AS number", Number))
+                await uow.statements.first(probe("absent", "SELECT :absent::int AS number", Number))
 
 
 class TestObserver:
     async def test_observer_is_notified_of_each_statement(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
-            await uow.run.first(probe("one", "SELECT 1 AS number", Number))
-            await uow.run.all(probe("two", "SELECT 2 AS number", Number))
+            await uow.statements.first(probe("one", "SELECT 1 AS number", Number))
+            await uow.statements.all(probe("two", "SELECT 2 AS number", Number))
         assert recorder.seen == [("probe.one", False), ("probe.two", False)]
 
     async def test_observer_is_notified_of_failure(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
             with pytest.raises(asyncpg.DivisionByZeroError):
-                await uow.run.first(probe("fault", "SELECT 1 / 0 AS number", Number))
+                await uow.statements.first(probe("fault", "SELECT 1 / 0 AS number", Number))
         assert recorder.seen == [("probe.fault", True)]
 
     async def test_failure_is_translated(self, factory: Any) -> None:
         busy = probe("busy", "DO $$ BEGIN RAISE 'no room' USING ERRCODE = '53300'; END $$")
         async with factory.read() as uow:
             with pytest.raises(Overloaded):
-                await uow.run.execute(busy)
+                await uow.statements.execute(busy)
 
     async def test_statement_refused_by_mode_is_not_observed(self, factory: Any, recorder: Recorder) -> None:
         async with factory.read() as uow:
             with pytest.raises(RuntimeError, match="read-only"):
-                await uow.run.execute(probe("write", "SELECT 1", writes=True))
+                await uow.statements.execute(probe("write", "SELECT 1", writes=True))
         assert recorder.seen == []
 
 

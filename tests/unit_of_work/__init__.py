@@ -74,7 +74,7 @@ def checked_out(engine: AsyncEngine) -> int:
 async def count_of(factory: UnitOfWorkFactory, key: str) -> int | None:
     """What is stored under a key, asked in a unit of work of its own."""
     async with factory.read() as uow:
-        row = await uow.run.first(GET, key=key)
+        row = await uow.statements.first(GET, key=key)
     return None if row is None else row.number
 
 

@@ -49,7 +49,7 @@ async def _execute(url: str, sql: str) -> None:
 
 async def _ask(factory: UnitOfWorkFactory, mode: str = "read") -> int:
     async with getattr(factory, mode)() as uow:
-        row = await uow.run.first(PID)
+        row = await uow.statements.first(PID)
     return int(row.number)
 
 
@@ -88,8 +88,8 @@ class TestCommitThatFails:
 
         async def use_case() -> None:
             async with fresh.uow() as uow:
-                await uow.run.execute(PUT, key="one")
-                await uow.run.execute(PUT, key="other")
+                await uow.statements.execute(PUT, key="one")
+                await uow.statements.execute(PUT, key="other")
 
         with pytest.raises(asyncpg.UniqueViolationError):
             await use_case()
@@ -114,7 +114,7 @@ class TestCommitThatFails:
         async def use_case() -> str:
             async with fresh.uow() as uow:
                 key = next(keys)
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
             return key
 
         assert await use_case() == "second"
@@ -134,7 +134,7 @@ class TestCommitThatFails:
 
         async def use_case() -> None:
             async with fresh.uow() as uow:
-                await uow.run.execute(PUT, key="one")
+                await uow.statements.execute(PUT, key="one")
 
         with pytest.raises(ConcurrentUpdate):
             await use_case()
@@ -231,7 +231,7 @@ class TestTerminatedBackend:
 
         async def use_case() -> None:
             async with getattr(factory, mode)() as uow:
-                await uow.run.first(SLEEP)
+                await uow.statements.first(SLEEP)
 
         task = asyncio.create_task(use_case())
         await until_asleep(outside, settings.database_url.partition("?")[0].rpartition("/")[2])

@@ -84,7 +84,7 @@ class TestNesting:
         async with factory() as uow:
             with pytest.raises(NestedUnitOfWork):
                 await factory().__aenter__()
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
     async def test_task_born_inside_may_open_one_afterwards(self, factory: UnitOfWorkFactory) -> None:
@@ -93,7 +93,7 @@ class TestNesting:
         async def later() -> int:
             await ended.wait()
             async with factory.read() as uow:
-                row = await uow.run.first(PID)
+                row = await uow.statements.first(PID)
                 assert row is not None
                 return int(row.number)
 
@@ -106,13 +106,13 @@ class TestNesting:
 class TestCommit:
     async def test_clean_exit_commits(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
         async with factory() as uow:
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
         assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) == 1
 
     async def test_return_inside_commits(self, factory: UnitOfWorkFactory, key: str) -> None:
         async def use_case() -> str:
             async with factory() as uow:
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
                 return "done"
 
         assert await use_case() == "done"
@@ -120,12 +120,12 @@ class TestCommit:
 
     async def test_nothing_shows_before_the_end(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
         async with factory() as uow:
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
             assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) is None
 
     async def test_connection_is_given_back(self, small: AsyncEngine, factory: UnitOfWorkFactory) -> None:
         async with factory() as uow:
-            await uow.run.first(PID)
+            await uow.statements.first(PID)
             assert checked_out(small) == 1
         assert checked_out(small) == 0
 
@@ -134,7 +134,7 @@ class TestCommit:
     ) -> None:
         async with StatementLog(small).recording() as sent:
             async with factory() as uow:
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
             await _told()
         assert [statement.split()[0] for statement in sent] == ["BEGIN;", "INSERT", "COMMIT;"]
 
@@ -144,7 +144,7 @@ class TestCommit:
     ) -> None:
         async with StatementLog(small).recording() as sent:
             async with getattr(factory, mode)() as uow:
-                await uow.run.first(PID)
+                await uow.statements.first(PID)
             await _told()
         assert len(sent) == 1
 
@@ -166,17 +166,17 @@ class TestRollback:
 
     async def test_same_connection_serves_the_next(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
-            before = await uow.run.first(PID)
+            before = await uow.statements.first(PID)
         with pytest.raises(ValueError, match="fault"):
             await _put_and_raise(factory, key, ValueError("a fault of ours"))
         async with factory() as uow:
-            assert await uow.run.first(PID) == before
+            assert await uow.statements.first(PID) == before
 
     async def test_failed_statement_rolls_back(self, factory: UnitOfWorkFactory, key: str) -> None:
         async def use_case() -> None:
             async with factory() as uow:
-                await uow.run.execute(PUT, key=key)
-                await uow.run.execute(FAIL)
+                await uow.statements.execute(PUT, key=key)
+                await uow.statements.execute(FAIL)
 
         with pytest.raises(asyncpg.DivisionByZeroError):
             await use_case()
@@ -187,9 +187,9 @@ class TestRollback:
     ) -> None:
         async def use_case() -> None:
             async with factory() as uow:
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
                 with contextlib.suppress(asyncpg.DivisionByZeroError):
-                    await uow.run.execute(FAIL)
+                    await uow.statements.execute(FAIL)
 
         with pytest.raises(RuntimeError, match="nothing can be committed"):
             await use_case()
@@ -208,7 +208,7 @@ class TestRollback:
 
         async def refused() -> None:
             async with factory() as uow:
-                numbers.append(await uow.run.first(PID))
+                numbers.append(await uow.statements.first(PID))
                 raise PeerNotFound
 
         with monkeypatch.context() as patched:
@@ -216,7 +216,7 @@ class TestRollback:
             with pytest.raises(PeerNotFound):
                 await refused()
         async with factory() as uow:
-            numbers.append(await uow.run.first(PID))
+            numbers.append(await uow.statements.first(PID))
         assert numbers[0] != numbers[1]
 
 
@@ -229,8 +229,8 @@ class TestCancellation:
         async def use_case() -> None:
             async with getattr(factory, mode)() as uow:
                 if mode == "__call__":
-                    await uow.run.execute(PUT, key=key)
-                await uow.run.first(SLEEP)
+                    await uow.statements.execute(PUT, key=key)
+                await uow.statements.first(SLEEP)
 
         task = asyncio.create_task(use_case())
         await until_asleep(outside, database)
@@ -254,7 +254,7 @@ class TestCancellation:
         with pytest.raises(asyncio.CancelledError):
             await task
         async with factory() as uow:
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
     async def test_statement_is_cancelled_in_the_server(
@@ -302,7 +302,7 @@ class TestCancellation:
 
 async def _put_and_raise(factory: UnitOfWorkFactory, key: str, error: Exception) -> None:
     async with factory() as uow:
-        await uow.run.execute(PUT, key=key)
+        await uow.statements.execute(PUT, key=key)
         raise error
 
 

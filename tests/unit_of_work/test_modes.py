@@ -41,12 +41,12 @@ class TestRead:
     async def test_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             with pytest.raises(RuntimeError, match=r"probe\.put writes, and this unit of work is read-only"):
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) is None
 
     async def test_many_reads_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
-            assert [await uow.run.all(GET, key=key) for _ in range(3)] == [[], [], []]
+            assert [await uow.statements.all(GET, key=key) for _ in range(3)] == [[], [], []]
 
     async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
         async with factory.read() as uow:
@@ -57,21 +57,21 @@ class TestRead:
 class TestCommand:
     async def test_one_write_commits_itself(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
     async def test_second_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
-            await uow.run.execute(PUT, key=key)
+            await uow.statements.execute(PUT, key=key)
             with pytest.raises(RuntimeError, match=r"probe\.put is a second write in a command"):
-                await uow.run.execute(PUT, key=f"{key}2")
+                await uow.statements.execute(PUT, key=f"{key}2")
         assert await count_of(factory, f"{key}2") is None
 
     async def test_reads_beside_the_write_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
-            await uow.run.first(GET, key=key)
-            await uow.run.execute(PUT, key=key)
-            found = await uow.run.first(GET, key=key)
+            await uow.statements.first(GET, key=key)
+            await uow.statements.execute(PUT, key=key)
+            found = await uow.statements.first(GET, key=key)
         assert found is not None
 
     async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
@@ -104,15 +104,15 @@ class TestCaller:
     async def test_caller_is_known_after_the_first_statement(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
-            assert uow.run.actor is None
+            assert uow.statements.actor is None
             await uow.users.profile(Bearer(token_hash(ada.access_token)))
-            assert uow.run.actor == ada.actor
+            assert uow.statements.actor == ada.actor
 
     async def test_caller_without_rows_is_known_too(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
             assert await uow.messages.find(ada.actor, new_id()) is None
-            assert uow.run.actor == ada.actor
+            assert uow.statements.actor == ada.actor
 
     async def test_page_says_who_its_caller_is_where_a_stamp_is_due(self, engine: AsyncEngine, make: Factory) -> None:
         ada = await make.person()
@@ -121,7 +121,7 @@ class TestCaller:
             clock.advance(seconds=1)
             async with UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=resolution).read() as uow:
                 assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
-                assert (uow.run.actor, uow.run.stale) == (known, [Stamp(known, None)] if known else [])
+                assert (uow.statements.actor, uow.statements.stale) == (known, [Stamp(known, None)] if known else [])
 
     @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
     async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:
@@ -195,7 +195,7 @@ class TestStamp:
         async with at(60).read() as early:
             await early.devices.authenticate(ada.actor)
             # A worker whose clock is behind, and which read the row before the other one wrote it.
-            early.run.stale.append(ada.actor)
+            early.statements.stale.append(ada.actor)
         assert await self._seen(outside, ada) == (100, 100)
 
     async def test_device_of_its_own_is_stamped_alone(self, at: Any, make: Factory, outside: Any) -> None:
@@ -257,7 +257,7 @@ class TestFailingStamp:
         async with getattr(broken.uow, mode)() as uow:
             await uow.devices.authenticate(ada.actor)
             if mode != "read":
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
         assert await count_of(broken.uow, key) == (None if mode == "read" else 1)
         assert "an activity stamp failed" in caplog.text
 

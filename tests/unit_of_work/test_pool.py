@@ -241,7 +241,7 @@ class TestSilence:
     async def test_statement_sets_it_to_work(self, engine: AsyncEngine) -> None:
         async with factory_over(engine).read() as uow:
             uow._connection.since = 0.0
-            await uow.run.first(PID)
+            await uow.statements.first(PID)
             assert uow._connection.since > 0
 
 

@@ -23,7 +23,7 @@ class TestRepeated:
         one, other = secrets.token_hex(8), secrets.token_hex(8)
         for key in (one, other):
             async with factory.command() as uow:
-                await uow.run.execute(PUT, key=key)
+                await uow.statements.execute(PUT, key=key)
         both_hold_one = asyncio.Barrier(2)
         runs: list[str] = []
 
@@ -32,10 +32,10 @@ class TestRepeated:
             runs.append(first)
             async with factory() as uow:
                 uow.record(ReceiptUpdated({"key": first}), [ada.id])
-                await uow.run.execute(BUMP, key=first)
+                await uow.statements.execute(BUMP, key=first)
                 if runs.count(first) == 1:
                     await both_hold_one.wait()
-                await uow.run.execute(BUMP, key=second)
+                await uow.statements.execute(BUMP, key=second)
 
         await asyncio.gather(bump(one, other), bump(other, one))
         assert len(runs) == 3

@@ -45,7 +45,7 @@ async def _name(factory: UnitOfWorkFactory, person: Person) -> str:
 class TestSession:
     async def test_it_sees_hot_statements_of_its_transaction(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
-            await uow.run.execute(RENAME, id=ada.id)
+            await uow.statements.execute(RENAME, id=ada.id)
             assert (await _user(uow, ada)).name == "Hot"
 
     async def test_hot_statements_see_what_it_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
@@ -53,7 +53,7 @@ class TestSession:
             (await _user(uow, ada)).name = "Cold"
             # What this test is about: the statement below doesn't go through the session.
             await uow.flush()
-            assert await uow.run.first(IS_COLD, id=ada.id) == Number(1)
+            assert await uow.statements.first(IS_COLD, id=ada.id) == Number(1)
 
     async def test_clean_exit_commits_what_was_not_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
@@ -64,7 +64,7 @@ class TestSession:
     async def test_error_rolls_both_back(self, factory: UnitOfWorkFactory, ada: Person, flushed: bool) -> None:
         async def use_case() -> None:
             async with factory() as uow:
-                await uow.run.execute(RENAME, id=ada.id)
+                await uow.statements.execute(RENAME, id=ada.id)
                 (await _user(uow, ada)).name = "Cold"
                 if flushed:
                     # One of the two cases: what is in the database already goes as well.
@@ -82,7 +82,7 @@ class TestSession:
 
         async def use_case() -> None:
             async with factory() as uow:
-                await uow.run.execute(RENAME, id=ada.id)
+                await uow.statements.execute(RENAME, id=ada.id)
                 (await _user(uow, ada)).name = "Cold"
                 # Cancelled with an open savepoint, too.
                 await uow.flush()
@@ -125,7 +125,7 @@ class TestSession:
     async def test_unused_it_is_never_opened(self, statements: StatementLog, factory: Any, ada: Person) -> None:
         async with statements.recording() as sent:
             async with factory() as uow:
-                await uow.run.execute(RENAME, id=ada.id)
+                await uow.statements.execute(RENAME, id=ada.id)
                 # Nothing is pending where there is no session.
                 await uow.flush()
             await asyncio.sleep(0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Repositories:
     """What a unit of work offers. A repository holds nothing of its own, and is made when it is asked for."""
 
-    run: Runner
+    statements: Runner
 
     @property
     def session(self) -> AsyncSession:
@@ -38,11 +38,11 @@ class Repositories:
 
     @property
     def users(self) -> UserRepository:
-        return UserRepository(self.run)
+        return UserRepository(self.statements)
 
     @property
     def usernames(self) -> UsernameRepository:
-        return UsernameRepository(self.run)
+        return UsernameRepository(self.statements)
 
     @cached_property
     def accounts(self) -> AccountRepository:
@@ -50,52 +50,52 @@ class Repositories:
 
     @property
     def devices(self) -> DeviceRepository:
-        return DeviceRepository(self.run)
+        return DeviceRepository(self.statements)
 
     @property
     def contacts(self) -> ContactRepository:
-        return ContactRepository(self.run)
+        return ContactRepository(self.statements)
 
     @property
     def connections(self) -> ConnectionRepository:
-        return ConnectionRepository(self.run)
+        return ConnectionRepository(self.statements)
 
     @property
     def streams(self) -> StreamRepository:
-        return StreamRepository(self.run)
+        return StreamRepository(self.statements)
 
     @property
     def conversations(self) -> ConversationRepository:
-        return ConversationRepository(self.run)
+        return ConversationRepository(self.statements)
 
     @property
     def messages(self) -> MessageRepository:
-        return MessageRepository(self.run)
+        return MessageRepository(self.statements)
 
     @property
     def avatars(self) -> AvatarRepository:
-        return AvatarRepository(self.run)
+        return AvatarRepository(self.statements)
 
     @property
     def secrets(self) -> SecretRepository:
-        return SecretRepository(self.run)
+        return SecretRepository(self.statements)
 
     @property
     def idempotency(self) -> IdempotencyRepository:
-        return IdempotencyRepository(self.run)
+        return IdempotencyRepository(self.statements)
 
     @property
     def fan_outs(self) -> FanOutRepository:
-        return FanOutRepository(self.run)
+        return FanOutRepository(self.statements)
 
     @property
     def limits(self) -> LimitRepository:
-        return LimitRepository(self.run)
+        return LimitRepository(self.statements)
 
     @property
     def exports(self) -> ExportRepository:
-        return ExportRepository(self.run)
+        return ExportRepository(self.statements)
 
     @property
     def sweeps(self) -> SweepRepository:
-        return SweepRepository(self.run)
+        return SweepRepository(self.statements)

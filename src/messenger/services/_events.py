@@ -64,9 +64,9 @@ async def read_page(
     """
     async with uow_factory.read() as uow:
         rows = await uow.streams.read(caller, after=after, limit=limit)
-        actor = uow.run.actor
+        actor = uow.statements.actor
         if not stamp:
-            uow.run.stale.clear()
+            uow.statements.stale.clear()
     assert actor is not None
     return actor, await _page(unreadable, actor, rows, after, epoch)
 

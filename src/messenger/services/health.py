@@ -50,7 +50,7 @@ class HealthService:
     async def _database(self) -> tuple[str, str]:
         try:
             async with self._uow.read() as uow:
-                schema = await HealthRepository(uow.run).schema()
+                schema = await HealthRepository(uow.statements).schema()
         except MessengerError as error:
             return error.code, "unknown"
         if schema is not None and schema.serves(self._head):
