@@ -8,14 +8,14 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from messenger.actor import KnownTokens
+from messenger.actor import Actor, KnownTokens
 from messenger.clock import Clock
 from messenger.database.engine import Savepoint, translate
 from messenger.database.pool import ConnectionPool, PooledConnection
@@ -71,8 +71,25 @@ class UnitOfWork(Repositories):
 
     # --- what a service uses ---
 
+    @property
+    def now(self) -> datetime:
+        """The request's time, the same in each of its statements."""
+        return self.statements.now
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, once a statement has authenticated it."""
+        actor = self.statements.actor
+        if actor is None:
+            raise RuntimeError("no statement of this unit of work has returned its caller")
+        return actor
+
+    def skip_stamp(self) -> None:
+        """Do not write the activity stamps that are due so far: the request is no activity, or the device is gone."""
+        self.statements.due_stamps.clear()
+
     def record(self, event: Event, audience: Iterable[int]) -> None:
-        """Tell these users' streams, with the commit; dropped with a rollback. Only inside a transaction."""
+        """Append the event to the streams of these users, with the commit. Only inside a transaction."""
         if self._mode != "transaction":
             raise RuntimeError("events are recorded in a transaction, or by a command's own statement")
         self._recorded.append((event, tuple(audience)))
@@ -100,7 +117,7 @@ class UnitOfWork(Repositories):
         self._closed.add(user_id)
 
     def announce(self, news: Iterable[WakeUp]) -> None:
-        """Events that a statement has written itself: announce them after the commit."""
+        """Announce, after the commit, events that a statement has already appended."""
         self._news.extend(news)
 
     async def flush(self) -> None:
@@ -162,7 +179,7 @@ class UnitOfWork(Repositories):
                 raise translated from error
             return
         # Where one statement was all, as most often, there is nothing to finish.
-        if self._transaction is not None or self.statements.stale:
+        if self._transaction is not None or self.statements.due_stamps:
             try:
                 await self._finish()
             except BaseException as failure:
@@ -197,9 +214,9 @@ class UnitOfWork(Repositories):
 
     async def _stamp(self) -> None:
         """Write last activities that are out of date; whatever happens to that, the request goes on."""
-        if not self.statements.stale:
+        if not self.statements.due_stamps:
             return
-        stale, self.statements.stale = self.statements.stale, []
+        stale, self.statements.due_stamps = self.statements.due_stamps, []
         point = Savepoint(self._driver, needed=self._driver.is_in_transaction())
         try:
             async with point:

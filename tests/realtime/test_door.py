@@ -87,7 +87,7 @@ class TestTicket:
     async def test_is_over_after_its_time(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada = await people.person()
         async with hosted.uow.command() as uow:
-            await uow.connections.issue_ticket(ada.actor, ticket_hash=token_hash("late"), expires_at=uow.statements.now)
+            await uow.connections.issue_ticket(ada.actor, ticket_hash=token_hash("late"), expires_at=uow.now)
         assert (await refusal(realtime, query="?ticket=late"))[0] == 401
 
     async def test_goes_with_its_device(self, realtime: Realtime, people: Factory, hosted: Container) -> None:

@@ -104,15 +104,16 @@ class TestCaller:
     async def test_caller_is_known_after_the_first_statement(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
-            assert uow.statements.actor is None
+            with pytest.raises(RuntimeError, match="no statement"):
+                _ = uow.actor
             await uow.users.profile(Bearer(token_hash(ada.access_token)))
-            assert uow.statements.actor == ada.actor
+            assert uow.actor == ada.actor
 
     async def test_caller_without_rows_is_known_too(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
             assert await uow.messages.find(ada.actor, new_id()) is None
-            assert uow.statements.actor == ada.actor
+            assert uow.actor == ada.actor
 
     async def test_page_says_who_its_caller_is_where_a_stamp_is_due(self, engine: AsyncEngine, make: Factory) -> None:
         ada = await make.person()
@@ -121,7 +122,10 @@ class TestCaller:
             clock.advance(seconds=1)
             async with UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=resolution).read() as uow:
                 assert await uow.contacts.list_page(ada.actor, state=None, after=0, limit=9) == []
-                assert (uow.statements.actor, uow.statements.stale) == (known, [Stamp(known, None)] if known else [])
+                assert (uow.statements.actor, uow.statements.due_stamps) == (
+                    known,
+                    [Stamp(known, None)] if known else [],
+                )
 
     @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
     async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:
@@ -195,7 +199,7 @@ class TestStamp:
         async with at(60).read() as early:
             await early.devices.authenticate(ada.actor)
             # A worker whose clock is behind, and which read the row before the other one wrote it.
-            early.statements.stale.append(ada.actor)
+            early.statements.due_stamps.append(ada.actor)
         assert await self._seen(outside, ada) == (100, 100)
 
     async def test_device_of_its_own_is_stamped_alone(self, at: Any, make: Factory, outside: Any) -> None:

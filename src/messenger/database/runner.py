@@ -54,21 +54,22 @@ class Stamp:
 class Runner:
     """Runs statements on one connection; `writes`: how many of them may write, None: any.
 
-    `actor`: the actor, once a statement has returned it; `stale`: the stamps that are due.
+    `actor`: the actor, once a statement has returned it; `due_stamps`: the activity stamps to write.
     """
 
     __slots__ = (
         "_connection",
         "_driver",
-        "_instants",
         "_known",
         "_observer",
+        "_stale_before",
         "_token_hash",
         "_writes",
         "_written",
         "actor",
+        "due_stamps",
         "failed",
-        "stale",
+        "now",
     )
 
     def __init__(
@@ -83,17 +84,14 @@ class Runner:
         self._known = known
         self._token_hash: bytes | None = None
         self._driver: Driver = connection.driver
-        self._instants = instants
+        self.now = instants.now
+        self._stale_before = instants.stale_before
         self._observer = observer
         self._writes = writes
         self._written = 0
         self.actor: Actor | None = None
-        self.stale: list[Stamp] = []
+        self.due_stamps: list[Stamp] = []
         self.failed = False
-
-    @property
-    def now(self) -> datetime:
-        return self._instants.now
 
     async def first(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> Row | None:
         """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
@@ -134,7 +132,7 @@ class Runner:
             if record[2]:
                 caller = callers[place]
                 token_hash = caller.token_hash if isinstance(caller, Bearer) else None
-                self.stale.append(Stamp(Actor(record[0], record[1]), token_hash))
+                self.due_stamps.append(Stamp(Actor(record[0], record[1]), token_hash))
         return rows
 
     def _seen(self, record: Any) -> None:
@@ -142,8 +140,8 @@ class Runner:
         if device_id is None:
             return
         self.actor = Actor(user_id, device_id)
-        if stale and not self.stale:
-            self.stale.append(Stamp(self.actor, self._token_hash))
+        if stale and not self.due_stamps:
+            self.due_stamps.append(Stamp(self.actor, self._token_hash))
         token_hash, known = self._token_hash, self._known
         if token_hash is not None and known is not None and token_hash not in known.devices:
             known.learn(token_hash, device_id)
@@ -158,8 +156,8 @@ class Runner:
         if statement.writes and self._writes is not None:
             self._count_write(statement)
         compiled = statement.compiled_for(caller)
-        given.setdefault("now", self._instants.now)
-        given.setdefault("stale_before", self._instants.stale_before)
+        given.setdefault("now", self.now)
+        given.setdefault("stale_before", self._stale_before)
         if isinstance(caller, Bearer):
             given["token_hash"] = self._token_hash = caller.token_hash
         elif caller is not None:

@@ -64,10 +64,9 @@ async def read_page(
     """
     async with uow_factory.read() as uow:
         rows = await uow.streams.read(caller, after=after, limit=limit)
-        actor = uow.statements.actor
+        actor = uow.actor
         if not stamp:
-            uow.statements.stale.clear()
-    assert actor is not None
+            uow.skip_stamp()
     return actor, await _page(unreadable, actor, rows, after, epoch)
 
 

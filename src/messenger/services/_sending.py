@@ -163,7 +163,7 @@ class Sender:
     def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
         _ensure_sent(row, outgoing.draft.target_id)
         view = _sent_view(outgoing, row)
-        uow.announce(_wake_ups(row, view, timestamp(uow.statements.now)))
+        uow.announce(_wake_ups(row, view, timestamp(uow.now)))
         return view, True
 
 

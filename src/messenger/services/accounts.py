@@ -158,7 +158,7 @@ class AccountService:
         encoded: str,
         origin: _Origin,
     ) -> SignedInView:
-        now, device_id = uow.statements.now, new_id()
+        now, device_id = uow.now, new_id()
         pair = self._issuer.pair(origin.scope, origin.once, device_id)
         name = clean_device_name(device_name or "") or _UNNAMED_DEVICE
         row = await uow.devices.sign_in(
@@ -223,7 +223,7 @@ class AccountService:
             # Its own stream is gone; sockets that are open must close all the same.
             uow.announce([WakeUp(user_id, 0, DeviceRemoved.name)])
             # The device that asked is gone with the account: there is nothing left to stamp.
-            uow.statements.stale.clear()
+            uow.skip_stamp()
             return avatar.old_key
 
     async def _confirm(self, caller: Caller, password: str) -> IdentityRow:

@@ -115,8 +115,7 @@ class ContactService:
     async def _count(self, caller: Caller, target_id: int) -> None:
         async with self._uow.read() as uow:
             asked = await uow.users.find_person(caller, target_id=target_id)
-            actor = uow.statements.actor
-        assert actor is not None
+            actor = uow.actor
         await self._gate.take("subscribe", actor.user_id)
         # The same work is done when nothing is counted: for blocked and for unknown users.
         if asked is None or asked.mine is None:

@@ -51,12 +51,12 @@ class DeviceService:
         # An error would roll back, and with it the sign-out that a reused token causes: it is raised by the caller.
         async with self._uow() as uow:
             row = await uow.devices.find_refresh(old_hash)
-            if row is None or row.expires_at <= uow.statements.now:
+            if row is None or row.expires_at <= uow.now:
                 return InvalidRefreshToken
-            stored = self._issuer.stored(pair, uow.statements.now)
+            stored = self._issuer.stored(pair, uow.now)
             is_unused = row.has_unused_successor(stored.access_hash)
             grace_ends = None if row.used_at is None else row.used_at + REFRESH_GRACE
-            if grace_ends is not None and not is_unused and uow.statements.now > grace_ends:
+            if grace_ends is not None and not is_unused and uow.now > grace_ends:
                 await remove_devices(uow, row.user_id, device_id=row.device_id)
                 return RefreshTokenReused
             await self._gate.take_within(uow, "refresh_device", row.device_id)

@@ -88,9 +88,9 @@ class MessageService:
     async def _edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)
-            if seen is None or uow.statements.actor is None:
+            if seen is None:
                 raise MessageNotFound
-            ensure_sender(seen.sender_id, uow.statements.actor.user_id)
+            ensure_sender(seen.sender_id, uow.actor.user_id)
             if seen.forwarded_from is not None:
                 raise NotTheSender("A forwarded message cannot be edited: its text is not yours")
             locked = await uow.messages.lock(message_id)
@@ -99,7 +99,7 @@ class MessageService:
                 raise NotAContact
             ensure_not_deleted(seen.deleted_at)
             if not await uow.messages.edit(message_id, patch.body):
-                ensure_not_deleted(uow.statements.now)
+                ensure_not_deleted(uow.now)
             uow.record(MessageEdited(message_id), locked.members)
             uow.rests_on_rules(dict(zip(locked.members, locked.rules, strict=True)))
             changed = await uow.messages.find(caller, message_id)
@@ -116,9 +116,9 @@ class MessageService:
     async def _delete(self, caller: Caller, message_id: UUID, who: Literal["everyone", "me"]) -> None:
         async with self._uow() as uow:
             seen = await uow.messages.find(caller, message_id)
-            if seen is None or uow.statements.actor is None:
+            if seen is None:
                 raise MessageNotFound
-            me = uow.statements.actor.user_id
+            me = uow.actor.user_id
             if who == "me":
                 hidden = await uow.messages.hide(me, message_id)
                 if hidden is not None:

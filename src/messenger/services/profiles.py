@@ -98,8 +98,8 @@ class ProfileService:
         key = username_key(username) if username is not None else None
         async with self._uow.read() as uow:
             row = await uow.users.find_person(caller, target_id=target_id, username_key=key)
-            actor = uow.statements.actor
-        is_self = row is not None and actor is not None and actor.user_id == row.id
+            actor = uow.actor
+        is_self = row is not None and actor.user_id == row.id
         if not is_self and (row is None or row.mine is None):
             await self._gate.look_up(caller, key or target_id or 0)
         if row is None:

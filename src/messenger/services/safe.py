@@ -42,15 +42,14 @@ class SafeService:
         text = msgspec.json.encode(envelope)
         async with self._uow() as uow:
             current = await uow.secrets.current(caller)
-            assert uow.statements.actor is not None
-            user_id = uow.statements.actor.user_id
+            user_id = uow.actor.user_id
             earlier = await earlier_answer(uow, user_id, once, _Stored)
             if earlier is not None:
-                return _view(SecretRow(earlier.version, text, uow.statements.now), earlier.created_at)
+                return _view(SecretRow(earlier.version, text, uow.now), earlier.created_at)
             _ensure_meets(precondition, current)
             if current is None or current.envelope != text:
-                current = SecretRow(current.version + 1 if current else 1, text, uow.statements.now)
-                await uow.secrets.append(uow.statements.actor, version=current.version, envelope=text)
+                current = SecretRow(current.version + 1 if current else 1, text, uow.now)
+                await uow.secrets.append(uow.actor, version=current.version, envelope=text)
             await keep_answer(uow, user_id, once, _Stored(current.version, timestamp(current.created_at)))
             return _view(current)
 
@@ -58,8 +57,7 @@ class SafeService:
         """The newest version. Raises `SecretNotFound`, and `RateLimited` after ten reads in a day."""
         async with self._uow.read() as uow:
             row = await uow.secrets.current(caller)
-            actor = uow.statements.actor
-        assert actor is not None
+            actor = uow.actor
         await self._gate.take("secret_read", actor.user_id)
         if row is None:
             raise SecretNotFound

@@ -30,7 +30,7 @@ class StreamService:
         """A ticket for a socket of this device: once, within 30 seconds."""
         ticket = new_ticket()
         async with self._uow.command() as uow:
-            expires_at = uow.statements.now + timedelta(seconds=TICKET_SECONDS)
+            expires_at = uow.now + timedelta(seconds=TICKET_SECONDS)
             await uow.connections.issue_ticket(caller, ticket_hash=token_hash(ticket), expires_at=expires_at)
         return TicketView(ticket, TICKET_SECONDS)
 
@@ -63,7 +63,7 @@ class StreamService:
         """Move delivered receipts to what devices have proved to have; their other sides are told."""
         async with self._uow.command() as uow:
             told = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
-            at = timestamp(uow.statements.now)
+            at = timestamp(uow.now)
             # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
             uow.announce(
                 WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at) for row in told
