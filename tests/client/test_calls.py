@@ -10,9 +10,9 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.client import ApiError, Client, Timing, UnexpectedAnswer, Unreachable
+from messenger.client import ApiError, Client, Timing, UnexpectedResponse, Unreachable
 from messenger.client.http import retry_seconds
-from messenger.client.pace import Backoff
+from messenger.client.retrying import Backoff
 from tests.client.fake import QUICK, Fake, refused
 from tests.client.wire import THEM, message_data, problem
 
@@ -43,12 +43,12 @@ class TestRefusals:
 
     async def test_a_good_answer_of_somebody_else_is_none(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", httpx.Response(200, text="<html>Sign in to this hotel's network</html>"))
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await client.statuses()
 
     async def test_an_answer_without_a_needed_field_is_none(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", httpx.Response(200, json={"things": []}))
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await client.statuses()
 
     async def test_unknown_fields_of_a_newer_server_are_ignored(self, fake: Fake, client: Client) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest_asyncio
 
 from messenger.client import ApiError, Outbox, Outgoing, Unreachable
-from messenger.client.outbox import refusal
+from messenger.client.outbox import refusal_reason
 from messenger.schemas.messages import MessageView
 from tests.client.wire import THEM, message_data
 
@@ -95,7 +95,7 @@ async def test_a_refused_one_stays_and_the_next_goes(post: Post) -> None:
     await post.answer()
     assert post.sent == ["two"]
     assert post.outbox.outgoing() == [refused]
-    assert refusal(refused) == "not_a_contact"
+    assert refusal_reason(refused) == "not_a_contact"
 
 
 async def test_a_refused_one_can_be_tried_again_under_its_id(post: Post) -> None:

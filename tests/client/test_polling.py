@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from messenger.client import ApiError, CaughtUp, Client, Resync, SignedOut, Timing
-from messenger.client.course import after_refusal
 from messenger.client.errors import ClientError, Unreachable
-from messenger.client.link import UpgradeRefused
-from messenger.client.polling import EARLY_PAUSE_SECONDS
+from messenger.client.polling import EARLY_WAIT_SECONDS
+from messenger.client.reconnect import after_failure
+from messenger.client.socket_link import UpgradeRefused
 from tests.client.fake import QUICK, Fake, Feed, refused, take
 from tests.client.wire import problem
 
@@ -41,10 +41,10 @@ class TestFallback:
 
     def test_lines_that_are_cut_three_times(self) -> None:
         cut = Unreachable("cut")
-        assert [after_refusal(cut, failures=n).step for n in range(4)] == ["again", "again", "poll", "poll"]
+        assert [after_failure(cut, failures=n).action for n in range(4)] == ["again", "again", "poll", "poll"]
 
     def test_no_protocol_in_common(self) -> None:
-        assert after_refusal(UpgradeRefused("no"), failures=0).step == "poll"
+        assert after_failure(UpgradeRefused("no"), failures=0).action == "poll"
 
     async def test_tries_a_socket_again_from_where_it_is(self, fake: Fake) -> None:
         feed = Feed()
@@ -100,7 +100,7 @@ class TestPolling:
         fake.on("GET", "/sync", empty, empty, empty, empty, feed)
         assert await take(client.stream("e0", polling_only=True), 2) == ["e0", "e1"]
         assert len(fake.sleeps) == 3
-        assert min(fake.sleeps) >= EARLY_PAUSE_SECONDS
+        assert min(fake.sleeps) >= EARLY_WAIT_SECONDS
 
     async def test_outlives_outages(self, fake: Fake, client: Client) -> None:
         feed = Feed()
@@ -124,11 +124,11 @@ class TestPolling:
 
 
 def test_a_page_instead_of_an_answer_passes() -> None:
-    assert after_refusal(ApiError(302, "http_302", "sign in to this network"), failures=0).step == "again"
-    assert after_refusal(ApiError(403, "forbidden", "no"), failures=0).step == "stop"
+    assert after_failure(ApiError(302, "http_302", "sign in to this network"), failures=0).action == "again"
+    assert after_failure(ApiError(403, "forbidden", "no"), failures=0).action == "stop"
 
 
 def test_who_is_refused_for_good_does_not_poll() -> None:
     error: ClientError = SignedOut(401, "unauthenticated", "no")
-    assert after_refusal(error, failures=9).step == "renew"
+    assert after_failure(error, failures=9).action == "renew"
     assert QUICK.socket_again > 0

@@ -14,8 +14,8 @@ from messenger.client import (
     EventStream,
     SignedOut,
 )
-from messenger.client.course import after_close
-from messenger.client.link import Closed
+from messenger.client.reconnect import after_close
+from messenger.client.socket_link import Closed
 from tests.client.fake import QUICK, Fake, take
 from tests.client.wire import problem
 
@@ -76,8 +76,8 @@ class TestCloseCodes:
 
     @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 4999])
     def test_all_others_come_back_with_a_growing_wait(self, code: int) -> None:
-        course = after_close(Closed(code, ""), QUICK, failures=0)
-        assert (course.step, course.seconds, course.exactly) == ("again", 0.0, False)
+        step = after_close(Closed(code, ""), QUICK, failures=0)
+        assert (step.action, step.seconds, step.exactly) == ("again", 0.0, False)
 
     def test_a_restart_without_a_time(self) -> None:
         assert after_close(Closed(1012, "soon"), QUICK, failures=0).exactly is False

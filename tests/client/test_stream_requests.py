@@ -67,7 +67,7 @@ class TestSlowApplication:
     async def test_hangs_up_and_loses_nothing(
         self, fake: Fake, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("messenger.client.intake.INBOX", 10)
+        monkeypatch.setattr("messenger.client.deduplication.INBOX_LIMIT", 10)
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -95,7 +95,7 @@ class TestSlowApplication:
         assert await asking == "pong"
 
     async def test_signals_are_dropped_first(self, fake: Fake, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.client.intake.INBOX", 4)
+        monkeypatch.setattr("messenger.client.deduplication.INBOX_LIMIT", 4)
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()

@@ -26,7 +26,7 @@ from messenger.client import (
     Status,
     Unreachable,
 )
-from messenger.client.pace import is_passing
+from messenger.client.retrying import is_transient
 from messenger.schemas.messages import MessageView
 from messenger.schemas.realtime import TypingView
 from messenger.schemas.types import timestamp
@@ -237,7 +237,7 @@ class Talk:
             try:
                 return await self.client.load_state()
             except ClientError as error:
-                if not is_passing(error):
+                if not is_transient(error):
                     raise
             # Each call has tried for a while; a server that is away is asked again now and then.
             self._on_status("waiting")

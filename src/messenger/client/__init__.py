@@ -18,15 +18,18 @@ from messenger.client.errors import (
     ConnectedElsewhere,
     OutcomeUnknown,
     SignedOut,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     Unreachable,
 )
 from messenger.client.loading import Loaded
 from messenger.client.outbox import Outbox, Outgoing
-from messenger.client.pace import Timing
+from messenger.client.retrying import Timing
 from messenger.client.state import State
 from messenger.client.stream import EventStream, Status
 from messenger.client.tokens import Tokens
+
+UnexpectedAnswer = UnexpectedResponse
+"""The earlier name of `UnexpectedResponse`."""
 
 __all__ = [
     "ApiError",
@@ -48,5 +51,6 @@ __all__ = [
     "Timing",
     "Tokens",
     "UnexpectedAnswer",
+    "UnexpectedResponse",
     "Unreachable",
 ]

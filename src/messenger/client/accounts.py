@@ -52,7 +52,7 @@ class AccountCalls(Calls):
         headers = {} if key is None else {"Idempotency-Key": key}
         request = Request(method="POST", path=path, body=draft, public=True, keyed=key is None, headers=headers)
         view = await self._http.call(request, SignedInView)
-        await self._http.keeper.take(view.tokens)
+        await self._http.keeper.store(view.tokens)
         return view
 
     async def refresh(self) -> None:
@@ -64,23 +64,23 @@ class AccountCalls(Calls):
         """Sign this device out, and forget its tokens; they are kept where the server can't be told."""
         # Signed out already is what was wanted.
         with contextlib.suppress(SignedOut):
-            await self._http.answer(Request(method="POST", path="/logout"))
+            await self._http.response(Request(method="POST", path="/logout"))
         await self._http.keeper.drop()
 
     async def change_password(self, old_password: str, new_password: str) -> None:
         """Change the password; every other device is signed out."""
         draft = PasswordDraft(old_password=old_password, new_password=new_password)
-        await self._http.answer(Request(method="POST", path="/password", body=draft, repeatable=False))
+        await self._http.response(Request(method="POST", path="/password", body=draft, repeatable=False))
 
     async def erase_account(self, password: str) -> None:
         """Erase the account, for good."""
         draft = EraseDraft(password=password)
-        await self._http.answer(Request(method="DELETE", path="/account", body=draft, repeatable=False))
+        await self._http.response(Request(method="DELETE", path="/account", body=draft, repeatable=False))
         await self._http.keeper.drop()
 
     async def export_account(self) -> bytes:
         """All that the server holds of this account, as a ZIP archive."""
-        return (await self._http.answer(Request(method="GET", path="/account/export", repeatable=False))).content
+        return (await self._http.response(Request(method="GET", path="/account/export", repeatable=False))).content
 
     async def devices(self) -> AsyncIterator[DeviceView]:
         """The account's signed-in devices, oldest first."""
@@ -96,7 +96,7 @@ class AccountCalls(Calls):
 
     async def sign_out_device(self, device_id: UUID) -> None:
         """Sign another device of one's own out."""
-        await self._http.answer(Request(method="DELETE", path=f"/devices/{device_id}"))
+        await self._http.response(Request(method="DELETE", path=f"/devices/{device_id}"))
 
     async def profile(self) -> ProfileView:
         """One's own profile."""
@@ -113,11 +113,11 @@ class AccountCalls(Calls):
 
     async def remove_avatar(self) -> None:
         """Have no avatar."""
-        await self._http.answer(Request(method="DELETE", path="/avatar/"))
+        await self._http.response(Request(method="DELETE", path="/avatar/"))
 
     async def avatar(self, url: str) -> bytes:
         """An avatar's image, by its `url` or `thumb_url`."""
-        return (await self._http.answer(Request(method="GET", path=url, public=True))).content
+        return (await self._http.response(Request(method="GET", path=url, public=True))).content
 
     async def ice_servers(self) -> IceServersView:
         """STUN and TURN servers for a call."""

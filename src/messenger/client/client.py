@@ -17,8 +17,8 @@ from messenger.client.errors import Unreachable
 from messenger.client.http import Http
 from messenger.client.loading import Loaded, load
 from messenger.client.messages import MessageCalls
-from messenger.client.pace import Pauses, Timing
 from messenger.client.people import PeopleCalls
+from messenger.client.retrying import Sleeper, Timing
 from messenger.client.sending import Sender, draft_of
 from messenger.client.stream import EventStream, OnCursor, OnStatus
 from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
@@ -49,18 +49,18 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
     ) -> None:
         self.timing = timing or Timing()
         self._codec = CODECS[encoding]
-        self._pauses = Pauses(sleep)
+        self._sleeper = Sleeper(sleep)
         self._http = Http(
             base_url,
             codec=self._codec,
             timing=self.timing,
-            pauses=self._pauses,
+            sleeper=self._sleeper,
             tokens=tokens,
             on_tokens=on_tokens,
             transport=transport,
         )
         self._streams: list[EventStream] = []
-        self._sender = Sender(self._http, timing=self.timing, pauses=self._pauses, socket=self._live)
+        self._sender = Sender(self._http, timing=self.timing, sleeper=self._sleeper, socket=self._live)
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
             self.base_url,
             codec=self._codec,
             timing=self.timing,
-            pauses=self._pauses,
+            sleeper=self._sleeper,
             cursor=cursor,
             on_cursor=on_cursor,
             on_status=on_status,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from messenger.client.errors import UnexpectedAnswer
+from messenger.client.errors import UnexpectedResponse
 from messenger.schemas.realtime import EVENT_DATA, CallSignalView, TypingView
 from messenger.schemas.users import PersonView, ProfileView, StatusView
 
@@ -84,7 +84,7 @@ class ReplyFrame(msgspec.Struct, tag_field="type", tag="reply"):
 Frame = WelcomeFrame | CaughtUpFrame | ResyncFrame | EventFrame | SignalFrame | ReplyFrame
 
 
-class SyncAnswer(msgspec.Struct):
+class SyncPage(msgspec.Struct):
     """`GET /sync`, with its events' data still plain."""
 
     events: list[EventFrame]
@@ -111,23 +111,23 @@ class Codec:
         self._decode = decode
 
     def decode(self, content: bytes, want: Any) -> Any:
-        """An answer as what was wanted. Raises `UnexpectedAnswer`."""
+        """An answer as what was wanted. Raises `UnexpectedResponse`."""
         try:
             return self._decode(content, type=want)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise UnexpectedAnswer(f"the answer can't be read: {error}") from None
+            raise UnexpectedResponse(f"the answer can't be read: {error}") from None
 
     def frame(self, message: str | bytes) -> Frame | None:
-        """A frame; None for a kind that this client is too old for. Raises `UnexpectedAnswer`."""
+        """A frame; None for a kind that this client is too old for. Raises `UnexpectedResponse`."""
         content = message.encode() if isinstance(message, str) else message
         try:
             return cast(Frame, self._decode(content, type=Frame))
         except msgspec.ValidationError:
             if isinstance(self.decode(content, dict[str, Any]).get("type"), str):
                 return None
-            raise UnexpectedAnswer("a frame without a type") from None
+            raise UnexpectedResponse("a frame without a type") from None
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise UnexpectedAnswer(f"a frame can't be read: {error}") from None
+            raise UnexpectedResponse(f"a frame can't be read: {error}") from None
 
 
 JSON = Codec(JSON_TYPE, "messenger.json", binary=False, encode=msgspec.json.encode, decode=msgspec.json.decode)
@@ -155,11 +155,11 @@ def signal_of(frame: SignalFrame) -> Signal:
 
 
 def typed(data: Any, want: type[T]) -> T:
-    """Plain data as what was wanted. Raises `UnexpectedAnswer`."""
+    """Plain data as what was wanted. Raises `UnexpectedResponse`."""
     try:
         return msgspec.convert(data, want)
     except msgspec.ValidationError as error:
-        raise UnexpectedAnswer(f"the answer can't be read: {error}") from None
+        raise UnexpectedResponse(f"the answer can't be read: {error}") from None
 
 
 def _leniently(data: Any, want: Any) -> Any:

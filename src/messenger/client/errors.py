@@ -77,7 +77,7 @@ class OutcomeUnknown(ClientError):
         return True
 
 
-class UnexpectedAnswer(ClientError):
+class UnexpectedResponse(ClientError):
     """An answer that is none of this API's: another server, a proxy's page, or a server that is too new."""
 
     @property
@@ -101,17 +101,17 @@ def api_error(problem: Any, *, status: int = 0, retry_after: float | None = None
     """A problem document as an exception; lenient, since proxies answer too."""
     document = problem if isinstance(problem, dict) else {}
     try:
-        told = msgspec.convert(document, _Problem, strict=False)
+        fields = msgspec.convert(document, _Problem, strict=False)
     except msgspec.ValidationError:
-        told = _Problem()
-    code = told.code or f"http_{status or told.status}"
-    kind = SignedOut if (status or told.status) == 401 and code in _SIGNED_OUT else ApiError
+        fields = _Problem()
+    code = fields.code or f"http_{status or fields.status}"
+    kind = SignedOut if (status or fields.status) == 401 and code in _SIGNED_OUT else ApiError
     return kind(
-        status or told.status,
+        status or fields.status,
         code,
-        told.detail or told.title or code,
-        tuple(told.errors),
-        retry_after if retry_after is not None else told.retry_after,
+        fields.detail or fields.title or code,
+        tuple(fields.errors),
+        retry_after if retry_after is not None else fields.retry_after,
         extra={name: value for name, value in document.items() if name not in _KNOWN},
     )
 

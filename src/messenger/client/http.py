@@ -12,8 +12,8 @@ import httpx
 import msgspec
 
 from messenger.client.codec import JSON, JSON_TYPE, MSGPACK, MSGPACK_TYPE, Codec
-from messenger.client.errors import ApiError, SignedOut, UnexpectedAnswer, Unreachable, api_error
-from messenger.client.pace import Backoff, Pauses, Timing, repeat
+from messenger.client.errors import ApiError, SignedOut, UnexpectedResponse, Unreachable, api_error
+from messenger.client.retrying import Backoff, Sleeper, Timing, retry
 from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
 from messenger.schemas.accounts import RefreshDraft, RefreshedView, TokensView
 
@@ -48,7 +48,7 @@ class Http:
         *,
         codec: Codec,
         timing: Timing,
-        pauses: Pauses,
+        sleeper: Sleeper,
         tokens: Tokens | None,
         on_tokens: OnTokens | None,
         transport: httpx.AsyncBaseTransport | None,
@@ -56,7 +56,7 @@ class Http:
         self.base_url = base_url.rstrip("/")
         self.timing = timing
         self._codec = codec
-        self._pauses = pauses
+        self._sleeper = sleeper
         self.keeper = TokenKeeper(tokens, on_tokens=on_tokens, refresh=self._refresh)
         # Streams and sends of a busy bot go side by side.
         limits = httpx.Limits(max_connections=50, max_keepalive_connections=10)
@@ -74,9 +74,9 @@ class Http:
 
     async def call(self, request: Request, want: type[T]) -> T:
         """The answer, typed. Raises `ClientError`."""
-        return self.read(await self.answer(request, {"Accept": self._codec.media_type}), want)
+        return self.read(await self.response(request, {"Accept": self._codec.media_type}), want)
 
-    async def answer(self, request: Request, headers: Mapping[str, str] = {}) -> httpx.Response:
+    async def response(self, request: Request, headers: Mapping[str, str] = {}) -> httpx.Response:
         """A good answer; what may be repeated is, for a while. Raises `ClientError`."""
         key = {**headers, "Idempotency-Key": str(uuid.uuid4())} if request.keyed else headers
 
@@ -84,7 +84,7 @@ class Http:
             return await self.once(request, key)
 
         within = self.timing.patience if request.repeatable else 0.0
-        return await repeat(attempt, within=within, backoff=Backoff(self.timing), pauses=self._pauses)
+        return await retry(attempt, within=within, backoff=Backoff(self.timing), sleeper=self._sleeper)
 
     async def call_once(self, request: Request, want: type[T]) -> T:
         """The answer, typed, without repetition. Raises `ClientError`."""
@@ -102,10 +102,10 @@ class Http:
             return await self._exchange(request, headers, token)
 
     def read(self, response: httpx.Response, want: type[T]) -> T:
-        """A good answer's body. Raises `UnexpectedAnswer`."""
+        """A good answer's body. Raises `UnexpectedResponse`."""
         codec = _codec_of(response)
         if codec is None:
-            raise UnexpectedAnswer(f"{response.request.method} {response.request.url.path} gave no data of this API")
+            raise UnexpectedResponse(f"{response.request.method} {response.request.url.path} gave no data of this API")
         answer: T = codec.decode(response.content, want)
         return answer
 
@@ -132,7 +132,7 @@ class Http:
             raise Unreachable(detail, may_have_happened=not isinstance(error, _NOT_SENT)) from error
         if response.is_success:
             return response
-        raise _refusal(response)
+        raise _error_of(response)
 
     async def _refresh(self, refresh_token: str) -> TokensView:
         """The next pair; a lost answer is asked for again, which the server allows for a minute."""
@@ -149,7 +149,7 @@ def _codec_of(response: httpx.Response) -> Codec | None:
     return JSON if media_type == JSON_TYPE or media_type.endswith("+json") else None
 
 
-def _refusal(response: httpx.Response) -> ApiError:
+def _error_of(response: httpx.Response) -> ApiError:
     return problem_error(
         response.status_code,
         response.headers.get("content-type", ""),
@@ -163,7 +163,7 @@ def problem_error(status: int, content_type: str, content: bytes, retry_after: s
     codec = MSGPACK if MSGPACK_TYPE in content_type else JSON
     try:
         document = codec.decode(content, dict[str, Any])
-    except UnexpectedAnswer:
+    except UnexpectedResponse:
         document = {}
     return api_error(document, status=status, retry_after=retry_seconds(retry_after))
 

@@ -10,7 +10,7 @@ from messenger.client.codec import Item, Signal
 REMEMBERED = 4096
 
 
-class Seen:
+class RecentCursors:
     """The cursors of recent events. A cursor is opaque: whether one comes before another can't be told from it."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Seen:
         self._known.clear()
 
 
-class Inbox:
+class EventInbox:
     """Filled by the stream's task, emptied by the application. Past its bound it takes nothing: the stream hangs up,
     and goes on from its cursor when half of it has been taken.
     """
@@ -59,7 +59,7 @@ class Inbox:
         self._filled.set()
         return True
 
-    async def take(self) -> Item:
+    async def get(self) -> Item:
         """The oldest item. Raises what `finish` was given, once nothing is left."""
         while not self._items:
             if self._end is not None:
@@ -71,7 +71,7 @@ class Inbox:
             self._drained.set()
         return item
 
-    async def has_drained(self) -> None:
+    async def wait_until_half_empty(self) -> None:
         """Wait until half of it has been taken."""
         await self._drained.wait()
 

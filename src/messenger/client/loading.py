@@ -25,7 +25,7 @@ class Loaded(msgspec.Struct, frozen=True):
     cursor: str
 
 
-class Loading(Protocol):
+class LoadCalls(Protocol):
     """The calls that a load is made of."""
 
     async def profile(self) -> ProfileView: ...
@@ -37,7 +37,7 @@ class Loading(Protocol):
     async def whole_history(self, target_id: int) -> list[MessageView]: ...
 
 
-async def load(server: Loading, *, messages: int | None = 0) -> Loaded:
+async def load(server: LoadCalls, *, messages: int | None = 0) -> Loaded:
     """Everything but messages, of which the newest `messages` of each conversation (None: all of them)."""
     # The cursor comes first: all that is read after it is newer, so nothing falls in between.
     first = await server.conversation_page()
@@ -55,7 +55,7 @@ async def load(server: Loading, *, messages: int | None = 0) -> Loaded:
     return Loaded(state, first.cursor)
 
 
-async def _conversations(server: Loading, page: ConversationPage) -> list[ConversationView]:
+async def _conversations(server: LoadCalls, page: ConversationPage) -> list[ConversationView]:
     """All of them. One that gets a message while pages are read moves up, past the place that is read next: what stands
     above the first that didn't move is read again, until nothing did.
     """

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from messenger.client.calls import Calls
-from messenger.client.codec import Event, SyncAnswer, event_of
+from messenger.client.codec import Event, SyncPage, event_of
 from messenger.client.http import Request
 from messenger.schemas.messages import (
     ConversationPage,
@@ -38,7 +38,7 @@ class MessageCalls(Calls):
 
     async def delete(self, message_id: UUID, *, who: Literal["everyone", "me"] = "everyone") -> None:
         """Delete a message, for everyone (one's own) or for oneself."""
-        await self._http.answer(Request(method="DELETE", path=f"/messages/{message_id}", params={"for": who}))
+        await self._http.response(Request(method="DELETE", path=f"/messages/{message_id}", params={"for": who}))
 
     async def history(
         self, target_id: int, *, before: int | None = None, after: int | None = None, limit: int = 50
@@ -93,7 +93,7 @@ class MessageCalls(Calls):
     ) -> None:
         """Say how far one has read or received; going back is ignored."""
         draft = ReceiptDraft(target_id=target_id, read_seq=read_seq, delivered_seq=delivered_seq)
-        await self._http.answer(Request(method="POST", path="/receipts", body=draft))
+        await self._http.response(Request(method="POST", path="/receipts", body=draft))
 
     async def sync(
         self, cursor: str | None = None, *, limit: int = 50, wait: float = 0.0, patient: bool = True
@@ -104,7 +104,7 @@ class MessageCalls(Calls):
         """
         params = {"limit": limit, "wait": wait, **({"cursor": cursor} if cursor is not None else {})}
         request = Request(method="GET", path="/sync", params=params, wait=wait, repeatable=patient)
-        answer = await self._http.call(request, SyncAnswer)
+        answer = await self._http.call(request, SyncPage)
         return [event_of(frame) for frame in answer.events], answer.cursor, answer.more
 
     async def ticket(self) -> TicketView:

@@ -122,7 +122,7 @@ class Outbox:
             self._on_sent(view)
 
 
-def refusal(message: Outgoing) -> str:
+def refusal_reason(message: Outgoing) -> str:
     """Why it was refused, in a word."""
     error = message.error
     return error.code if isinstance(error, ApiError) else str(error or "")

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from messenger.client.codec import CaughtUp, Event
-from messenger.client.course import Course, after_refusal
+from messenger.client.deduplication import EventDeduplicator
 from messenger.client.errors import ApiError, ClientError
-from messenger.client.intake import Intake
-from messenger.client.pace import Backoff, Pauses
+from messenger.client.reconnect import NextStep, after_failure
+from messenger.client.retrying import Backoff, Sleeper
 
 CURSOR_EXPIRED = 410
 PAGE = 200
 EARLY_SECONDS = 1.5
 """An empty response before this is not a timeout: the server is stopping, or another program uses these tokens."""
-EARLY_PAUSE_SECONDS = 1.0
+EARLY_WAIT_SECONDS = 1.0
 
 
-class Syncing(Protocol):
+class SyncCall(Protocol):
     """`GET /sync`."""
 
     async def sync(
@@ -30,31 +30,31 @@ class Syncing(Protocol):
 class Poller:
     """Polls repeatedly, with a pause after an early empty response.
 
-    `on_start`: called with the start cursor if polling starts without one; `on_good`: called after each response, with
+    `on_start`: called with the start cursor if polling starts without one; `on_page`: called after each response, with
     whether the end was reached.
     """
 
     def __init__(
         self,
-        server: Syncing,
-        intake: Intake,
+        server: SyncCall,
+        deduplicator: EventDeduplicator,
         *,
         wait: float,
-        pauses: Pauses,
+        sleeper: Sleeper,
         backoff: Backoff,
         on_start: Callable[[str], None],
-        on_good: Callable[[bool], None],
+        on_page: Callable[[bool], None],
     ) -> None:
         self._server = server
-        self._intake = intake
+        self._deduplicator = deduplicator
         self._wait = wait
-        self._pauses = pauses
+        self._sleeper = sleeper
         self._backoff = backoff
         self._on_start = on_start
-        self._on_good = on_good
+        self._on_page = on_page
         self._behind = True
 
-    async def run(self, *, until: float) -> Course:
+    async def run(self, *, until: float) -> NextStep:
         """Go on until a time (`time.monotonic()`), or until the server can't be had; what comes next."""
         self._behind = True
         while time.monotonic() < until:
@@ -62,43 +62,43 @@ class Poller:
                 await self._once()
             except ApiError as error:
                 if error.status != CURSOR_EXPIRED:
-                    return after_refusal(error, failures=0)
-                course = await self._begin_anew()
-                if course is not None:
-                    return course
+                    return after_failure(error, failures=0)
+                step = await self._restart()
+                if step is not None:
+                    return step
             except ClientError as error:
-                return after_refusal(error, failures=0)
-        return Course("again", exactly=True)
+                return after_failure(error, failures=0)
+        return NextStep("again", exactly=True)
 
     async def _once(self) -> None:
         """One page. Raises `ClientError`."""
-        intake = self._intake
-        if intake.heard is None:
-            intake.heard = (await self._server.sync(patient=False))[1]
-            self._on_start(intake.heard)
+        deduplicator = self._deduplicator
+        if deduplicator.cursor is None:
+            deduplicator.cursor = (await self._server.sync(patient=False))[1]
+            self._on_start(deduplicator.cursor)
         wait = 0.0 if self._behind else self._wait
         asked = time.monotonic()
-        events, cursor, more = await self._server.sync(intake.heard, limit=PAGE, wait=wait, patient=False)
+        events, cursor, more = await self._server.sync(deduplicator.cursor, limit=PAGE, wait=wait, patient=False)
         for event in events:
-            while not intake.take_event(event):
-                await intake.inbox.has_drained()
-        intake.heard = cursor
+            while not deduplicator.accept_event(event):
+                await deduplicator.inbox.wait_until_half_empty()
+        deduplicator.cursor = cursor
         reached, self._behind = self._behind and not more, more
-        self._on_good(not more)
-        while reached and not intake.put(CaughtUp(cursor)):
-            await intake.inbox.has_drained()
+        self._on_page(not more)
+        while reached and not deduplicator.put(CaughtUp(cursor)):
+            await deduplicator.inbox.wait_until_half_empty()
         if events or time.monotonic() - asked >= min(wait, EARLY_SECONDS):
             self._backoff.reset()
         else:
-            await self._pauses.sleep(self._backoff.next(at_least=EARLY_PAUSE_SECONDS))
+            await self._sleeper.sleep(self._backoff.next(at_least=EARLY_WAIT_SECONDS))
 
-    async def _begin_anew(self) -> Course | None:
-        """The cursor is too old: on from now, once the application has heard of it. What comes next, where it fails."""
+    async def _restart(self) -> NextStep | None:
+        """Restart at the current end, since the cursor has expired; returns the next step if that fails."""
         try:
             cursor = (await self._server.sync(patient=False))[1]
         except ClientError as error:
-            return after_refusal(error, failures=0)
-        while not self._intake.begin_anew(cursor):
-            await self._intake.inbox.has_drained()
+            return after_failure(error, failures=0)
+        while not self._deduplicator.restart_at(cursor):
+            await self._deduplicator.inbox.wait_until_half_empty()
         self._behind = True
         return None

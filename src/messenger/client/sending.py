@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from messenger.client.codec import typed
 from messenger.client.errors import ApiError, ClientError, OutcomeUnknown, SignedOut
 from messenger.client.http import Http, Request
-from messenger.client.pace import Backoff, Pauses, Timing, repeat
+from messenger.client.retrying import Backoff, Sleeper, Timing, retry
 from messenger.schemas.messages import MessageDraft, MessageView
 
 # What was wrong with it is wrong each time: an attempt before this one was refused as well.
 _SAME_EACH_TIME = frozenset({400, 409, 413, 415, 422})
 
 
-class Asking(Protocol):
+class RequestSocket(Protocol):
     """A socket that may be there."""
 
     @property
@@ -28,10 +28,12 @@ class Asking(Protocol):
 class Sender:
     """Sends over the socket while there is one, over HTTP otherwise."""
 
-    def __init__(self, http: Http, *, timing: Timing, pauses: Pauses, socket: Callable[[], Asking | None]) -> None:
+    def __init__(
+        self, http: Http, *, timing: Timing, sleeper: Sleeper, socket: Callable[[], RequestSocket | None]
+    ) -> None:
         self._http = http
         self._timing = timing
-        self._pauses = pauses
+        self._sleeper = sleeper
         self._socket = socket
 
     async def send(self, draft: MessageDraft, *, within: float | None) -> MessageView:
@@ -40,23 +42,23 @@ class Sender:
         Repeated for `within` seconds (None: until it is known). Raises `ApiError` and `Unreachable` where it was
         certainly not sent, `OutcomeUnknown` where it may have been.
         """
-        doubtful = False
+        may_be_sent = False
         over_http = False
 
         async def attempt() -> MessageView:
-            nonlocal doubtful, over_http
+            nonlocal may_be_sent, over_http
             try:
                 return await self._send_once(draft, over_http=over_http)
             except ClientError as error:
-                doubtful = doubtful or error.may_have_happened
+                may_be_sent = may_be_sent or error.may_have_happened
                 # A socket that didn't answer may be dead without knowing.
                 over_http = True
                 raise
 
         try:
-            return await repeat(attempt, within=within, backoff=Backoff(self._timing), pauses=self._pauses)
+            return await retry(attempt, within=within, backoff=Backoff(self._timing), sleeper=self._sleeper)
         except ClientError as error:
-            if doubtful and not (isinstance(error, ApiError) and error.status in _SAME_EACH_TIME):
+            if may_be_sent and not (isinstance(error, ApiError) and error.status in _SAME_EACH_TIME):
                 raise OutcomeUnknown(draft.client_id, error) from error
             raise
 

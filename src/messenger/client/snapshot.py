@@ -26,13 +26,13 @@ from messenger.client.expiry import as_of
 from messenger.client.state_data import StateData
 from messenger.schemas.messages import MessageView
 
-_NEVER_TOLD = ("last_activity",)
+_CHANGES_WITHOUT_EVENT = ("last_activity",)
 
 
 def snapshot_of(state: StateData, *, at: str | None, receipts: bool) -> dict[str, Any]:
     """The comparable parts as plain values with string keys. `at`: the time as the wire writes it, for what expires."""
     parts: dict[str, Any] = {
-        "profile": _without(state.profile, *_NEVER_TOLD),
+        "profile": _without(state.profile, *_CHANGES_WITHOUT_EVENT),
         "devices": {str(device.id): [device.name, device.created_at] for device in state.devices.values()},
         "contacts": {str(user_id): _contact(state, user_id) for user_id in sorted(state.contacts)},
         "conversations": {
@@ -64,8 +64,8 @@ def _without(view: Any, *fields: str) -> Any:
 
 def _contact(state: StateData, user_id: int) -> dict[str, Any]:
     contact = state.contacts[user_id]
-    told = _without(contact, "user")
-    return {**told, "user": msgspec.to_builtins(contact.user)} if contact.state == "mutual" else told
+    fields = _without(contact, "user")
+    return {**fields, "user": msgspec.to_builtins(contact.user)} if contact.state == "mutual" else fields
 
 
 def _message(message: MessageView, at: str | None) -> Any:

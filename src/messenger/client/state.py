@@ -86,10 +86,10 @@ class State(StateData):
 
     def apply(self, event: Event) -> bool:
         """Take an event in; False for one that this client is too old to understand."""
-        taker = _TAKERS.get(event.name)
-        if taker is None or not isinstance(event.data, taker[0]):
+        handler = _HANDLERS.get(event.name)
+        if handler is None or not isinstance(event.data, handler[0]):
             return False
-        taker[1](self, event.data)
+        handler[1](self, event.data)
         return True
 
     def apply_signal(self, signal: Signal) -> bool:
@@ -230,7 +230,7 @@ def _user_of(person: PersonView) -> UserView:
     return UserView(person.id, person.username, person.name, person.avatar)
 
 
-_TAKERS: dict[str, tuple[Any, Callable[[State, Any], None]]] = {
+_HANDLERS: dict[str, tuple[Any, Callable[[State, Any], None]]] = {
     "message.created": (MessageView, State._on_created),
     "message.edited": (MessageView, State._keep),
     "message.deleted": (MessageView, State._keep),

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from messenger.client.codec import CaughtUpFrame, Codec, Item, WelcomeFrame
-from messenger.client.course import Course, after_close, after_refusal
-from messenger.client.errors import ClientError, SignedOut, UnexpectedAnswer, Unreachable
-from messenger.client.intake import Intake
-from messenger.client.link import Closed, Link, open_link, socket_url
-from messenger.client.pace import Backoff, Pauses, Timing
-from messenger.client.polling import Poller, Syncing
+from messenger.client.deduplication import EventDeduplicator
+from messenger.client.errors import ClientError, SignedOut, UnexpectedResponse, Unreachable
+from messenger.client.polling import Poller, SyncCall
+from messenger.client.reconnect import NextStep, after_close, after_failure
+from messenger.client.retrying import Backoff, Sleeper, Timing
+from messenger.client.socket_link import Closed, SocketLink, open_link, socket_url
 from messenger.client.tokens import TokenKeeper
 from messenger.schemas.realtime import TicketView
 
@@ -25,7 +25,7 @@ OnCursor = Callable[[str], Awaitable[None] | None]
 OnStatus = Callable[[Status], None]
 
 
-class Server(Syncing, Protocol):
+class StreamCalls(SyncCall, Protocol):
     """What a stream needs of the client besides a socket."""
 
     @property
@@ -45,12 +45,12 @@ class EventStream:
 
     def __init__(
         self,
-        server: Server,
+        server: StreamCalls,
         base_url: str,
         *,
         codec: Codec,
         timing: Timing,
-        pauses: Pauses,
+        sleeper: Sleeper,
         cursor: str | None = None,
         on_cursor: OnCursor | None = None,
         on_status: OnStatus | None = None,
@@ -65,29 +65,29 @@ class EventStream:
         self._base_url = base_url
         self._codec = codec
         self._timing = timing
-        self._pauses = pauses
+        self._sleeper = sleeper
         self._on_cursor = on_cursor
         self._on_status = on_status
         self._with_ticket = with_ticket
         self._polling_only = polling_only
-        self._intake = Intake(cursor)
-        self._inbox = self._intake.inbox
+        self._deduplicator = EventDeduplicator(cursor)
+        self._inbox = self._deduplicator.inbox
         self._poller = Poller(
             server,
-            self._intake,
+            self._deduplicator,
             wait=timing.poll,
-            pauses=pauses,
+            sleeper=sleeper,
             backoff=Backoff(timing),
             on_start=self._start_at,
-            on_good=self._on_polled,
+            on_page=self._on_polled,
         )
         self._backoff = Backoff(timing)
         self._renewals = 0
-        self._link: Link | None = None
+        self._link: SocketLink | None = None
         self._task: asyncio.Task[None] | None = None
         self._handling: str | None = None
         self._token = ""
-        self._nudges = pauses.another()
+        self._retry_sleeper = sleeper.separate()
 
     # --- for the application ---
 
@@ -108,7 +108,7 @@ class EventStream:
         if self._handling is not None:
             cursor, self._handling = self._handling, None
             await self._advance(cursor)
-        item = await self._inbox.take()
+        item = await self._inbox.get()
         self._handling = getattr(item, "cursor", None)
         return item
 
@@ -127,7 +127,7 @@ class EventStream:
     @property
     def repeats(self) -> int:
         """How many events came again, and were dropped."""
-        return self._intake.repeats
+        return self._deduplicator.repeats
 
     @property
     def has_socket(self) -> bool:
@@ -143,41 +143,41 @@ class EventStream:
 
     def retry_now(self) -> None:
         """The network may be back: don't wait any longer. A wait that the server asked for is kept."""
-        self._nudges.wake()
+        self._retry_sleeper.wake()
 
     # --- the task ---
 
     async def _run(self) -> None:
         try:
             while True:
-                course = await self._once()
-                while course.step in {"renew", "poll"}:
-                    course = await (self._renew(course) if course.step == "renew" else self._poll())
-                if course.step == "stop":
-                    raise course.error or Unreachable("the stream ended")
-                await self._wait(course)
+                step = await self._once()
+                while step.action in {"renew", "poll"}:
+                    step = await (self._renew(step) if step.action == "renew" else self._poll())
+                if step.action == "stop":
+                    raise step.error or Unreachable("the stream ended")
+                await self._wait(step)
         except asyncio.CancelledError:
             self._inbox.finish(StopAsyncIteration())
             raise
         except Exception as error:
             self._inbox.finish(error)
         finally:
-            self._tell("closed")
+            self._set_status("closed")
 
-    async def _once(self) -> Course:
+    async def _once(self) -> NextStep:
         """One socket from the handshake to the end, and what comes next."""
         if self._polling_only:
-            return Course("poll")
-        self._tell("connecting")
+            return NextStep("poll")
+        self._set_status("connecting")
         try:
             link = await self._open()
         except ClientError as error:
-            return after_refusal(error, failures=self._backoff.failures)
+            return after_failure(error, failures=self._backoff.failures)
         began = time.monotonic()
         try:
             closed = await self._read(link)
-        except UnexpectedAnswer as error:
-            return Course("poll", error=error)
+        except UnexpectedResponse as error:
+            return NextStep("poll", error=error)
         finally:
             self._link = None
             await link.close()
@@ -185,13 +185,13 @@ class EventStream:
             self._backoff.reset()
             self._renewals = 0
         if closed is None:
-            await self._inbox.has_drained()
-            return Course("again", exactly=True)
+            await self._inbox.wait_until_half_empty()
+            return NextStep("again", exactly=True)
         return after_close(closed, self._timing, failures=self._backoff.failures)
 
-    async def _open(self) -> Link:
-        heard = self._intake.heard
-        query = {"cursor": heard} if heard is not None else {}
+    async def _open(self) -> SocketLink:
+        cursor = self._deduplicator.cursor
+        query = {"cursor": cursor} if cursor is not None else {}
         self._token = await self._server.keeper.access()
         token: str | None = self._token
         if self._with_ticket:
@@ -199,7 +199,7 @@ class EventStream:
             token = None
         return await open_link(socket_url(self._base_url, query), token=token, codec=self._codec, timing=self._timing)
 
-    async def _read(self, link: Link) -> Closed | None:
+    async def _read(self, link: SocketLink) -> Closed | None:
         """Hand over what comes until the socket ends; None where the application is too far behind."""
         while True:
             frame = await link.read()
@@ -209,38 +209,38 @@ class EventStream:
                 self.device_id = frame.device_id
                 self._link = link
                 self._start_at(frame.cursor)
-                self._tell("catching_up")
-            elif not self._intake.take(frame):
+                self._set_status("catching_up")
+            elif not self._deduplicator.accept(frame):
                 return None
             elif isinstance(frame, CaughtUpFrame):
-                self._tell("live")
-                self._pauses.wake()
+                self._set_status("live")
+                self._sleeper.wake()
 
-    async def _renew(self, course: Course) -> Course:
+    async def _renew(self, step: NextStep) -> NextStep:
         """Another token, once: a socket that is refused with a fresh one as well is refused for good."""
         if self._renewals >= 1:
-            return Course("stop", error=course.error or SignedOut(401, "unauthenticated", "the device was signed out"))
+            return NextStep("stop", error=step.error or SignedOut(401, "unauthenticated", "the device was signed out"))
         self._renewals += 1
         try:
             await self._server.keeper.renew(self._token)
         except SignedOut as error:
-            return Course("stop", error=error)
+            return NextStep("stop", error=error)
         except ClientError as error:
             self._renewals -= 1
-            return Course("again", error=error)
-        return Course("again", exactly=True)
+            return NextStep("again", error=error)
+        return NextStep("again", exactly=True)
 
-    async def _wait(self, course: Course) -> None:
-        self._tell("waiting")
-        if course.exactly:
+    async def _wait(self, step: NextStep) -> None:
+        self._set_status("waiting")
+        if step.exactly:
             self._backoff.failures += 1
-            await self._pauses.sleep(course.seconds)
-        elif course.seconds:
-            await self._pauses.sleep(self._backoff.next(at_least=course.seconds))
+            await self._sleeper.sleep(step.seconds)
+        elif step.seconds:
+            await self._sleeper.sleep(self._backoff.next(at_least=step.seconds))
         else:
-            await self._nudges.sleep_or_news(self._backoff.next())
+            await self._retry_sleeper.sleep_until_woken(self._backoff.next())
 
-    async def _poll(self) -> Course:
+    async def _poll(self) -> NextStep:
         """Go on without a socket, until it is time to try one again."""
         until = math.inf if self._polling_only else time.monotonic() + self._timing.socket_again
         return await self._poller.run(until=until)
@@ -250,24 +250,24 @@ class EventStream:
     def _on_polled(self, at_the_end: bool) -> None:
         self._backoff.reset()
         if at_the_end:
-            self._tell("polling")
-            self._pauses.wake()
+            self._set_status("polling")
+            self._sleeper.wake()
 
     def _start_at(self, cursor: str) -> None:
         """Where the stream starts that was asked for from now on."""
-        if self._intake.heard is None:
-            self._intake.heard = cursor
+        if self._deduplicator.cursor is None:
+            self._deduplicator.cursor = cursor
         if self.cursor is None:
             self.cursor = cursor
 
     async def _advance(self, cursor: str) -> None:
         self.cursor = cursor
         if self._on_cursor is not None:
-            told = self._on_cursor(cursor)
-            if inspect.isawaitable(told):
-                await told
+            result = self._on_cursor(cursor)
+            if inspect.isawaitable(result):
+                await result
 
-    def _tell(self, status: Status) -> None:
+    def _set_status(self, status: Status) -> None:
         if status != self.status:
             self.status = status
             if self._on_status is not None:

@@ -70,11 +70,11 @@ class TokenKeeper:
             return tokens.access_token
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(tokens))
-            self._renewal.add_done_callback(_seen)
+            self._renewal.add_done_callback(_retrieve_exception)
         # Whoever asked may be cancelled: the new pair must be kept all the same, or the device is signed out.
         return (await asyncio.shield(self._renewal)).access_token
 
-    async def take(self, view: TokensView) -> Tokens:
+    async def store(self, view: TokensView) -> Tokens:
         """Keep what signing in gave."""
         tokens = Tokens.of(view, self._now())
         await self._keep(tokens)
@@ -95,7 +95,7 @@ class TokenKeeper:
     async def _renew(self, tokens: Tokens) -> Tokens:
         try:
             view = await self._refresh(tokens.refresh_token)
-            return await self.take(view)
+            return await self.store(view)
         except SignedOut:
             if self.tokens is tokens:
                 await self.drop()
@@ -107,9 +107,9 @@ class TokenKeeper:
         # Store the new pair before using it: after a crash in between the older pair is kept, which the server accepts
         # until the newer one is used.
         if self._on_tokens is not None:
-            told = self._on_tokens(tokens)
-            if inspect.isawaitable(told):
-                await told
+            result = self._on_tokens(tokens)
+            if inspect.isawaitable(result):
+                await result
         self.tokens = tokens
 
     def _require(self) -> Tokens:
@@ -118,7 +118,7 @@ class TokenKeeper:
         return self.tokens
 
 
-def _seen(task: asyncio.Task[Tokens]) -> None:
+def _retrieve_exception(task: asyncio.Task[Tokens]) -> None:
     """A failure that nobody waits for any more is no news."""
     if not task.cancelled():
         task.exception()

@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from messenger.client.codec import Codec, Frame, ReplyFrame
 from messenger.client.errors import ClientError, Unreachable, api_error
 from messenger.client.http import problem_error
-from messenger.client.pace import Timing
+from messenger.client.retrying import Timing
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 ABNORMAL = 1006
@@ -37,13 +37,13 @@ class Closed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class _Asked(msgspec.Struct, frozen=True, tag_field="type", tag="request"):
+class _RequestFrame(msgspec.Struct, frozen=True, tag_field="type", tag="request"):
     id: int
     method: str
     data: Any
 
 
-class Link:
+class SocketLink:
     """An open socket. `read` is called by one task; anyone may `request`."""
 
     def __init__(self, connection: ClientConnection, codec: Codec, timing: Timing) -> None:
@@ -55,7 +55,7 @@ class Link:
         self._over = False
 
     async def read(self) -> Frame | Closed:
-        """The next frame that is no reply, or the end. Raises `UnexpectedAnswer`."""
+        """The next frame that is no reply, or the end. Raises `UnexpectedResponse`."""
         while True:
             try:
                 message = await self._connection.recv()
@@ -72,7 +72,7 @@ class Link:
         if self._over:
             raise Unreachable(f"{method}: the socket is closed")
         number = next(self._numbers)
-        content = self._codec.encode(_Asked(number, method, data))
+        content = self._codec.encode(_RequestFrame(number, method, data))
         future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._timing.reply):
@@ -119,7 +119,7 @@ def socket_url(base_url: str, query: dict[str, str]) -> str:
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/ws", urlencode(query), ""))
 
 
-async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing) -> Link:
+async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing) -> SocketLink:
     """Connect. Raises `ApiError` as the server says no, `UpgradeRefused` where none is to be had, `Unreachable`."""
     try:
         connection = await connect(
@@ -135,7 +135,7 @@ async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing
             logger=_QUIET,
         )
     except InvalidStatus as error:
-        raise _handshake_refusal(error) from None
+        raise _handshake_error(error) from None
     except InvalidMessage as error:
         # The line was cut, or what came back was no HTTP.
         raise Unreachable(f"no WebSocket: {error}") from error
@@ -146,10 +146,10 @@ async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing
     if codec.binary and connection.subprotocol != codec.protocol:
         await connection.close()
         raise UpgradeRefused(f"the server doesn't speak {codec.protocol}")
-    return Link(connection, codec, timing)
+    return SocketLink(connection, codec, timing)
 
 
-def _handshake_refusal(error: InvalidStatus) -> ClientError:
+def _handshake_error(error: InvalidStatus) -> ClientError:
     response = error.response
     headers = response.headers
     refusal = problem_error(

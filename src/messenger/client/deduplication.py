@@ -14,52 +14,52 @@ from messenger.client.codec import (
     event_of,
     signal_of,
 )
-from messenger.client.inbox import Inbox, Seen
+from messenger.client.inbox import EventInbox, RecentCursors
 
-INBOX = 2000
+INBOX_LIMIT = 2000
 
 
-class Intake:
-    """Fills an inbox. `heard`: the place in the stream from which to ask for more."""
+class EventDeduplicator:
+    """Fills an inbox. `cursor`: the place in the stream from which to ask for more."""
 
-    def __init__(self, heard: str | None) -> None:
-        self.heard = heard
-        self.inbox = Inbox(INBOX)
+    def __init__(self, cursor: str | None) -> None:
+        self.cursor = cursor
+        self.inbox = EventInbox(INBOX_LIMIT)
         self.repeats = 0
-        self._seen = Seen()
+        self._recent = RecentCursors()
 
-    def take(self, frame: Frame) -> bool:
+    def accept(self, frame: Frame) -> bool:
         """Hand a frame over; False where there is no room for it."""
         if isinstance(frame, EventFrame):
-            return self.take_event(event_of(frame))
+            return self.accept_event(event_of(frame))
         if isinstance(frame, SignalFrame):
             return self.inbox.put(signal_of(frame))
         if isinstance(frame, CaughtUpFrame):
             return self.put(CaughtUp(frame.cursor))
         if isinstance(frame, ResyncFrame):
-            return self.begin_anew(frame.cursor or self.heard or "")
+            return self.restart_at(frame.cursor or self.cursor or "")
         return True
 
-    def take_event(self, event: Event) -> bool:
+    def accept_event(self, event: Event) -> bool:
         """Hand an event over unless it was before; False where there is no room."""
-        if event.cursor in self._seen:
+        if event.cursor in self._recent:
             self.repeats += 1
             return True
         if not self.put(event):
             return False
-        self._seen.add(event.cursor)
+        self._recent.add(event.cursor)
         return True
 
-    def begin_anew(self, cursor: str) -> bool:
+    def restart_at(self, cursor: str) -> bool:
         """The stream goes on from here, with a gap before; False where there is no room to say so."""
         if not self.put(Resync(cursor)):
             return False
-        self._seen.forget()
+        self._recent.forget()
         return True
 
     def put(self, item: Event | CaughtUp | Resync) -> bool:
         """Hand something over that has a place in the stream; False where there is no room."""
         if not self.inbox.put(item):
             return False
-        self.heard = item.cursor
+        self.cursor = item.cursor
         return True

@@ -58,16 +58,16 @@ class Backoff:
         self.failures = 0
 
 
-class Pauses:
+class Sleeper:
     """Sleeping, which a test can replace, and which good news can cut short."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._news = asyncio.Event()
 
-    def another(self) -> Pauses:
+    def separate(self) -> Sleeper:
         """With news of its own."""
-        return Pauses(self._sleep)
+        return Sleeper(self._sleep)
 
     def wake(self) -> None:
         """The server can be had again: whoever waits for that tries now."""
@@ -78,7 +78,7 @@ class Pauses:
         """Wait."""
         await self._sleep(seconds)
 
-    async def sleep_or_news(self, seconds: float) -> None:
+    async def sleep_until_woken(self, seconds: float) -> None:
         """Wait, at most until `wake`."""
         tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._news.wait())]
         try:
@@ -89,7 +89,7 @@ class Pauses:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def repeat(attempt: Callable[[], Awaitable[T]], *, within: float | None, backoff: Backoff, pauses: Pauses) -> T:
+async def retry(attempt: Callable[[], Awaitable[T]], *, within: float | None, backoff: Backoff, sleeper: Sleeper) -> T:
     """Try until it works, is refused, or `within` seconds are over (None: never). Raises the last `ClientError`.
 
     Only for what may be repeated. `Retry-After` is honoured: where it ends too late, it is not waited for.
@@ -99,7 +99,7 @@ async def repeat(attempt: Callable[[], Awaitable[T]], *, within: float | None, b
         try:
             return await attempt()
         except ClientError as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
             asked = error.retry_after if isinstance(error, ApiError) else None
             wait = backoff.next(at_least=asked or 0.0)
@@ -108,12 +108,12 @@ async def repeat(attempt: Callable[[], Awaitable[T]], *, within: float | None, b
                 raise
             wait = min(wait, left)
         if asked is None:
-            await pauses.sleep_or_news(wait)
+            await sleeper.sleep_until_woken(wait)
         else:
-            await pauses.sleep(wait)
+            await sleeper.sleep(wait)
 
 
-def is_passing(error: ClientError) -> bool:
+def is_transient(error: ClientError) -> bool:
     """Whether waiting may help."""
     if isinstance(error, ApiError):
         return error.status in {408, 425, 429} or error.status >= 500
