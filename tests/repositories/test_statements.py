@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.actor import Actor, Bearer, Caller
 from messenger.clock import FixedClock
+from messenger.database.rows import columns_of
 from messenger.database.statements import STATEMENTS, Statement
 from messenger.errors import Overloaded
 from messenger.security.tokens import token_hash
@@ -27,6 +28,13 @@ NOBODY = Actor(1, UUID(int=1))
 class Pair(msgspec.Struct, frozen=True):
     one: str
     other: str
+
+
+class Outer(msgspec.Struct, frozen=True):
+    first: int
+    pair: Pair | None
+    last: int
+    always: Mine
 
 
 class Mine(msgspec.Struct, frozen=True):
@@ -96,7 +104,7 @@ class TestCompile:
                 prepared = await driver.prepare(statement.compiled_for(caller).sql)
                 columns = [attribute.name for attribute in prepared.get_attributes()]
                 shown = columns[statement.skip :]
-                assert shown == list(statement.row.__struct_fields__ if statement.row else []), statement.name
+                assert shown == list(columns_of(statement.row) if statement.row else []), statement.name
                 assert (statement.skip == 0) == ("actor_user_id" not in columns), statement.name
 
 
@@ -127,6 +135,26 @@ class TestRow:
         async with factory.read() as uow:
             rows = await uow.statements.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
         assert rows == [Number(1), Number(2), Number(3)]
+
+    async def test_nested_struct_takes_as_many_columns_as_it_has_fields(self, factory: Any) -> None:
+        text = "SELECT 1 AS first, 'a' AS one, 'b' AS other, 2 AS last, 3 AS user_id, NULL::int AS number"
+        nested = probe("nested", text, Outer)
+        async with factory.read() as uow:
+            assert await uow.statements.first(nested) == Outer(1, Pair("a", "b"), 2, Mine(3, None))
+            assert await uow.statements.all(nested) == [Outer(1, Pair("a", "b"), 2, Mine(3, None))]
+
+    async def test_nested_struct_is_none_where_its_first_column_is_null(self, factory: Any) -> None:
+        text = "SELECT 1 AS first, NULL AS one, 'b' AS other, 2 AS last, NULL::int AS user_id, 4 AS number"
+        async with factory.read() as uow:
+            row = await uow.statements.first(probe("nested_null", text, Outer))
+        # `always` may not be None: it is made whatever its columns hold.
+        assert (row.pair, row.always.number) == (None, 4)
+
+    async def test_columns_of_nested_struct_are_checked(self, factory: Any) -> None:
+        text = "SELECT 1 AS first, 'a' AS other, 'b' AS one, 2 AS last, 3 AS user_id, 4 AS number"
+        async with factory.read() as uow:
+            with pytest.raises(TypeError, match=r"'other', 'one', .* are not \('first', 'one', 'other', 'last'"):
+                await uow.statements.first(probe("nested_order", text, Outer))
 
     async def test_missing_row_returns_null(self, factory: Any) -> None:
         none = probe("none", "SELECT 1 AS number WHERE false", Number)

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, Protocol
 
 from messenger.actor import Actor, Bearer, Caller, KnownTokens
 from messenger.database.engine import translate
-from messenger.database.statements import ACTOR_WIDTH, ACTORS_WIDTH, Row, Statement
+from messenger.database.rows import Row
+from messenger.database.statements import ACTOR_WIDTH, ACTORS_WIDTH, Statement
 from messenger.errors import Unauthenticated
 
 

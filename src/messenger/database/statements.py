@@ -9,14 +9,13 @@ several callers begins with `<<actors>>` and selects `<<actors_columns>>`; it re
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic
 
 import msgspec
 
 from messenger.actor import Bearer, Caller
-
-Row = TypeVar("Row", bound=msgspec.Struct)
+from messenger.database.rows import Row, columns_of, decoders
 
 # An actor is stale if its stamp is due: the last activity is too old, or the access token is used for the first time.
 _BY_TOKEN = """actor AS (
@@ -71,9 +70,9 @@ class _Compiled(msgspec.Struct, frozen=True):
 
 
 class Statement(Generic[Row]):
-    """One named SQL statement and the struct that its rows become, column by column in order.
+    """A named SQL statement and the struct that its rows become: see `messenger.database.rows`.
 
-    `writes=False` promises that it changes nothing: a read-only unit of work runs no other.
+    `writes=False` promises that it changes nothing; a read-only unit of work runs no other.
     """
 
     def __init__(self, name: str, text: str, row: type[Row] | None = None, *, writes: bool) -> None:
@@ -84,7 +83,9 @@ class Statement(Generic[Row]):
         self.authenticates = "<<actor>>" in text
         # Columns before the row's own: its caller, and in a batch the caller's place.
         self.skip = ACTOR_WIDTH if self.authenticates else ACTORS_WIDTH if "<<actors>>" in text else 0
-        self._checked = row is None
+        # Makes the structs of several records, or of one.
+        self.build: Callable[[Sequence[Any]], list[Row]] = self._build_first
+        self.build_one: Callable[[Any], Row] = self._build_one_first
         filled = (
             text.replace("<<actor_columns>>", _ACTOR_COLUMNS)
             .replace("<<page_actor_columns>>", _PAGE_ACTOR_COLUMNS)
@@ -98,22 +99,23 @@ class Statement(Generic[Row]):
         """The form for this kind of caller."""
         return self._by_token if isinstance(caller, Bearer) else self._by_device
 
-    def build(self, records: Sequence[Any]) -> list[Row]:
-        """The rows' structs. The first row ever seen is checked, name by name: order is all that ties the two."""
-        row, skip = self.row, self.skip
-        assert row is not None
-        if not self._checked and records:
-            columns = tuple(records[0].keys())[skip:]
-            if columns != row.__struct_fields__:
-                raise TypeError(f"statement {self.name}: columns {columns} are not {row.__struct_fields__}")
-            self._checked = True
-        return [row(*record[skip:]) for record in records]
+    def _build_first(self, records: Sequence[Any]) -> list[Row]:
+        if not records:
+            return []
+        self._prepare(records[0])
+        return self.build(records)
 
-    def build_one(self, record: Any) -> Row:
-        """One row's struct."""
-        if not self._checked or self.row is None:
-            return self.build([record])[0]
-        return self.row(*record[self.skip :])
+    def _build_one_first(self, record: Any) -> Row:
+        self._prepare(record)
+        return self.build_one(record)
+
+    def _prepare(self, record: Any) -> None:
+        """Compare the names of the columns with the fields, whose order is all that ties the two; make the decoder."""
+        assert self.row is not None
+        columns, expected = tuple(record.keys())[self.skip :], columns_of(self.row)
+        if columns != expected:
+            raise TypeError(f"statement {self.name}: columns {columns} are not {expected}")
+        self.build, self.build_one = decoders(self.row, self.skip)
 
 
 STATEMENTS: dict[str, Statement[Any]] = {}

@@ -1,0 +1,65 @@
+"""Rows of statements as structs. A field may be a struct itself, which takes as many columns as it has fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def columns_of(row: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The columns of a row in order, with those of its nested structs in their places."""
+    return tuple(
+        column
+        for name, (nested, _) in _fields(row).items()
+        for column in (columns_of(nested) if nested is not None else (name,))
+    )
+
+
+def decoders(row: type[Row], start: int) -> tuple[Callable[[Sequence[Any]], list[Row]], Callable[[Any], Row]]:
+    """Two functions that make `row` structs, of several records and of one, from their columns `start` and following.
+
+    A nested struct that may be None is None where its first column is NULL. The functions are generated, as dataclasses
+    generate theirs: a page has many rows, and a generated function calls nothing but the structs.
+    """
+    structs: dict[str, Any] = {}
+    one, _ = _expression(row, start, structs)
+    return eval(f"lambda records: [{one} for r in records]", structs), eval(f"lambda r: {one}", structs)  # noqa: S307
+
+
+def _expression(row: type[msgspec.Struct], start: int, structs: dict[str, Any]) -> tuple[str, int]:
+    """The expression that makes `row` of a record `r`, and the column after its last one."""
+    name = f"struct{len(structs)}"
+    structs[name] = row
+    arguments: list[str] = []
+    plain, at = start, start
+    for nested, nullable in _fields(row).values():
+        if nested is None:
+            at += 1
+            continue
+        arguments += _slice(plain, at)
+        made, end = _expression(nested, at, structs)
+        arguments.append(f"None if r[{at}] is None else {made}" if nullable else made)
+        plain = at = end
+    arguments += _slice(plain, at)
+    return f"{name}({', '.join(arguments)})", at
+
+
+def _slice(start: int, end: int) -> list[str]:
+    return [f"*r[{start}:{end}]"] if end > start else []
+
+
+def _fields(row: type[msgspec.Struct]) -> dict[str, tuple[type[msgspec.Struct] | None, bool]]:
+    """The struct that each field holds, if it holds one, and whether the field may be None."""
+    hints = get_type_hints(row)
+    return {name: _nested(hints[name]) for name in row.__struct_fields__}
+
+
+def _nested(hint: Any) -> tuple[type[msgspec.Struct] | None, bool]:
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    structs = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
+    return (structs[0] if structs else None), type(None) in options
