@@ -67,31 +67,33 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class TestRegister:
-    async def test_signs_the_first_device_in(self, container: Container) -> None:
+    async def test_register_signs_in_first_device(self, container: Container) -> None:
         username = unique().upper()
         view = await register(container, username, name="Ada Lovelace", device_name="Ada's phone")
         assert (view.user.username, view.user.name, view.user.avatar) == (username, "Ada Lovelace", None)
         assert (view.device.name, view.device.current) == ("Ada's phone", True)
         assert (view.tokens.token_type, view.tokens.expires_in) == ("Bearer", container.settings.access_token_ttl)
 
-    async def test_the_number_has_eight_digits_at_least(self, container: Container) -> None:
+    async def test_user_number_has_at_least_eight_digits(self, container: Container) -> None:
         assert (await register(container, unique())).user.id >= 10**7
 
-    async def test_a_device_may_be_unnamed(self, container: Container) -> None:
+    async def test_device_name_is_optional(self, container: Container) -> None:
         assert (await register(container, unique())).device.name == "Unnamed device"
 
-    async def test_tells_the_stream_of_the_device(self, container: Container) -> None:
+    async def test_register_records_device_event(self, container: Container) -> None:
         view = await register(container, unique(), device_name="Phone")
         events = await told(container, Person.of(view), "device.added")
         assert events == [{**msgspec.to_builtins(view.device), "current": False}]
 
-    async def test_a_taken_name_is_refused_in_any_case(self, container: Container) -> None:
+    async def test_taken_username_is_refused_in_any_case(self, container: Container) -> None:
         username = unique()
         await register(container, username)
         with pytest.raises(UsernameTaken):
             await register(container, username.upper())
 
-    async def test_a_refusal_gives_no_number_away(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_refused_registration_creates_no_user(
+        self, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         username, number = unique(), secrets.randbelow(10**9) + 10**9
         await register(container, username)
         monkeypatch.setattr(accounts_module, "candidate_numbers", lambda: [number])
@@ -99,19 +101,19 @@ class TestRegister:
             await register(container, username)
         assert await rows(container, "SELECT id FROM peers WHERE id = $1", number) == []
 
-    async def test_of_two_at_once_with_one_name_exactly_one_is_refused(self, container: Container) -> None:
+    async def test_concurrent_registrations_of_same_username_refuse_all_but_first(self, container: Container) -> None:
         username = unique()
         results = await asyncio.gather(*[register(container, username) for _ in range(2)], return_exceptions=True)
         assert sorted(type(result).__name__ for result in results) == ["SignedInView", "UsernameTaken"]
 
-    async def test_a_taken_number_is_passed_over(
+    async def test_taken_user_number_is_skipped(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken, free = (await make.person()).id, secrets.randbelow(10**9) + 10**9
         monkeypatch.setattr(accounts_module, "candidate_numbers", lambda: [taken, free])
         assert (await register(container, unique())).user.id == free
 
-    async def test_without_a_free_number_it_gives_up_after_some_tries(
+    async def test_registration_gives_up_without_free_user_number(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken = (await make.person()).id
@@ -123,9 +125,7 @@ class TestRegister:
         ("password", "reason"),
         [("short", "too_short"), ("passwordpassword", "too_repetitive"), ("lovelace-lovelace-1", "too_personal")],
     )
-    async def test_a_weak_password_is_refused_with_its_reason(
-        self, container: Container, password: str, reason: str
-    ) -> None:
+    async def test_weak_password_is_refused_with_reason(self, container: Container, password: str, reason: str) -> None:
         with pytest.raises(PasswordWeak) as caught:
             await register(container, unique(), name="Lovelace", password=password)
         assert [(error.field, error.code) for error in caught.value.errors] == [("password", reason)]
@@ -133,21 +133,21 @@ class TestRegister:
 
 class TestLogin:
     @pytest.mark.parametrize("spelled", [str.lower, str.upper, "  {}\t".format])
-    async def test_by_username_in_any_case(self, container: Container, make: Factory, spelled: Any) -> None:
+    async def test_login_accepts_username_in_any_case(self, container: Container, make: Factory, spelled: Any) -> None:
         ada = await make.person(f"Ada{secrets.token_hex(6)}")
         assert (await login(container, spelled(ada.username))).user.id == ada.id
 
-    async def test_by_number(self, container: Container, make: Factory) -> None:
+    async def test_login_accepts_user_number(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         assert (await login(container, ada.id)).user.id == ada.id
 
-    async def test_is_another_device(self, container: Container, make: Factory) -> None:
+    async def test_login_creates_new_device(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         view = await login(container, ada.username)
         assert view.device.id != ada.actor.device_id
         assert await device_count(container, ada) == 2
 
-    async def test_tells_the_stream_of_the_device(
+    async def test_login_records_device_event(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada = await make.person()
@@ -155,9 +155,7 @@ class TestLogin:
         await login(container, ada.username)
         assert [(news.user_id, news.name) for news in published] == [(ada.id, "device.added")]
 
-    async def test_an_unknown_login_and_a_wrong_password_are_the_same_error(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_unknown_login_and_wrong_password_give_same_error(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         refusals: list[MessengerError] = []
         for name, password in ((ada.username, OTHER_PASSWORD), (unique(), PASSWORD), ("1" * 16, PASSWORD)):
@@ -167,7 +165,7 @@ class TestLogin:
         shown = [(e.status, e.code, e.detail, e.errors, e.response_headers, e.extra) for e in refusals]
         assert shown[1:] == shown[:-1]
 
-    async def test_an_unknown_login_costs_a_comparison_like_any_other(
+    async def test_unknown_login_costs_password_comparison(
         self, container: Container, make: Factory, compared: list[str]
     ) -> None:
         ada = await make.person()
@@ -177,7 +175,7 @@ class TestLogin:
         real, dummy = map(argon2.extract_parameters, compared)
         assert dummy == real
 
-    async def test_a_disabled_account_looks_like_an_unknown_login(
+    async def test_disabled_account_looks_like_unknown_login(
         self, container: Container, make: Factory, compared: list[str]
     ) -> None:
         ada = await make.person()
@@ -188,7 +186,7 @@ class TestLogin:
         assert len(compared) == 1
         assert own_hash not in compared
 
-    async def test_a_password_that_changes_after_its_check_opens_nothing(
+    async def test_password_changed_during_login_is_refused(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
@@ -214,18 +212,18 @@ async def stronger(container: Container, settings: Settings) -> AsyncIterator[Co
     await stronger.close()
 
 
-class TestRehash:
-    async def test_a_login_makes_the_hash_anew_with_grown_parameters(self, stronger: Container, make: Factory) -> None:
+class TestPasswordRehash:
+    async def test_login_rehashes_password_with_stronger_parameters(self, stronger: Container, make: Factory) -> None:
         ada = await make.person()
         await login(stronger, ada.username)
         assert argon2.extract_parameters(await stored_hash(stronger, ada.id)).time_cost == 2
 
-    async def test_the_password_stays_good(self, stronger: Container, make: Factory) -> None:
+    async def test_rehashed_password_stays_valid(self, stronger: Container, make: Factory) -> None:
         ada = await make.person()
         await login(stronger, ada.username)
         assert (await login(stronger, ada.username)).user.id == ada.id
 
-    async def test_a_hash_of_today_stays(self, container: Container, make: Factory) -> None:
+    async def test_current_hash_is_not_rehashed(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         before = await stored_hash(container, ada.id)
         await login(container, ada.username)
@@ -233,14 +231,14 @@ class TestRehash:
 
 
 class TestChangePassword:
-    async def test_the_new_one_opens_and_the_old_one_does_not(self, container: Container, make: Factory) -> None:
+    async def test_changed_password_replaces_old_password(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.accounts.change_password(ada.actor, PASSWORD, OTHER_PASSWORD)
         assert (await login(container, ada.username, OTHER_PASSWORD)).user.id == ada.id
         with pytest.raises(InvalidCredentials):
             await login(container, ada.username, PASSWORD)
 
-    async def test_signs_out_the_others_and_not_itself(self, container: Container, make: Factory) -> None:
+    async def test_password_change_signs_out_other_devices(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await make.device(ada)
         await make.device(ada)
@@ -248,26 +246,26 @@ class TestChangePassword:
         devices = await rows(container, "SELECT id FROM devices WHERE user_id = $1", ada.id)
         assert devices == [{"id": ada.actor.device_id}]
 
-    async def test_tells_which_devices_are_out(self, container: Container, make: Factory) -> None:
+    async def test_password_change_records_removed_devices(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         other = await make.device(ada)
         await container.services.accounts.change_password(ada.actor, PASSWORD, OTHER_PASSWORD)
         assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
 
-    async def test_a_wrong_old_one_changes_nothing(self, container: Container, make: Factory) -> None:
+    async def test_wrong_old_password_changes_nothing(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await make.device(ada)
         with pytest.raises(InvalidCredentials):
             await container.services.accounts.change_password(ada.actor, OTHER_PASSWORD, OTHER_PASSWORD)
         assert await device_count(container, ada) == 2
 
-    async def test_a_weak_new_one_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_weak_new_password_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(PasswordWeak) as caught:
             await container.services.accounts.change_password(ada.actor, PASSWORD, "too short")
         assert [error.field for error in caught.value.errors] == ["new_password"]
 
-    async def test_of_two_at_once_exactly_one_wins(self, container: Container, make: Factory) -> None:
+    async def test_concurrent_password_changes_apply_once(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         change = container.services.accounts.change_password
         tries = [change(ada.actor, PASSWORD, f"{OTHER_PASSWORD}-{number}") for number in range(2)]
@@ -275,8 +273,8 @@ class TestChangePassword:
         assert [type(result) for result in results if result is not None] == [InvalidCredentials]
 
 
-class TestArgon2:
-    async def test_never_runs_while_a_connection_is_held(
+class TestPasswordHashing:
+    async def test_hashing_holds_no_database_connection(
         self, stronger: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, held = await make.person(), []

@@ -113,9 +113,11 @@ READS = (
 )
 
 
-class TestEveryRequest:
+class TestActivityStamp:
     @pytest.mark.parametrize("name", ALLOWED)
-    async def test_stamps(self, container: Container, make: Factory, clock: FixedClock, name: str) -> None:
+    async def test_request_stamps_user_and_device(
+        self, container: Container, make: Factory, clock: FixedClock, name: str
+    ) -> None:
         ada, bob = await make.friends()
         await make.message(bob, ada)
         now = clock.advance(seconds=1)
@@ -123,7 +125,7 @@ class TestEveryRequest:
         assert await stamps(container, ada) == (now, now)
 
     @pytest.mark.parametrize("name", REFUSED)
-    async def test_stamps_though_it_is_refused(
+    async def test_refused_request_stamps_user_and_device(
         self, container: Container, make: Factory, clock: FixedClock, name: str
     ) -> None:
         ada, bob = await make.people(2)
@@ -132,14 +134,14 @@ class TestEveryRequest:
             await REFUSED[name](container.services, ada.actor, bob.id)
         assert await stamps(container, ada) == (now, now)
 
-    async def test_stamps_nobody_else(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_request_stamps_no_other_user(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         before = clock.now()
         clock.advance(seconds=1)
         await container.services.profiles.find(ada.actor, target_id=bob.id)
         assert await stamps(container, bob) == (before, before)
 
-    async def test_to_be_told_over_a_socket_is_none(
+    async def test_delivery_over_socket_is_not_stamped(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, before = await make.person(), clock.now()
@@ -148,7 +150,7 @@ class TestEveryRequest:
         await container.services.streams.take([Taken(ada.id, page.end)])
         assert await stamps(container, ada) == (before, before)
 
-    async def test_stamps_the_device_that_asks_and_no_sibling(
+    async def test_request_stamps_only_calling_device(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -157,7 +159,7 @@ class TestEveryRequest:
         await container.services.profiles.get(ada.actor)
         assert await stamps(container, sibling) == (now, before)
 
-    async def test_shows_its_own_stamp_in_its_answer(
+    async def test_response_shows_new_activity_stamp(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -166,14 +168,16 @@ class TestEveryRequest:
         assert answer.profile.last_activity == timestamp(now)
 
 
-class TestResolution:
-    async def test_within_it_nothing_is_stamped(self, relaxed: Container, make: Factory, clock: FixedClock) -> None:
+class TestStampResolution:
+    async def test_request_within_resolution_is_not_stamped(
+        self, relaxed: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, before = await make.person(), clock.now()
         clock.advance(seconds=30)
         await relaxed.services.profiles.get(ada.actor)
         assert await stamps(relaxed, ada) == (before, before)
 
-    async def test_past_it_one_request_stamps_and_the_next_does_not(
+    async def test_first_request_past_resolution_is_stamped_once(
         self, relaxed: Container, make: Factory, clock: FixedClock, statements: StatementLog
     ) -> None:
         ada, sent_by = await make.person(), []
@@ -186,7 +190,7 @@ class TestResolution:
         assert await stamps(relaxed, ada) == (now, now)
 
     @pytest.mark.parametrize("name", READS)
-    async def test_within_it_a_read_is_one_statement_that_writes_nothing(
+    async def test_read_within_resolution_is_single_statement_without_writes(
         self, relaxed: Container, make: Factory, statements: StatementLog, name: str
     ) -> None:
         ada, bob = await make.friends()
@@ -198,8 +202,8 @@ class TestResolution:
         assert not any(verb in ours[0] for verb in ("UPDATE", "INSERT", "DELETE"))
 
 
-class TestNeverBackwards:
-    async def test_a_clock_that_is_behind_changes_nothing(
+class TestClockDifferences:
+    async def test_clock_behind_does_not_move_stamp_back(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, now = await make.person(), clock.now()
@@ -207,7 +211,7 @@ class TestNeverBackwards:
             await behind.services.profiles.get(ada.actor)
         assert await stamps(container, ada) == (now, now)
 
-    async def test_a_device_catches_up_without_pulling_its_user_back(
+    async def test_late_device_stamp_does_not_move_user_stamp_back(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -218,7 +222,7 @@ class TestNeverBackwards:
         await container.services.profiles.get(ada.actor)
         assert await stamps(container, ada) == (later, now)
 
-    async def test_a_sign_in_does_not_pull_its_user_back(
+    async def test_sign_in_does_not_move_user_stamp_back(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, now = await make.person(), clock.now()
@@ -227,9 +231,9 @@ class TestNeverBackwards:
         assert (await stamps(container, ada))[0] == now
 
 
-class TestNeverWaits:
+class TestLockedRows:
     @pytest.mark.parametrize(("table", "column"), [("users", "id"), ("devices", "user_id")])
-    async def test_a_row_that_another_holds_is_passed_over(
+    async def test_stamp_skips_locked_row(
         self, container: Container, make: Factory, clock: FixedClock, table: str, column: str
     ) -> None:
         ada = await make.person()
@@ -239,7 +243,9 @@ class TestNeverWaits:
             answer = await container.services.profiles.get(ada.actor)
         assert answer.profile.id == ada.id
 
-    async def test_neither_does_a_transaction(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_transaction_does_not_wait_for_locked_stamp(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.people(2)
         clock.advance(seconds=1)
         lock = "SELECT FROM devices WHERE user_id = $1 FOR UPDATE"
@@ -257,17 +263,21 @@ async def fail_in_the_database(driver: Any, *_: Any) -> None:
 
 
 @pytest.mark.parametrize("failure", [raise_at_once, fail_in_the_database])
-class TestAStampThatFails:
+class TestFailedStamp:
     @pytest.fixture(autouse=True)
     def failing(self, monkeypatch: pytest.MonkeyPatch, failure: Any) -> None:
         monkeypatch.setattr(unit_of_work, "touch", failure)
 
-    async def test_fails_no_read(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_failed_stamp_does_not_fail_read(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada = await make.person()
         clock.advance(seconds=1)
         assert (await container.services.profiles.get(ada.actor)).profile.id == ada.id
 
-    async def test_takes_no_work_along(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_failed_stamp_does_not_roll_back_work(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.people(2)
         before = clock.now()
         clock.advance(seconds=1)
@@ -278,7 +288,7 @@ class TestAStampThatFails:
     @pytest.mark.parametrize(
         ("call", "refusal"), [("user that is not", PeerNotFound), ("confirmation of nothing", NoPendingRequest)]
     )
-    async def test_changes_no_refusal(
+    async def test_failed_stamp_does_not_change_refusal(
         self, container: Container, make: Factory, clock: FixedClock, call: str, refusal: type[MessengerError]
     ) -> None:
         ada, bob = await make.people(2)

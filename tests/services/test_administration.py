@@ -52,22 +52,24 @@ def unique(person: Person) -> str:
     return f"{person.username}x"
 
 
-class TestCreate:
-    async def test_account_can_sign_in(
+class TestCreateAccount:
+    async def test_created_account_can_sign_in(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         row = await administration.create_account(draft(unique(ada), name=" Ada "))
         assert (row.username, row.name, row.disabled_at, row.deleted_at) == (unique(ada), "Ada", None, None)
         assert (await login(container, unique(ada))).user.id == row.id
 
-    async def test_account_has_no_device(
+    async def test_created_account_has_no_device(
         self, container: Container, administration: AdministrationService, ada: Person, clock: FixedClock
     ) -> None:
         row = await administration.create_account(draft(unique(ada)))
         assert await rows(container, "SELECT FROM devices WHERE user_id = $1", row.id) == []
         assert row.created_at == row.last_activity == timestamp(clock.now())
 
-    async def test_name_that_is_taken_is_refused(self, administration: AdministrationService, ada: Person) -> None:
+    async def test_taken_username_is_refused_to_operator(
+        self, administration: AdministrationService, ada: Person
+    ) -> None:
         with pytest.raises(UsernameTaken):
             await administration.create_account(draft(ada.username.upper()))
 
@@ -80,7 +82,7 @@ class TestCreate:
             await administration.create_account(draft(unique(ada), name="  "))
 
 
-class TestList:
+class TestListAccounts:
     @pytest.fixture
     async def fresh(self, fresh_database_url: str, settings: Settings, clock: FixedClock) -> AsyncIterator[Container]:
         container = Container(msgspec.structs.replace(settings, database_url=fresh_database_url), clock=clock)
@@ -94,7 +96,7 @@ class TestList:
         assert [row.id for row in first + second] == numbers
         assert len(first) == 3
 
-    async def test_erased_and_disabled_ones_are_listed(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_erased_and_disabled_accounts_are_listed(self, fresh: Container, clock: FixedClock) -> None:
         ada, bob = await Factory(fresh).people(2)
         await fresh.services.accounts.erase(ada.actor, ada.password)
         await fresh.administration.set_disabled(bob.username, disabled=True)
@@ -102,13 +104,13 @@ class TestList:
         assert (found[ada.id].username, found[ada.id].deleted_at) == (None, timestamp(clock.now()))
         assert (found[bob.id].username, found[bob.id].disabled_at) == (bob.username, timestamp(clock.now()))
 
-    async def test_empty_database_has_none(self, fresh: Container) -> None:
+    async def test_empty_database_lists_no_accounts(self, fresh: Container) -> None:
         assert await fresh.administration.list_accounts() == []
 
 
-class TestDisable:
+class TestDisableAccount:
     @pytest.mark.parametrize("by", ["name", "NAME", "number"])
-    async def test_account_is_shut_out(
+    async def test_disabled_account_cannot_sign_in(
         self, container: Container, administration: AdministrationService, ada: Person, clock: FixedClock, by: str
     ) -> None:
         name = {"name": ada.username, "NAME": ada.username.upper(), "number": str(ada.id)}[by]
@@ -135,7 +137,7 @@ class TestDisable:
         with pytest.raises(Unauthenticated):
             await container.services.devices.refresh(ada.refresh_token, address="192.0.2.1")
 
-    async def test_others_do_not_find_it(
+    async def test_disabled_account_is_not_found(
         self, container: Container, make: Factory, administration: AdministrationService, ada: Person
     ) -> None:
         bob = await make.person()
@@ -143,7 +145,7 @@ class TestDisable:
         with pytest.raises(PeerNotFound):
             await container.services.profiles.find(bob.actor, target_id=ada.id)
 
-    async def test_enabled_again_it_can_sign_in(
+    async def test_enabled_account_can_sign_in_again(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         await administration.set_disabled(ada.username, disabled=True)
@@ -151,7 +153,7 @@ class TestDisable:
         assert row.disabled_at is None
         assert (await login(container, ada.username)).user.id == ada.id
 
-    async def test_enabling_one_that_is_enabled_signs_nobody_out(
+    async def test_enabling_enabled_account_signs_out_no_device(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         await administration.set_disabled(ada.username, disabled=False)
@@ -165,13 +167,15 @@ class TestDisable:
         assert await container.services.devices.authenticate(bob.actor) == bob.actor
 
     @pytest.mark.parametrize("name", ["nobody-of-this-name", "7", "9" * 40])
-    async def test_unknown_one_is_not_found(self, administration: AdministrationService, name: str) -> None:
+    async def test_disabling_unknown_account_is_not_found(
+        self, administration: AdministrationService, name: str
+    ) -> None:
         with pytest.raises(PeerNotFound):
             await administration.set_disabled(name, disabled=True)
 
 
-class TestPassword:
-    async def test_new_one_holds_and_the_old_one_does_not(
+class TestSetPassword:
+    async def test_set_password_replaces_old_password(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         await administration.set_password(ada.username, OTHER)
@@ -186,18 +190,20 @@ class TestPassword:
         with pytest.raises(Unauthenticated):
             await container.services.devices.authenticate(ada.actor)
 
-    async def test_weak_one_is_refused(
+    async def test_weak_password_is_refused_to_operator(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         with pytest.raises(PasswordWeak):
             await administration.set_password(ada.username, "password")
         assert await container.services.devices.authenticate(ada.actor) == ada.actor
 
-    async def test_unknown_one_is_not_found(self, administration: AdministrationService) -> None:
+    async def test_setting_password_of_unknown_account_is_not_found(
+        self, administration: AdministrationService
+    ) -> None:
         with pytest.raises(PeerNotFound):
             await administration.set_password("nobody-of-this-name", OTHER)
 
-    async def test_erased_account_gets_none(
+    async def test_setting_password_of_erased_account_is_refused(
         self, container: Container, administration: AdministrationService, ada: Person
     ) -> None:
         await container.services.accounts.erase(ada.actor, ada.password)

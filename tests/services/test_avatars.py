@@ -64,8 +64,8 @@ async def avatar_of(container: Container, person: Person) -> str | None:
     return None if avatar is None else avatar.key
 
 
-class TestUpload:
-    async def test_it_is_shown_and_served(
+class TestAvatarUpload:
+    async def test_uploaded_avatar_is_shown_and_served(
         self, container: Container, avatars: AvatarService, ada: Person, image: bytes
     ) -> None:
         view = (await avatars.upload(ada.actor, image)).avatar
@@ -77,7 +77,7 @@ class TestUpload:
         assert images.decoded(thumb).size == (24, 24)
         assert (view.url, view.thumb_url) == (f"/avatars/{view.key}", f"/avatars/{view.key}_thumb")
 
-    async def test_contacts_are_told(
+    async def test_contacts_are_notified_of_avatar(
         self, container: Container, make: Factory, avatars: AvatarService, image: bytes
     ) -> None:
         (ada, bob), eve = await make.friends(), await make.person()
@@ -87,7 +87,7 @@ class TestUpload:
             assert [(event["id"], event["avatar"]["key"]) for event in events] == [(ada.id, key)]
         assert await told(container, eve, "profile.updated") == []
 
-    async def test_new_one_replaces_the_old_one(
+    async def test_new_avatar_replaces_old_avatar(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
     ) -> None:
         old = (await avatars.upload(ada.actor, noise())).avatar.key
@@ -97,7 +97,7 @@ class TestUpload:
         with pytest.raises(AvatarNotFound):
             await avatars.file(old)
 
-    async def test_same_one_again_changes_nothing(
+    async def test_uploading_same_image_again_changes_nothing(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
     ) -> None:
         first = await avatars.upload(ada.actor, image)
@@ -114,7 +114,7 @@ class TestUpload:
         ],
         ids=["text", "damaged", "pixels", "bytes"],
     )
-    async def test_refused_one_leaves_the_old_one(
+    async def test_refused_upload_keeps_old_avatar(
         self,
         container: Container,
         avatars: AvatarService,
@@ -132,7 +132,7 @@ class TestUpload:
         assert await avatars.file(old)
         assert published == []
 
-    async def test_nobody_is_refused_before_the_image_is_read(
+    async def test_signed_out_device_is_refused_before_image_is_read(
         self, container: Container, avatars: AvatarService, ada: Person
     ) -> None:
         await container.services.devices.logout(ada.actor)
@@ -140,8 +140,8 @@ class TestUpload:
             await avatars.admit(ada.actor, announced=100)
 
 
-class TestRemove:
-    async def test_it_is_gone_with_its_files(
+class TestAvatarRemoval:
+    async def test_removed_avatar_loses_files(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
     ) -> None:
         key = (await avatars.upload(ada.actor, image)).avatar.key
@@ -151,14 +151,14 @@ class TestRemove:
         # Nor does the event of the upload bring it back.
         assert [event["avatar"] for event in await told(container, ada, "profile.updated")] == [None, None]
 
-    async def test_without_one_nothing_is_told(
+    async def test_removal_without_avatar_notifies_no_contact(
         self, avatars: AvatarService, ada: Person, published: list[WakeUp]
     ) -> None:
         published.clear()
         await avatars.remove(ada.actor)
         assert published == []
 
-    async def test_it_may_come_again(
+    async def test_removed_avatar_can_be_uploaded_again(
         self, container: Container, avatars: AvatarService, ada: Person, image: bytes
     ) -> None:
         first = await avatars.upload(ada.actor, image)
@@ -166,7 +166,7 @@ class TestRemove:
         assert await avatars.upload(ada.actor, image) == first
         assert await avatars.file(first.avatar.key)
 
-    async def test_erased_account_leaves_no_file(
+    async def test_erased_account_leaves_no_avatar_file(
         self, container: Container, avatars: AvatarService, ada: Person, image: bytes
     ) -> None:
         key = (await avatars.upload(ada.actor, image)).avatar.key
@@ -174,15 +174,15 @@ class TestRemove:
         assert await row_of(container, key) is None
 
 
-class TestShared:
-    async def test_equal_images_are_one(
+class TestSharedAvatars:
+    async def test_equal_images_share_avatar(
         self, container: Container, make: Factory, avatars: AvatarService, image: bytes
     ) -> None:
         ada, bob = await make.people(2)
         assert await avatars.upload(ada.actor, image) == await avatars.upload(bob.actor, image)
 
     @pytest.mark.parametrize("how", ["remove", "replace"])
-    async def test_file_stays_while_one_has_it(
+    async def test_file_stays_while_any_user_has_avatar(
         self, container: Container, make: Factory, avatars: AvatarService, store: Store, image: bytes, how: str
     ) -> None:
         ada, bob = await make.people(2)
@@ -198,7 +198,7 @@ class TestShared:
 
 class TestStoreDown:
     @pytest.mark.parametrize("call", ["put", "put_thumb"])
-    async def test_upload_is_refused_and_the_old_one_stays(
+    async def test_failed_upload_keeps_old_avatar(
         self,
         container: Container,
         avatars: AvatarService,
@@ -216,7 +216,7 @@ class TestStoreDown:
         assert (await avatar_of(container, ada), published) == (old, [])
         assert await avatars.file(old)
 
-    async def test_upload_works_when_it_is_back(
+    async def test_upload_succeeds_after_store_recovers(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
     ) -> None:
         store.down = frozenset({"put_thumb"})
@@ -245,16 +245,16 @@ class TestStoreDown:
             await avatars.file(key)
 
 
-class TestFile:
+class TestAvatarFile:
     @pytest.mark.parametrize("name", ["", "0" * 64, "x" * 64, "0" * 63, "../" + "0" * 61, f"{'0' * 64}_thumbs"])
-    async def test_unknown_one_is_not_found(self, avatars: AvatarService, name: str) -> None:
+    async def test_unknown_avatar_file_is_not_found(self, avatars: AvatarService, name: str) -> None:
         with pytest.raises(AvatarNotFound):
             await avatars.file(name)
 
 
-class TestAtTheSameTime:
+class TestConcurrentChanges:
     @pytest.mark.parametrize("pointed", ["before the mark", "after the mark"])
-    async def test_upload_of_an_image_that_is_being_removed_keeps_its_files(
+    async def test_upload_during_removal_keeps_files(
         self, container: Container, make: Factory, avatars: AvatarService, store: Store, image: bytes, pointed: str
     ) -> None:
         ada, bob = await make.people(2)
@@ -273,7 +273,7 @@ class TestAtTheSameTime:
         assert key is not None
         assert (await files_of(store, key), await row_of(container, key)) == (2, "ready")
 
-    async def test_image_that_was_pointed_at_meanwhile_is_not_released(
+    async def test_image_claimed_meanwhile_is_not_released(
         self, container: Container, make: Factory, avatars: AvatarService, store: Store, image: bytes
     ) -> None:
         ada, bob = await make.people(2)
@@ -288,7 +288,7 @@ class TestAtTheSameTime:
         assert await releasing is False
         assert (await files_of(store, key), await row_of(container, key)) == (2, "ready")
 
-    async def test_image_is_released_to_one_alone(
+    async def test_image_is_released_once(
         self, container: Container, avatars: AvatarService, ada: Person, image: bytes
     ) -> None:
         key = (await avatars.upload(ada.actor, image)).avatar.key
@@ -300,7 +300,7 @@ class TestAtTheSameTime:
 
         assert [await release(), await release()] == [True, False]
 
-    async def test_many_uploads_and_removals_leave_every_avatar_whole(
+    async def test_concurrent_uploads_and_removals_leave_avatars_complete(
         self, container: Container, make: Factory, avatars: AvatarService, store: Store, image: bytes
     ) -> None:
         people = await make.people(4)

@@ -29,7 +29,7 @@ def subject() -> str:
 
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
-class TestSetBack:
+class TestClockSetBack:
     async def test_bucket_of_the_future_is_full(
         self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
     ) -> None:
@@ -39,7 +39,7 @@ class TestSetBack:
         clock.set(right)
         await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
 
-    async def test_it_empties_and_fills_as_any_other(
+    async def test_bucket_empties_and_refills_after_clock_is_set_back(
         self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
     ) -> None:
         right = clock.now()
@@ -53,7 +53,7 @@ class TestSetBack:
         clock.advance(seconds=LIMIT.every)
         await gate.take(LIMIT.name, subject)
 
-    async def test_what_was_counted_in_the_future_counts_again(
+    async def test_hits_counted_in_future_count_again(
         self, limited: Container, make: Factory, clock: FixedClock, jump: timedelta
     ) -> None:
         ada, bob = await make.people(2)
@@ -67,7 +67,7 @@ class TestSetBack:
             await limited.services.profiles.find(ada.actor, target_id=bob.id)
 
 
-async def test_clocks_of_workers_that_differ_a_little_bring_nothing(
+async def test_small_clock_differences_between_workers_add_no_tokens(
     gate: Gate, clock: FixedClock, subject: str
 ) -> None:
     """Requests that alternate between two workers must not fill the bucket by the difference each time."""

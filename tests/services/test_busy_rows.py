@@ -70,7 +70,7 @@ class TestWaiting:
         ids=["conversation", "membership", "own stream", "recipient's stream"],
     )
     @pytest.mark.parametrize("count", [1, 3], ids=["alone", "in a batch"])
-    async def test_message_waits_for_its_row_and_others_pass(
+    async def test_message_waits_for_locked_row_without_blocking_other_messages(
         self, sends: MessageService, container: Container, make: Factory, sql: str, whose: int, count: int
     ) -> None:
         pair, *others = await pairs(make, 6)
@@ -83,7 +83,7 @@ class TestWaiting:
             assert not any(task.done() for task in waiting)
         assert sorted(view.seq for view in await asyncio.gather(*waiting)) == list(range(2, 2 + count))
 
-    async def test_more_waiting_messages_than_lanes_do_not_block_others(
+    async def test_more_waiting_messages_than_lanes_do_not_block_other_messages(
         self, sends: MessageService, container: Container, make: Factory
     ) -> None:
         made = await pairs(make, 3 * LANES + 1)
@@ -96,7 +96,7 @@ class TestWaiting:
             assert not any(task.done() for task in waiting)
         assert [view.seq for view in await asyncio.gather(*waiting)] == [2] * len(stuck)
 
-    async def test_row_that_stays_locked_is_an_overload(
+    async def test_row_locked_too_long_raises_overloaded(
         self, sends: MessageService, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ((ada, bob),) = await pairs(make, 1)

@@ -57,7 +57,7 @@ def names(view: IceServersView) -> tuple[int, str]:
 
 
 class TestIceServers:
-    async def test_each_element_has_its_urls(self, calls: Any, ada: Person) -> None:
+    async def test_each_ice_server_has_urls(self, calls: Any, ada: Person) -> None:
         stun, turn = (await calls().ice_servers(ada.actor)).ice_servers
         assert (stun.urls, stun.username, stun.credential) == (list(STUN), None, None)
         assert turn.urls == list(TURN)
@@ -67,28 +67,24 @@ class TestIceServers:
         digest = hmac.new(SECRET.encode(), turn.username.encode(), hashlib.sha1).digest()
         assert turn.credential == base64.b64encode(digest).decode()
 
-    async def test_times_say_when_it_ends_and_when_to_ask_again(
-        self, calls: Any, ada: Person, clock: FixedClock
-    ) -> None:
+    async def test_view_states_expiry_and_refresh_time(self, calls: Any, ada: Person, clock: FixedClock) -> None:
         view = await calls(ttl=3601).ice_servers(ada.actor)
         ends = clock.now() + timedelta(seconds=3601)
         assert (view.ttl, view.refresh_after, view.expires_at) == (3601, 1800, timestamp(ends))
         assert names(view)[0] == int(ends.timestamp())
 
-    async def test_end_is_the_whole_second_that_the_relay_reads(
-        self, calls: Any, ada: Person, clock: FixedClock
-    ) -> None:
+    async def test_expiry_is_whole_second_of_credential(self, calls: Any, ada: Person, clock: FixedClock) -> None:
         started = clock.now()
         clock.advance(milliseconds=999)
         view = await calls(ttl=60).ice_servers(ada.actor)
         assert view.expires_at == timestamp(started + timedelta(seconds=60))
 
-    async def test_name_is_no_id(self, calls: Any, ada: Person) -> None:
+    async def test_credential_name_does_not_contain_user_id(self, calls: Any, ada: Person) -> None:
         view = await calls().ice_servers(ada.actor)
         assert str(ada.id) not in names(view)[1]
         assert ada.username not in str(view.ice_servers[1].username)
 
-    async def test_name_is_one_for_all_devices_of_a_day(
+    async def test_credential_name_is_same_for_all_devices_of_a_day(
         self, calls: Any, make: Factory, ada: Person, clock: FixedClock
     ) -> None:
         phone = await make.device(ada)
@@ -98,24 +94,24 @@ class TestIceServers:
         clock.advance(hours=1)
         assert names(await calls().ice_servers(ada.actor))[1] != names(morning)[1]
 
-    async def test_name_is_another_for_each_user(self, calls: Any, make: Factory, ada: Person) -> None:
+    async def test_credential_name_differs_between_users(self, calls: Any, make: Factory, ada: Person) -> None:
         bob = await make.person()
         mine, theirs = await calls().ice_servers(ada.actor), await calls().ice_servers(bob.actor)
         assert names(mine)[1] != names(theirs)[1]
 
-    async def test_without_turn_there_are_no_credentials(self, calls: Any, ada: Person) -> None:
+    async def test_stun_server_has_no_credentials(self, calls: Any, ada: Person) -> None:
         view = await calls(turn=()).ice_servers(ada.actor)
         assert [(server.urls, server.username) for server in view.ice_servers] == [(list(STUN), None)]
 
-    async def test_without_any_server_the_list_is_empty(self, container: Container, ada: Person) -> None:
+    async def test_missing_servers_give_empty_list(self, container: Container, ada: Person) -> None:
         view = await container.services.calls.ice_servers(ada.actor)
         assert view.ice_servers == []
 
-    async def test_credential_is_in_no_repr(self, calls: Any, ada: Person) -> None:
+    async def test_credential_is_hidden_in_repr(self, calls: Any, ada: Person) -> None:
         view = await calls().ice_servers(ada.actor)
         assert str(view.ice_servers[1].credential) not in repr(view)
 
-    async def test_nobody_is_refused(self, container: Container, calls: Any, ada: Person) -> None:
+    async def test_signed_out_device_gets_no_ice_servers(self, container: Container, calls: Any, ada: Person) -> None:
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
             await calls().ice_servers(ada.actor)

@@ -25,17 +25,17 @@ def learn(shared: SharedClock, off: timedelta, *, way: float = 0.0) -> datetime:
     return theirs
 
 
-def test_until_it_has_learnt_it_is_the_hosts() -> None:
+def test_clock_uses_host_time_before_first_sync() -> None:
     assert abs(SharedClock().now() - datetime.now(UTC)) < timedelta(seconds=1)
 
 
-def test_then_it_is_the_databases() -> None:
+def test_clock_uses_database_time_after_sync() -> None:
     shared = SharedClock()
     theirs = learn(shared, DAY)
     assert abs(shared.now() - theirs) < timedelta(seconds=1)
 
 
-def test_the_hosts_may_be_set_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_host_clock_does_not_change_shared_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = SharedClock()
     theirs = learn(shared, DAY)
     monkeypatch.setattr(clock, "time", lambda: 0.0)
@@ -43,23 +43,21 @@ def test_the_hosts_may_be_set_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(("off", "follows"), [(timedelta(seconds=1), False), (timedelta(seconds=9), True)])
-def test_what_the_way_explains_is_no_difference(off: timedelta, follows: bool) -> None:
+def test_difference_within_round_trip_is_ignored(off: timedelta, follows: bool) -> None:
     shared = SharedClock()
     before = learn(shared, DAY)
     learn(shared, DAY + off, way=4.0)
     assert (shared.now() - before > timedelta(seconds=0.5)) is follows
 
 
-def test_it_has_whole_milliseconds() -> None:
+def test_clock_returns_whole_milliseconds() -> None:
     shared = SharedClock()
     learn(shared, timedelta(microseconds=123_456))
     assert all(shared.now().microsecond % 1000 == 0 for _ in range(1000))
     assert shared.now().tzinfo is UTC
 
 
-async def test_a_worker_learns_it_when_it_says_that_it_is_alive(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_worker_heartbeat_synchronizes_clock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "time", lambda: time.time() + DAY.total_seconds())
     container = Container(settings)
     assert container.clock.now() - datetime.now(UTC) > DAY / 2

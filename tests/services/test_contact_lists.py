@@ -37,7 +37,7 @@ async def change(container: Container, person: Person, patch: ProfilePatch) -> N
 
 
 class TestPages:
-    async def test_of_any_size_hold_each_contact_once_by_ascending_number(
+    async def test_pages_of_any_size_list_each_contact_once_by_ascending_number(
         self, container: Container, make: Factory
     ) -> None:
         ada, *others = await make.people(4)
@@ -54,7 +54,9 @@ class TestPages:
             assert seen == sorted(other.id for other in others)
 
     @pytest.mark.parametrize("state", ["pending_out", "pending_in", "mutual", "blocked"])
-    async def test_can_hold_one_state_alone(self, container: Container, make: Factory, state: ContactState) -> None:
+    async def test_pages_can_be_filtered_by_state(
+        self, container: Container, make: Factory, state: ContactState
+    ) -> None:
         ada, asked, asker, friend, foe = await make.people(5)
         await ask(container, ada, asked)
         await ask(container, asker, ada)
@@ -63,16 +65,16 @@ class TestPages:
         expected = {"pending_out": asked, "pending_in": asker, "mutual": friend, "blocked": foe}[state]
         assert [item.user.id for item in (await page(container, ada, state=state)).items] == [expected.id]
 
-    async def test_of_one_without_contacts_are_empty(self, container: Container, make: Factory) -> None:
+    async def test_page_of_user_without_contacts_is_empty(self, container: Container, make: Factory) -> None:
         assert await page(container, await make.person()) == ContactPage([], None)
 
 
-class TestAvatarInTheList:
+class TestAvatarInList:
     @pytest.mark.parametrize(
         ("audience", "shown"),
         [("everyone", {"asked", "friend"}), ("contacts", {"friend"}), ("nobody", set())],
     )
-    async def test_shows_as_its_owner_wants(
+    async def test_avatar_follows_privacy_of_contact(
         self,
         container: Container,
         make: Factory,
@@ -98,7 +100,7 @@ class TestAvatarInTheList:
 
 
 class TestStatuses:
-    async def test_are_those_of_mutual_contacts_alone(
+    async def test_statuses_list_mutual_contacts_only(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, asked, friend = await make.people(3)
@@ -110,7 +112,7 @@ class TestStatuses:
         view = await container.services.contacts.statuses(ada.actor)
         assert view.items == [StatusView(friend.id, "busy", "Reading", True, timestamp(clock.now()))]
 
-    async def test_contact_without_a_socket_is_offline_however_lately_it_asked(
+    async def test_recently_active_contact_without_socket_is_offline(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -119,7 +121,7 @@ class TestStatuses:
         (status,) = (await container.services.contacts.statuses(ada.actor)).items
         assert (status.user_id, status.online, status.last_activity) == (bob.id, False, timestamp(seen))
 
-    async def test_contact_with_a_socket_is_online_however_long_it_asked_nothing(
+    async def test_idle_contact_with_socket_is_online(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -129,9 +131,7 @@ class TestStatuses:
         (status,) = (await container.services.contacts.statuses(ada.actor)).items
         assert (status.user_id, status.online, status.last_activity) == (bob.id, True, timestamp(seen))
 
-    async def test_socket_of_a_worker_that_nobody_has_seen_for_a_while_is_none(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_socket_of_silent_worker_does_not_count_as_online(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.connected(bob)
         for seconds, online in ((25, True), (31, False)):
@@ -143,16 +143,14 @@ class TestStatuses:
             (status,) = (await container.services.contacts.statuses(ada.actor)).items
             assert status.online == online
 
-    async def test_one_who_shows_nobody_when_they_were_here_is_not_online(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_contact_hiding_last_seen_is_not_online(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.connected(bob)
         await change(container, bob, ProfilePatch(privacy=PrivacyPatch(last_seen="nobody")))
         (status,) = (await container.services.contacts.statuses(ada.actor)).items
         assert (status.online, status.last_activity) == (False, None)
 
-    async def test_an_invisible_contact_looks_absent_since_it_hid(
+    async def test_invisible_contact_looks_absent_since_hiding(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()

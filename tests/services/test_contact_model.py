@@ -127,23 +127,23 @@ def changed_sides(before: str, after: str) -> list[bool]:
 
 
 class TestModel:
-    def test_has_the_nine_states_of_the_code(self) -> None:
+    def test_model_has_nine_legal_states(self) -> None:
         long = {short: name for name, short in _SHORT.items()}
         pairs = {Edges(*(long.get(edge, edge) for edge in state.split("/"))) for state in STATES}
         assert pairs == LEGAL
 
     @pytest.mark.parametrize("state", STATES)
-    def test_reaches_each_state(self, state: str) -> None:
+    def test_model_reaches_each_state(self, state: str) -> None:
         reached = NONE
         for actor, step in WAYS[state]:
             reached, _ = expected(reached, actor, step)
         assert reached == state
 
 
-class TestOneAfterTheOther:
+class TestSequentialSteps:
     @examples
     @given(steps=st.lists(st.tuples(Actors, Names), min_size=1, max_size=12))
-    async def test_each_step_does_what_the_model_does_and_tells_whose_side_changed(
+    async def test_each_step_matches_model_and_notifies_changed_sides(
         self, container: Container, make: Factory, steps: list[tuple[int, str]]
     ) -> None:
         pair, state = await strangers(make), NONE
@@ -157,7 +157,9 @@ class TestOneAfterTheOther:
 
     @pytest.mark.parametrize("state", STATES)
     @pytest.mark.parametrize("step", STEPS)
-    async def test_every_step_in_every_state(self, container: Container, make: Factory, state: str, step: str) -> None:
+    async def test_every_step_in_every_state_matches_model(
+        self, container: Container, make: Factory, state: str, step: str
+    ) -> None:
         pair = await strangers(make)
         for way in WAYS[state]:
             await act(container, pair, *way)
@@ -166,14 +168,14 @@ class TestOneAfterTheOther:
         assert await state_of(container, pair) == after
 
 
-class TestAtOnce:
+class TestConcurrentSteps:
     @examples
     @given(
         state=st.sampled_from(STATES),
         actors=st.sampled_from([(0, 1), (1, 0), (0, 0)]),
         steps=st.tuples(Names, Names),
     )
-    async def test_two_steps_end_as_one_of_their_two_orders_ends(
+    async def test_concurrent_steps_end_like_either_order(
         self, container: Container, make: Factory, state: str, actors: tuple[int, int], steps: tuple[str, str]
     ) -> None:
         pair = await strangers(make)
@@ -187,7 +189,7 @@ class TestAtOnce:
         outcome = (await state_of(container, pair), refusals)
         assert outcome in [(end, [first, second]), (other_end, [early, late])]
 
-    async def test_many_steps_of_both_leave_a_legal_pair(self, container: Container, make: Factory) -> None:
+    async def test_many_concurrent_steps_leave_legal_pair(self, container: Container, make: Factory) -> None:
         pair = await strangers(make)
         await asyncio.gather(*[act(container, pair, actor, step) for step in STEPS for actor in (0, 1)])
         assert await edges(container, pair) in LEGAL

@@ -87,10 +87,10 @@ async def events_of(container: Container, person: Person) -> list[tuple[str, UUI
     return [(row["name"], row["subject"]) for row in found]
 
 
-class TestMessage:
+class TestMessageDuringChange:
     @pytest.mark.parametrize(("step", "refusal"), STEPS)
     @pytest.mark.parametrize("together", [False, True], ids=["alone", "in a batch"])
-    async def test_message_checked_before_the_change_is_checked_again(
+    async def test_message_checked_before_change_is_checked_again(
         self,
         container: Container,
         make: Factory,
@@ -133,8 +133,8 @@ class TestMessage:
         assert len(await rows(container, "SELECT FROM messages WHERE sender_id = $1", ada.id)) == 1
 
 
-class TestEdit:
-    async def test_edit_beside_a_block_is_refused(
+class TestChangeDuringBlock:
+    async def test_edit_concurrent_with_block_is_refused(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await make.friends()
@@ -146,7 +146,7 @@ class TestEdit:
         assert "message.edited" not in [name for name, _ in await events_of(container, bob)]
         assert (await container.services.messages.get(bob.actor, message.id)).body == "Hello"
 
-    async def test_shared_setting_beside_a_block_is_refused(
+    async def test_shared_setting_concurrent_with_block_is_refused(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await make.friends()
@@ -179,8 +179,8 @@ async def _run(step: Callable[[], Awaitable[object]]) -> None:
     await step()
 
 
-class TestErasedStream:
-    async def test_nothing_is_appended_to_it(self, container: Container, make: Factory) -> None:
+class TestErasedUser:
+    async def test_no_event_is_appended_to_erased_stream(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         eve = await make.person()
         await erase(container, bob, ada)
@@ -189,7 +189,7 @@ class TestErasedStream:
         assert await events_of(container, bob) == []
         assert (await events_of(container, ada))[-1][0] == "profile.updated"
 
-    async def test_its_devices_are_signed_out(self, container: Container, make: Factory) -> None:
+    async def test_devices_of_erased_user_are_signed_out(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await erase(container, bob, ada)
         with pytest.raises(Unauthenticated):

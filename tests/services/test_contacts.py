@@ -59,17 +59,21 @@ STEPS: dict[str, Step] = {
 
 @pytest.mark.parametrize("step", STEPS)
 class TestEveryStep:
-    async def test_towards_oneself_is_refused(self, container: Container, make: Factory, step: str) -> None:
+    async def test_contact_step_towards_self_is_refused(self, container: Container, make: Factory, step: str) -> None:
         ada = await make.person()
         with pytest.raises(CannotTargetSelf):
             await STEPS[step](container, ada, ada.id)
 
-    async def test_towards_nobody_is_refused(self, container: Container, make: Factory, step: str) -> None:
+    async def test_contact_step_towards_unknown_user_is_refused(
+        self, container: Container, make: Factory, step: str
+    ) -> None:
         ada = await make.person()
         with pytest.raises(PeerNotFound):
             await STEPS[step](container, ada, 1)
 
-    async def test_of_a_signed_out_device_is_refused(self, container: Container, make: Factory, step: str) -> None:
+    async def test_contact_step_of_signed_out_device_is_refused(
+        self, container: Container, make: Factory, step: str
+    ) -> None:
         ada, bob = await make.people(2)
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
@@ -77,7 +81,9 @@ class TestEveryStep:
 
 
 class TestSubscribe:
-    async def test_is_pending_on_both_sides(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_request_is_pending_on_both_sides(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.people(2)
         assert await ask(container, ada, bob) == RelationView(bob.id, "pending_out")
         mine, theirs = await contact(container, ada, bob), await contact(container, bob, ada)
@@ -86,14 +92,14 @@ class TestSubscribe:
         assert (mine.state, theirs.state) == ("pending_out", "pending_in")
         assert mine.since == theirs.since == timestamp(clock.now())
 
-    async def test_shows_its_text_to_the_one_who_is_asked(self, container: Container, make: Factory) -> None:
+    async def test_request_text_is_shown_to_recipient(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob, "It's Ada")
         shown = await contact(container, bob, ada)
         assert shown is not None
         assert shown.message == "It's Ada"
 
-    async def test_repeating_it_changes_nothing(
+    async def test_repeated_request_changes_nothing_visible(
         self, container: Container, make: Factory, clock: FixedClock, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.people(2)
@@ -105,7 +111,7 @@ class TestSubscribe:
         assert await contact(container, bob, ada) == before
         assert published == []
 
-    async def test_to_one_who_asked_already_it_is_mutual_at_once(self, container: Container, make: Factory) -> None:
+    async def test_request_to_requester_becomes_mutual(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob)
         assert (await ask(container, bob, ada)).state == "mutual"
@@ -113,7 +119,7 @@ class TestSubscribe:
         assert shown is not None
         assert shown.state == "mutual"
 
-    async def test_to_one_who_blocked_me_it_is_pending_for_ever(
+    async def test_request_to_blocker_stays_pending(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.people(2)
@@ -122,13 +128,13 @@ class TestSubscribe:
         assert [(await ask(container, ada, bob)).state for _ in range(2)] == ["pending_out"] * 2
         assert {news.user_id for news in published} == {ada.id}
 
-    async def test_to_one_whom_i_blocked_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_request_to_blocked_user_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await container.services.contacts.block(ada.actor, bob.id)
         with pytest.raises(ContactBlocked):
             await ask(container, ada, bob)
 
-    async def test_to_a_disabled_account_finds_nobody(self, container: Container, make: Factory) -> None:
+    async def test_request_to_disabled_account_is_not_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await container.administration.set_disabled(str(bob.id), disabled=True)
         with pytest.raises(PeerNotFound):
@@ -136,7 +142,7 @@ class TestSubscribe:
 
 
 class TestConfirm:
-    async def test_makes_it_mutual_for_both_and_drops_the_text(self, container: Container, make: Factory) -> None:
+    async def test_confirmation_makes_contact_mutual_and_drops_text(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob, "It's Ada")
         assert await answer(container, bob, ada) == RelationView(ada.id, "mutual")
@@ -145,14 +151,14 @@ class TestConfirm:
             assert shown is not None
             assert (shown.state, shown.message) == ("mutual", None)
 
-    async def test_declining_takes_it_from_both_lists(self, container: Container, make: Factory) -> None:
+    async def test_declining_removes_request_from_both_lists(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob)
         assert (await answer(container, bob, ada, accept=False)).state == "none"
         assert [await contact(container, ada, bob), await contact(container, bob, ada)] == [None, None]
 
     @pytest.mark.parametrize("accept", [True, False])
-    async def test_without_a_request_is_refused_and_tells_nobody(
+    async def test_confirmation_without_request_is_refused_without_event(
         self, container: Container, make: Factory, published: list[WakeUp], accept: bool
     ) -> None:
         ada, bob = await make.people(2)
@@ -161,22 +167,22 @@ class TestConfirm:
             await answer(container, ada, bob, accept=accept)
         assert published == []
 
-    async def test_nobody_confirms_their_own_request(self, container: Container, make: Factory) -> None:
+    async def test_own_request_cannot_be_confirmed(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob)
         with pytest.raises(NoPendingRequest):
             await answer(container, ada, bob)
 
 
-class TestEvents:
-    async def test_each_side_is_shown_its_own_contact(self, container: Container, make: Factory) -> None:
+class TestContactEvents:
+    async def test_contact_event_shows_each_side_own_view(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob, "It's Ada")
         for one, other in ((ada, bob), (bob, ada)):
             shown = msgspec.to_builtins(await contact(container, one, other))
             assert await told(container, one, "contact.updated") == [{"target_id": other.id, **shown}]
 
-    async def test_what_is_gone_is_told_as_none(self, container: Container, make: Factory) -> None:
+    async def test_contact_event_of_ended_contact_has_state_none(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.contacts.unsubscribe(ada.actor, bob.id)
         assert (await told(container, bob, "contact.updated"))[-1] == {
@@ -188,9 +194,7 @@ class TestEvents:
             "since": None,
         }
 
-    async def test_own_words_are_those_of_then_and_the_name_is_the_one_of_now(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_contact_event_shows_past_state_with_current_name(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob, "It's Ada")
         await answer(container, bob, ada)
@@ -201,7 +205,7 @@ class TestEvents:
             ("Countess", "mutual", None),
         ]
 
-    async def test_a_block_of_a_stranger_is_told_to_nobody_but_the_one_who_blocks(
+    async def test_blocking_stranger_notifies_only_blocker(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.people(2)
@@ -211,13 +215,13 @@ class TestEvents:
 
 
 class TestUnblock:
-    async def test_brings_a_request_to_light_that_was_made_meanwhile(self, container: Container, make: Factory) -> None:
+    async def test_unblock_reveals_request_made_meanwhile(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await container.services.contacts.block(ada.actor, bob.id)
         await ask(container, bob, ada)
         assert (await container.services.contacts.unblock(ada.actor, bob.id)).state == "pending_in"
 
-    async def test_where_nothing_is_blocked_changes_nothing(
+    async def test_unblock_without_block_changes_no_state(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.friends()
@@ -230,7 +234,7 @@ class TestAlias:
     async def set(self, container: Container, person: Person, target: Person, alias: str | None) -> ContactView:
         return await container.services.contacts.set_alias(person.actor, target.id, AliasDraft(alias=alias))
 
-    async def test_is_shown_to_its_owner_alone(self, container: Container, make: Factory) -> None:
+    async def test_alias_is_shown_only_to_owner(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         assert (await self.set(container, ada, bob, "  Bobby ")).alias == "Bobby"
         mine, theirs = await contact(container, ada, bob), await contact(container, bob, ada)
@@ -238,7 +242,7 @@ class TestAlias:
         assert theirs is not None
         assert (mine.alias, theirs.alias) == ("Bobby", None)
 
-    async def test_is_told_to_its_owner_alone(
+    async def test_alias_change_notifies_only_owner(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.friends()
@@ -246,12 +250,12 @@ class TestAlias:
         await self.set(container, ada, bob, "Bobby")
         assert [(news.user_id, news.name) for news in published] == [(ada.id, "contact.updated")]
 
-    async def test_can_be_taken_away(self, container: Container, make: Factory) -> None:
+    async def test_alias_can_be_removed(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await self.set(container, ada, bob, "Bobby")
         assert (await self.set(container, ada, bob, None)).alias is None
 
-    async def test_outlives_a_change_of_state(self, container: Container, make: Factory) -> None:
+    async def test_alias_survives_change_of_state(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await ask(container, ada, bob)
         await self.set(container, ada, bob, "Bobby")
@@ -260,12 +264,12 @@ class TestAlias:
         assert shown is not None
         assert shown.alias == "Bobby"
 
-    async def test_of_a_stranger_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_alias_of_stranger_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         with pytest.raises(PeerNotFound):
             await self.set(container, ada, bob, "Bobby")
 
-    async def test_with_nothing_to_see_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_blank_alias_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         with pytest.raises(ValidationFailed) as caught:
             await self.set(container, ada, bob, " ")

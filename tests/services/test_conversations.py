@@ -40,8 +40,8 @@ def targets(view: ConversationPage) -> list[int]:
     return [item.target.id for item in view.items]
 
 
-class TestList:
-    async def test_latest_is_first(self, container: Container, make: Factory, clock: FixedClock) -> None:
+class TestListConversations:
+    async def test_latest_conversation_is_first(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob, eve, dan = await make.people(4)
         for friend in (bob, eve, dan):
             await make.befriend(ada, friend)
@@ -50,7 +50,7 @@ class TestList:
         await make.message(eve, ada)
         assert targets(await page(container, ada)) == [eve.id, dan.id, bob.id]
 
-    async def test_item_is_as_its_owner_sees_it(self, container: Container, make: Factory) -> None:
+    async def test_item_shows_view_of_reader(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         last = await make.message(bob, ada, "Good-bye")
@@ -60,7 +60,7 @@ class TestList:
         assert (item.last_seq, item.read_seq, item.unread) == (2, 1, 1)
         assert (item.muted_until, item.pinned, item.archived, item.expire_after) == (None, False, False, None)
 
-    async def test_nothing_is_an_empty_page(self, container: Container, make: Factory) -> None:
+    async def test_user_without_conversations_gets_empty_page(self, container: Container, make: Factory) -> None:
         view = await page(container, await make.person())
         assert (view.items, view.next) == ([], None)
 
@@ -69,20 +69,18 @@ class TestList:
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
         assert (await page(container, ada)).items == (await page(container, bob)).items == []
 
-    async def test_outsider_sees_none_of_it(self, container: Container, make: Factory) -> None:
+    async def test_outsider_sees_no_conversation(self, container: Container, make: Factory) -> None:
         await make.message(*await make.friends())
         assert (await page(container, await make.person())).items == []
 
-    async def test_nobody_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_signed_out_device_gets_no_conversations(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
             await page(container, ada)
 
     @pytest.mark.parametrize("who", ["everyone", "me"])
-    async def test_message_that_was_deleted_is_not_the_last_one(
-        self, container: Container, make: Factory, who: Any
-    ) -> None:
+    async def test_deleted_message_is_not_last_message(self, container: Container, make: Factory, who: Any) -> None:
         ada, bob = await make.friends()
         before, message = await make.message(ada, bob), await make.message(ada, bob)
         await container.services.messages.delete(ada.actor, message.id, who=who)
@@ -98,21 +96,21 @@ class TestList:
         assert (target.id, target.username, target.name) == (bob.id, None, "Deleted account")
 
 
-class TestUnread:
-    async def test_it_counts_what_the_other_sent(self, container: Container, make: Factory) -> None:
+class TestUnreadCount:
+    async def test_unread_counts_messages_of_peer(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         for _ in range(3):
             await make.message(ada, bob)
         assert [(await only(container, each)).unread for each in (ada, bob)] == [0, 3]
 
-    async def test_receipt_lowers_it(self, container: Container, make: Factory) -> None:
+    async def test_receipt_lowers_unread(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         for _ in range(3):
             await make.message(ada, bob)
         await container.services.conversations.receipt(bob.actor, ReceiptDraft(target_id=ada.id, read_seq=2))
         assert (await only(container, bob)).unread == 1
 
-    async def test_own_message_reads_what_was_before(self, container: Container, make: Factory) -> None:
+    async def test_own_message_marks_earlier_messages_read(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         await make.message(bob, ada)
@@ -120,10 +118,10 @@ class TestUnread:
         assert (item.read_seq, item.unread) == (2, 0)
 
 
-class TestPages:
+class TestConversationPages:
     @pytest.mark.parametrize("limit", [1, 2, 3])
     @pytest.mark.parametrize("apart", [0, 1, 333])
-    async def test_they_meet_without_overlap(
+    async def test_conversation_pages_are_contiguous_without_overlap(
         self, container: Container, make: Factory, clock: FixedClock, limit: int, apart: int
     ) -> None:
         ada, *friends = await make.people(6)
@@ -149,7 +147,9 @@ class TestPages:
         await make.message(ada, bob)
         assert (await page(container, ada, limit=1)).next is None
 
-    async def test_new_message_shifts_nothing_out(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_new_message_does_not_shift_conversation_off_pages(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob, eve, dan = await make.people(4)
         for friend in (bob, eve, dan):
             await make.befriend(ada, friend)
@@ -170,7 +170,7 @@ class TestPages:
             await page(container, ada, base64.urlsafe_b64encode(text).decode())
 
     @pytest.mark.parametrize("cursor", ["!", "ä", "a", "MS4x\n", "e7"])
-    async def test_cursor_that_is_no_base64_is_refused(self, container: Container, make: Factory, cursor: str) -> None:
+    async def test_malformed_cursor_is_refused(self, container: Container, make: Factory, cursor: str) -> None:
         with pytest.raises(ValidationFailed):
             await page(container, await make.person(), cursor)
 
@@ -180,21 +180,21 @@ class TestPages:
             await page(container, await make.person(), cursor)
 
 
-class TestCursor:
-    async def test_it_is_the_newest_place_in_the_stream(self, container: Container, make: Factory) -> None:
+class TestStreamCursor:
+    async def test_cursor_is_newest_stream_position(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(bob, ada)
         newest = await rows(container, "SELECT max(position) AS at FROM events WHERE user_id = $1", ada.id)
         assert (await page(container, ada)).cursor == f"e{newest[0]['at']}"
 
-    async def test_it_grows_with_each_event(self, container: Container, make: Factory) -> None:
+    async def test_cursor_grows_with_each_event(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         before = int((await page(container, ada)).cursor[1:])
         await make.message(bob, ada)
         await make.message(ada, bob)
         assert int((await page(container, ada)).cursor[1:]) == before + 2
 
-    async def test_stream_without_events_has_one(self, container: Container, make: Factory) -> None:
+    async def test_stream_without_events_has_cursor(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         # Both: other tests sweep over all users, and would write into a stream that says less than it has.
         await rows(container, "DELETE FROM events WHERE user_id = $1", ada.id)
@@ -216,8 +216,10 @@ async def part(container: Container, ada: Person, bob: Person, between: str) -> 
         await container.services.profiles.update(bob.actor, patch)
 
 
-class TestSettings:
-    async def test_each_is_changed_and_shown(self, container: Container, make: Factory, clock: FixedClock) -> None:
+class TestConversationSettings:
+    async def test_each_setting_is_changed_and_shown(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         until = clock.now() + timedelta(hours=1)
@@ -227,21 +229,25 @@ class TestSettings:
         assert view.expire_after == 60
         assert await only(container, ada) == view
 
-    async def test_what_is_left_out_stays(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_omitted_settings_stay_unchanged(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.friends()
         update = container.services.conversations.update
         patch = ConversationPatch(muted_until=moment(clock.now()), pinned=True, archived=True, expire_after=60)
         before = await update(ada.actor, bob.id, patch)
         assert await update(ada.actor, bob.id, ConversationPatch()) == before
 
-    async def test_null_takes_back(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_null_resets_setting(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         update = container.services.conversations.update
         await update(ada.actor, bob.id, ConversationPatch(muted_until=moment(clock.now()), expire_after=60))
         view = await update(ada.actor, bob.id, ConversationPatch(muted_until=None, expire_after=None))
         assert (view.muted_until, view.expire_after) == (None, None)
 
-    async def test_own_ones_are_not_the_others(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_own_settings_do_not_affect_peer(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         patch = ConversationPatch(muted_until=moment(clock.now()), pinned=True, archived=True)
@@ -249,21 +255,19 @@ class TestSettings:
         theirs = await only(container, bob)
         assert (theirs.muted_until, theirs.pinned, theirs.archived) == (None, False, False)
 
-    async def test_expiry_is_shared(self, container: Container, make: Factory) -> None:
+    async def test_expiry_setting_is_shared(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=60))
         assert (await only(container, bob)).expire_after == 60
 
-    async def test_own_devices_are_told_of_all(self, container: Container, make: Factory) -> None:
+    async def test_own_devices_are_notified_of_all_settings(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
         assert await told(container, ada, "conversation.updated") == [shown(view)]
         assert await told(container, bob, "conversation.updated") == []
 
-    async def test_other_side_is_told_of_the_expiry_as_it_sees_the_conversation(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_peer_is_notified_of_expiry_with_own_view(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob, "Hello")
         patch = ConversationPatch(pinned=True, expire_after=60)
@@ -273,7 +277,7 @@ class TestSettings:
         assert await told(container, ada, "conversation.updated") == [shown(mine)]
         assert await told(container, bob, "conversation.updated") == [shown(theirs)]
 
-    async def test_what_is_told_is_what_is_true_when_it_is_read(self, container: Container, make: Factory) -> None:
+    async def test_conversation_event_shows_state_at_reading(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=False))
@@ -301,7 +305,7 @@ class TestSettings:
         assert view.muted_until == kept
 
     @pytest.mark.parametrize("target", ["unknown", "self", "erased"])
-    async def test_target_that_is_none_is_not_found(self, container: Container, make: Factory, target: str) -> None:
+    async def test_invalid_target_is_not_found(self, container: Container, make: Factory, target: str) -> None:
         ada, bob = await make.people(2)
         await container.services.accounts.erase(bob.actor, bob.password)
         target_id = {"unknown": 7, "self": ada.id, "erased": bob.id}[target]
@@ -309,9 +313,7 @@ class TestSettings:
             await container.services.conversations.update(ada.actor, target_id, ConversationPatch(pinned=True))
 
     @pytest.mark.parametrize("between", ["strangers", "I blocked", "they blocked", "nobody"])
-    async def test_who_may_not_write_does_not_set_the_expiry(
-        self, container: Container, make: Factory, between: str
-    ) -> None:
+    async def test_expiry_requires_permission_to_write(self, container: Container, make: Factory, between: str) -> None:
         ada, bob = await make.friends()
         await make.message(bob, ada)
         await part(container, ada, bob, between)
@@ -320,7 +322,7 @@ class TestSettings:
         assert (await only(container, bob)).expire_after is None
 
     @pytest.mark.parametrize("between", ["strangers", "I blocked", "they blocked", "nobody"])
-    async def test_who_may_not_write_makes_no_conversation(
+    async def test_settings_create_no_conversation_without_permission_to_write(
         self, container: Container, make: Factory, between: str
     ) -> None:
         ada, bob = await make.friends()
@@ -329,7 +331,7 @@ class TestSettings:
             await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
         assert await rows(container, "SELECT FROM members WHERE user_id IN ($1, $2)", ada.id, bob.id) == []
 
-    async def test_expiry_that_stays_tells_nobody_else(self, container: Container, make: Factory) -> None:
+    async def test_unchanged_expiry_does_not_notify_peer(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=None))
         assert view.expire_after is None

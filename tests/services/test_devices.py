@@ -44,41 +44,43 @@ async def devices_of(container: Container, person: Person) -> set[UUID]:
 
 
 class TestAccessToken:
-    async def test_says_who_asks(self, container: Container, make: Factory) -> None:
+    async def test_access_token_identifies_device(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         assert await container.services.devices.authenticate(bearer(ada.access_token)) == ada.actor
 
-    async def test_opens_until_its_life_is_over(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_access_token_is_valid_until_expiry(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada = await make.person()
         clock.advance(seconds=container.settings.access_token_ttl - 0.001)
         assert await opens(container, bearer(ada.access_token))
 
-    async def test_opens_nothing_when_its_life_is_over(
+    async def test_expired_access_token_is_refused(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
         clock.advance(seconds=container.settings.access_token_ttl)
         assert not await opens(container, bearer(ada.access_token))
 
-    async def test_one_that_was_never_given_opens_nothing(self, container: Container) -> None:
+    async def test_guessed_access_token_is_refused(self, container: Container) -> None:
         assert not await opens(container, bearer("mat_guessed"))
 
-    async def test_a_refresh_token_is_none(self, container: Container, make: Factory) -> None:
+    async def test_refresh_token_is_not_accepted_as_access_token(self, container: Container, make: Factory) -> None:
         assert not await opens(container, bearer((await make.person()).refresh_token))
 
-    async def test_a_device_of_another_account_opens_nothing(self, container: Container, make: Factory) -> None:
+    async def test_device_of_different_account_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         assert not await opens(container, Actor(ada.id, bob.actor.device_id))
 
 
-class TestLogout:
-    async def test_refuses_the_access_token_and_the_device(self, container: Container, make: Factory) -> None:
+class TestOwnLogout:
+    async def test_logout_revokes_access_token_and_device(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.devices.logout(bearer(ada.access_token))
         assert not await opens(container, bearer(ada.access_token))
         assert not await opens(container, ada.actor)
 
-    async def test_refuses_every_refresh_token_it_ever_had(self, container: Container, make: Factory) -> None:
+    async def test_logout_revokes_all_refresh_tokens(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         newest = await refresh(container, ada.refresh_token)
         await container.services.devices.logout(ada.actor)
@@ -86,14 +88,14 @@ class TestLogout:
             with pytest.raises(InvalidRefreshToken):
                 await refresh(container, token)
 
-    async def test_leaves_the_other_devices_and_tells_them(self, container: Container, make: Factory) -> None:
+    async def test_logout_keeps_and_notifies_other_devices(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         other = await make.device(ada)
         await container.services.devices.logout(ada.actor)
         assert await devices_of(container, ada) == {other.actor.device_id}
         assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
 
-    async def test_twice_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_second_logout_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
@@ -101,7 +103,7 @@ class TestLogout:
 
 
 class TestListDevices:
-    async def test_shows_them_oldest_first_and_which_one_asks(
+    async def test_list_shows_oldest_device_first_and_marks_current(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -114,7 +116,7 @@ class TestListDevices:
         ]
         assert page.items[1].name == "Tablet"
 
-    async def test_pages_hold_each_device_once(self, container: Container, make: Factory) -> None:
+    async def test_device_pages_list_each_device_once(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         expected = [ada.actor.device_id, *[(await make.device(ada)).actor.device_id for _ in range(2)]]
         seen: list[UUID] = []
@@ -128,27 +130,27 @@ class TestListDevices:
         assert seen == expected
         assert after is None
 
-    async def test_shows_no_device_of_another_account(self, container: Container, make: Factory) -> None:
+    async def test_list_omits_devices_of_other_accounts(self, container: Container, make: Factory) -> None:
         ada, _ = await make.people(2)
         page = await container.services.devices.list_devices(ada.actor, after=None, limit=50)
         assert [item.id for item in page.items] == [ada.actor.device_id]
 
 
-class TestSignOut:
-    async def test_ends_a_device_of_ones_own(self, container: Container, make: Factory) -> None:
+class TestSignOutDevice:
+    async def test_own_device_is_signed_out(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         other = await make.device(ada)
         await container.services.devices.sign_out(ada.actor, other.actor.device_id)
         assert not await opens(container, bearer(other.access_token))
         assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
 
-    async def test_a_foreign_device_is_not_there_and_stays(self, container: Container, make: Factory) -> None:
+    async def test_foreign_device_is_not_found_and_stays_signed_in(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         with pytest.raises(DeviceNotFound):
             await container.services.devices.sign_out(ada.actor, bob.actor.device_id)
         assert await opens(container, bearer(bob.access_token))
 
-    async def test_an_unknown_device_is_not_there(self, container: Container, make: Factory) -> None:
+    async def test_unknown_device_is_not_found(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(DeviceNotFound):
             await container.services.devices.sign_out(ada.actor, new_id())
@@ -165,7 +167,7 @@ async def crowded(container: Container, settings: Settings) -> AsyncIterator[Con
 
 
 class TestMaxDevices:
-    async def test_one_more_signs_the_idlest_out(self, crowded: Container, clock: FixedClock) -> None:
+    async def test_device_above_maximum_signs_out_idlest(self, crowded: Container, clock: FixedClock) -> None:
         make = Factory(crowded)
         ada = await make.person()
         second = await make.device(ada)
@@ -175,7 +177,7 @@ class TestMaxDevices:
         assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
         assert await told(crowded, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
 
-    async def test_device_with_an_open_socket_stays_however_idle(self, crowded: Container, clock: FixedClock) -> None:
+    async def test_idle_device_with_open_socket_stays_signed_in(self, crowded: Container, clock: FixedClock) -> None:
         make = Factory(crowded)
         ada = await make.person()
         await make.connected(ada)
@@ -185,7 +187,9 @@ class TestMaxDevices:
         third = await make.device(ada)
         assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
 
-    async def test_of_devices_with_open_sockets_the_idlest_goes(self, crowded: Container, clock: FixedClock) -> None:
+    async def test_idlest_device_is_signed_out_when_all_have_sockets(
+        self, crowded: Container, clock: FixedClock
+    ) -> None:
         make = Factory(crowded)
         ada = await make.person()
         second = await make.device(ada)
@@ -195,9 +199,7 @@ class TestMaxDevices:
         third = await make.device(ada)
         assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
 
-    async def test_socket_on_a_dead_worker_does_not_keep_its_device(
-        self, crowded: Container, clock: FixedClock
-    ) -> None:
+    async def test_socket_of_dead_worker_does_not_keep_device(self, crowded: Container, clock: FixedClock) -> None:
         make = Factory(crowded)
         ada = await make.person()
         await make.connected(ada)
@@ -211,7 +213,7 @@ class TestMaxDevices:
         second, third = [await make.device(ada) for _ in range(2)]
         assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
 
-    async def test_all_above_the_number_go_when_it_shrank(
+    async def test_lowered_maximum_signs_out_all_excess_devices(
         self, container: Container, crowded: Container, clock: FixedClock
     ) -> None:
         ada = await Factory(container).person()
@@ -223,7 +225,7 @@ class TestMaxDevices:
         assert newest.actor.device_id in await devices_of(crowded, ada)
         assert len(await devices_of(crowded, ada)) == 2
 
-    async def test_the_next_sign_in_mends_what_several_at_once_overshot(self, crowded: Container) -> None:
+    async def test_next_sign_in_corrects_concurrent_overshoot(self, crowded: Container) -> None:
         make = Factory(crowded)
         ada = await make.person()
         await asyncio.gather(*[make.device(ada) for _ in range(6)])

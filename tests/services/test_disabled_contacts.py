@@ -57,13 +57,15 @@ class TestDisabledContact:
 
     @pytest.mark.parametrize("state", ["none"])
     @pytest.mark.parametrize("step", STEPS)
-    async def test_strangers_do_not_find_it(self, container: Container, pair: tuple[Person, Person], step: str) -> None:
+    async def test_strangers_do_not_find_disabled_account(
+        self, container: Container, pair: tuple[Person, Person], step: str
+    ) -> None:
         ada, bob = pair
         with pytest.raises(PeerNotFound):
             await STEPS[step](container, ada, bob.id)
 
     @pytest.mark.parametrize("state", ["mutual"])
-    async def test_blocked_and_enabled_again_it_is_not_a_contact(
+    async def test_blocked_account_is_no_contact_after_enabling(
         self, container: Container, make: Factory, pair: tuple[Person, Person]
     ) -> None:
         ada, bob = pair

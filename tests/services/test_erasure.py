@@ -68,14 +68,14 @@ async def store_secret(container: Container, person: Person, ciphertext: bytes) 
     return envelope
 
 
-class TestErase:
-    async def test_a_wrong_password_erases_nothing(self, container: Container, make: Factory) -> None:
+class TestEraseAccount:
+    async def test_wrong_password_does_not_erase(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(InvalidCredentials):
             await container.services.accounts.erase(ada.actor, "gravel-otter-violet-58")
         assert (await container.services.profiles.get(ada.actor)).profile.username == ada.username
 
-    async def test_its_messages_stay_with_the_others_under_no_name(self, container: Container, make: Factory) -> None:
+    async def test_messages_of_erased_account_stay_without_name(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob, "Remember me")
         await erase(container, ada)
@@ -86,7 +86,7 @@ class TestErase:
             (ada.id, None, "Deleted account")
         ]
 
-    async def test_contacts_are_gone_on_both_sides(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_contacts_on_both_sides(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         (eve,) = await make.people(1)
         await container.services.contacts.block(eve.actor, ada.id)
@@ -96,9 +96,7 @@ class TestErase:
         page = await container.services.contacts.list_page(bob.actor, state=None, after=0, limit=10)
         assert page.items == []
 
-    async def test_those_who_had_it_in_their_lists_are_told_and_nobody_else(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_erasure_notifies_only_visible_contacts(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         (eve,) = await make.people(1)
         await container.services.contacts.block(ada.actor, eve.id)
@@ -110,7 +108,7 @@ class TestErase:
         assert [event["state"] for event in events] == ["pending_in", "mutual", "none"]
         assert await told(container, eve, "contact.updated") == []
 
-    async def test_every_token_of_every_device_is_dead(self, container: Container, make: Factory) -> None:
+    async def test_erasure_revokes_all_tokens(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         other = await make.device(ada)
         await erase(container, ada)
@@ -121,14 +119,14 @@ class TestErase:
                 await container.services.devices.refresh(device.refresh_token, address=ADDRESS)
 
     @pytest.mark.parametrize("by", ["username", "id"])
-    async def test_nobody_signs_in_to_it(self, container: Container, make: Factory, by: str) -> None:
+    async def test_erased_account_cannot_sign_in(self, container: Container, make: Factory, by: str) -> None:
         ada = await make.person()
         await erase(container, ada)
         draft = LoginDraft(login=str(getattr(ada, by)), password=PASSWORD)
         with pytest.raises(InvalidCredentials):
             await container.services.accounts.login(draft, address=ADDRESS)
 
-    async def test_its_name_becomes_free_and_its_number_does_not(
+    async def test_erasure_releases_username_but_not_user_number(
         self, container: Container, make: Factory, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
@@ -139,13 +137,13 @@ class TestErase:
         heir = await make.person(ada.username)
         assert heir.id == free
 
-    async def test_it_can_be_found_no_more(self, container: Container, make: Factory) -> None:
+    async def test_erased_account_is_not_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await erase(container, ada)
         with pytest.raises(PeerNotFound):
             await container.services.profiles.find(bob.actor, target_id=ada.id)
 
-    async def test_nothing_personal_is_left_of_it(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_personal_data(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         patch = ProfilePatch(about="I was here", status="invisible", status_text="Hidden")
         await container.services.profiles.update(ada.actor, patch)
@@ -163,7 +161,7 @@ class TestErase:
             assert await rows(container, f"SELECT * FROM {table} WHERE user_id = $1", ada.id) == []
 
     @pytest.mark.usefixtures("pictures")
-    async def test_its_avatar_is_gone_from_the_store(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_avatar_from_store(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         avatar = await upload(container, ada, secrets.token_bytes(32))
         await erase(container, ada)
@@ -172,16 +170,14 @@ class TestErase:
             await container.services.avatars.file(avatar.key)
 
     @pytest.mark.usefixtures("pictures")
-    async def test_an_avatar_that_another_has_too_stays(self, container: Container, make: Factory) -> None:
+    async def test_erasure_keeps_avatar_shared_with_other_user(self, container: Container, make: Factory) -> None:
         (ada, bob), data = await make.people(2), secrets.token_bytes(32)
         avatar = await upload(container, ada, data)
         await upload(container, bob, data)
         await erase(container, ada)
         assert await container.services.avatars.file(avatar.key) == data
 
-    async def test_one_who_asks_at_the_same_moment_has_no_contact_afterwards(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_request_concurrent_with_erasure_leaves_no_contact(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         ask = container.services.contacts.subscribe(bob.actor, SubscribeDraft(target_id=ada.id))
         _, answer = await asyncio.gather(erase(container, ada), ask, return_exceptions=True)
@@ -208,32 +204,32 @@ async def while_erasing(container: Container, person: Person, work: Awaitable[An
         await task
 
 
-class TestAfterAnErasureThatWon:
-    async def test_a_change_of_profile_brings_no_name_back(self, container: Container, make: Factory) -> None:
+class TestConcurrentWithErasure:
+    async def test_profile_update_does_not_restore_name(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         patch = ProfilePatch(name="Ada again", username=f"{ada.username}-2")
         await while_erasing(container, ada, container.services.profiles.update(ada.actor, patch))
         row = await user_row(container, ada)
         assert (row["username"], row["name"]) == (None, "Deleted account")
 
-    async def test_a_sign_in_leaves_no_device(self, container: Container, make: Factory) -> None:
+    async def test_sign_in_during_erasure_leaves_no_device(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         draft = LoginDraft(login=ada.username, password=PASSWORD)
         await while_erasing(container, ada, container.services.accounts.login(draft, address=ADDRESS))
         assert await rows(container, "SELECT id FROM devices WHERE user_id = $1", ada.id) == []
 
-    async def test_a_request_of_its_own_asks_nobody(self, container: Container, make: Factory) -> None:
+    async def test_own_request_during_erasure_creates_no_contact(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         ask = container.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=bob.id))
         await while_erasing(container, ada, ask)
         assert await rows(container, "SELECT * FROM contacts WHERE target_id = $1", ada.id) == []
 
-    async def test_a_second_erasure_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_second_erasure_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await while_erasing(container, ada, container.services.accounts.erase(ada.actor, PASSWORD))
 
     @pytest.mark.usefixtures("pictures")
-    async def test_an_upload_brings_no_avatar_back(self, container: Container, make: Factory) -> None:
+    async def test_upload_during_erasure_leaves_no_avatar(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await while_erasing(container, ada, container.services.avatars.upload(ada.actor, secrets.token_bytes(32)))
         assert (await user_row(container, ada))["avatar_key"] is None
@@ -248,8 +244,8 @@ def lines(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.splitlines()]
 
 
-class TestExport:
-    async def test_holds_a_file_of_json_lines_for_each_part(self, container: Container, make: Factory) -> None:
+class TestAccountExport:
+    async def test_export_contains_json_lines_file_per_part(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.contacts.set_alias(ada.actor, bob.id, AliasDraft(alias="Bobby"))
         secret = await store_secret(container, ada, bytes(range(48)))
@@ -261,7 +257,7 @@ class TestExport:
         ]
         assert [row["envelope"]["ciphertext"] for row in lines(files["secrets.jsonl"])] == [secret.ciphertext]
 
-    async def test_holds_the_messages_of_both_in_order(self, container: Container, make: Factory) -> None:
+    async def test_export_contains_messages_of_both_sides_in_order(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob, "Ping\nand more")
         await make.message(bob, ada, "Pong")
@@ -273,19 +269,19 @@ class TestExport:
         assert [row["target_id"] for row in lines(files["conversations.jsonl"])] == [bob.id]
 
     @pytest.mark.usefixtures("pictures")
-    async def test_holds_the_avatar(self, container: Container, make: Factory) -> None:
+    async def test_export_contains_avatar(self, container: Container, make: Factory) -> None:
         ada, data = await make.person(), secrets.token_bytes(32)
         await upload(container, ada, data)
         assert (await exported(container, ada))["avatar.webp"] == data
 
-    async def test_holds_no_key_to_the_account(self, container: Container, make: Factory) -> None:
+    async def test_export_contains_no_credentials(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         content = b"".join((await exported(container, ada)).values())
         assert ada.username.encode() in content
         assert b"hash" not in content
         assert b"argon2" not in content
 
-    async def test_holds_nothing_of_what_others_talk_about(self, container: Container, make: Factory) -> None:
+    async def test_export_omits_conversations_of_other_users(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         bob, eve = await make.friends()
         await make.message(bob, eve, "Between the two of us")

@@ -25,7 +25,7 @@ async def test_deleted_text_is_left_out(container: Container, make: Factory, how
     assert TEXT.encode() not in b"".join(files.values())
 
 
-async def test_text_hidden_by_one_side_stays_in_export_of_the_other(container: Container, make: Factory) -> None:
+async def test_hidden_text_stays_in_export_of_peer(container: Container, make: Factory) -> None:
     ada, bob = await make.friends()
     message = await make.message(ada, bob, TEXT)
     await container.services.messages.delete(ada.actor, message.id, who="me")

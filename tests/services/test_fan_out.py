@@ -47,7 +47,7 @@ async def nothing_due(container: Container) -> None:
     await rows(container, "DELETE FROM fan_outs")
 
 
-class TestProfile:
+class TestProfileFanOut:
     async def test_few_contacts_are_notified_with_the_change(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         contacts = await contacts_of(container, ada, AT_ONCE)
@@ -76,7 +76,7 @@ class TestProfile:
             with contextlib.suppress(asyncio.CancelledError):
                 await worker
 
-    async def test_changes_that_come_meanwhile_share_one_pass(
+    async def test_changes_during_pass_share_next_pass(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -105,7 +105,7 @@ class TestProfile:
         found = await events_by_user(container, "profile.updated", contacts)
         assert [found[user] for user in contacts[:AT_ONCE]] == [2] * AT_ONCE
 
-    async def test_another_worker_continues_where_one_died(self, container: Container, make: Factory) -> None:
+    async def test_worker_continues_pass_of_dead_worker(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         contacts = await contacts_of(container, ada, MANY)
         await change_profile(container, ada, "On a train")
@@ -113,7 +113,7 @@ class TestProfile:
         await FanOutService(container.uow).drain()
         assert await events_by_user(container, "profile.updated", contacts) == dict.fromkeys(contacts, 1)
 
-    async def test_failing_fan_out_does_not_delay_others(
+    async def test_failing_fan_out_does_not_delay_other_users(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await make.person(), await make.person()
@@ -149,7 +149,7 @@ class TestProfile:
         assert await events_by_user(container, "profile.updated", hers) == dict.fromkeys(hers, 1)
         assert await events_by_user(container, "profile.updated", his) == dict.fromkeys(his, 1)
 
-    async def test_due_time_of_a_clock_that_was_ahead_is_ignored(
+    async def test_due_time_set_by_fast_clock_is_ignored(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -173,7 +173,7 @@ class TestProfile:
         assert await rows(container, "SELECT FROM fan_outs") == []
 
 
-class TestErasure:
+class TestErasureFanOut:
     async def test_account_is_removed_from_many_contact_lists_in_batches(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
@@ -245,9 +245,7 @@ class TestAppend:
 
         return touched(explained[0]["Plan"])
 
-    async def test_cost_grows_with_the_number_of_streams_and_no_faster(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_append_cost_is_linear_in_streams(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         users = await contacts_of(container, ada, 4000)
         few, many = [await self._rows_touched(container, users[:count]) for count in (500, 4000)]

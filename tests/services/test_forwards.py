@@ -69,7 +69,7 @@ class TestForward:
         for reader in (ada, eve):
             assert (await container.services.messages.get(reader.actor, view.id)).body == "What Bob wrote"
 
-    async def test_text_of_the_client_s_own_beside_it_is_refused(
+    async def test_body_in_forward_is_refused(
         self, send: Any, make: Factory, friends: tuple[Person, Person, Person]
     ) -> None:
         ada, bob, eve = friends
@@ -87,7 +87,7 @@ class TestForward:
         assert body_faults(caught.value) == [("body", "required")]
 
     @pytest.mark.parametrize("why", ["unknown", "another's", "deleted", "hidden", "expired"])
-    async def test_original_that_the_sender_cannot_read_is_not_found(
+    async def test_unreadable_original_is_not_found(
         self,
         send: Any,
         make: Factory,
@@ -115,7 +115,7 @@ class TestForward:
         history = await container.services.messages.history(to.actor, sender.id, before=None, after=None, limit=50)
         assert {message.body for message in history.items} <= {"Hello", "Filler"}
 
-    async def test_repetition_gives_the_first_forward_after_the_original_went(
+    async def test_repeated_forward_is_returned_after_original_is_deleted(
         self, send: Any, make: Factory, friends: tuple[Person, Person, Person], container: Container
     ) -> None:
         ada, bob, eve = friends

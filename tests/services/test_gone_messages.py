@@ -55,27 +55,27 @@ async def read(container: Container, person: Person, other: Person, seq: int) ->
 
 
 class TestUnread:
-    async def test_leaves_out_what_was_deleted_for_everyone(self, container: Container, make: Factory) -> None:
+    async def test_unread_omits_deleted_messages(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob) for _ in range(3)]
         for left, message in zip((2, 1, 0), messages, strict=True):
             await delete(container, ada, message)
             assert (await only(container, bob)).unread == left
 
-    async def test_leaves_out_what_the_reader_has_hidden(self, container: Container, make: Factory) -> None:
+    async def test_unread_omits_messages_hidden_by_reader(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         message = await make.message(ada, bob)
         await make.message(ada, bob)
         await delete(container, bob, message, "me")
         assert ((await only(container, bob)).unread, (await only(container, ada)).unread) == (1, 0)
 
-    async def test_counts_what_the_sender_has_hidden_from_themselves(self, container: Container, make: Factory) -> None:
+    async def test_unread_counts_messages_hidden_by_sender(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await delete(container, ada, await make.message(ada, bob), "me")
         assert (await shown(container, bob), await shown(container, ada)) == ((1, 1), (0, None))
 
     @pytest.mark.parametrize("hidden_first", [True, False])
-    async def test_leaves_out_once_what_was_hidden_and_deleted(
+    async def test_unread_omits_hidden_and_deleted_message_once(
         self, container: Container, make: Factory, hidden_first: bool
     ) -> None:
         ada, bob = await make.friends()
@@ -85,7 +85,7 @@ class TestUnread:
             await (delete(container, bob, message, "me") if mine else delete(container, ada, message))
         assert (await only(container, bob)).unread == 1
 
-    async def test_is_what_is_left_behind_a_receipt(self, container: Container, make: Factory) -> None:
+    async def test_unread_counts_messages_after_receipt(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob) for _ in range(6)]
         for number in (1, 4):
@@ -97,7 +97,7 @@ class TestUnread:
         assert view.unread == 3
         assert [(receipt.unread, receipt.version) for receipt in told] == [(3, view.version)]
 
-    async def test_is_the_same_in_a_receipt_of_delivery(self, container: Container, make: Factory) -> None:
+    async def test_delivery_receipt_shows_same_unread(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob) for _ in range(3)]
         await delete(container, ada, messages[0])
@@ -111,7 +111,7 @@ class TestUnread:
 
 
 class TestLastMessage:
-    async def test_is_the_one_before_those_that_were_deleted(self, container: Container, make: Factory) -> None:
+    async def test_last_message_precedes_deleted_messages(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob, str(number)) for number in range(4)]
         for message in (messages[2], messages[1], messages[3]):
@@ -121,19 +121,19 @@ class TestLastMessage:
             assert last is not None
             assert last.body == "0"
 
-    async def test_is_none_where_nothing_is_left(self, container: Container, make: Factory) -> None:
+    async def test_last_message_is_null_when_all_are_deleted(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await delete(container, ada, await make.message(ada, bob))
         view = await only(container, bob)
         assert (view.last_message, view.last_seq, view.unread) == (None, 1, 0)
 
-    async def test_is_the_next_one_again(self, container: Container, make: Factory) -> None:
+    async def test_last_message_is_next_message_sent(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await delete(container, ada, await make.message(ada, bob))
         await make.message(bob, ada, "Next")
         assert (await shown(container, ada), await shown(container, bob)) == ((1, 2), (0, 2))
 
-    async def test_is_not_what_has_expired_and_was_not_emptied_yet(
+    async def test_last_message_is_not_an_expired_message(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -143,7 +143,7 @@ class TestLastMessage:
         clock.advance(seconds=61)
         assert (await only(container, bob)).last_message.body == "Stays"  # type: ignore[union-attr]
 
-    async def test_is_found_without_recorded_numbers(self, container: Container, make: Factory) -> None:
+    async def test_last_message_is_found_without_recorded_numbers(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = [await make.message(ada, bob) for _ in range(3)]
         await delete(container, ada, messages[2])
@@ -152,7 +152,7 @@ class TestLastMessage:
             await connection.exec_driver_sql(f"UPDATE members SET gone = NULL WHERE user_id = {bob.id}")
         assert (await shown(container, bob))[1] == 1
 
-    async def test_behind_ten_thousand_deleted_ones_is_found_without_reading_these(
+    async def test_last_message_before_ten_thousand_deleted_is_found_cheaply(
         self, container: Container, make: Factory
     ) -> None:
         ada, bob = await make.friends()
@@ -204,7 +204,7 @@ def _scanned(node: dict[str, Any]) -> int:
     return round(read * loops)
 
 
-class TestEvents:
+class TestConversationUpdates:
     async def test_deletion_updates_the_conversation_of_both(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         message = await make.message(ada, bob)
@@ -215,7 +215,7 @@ class TestEvents:
             assert [event.event for event in told] == ["message.deleted", "conversation.updated"]
             assert told[1].data == await only(container, person)
 
-    async def test_hiding_updates_one_s_own_alone(self, container: Container, make: Factory) -> None:
+    async def test_hiding_updates_only_own_conversation(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         message = await make.message(ada, bob)
         cursors = {person: await end(container, person) for person in (ada, bob)}
@@ -224,7 +224,7 @@ class TestEvents:
         assert [event.event for event in told] == ["message.deleted", "conversation.updated"]
         assert await events(container, ada, cursors[ada]) == []
 
-    async def test_what_was_gone_for_a_reader_updates_nothing_for_them(
+    async def test_deleting_hidden_message_does_not_update_conversation(
         self, container: Container, make: Factory
     ) -> None:
         ada, bob = await make.friends()
@@ -253,9 +253,9 @@ class TestEvents:
         assert told[0].data == await only(container, bob)
 
 
-class TestAnyOrder:
+class TestRandomOrder:
     @pytest.mark.parametrize("seed", range(6))
-    async def test_list_receipts_and_a_device_that_follows_agree(
+    async def test_list_receipts_and_following_device_agree(
         self, container: Container, make: Factory, seed: int
     ) -> None:
         chance = random.Random(seed)

@@ -75,8 +75,8 @@ class Work:
         return tasks
 
 
-class TestRuns:
-    async def test_first_item_runs_alone_and_the_others_share_the_next_run(self) -> None:
+class TestBatching:
+    async def test_first_item_runs_alone_and_waiting_items_share_next_run(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, 3)
         assert work.runs == [[1]]
@@ -84,7 +84,7 @@ class TestRuns:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3]]
 
-    async def test_free_lane_is_taken_at_once(self) -> None:
+    async def test_free_lane_is_used_immediately(self) -> None:
         work = Work(lanes=2)
         tasks = await work.ask(1, 2, 3)
         assert work.runs == [[1], [2]]
@@ -98,14 +98,14 @@ class TestRuns:
         await asyncio.gather(*tasks)
         assert work.runs == [[1], [2]]
 
-    async def test_batch_has_its_bound(self) -> None:
+    async def test_batch_size_is_bounded(self) -> None:
         work = Work()
         tasks = await work.ask(*range(MOST + 3))
         work.gate.set()
         await asyncio.gather(*tasks)
         assert [len(run) for run in work.runs] == [1, MOST, 2]
 
-    async def test_lane_is_free_again(self) -> None:
+    async def test_finished_lane_is_reused(self) -> None:
         work = Work()
         work.gate.set()
         for item in range(3):
@@ -114,7 +114,7 @@ class TestRuns:
 
 
 class TestOutcomes:
-    async def test_each_has_its_own(self) -> None:
+    async def test_each_item_gets_own_outcome(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, -3, 4)
         work.gate.set()
@@ -130,7 +130,7 @@ class TestOutcomes:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3], [3]]
 
-    async def test_others_do_not_wait_for_an_item_that_runs_alone(self) -> None:
+    async def test_batch_does_not_wait_for_item_running_alone(self) -> None:
         work = Work()
         work.not_together = {2}
         first, again, other = await work.ask(1, 2, 3)
@@ -144,7 +144,7 @@ class TestOutcomes:
         assert await again == 4
         assert work.runs == [[1], [2, 3], [2]]
 
-    async def test_failed_batch_is_halved_until_it_succeeds(self) -> None:
+    async def test_failed_batch_is_halved_until_success(self) -> None:
         work = Work()
         work.poison = 7
         tasks = await work.ask(*range(1, 10))
@@ -154,7 +154,7 @@ class TestOutcomes:
         assert isinstance(results[6], RuntimeError)
         assert work.runs[1:] == [[2, 3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5], [6, 7, 8, 9], [6, 7], [6], [7], [8, 9]]
 
-    async def test_failed_batch_is_run_one_by_one(self) -> None:
+    async def test_failed_batch_runs_items_individually(self) -> None:
         work = Work()
         work.failure = RuntimeError("one of them")
         tasks = await work.ask(1, 2, -3)
@@ -173,7 +173,7 @@ class TestOutcomes:
         assert work.runs == [[1], [2, 3]]
 
     @pytest.mark.parametrize("first", [[1], [1, 2], [1, 2, 3]], ids=["alone", "one of a queue", "together"])
-    async def test_items_that_waited_behind_it_fail_with_it(
+    async def test_waiting_items_fail_with_unavailable_database(
         self, first: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         work = Work()
@@ -193,7 +193,7 @@ class TestOutcomes:
         assert {type(result) for result in results} == {DatabaseUnavailable}
         assert len(work.runs) == runs
 
-    async def test_recent_items_are_still_tried(self) -> None:
+    async def test_recently_queued_items_are_still_tried(self) -> None:
         work = Work()
         tasks = await work.ask(-1, 2)
         work.away = True
@@ -214,7 +214,7 @@ class TestCancellation:
         assert await tasks[2] == 6
         assert work.runs == [[1], [3]]
 
-    async def test_item_cancelled_while_running_does_not_affect_the_others(self) -> None:
+    async def test_item_cancelled_while_running_does_not_affect_batch(self) -> None:
         work = Work()
         tasks = await work.ask(1, 2, 3)
         tasks[0].cancel()
@@ -228,7 +228,7 @@ class TestCancellation:
 
 
 class TestBusyRows:
-    async def test_item_leaves_its_lane_and_is_tried_again(self) -> None:
+    async def test_busy_item_leaves_lane_and_is_retried(self) -> None:
         work = Work()
         work.gate.set()
         work.busy[1] = 3
@@ -239,7 +239,7 @@ class TestBusyRows:
         assert await first == 2
         assert work.runs.count([1]) == 4
 
-    async def test_busy_item_of_a_batch_is_tried_by_itself(self) -> None:
+    async def test_busy_item_of_batch_is_retried_alone(self) -> None:
         work = Work()
         work.busy[2] = 1
         tasks = await work.ask(1, 2, 3)
@@ -247,7 +247,7 @@ class TestBusyRows:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3], [2]]
 
-    async def test_item_that_stays_busy_is_an_overload(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_item_busy_too_long_raises_overloaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
         work = Work()
         work.gate.set()
@@ -272,15 +272,15 @@ class TestBusyRows:
         assert sum(map(len, work.runs)) < 10 * count
 
 
-class TestPatience:
-    async def test_item_that_is_busy_again_and_again_waits_for_its_locks(self) -> None:
+class TestPatientItems:
+    async def test_repeatedly_busy_item_waits_for_locks(self) -> None:
         work = Work(lanes=2)
         work.gate.set()
         work.busy[1], work.queued = 10**6, {1}
         assert await work.run(1) == 2
         assert work.waited == [1]
 
-    async def test_item_that_is_busy_for_a_moment_does_not(self) -> None:
+    async def test_briefly_busy_item_does_not_wait_for_locks(self) -> None:
         work = Work(lanes=2)
         work.gate.set()
         work.busy[1] = 2
@@ -311,9 +311,7 @@ class TestPatience:
         assert sorted(await asyncio.gather(*tasks)) == [2, 4, 6, 8, 10]
         assert most <= 2
 
-    async def test_nothing_waits_where_there_are_connections_for_one_lane_alone(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_no_item_waits_for_locks_with_single_lane(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
         work = Work(lanes=1)
         work.gate.set()
@@ -323,7 +321,7 @@ class TestPatience:
 
 
 class TestLines:
-    async def test_one_item_is_tried_for_all_that_need_the_same_rows(self) -> None:
+    async def test_single_probe_is_tried_for_items_of_same_rows(self) -> None:
         work = Work(lanes=4, key=lambda item: 0)
         work.line = lambda item: 0
         work.gate.set()
@@ -335,7 +333,7 @@ class TestLines:
         assert [run for run in work.runs if 1 in run] == [[1]] * 4
         assert len(work.runs) <= 6
 
-    async def test_items_of_a_line_keep_their_order(self) -> None:
+    async def test_items_of_line_keep_order(self) -> None:
         work = Work(lanes=1)
         work.line = lambda item: 0
         work.gate.set()
@@ -358,7 +356,7 @@ class TestLines:
         first.cancel()
         assert await second == 4
 
-    async def test_line_of_items_that_stay_busy_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_line_of_persistently_busy_items_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
         work = Work(lanes=1)
         work.line = lambda item: 0
@@ -370,8 +368,8 @@ class TestLines:
         assert await work.run(4) == 8
 
 
-class TestKeys:
-    async def test_items_of_one_key_are_never_in_two_lanes(self) -> None:
+class TestLaneKeys:
+    async def test_items_of_same_key_never_use_two_lanes(self) -> None:
         work = Work(lanes=3, key=lambda item: item % 2)
         tasks = await work.ask(1, 3, 5, 2)
         assert work.runs == [[1], [2]]
@@ -379,7 +377,7 @@ class TestKeys:
         assert await asyncio.gather(*tasks) == [2, 6, 10, 4]
         assert work.runs == [[1], [2], [3, 5]]
 
-    async def test_item_behind_others_of_a_busy_key_goes_first(self) -> None:
+    async def test_item_with_free_key_overtakes_items_of_busy_key(self) -> None:
         work = Work(lanes=2, key=lambda item: item % 10)
         tasks = await work.ask(1, 2, 11, 21, 3)
         work.gate.set()

@@ -35,7 +35,7 @@ def seqs(view: HistoryView) -> list[int]:
     return [item.seq for item in view.items]
 
 
-class TestPage:
+class TestHistoryPage:
     @pytest.mark.parametrize(
         ("options", "expected", "following"),
         [
@@ -56,14 +56,14 @@ class TestPage:
         ],
         ids=str,
     )
-    async def test_it_has_what_was_asked_for(
+    async def test_page_contains_requested_range(
         self, container: Container, talk: Any, options: Any, expected: list[int], following: int | None
     ) -> None:
         ada, bob, _ = talk
         view = await page(container, ada, bob.id, **options)
         assert (seqs(view), view.next, view.last_seq) == (expected, following, COUNT)
 
-    async def test_its_messages_are_those_that_were_sent(self, container: Container, talk: Any) -> None:
+    async def test_page_contains_sent_messages(self, container: Container, talk: Any) -> None:
         ada, bob, sent = talk
         seen = (await page(container, ada, bob.id, limit=50)).items
         assert [(item.id, item.body, item.sender_id) for item in seen] == [
@@ -82,24 +82,26 @@ class TestPage:
             await page(container, ada, bob.id, before=5, after=1, limit=3)
         assert [fault.field for fault in caught.value.errors] == ["after"]
 
-    async def test_one_by_token_is_the_same(self, container: Container, talk: Any) -> None:
+    async def test_page_requested_by_token_is_same(self, container: Container, talk: Any) -> None:
         ada, bob, _ = talk
         by_token = await container.services.messages.history(
             Bearer(token_hash(ada.access_token)), bob.id, before=None, after=None, limit=3
         )
         assert by_token == await page(container, ada, bob.id, limit=3)
 
-    async def test_nobody_sees_none(self, container: Container, talk: Any) -> None:
+    async def test_signed_out_device_is_refused_history(self, container: Container, talk: Any) -> None:
         ada, bob, _ = talk
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
             await page(container, ada, bob.id, limit=3)
 
 
-class TestChain:
+class TestHistoryPages:
     @pytest.mark.parametrize("limit", [1, 2, 3, 7])
     @pytest.mark.parametrize("way", ["before", "after"])
-    async def test_pages_meet_without_overlap(self, container: Container, talk: Any, way: str, limit: int) -> None:
+    async def test_history_pages_are_contiguous_without_overlap(
+        self, container: Container, talk: Any, way: str, limit: int
+    ) -> None:
         ada, bob, _ = talk
         pages, at = [], None if way == "before" else 0
         while True:
@@ -121,8 +123,8 @@ class TestChain:
         assert (seqs(first), seqs(second), second.last_seq) == ([5, 6, 7], [2, 3, 4], COUNT + 1)
 
 
-class TestContent:
-    async def test_deleted_message_keeps_its_place(self, container: Container, talk: Any) -> None:
+class TestMessageContent:
+    async def test_deleted_message_keeps_position_in_history(self, container: Container, talk: Any) -> None:
         ada, bob, sent = talk
         await container.services.messages.delete(ada.actor, sent[2].id, who="everyone")
         for person, peer in ((ada, bob), (bob, ada)):
@@ -131,13 +133,13 @@ class TestContent:
             assert view.items[2].body is None
             assert view.items[2].deleted_at is not None
 
-    async def test_hidden_message_is_empty_for_one(self, container: Container, talk: Any) -> None:
+    async def test_hidden_message_is_empty_only_for_hiding_user(self, container: Container, talk: Any) -> None:
         ada, bob, sent = talk
         await container.services.messages.delete(bob.actor, sent[2].id, who="me")
         assert (await page(container, bob, ada.id, limit=50)).items[2].body is None
         assert (await page(container, ada, bob.id, limit=50)).items[2].body == "Message 3"
 
-    async def test_edited_message_is_as_it_is_now(self, container: Container, talk: Any) -> None:
+    async def test_edited_message_shows_current_text(self, container: Container, talk: Any) -> None:
         ada, bob, sent = talk
         edited = await container.services.messages.edit(ada.actor, sent[0].id, MessagePatch(body="Changed"))
         assert (await page(container, ada, bob.id, limit=50)).items[0] == edited
@@ -154,55 +156,59 @@ class TestContent:
         assert items[1].deleted_at == items[1].expires_at is not None
 
 
-class TestPeer:
+class TestHistoryPeer:
     @pytest.mark.parametrize("after", [None, 0])
-    async def test_friend_without_a_word_is_empty(self, container: Container, make: Factory, after: int | None) -> None:
+    async def test_history_with_silent_contact_is_empty(
+        self, container: Container, make: Factory, after: int | None
+    ) -> None:
         ada, bob = await make.friends()
         assert await page(container, ada, bob.id, after=after, limit=3) == HistoryView([], None, 0)
 
-    async def test_opened_conversation_is_empty(self, container: Container, make: Factory) -> None:
+    async def test_history_of_opened_conversation_is_empty(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
         assert await page(container, bob, ada.id, limit=3) == HistoryView([], None, 0)
 
-    async def test_stranger_is_empty(self, container: Container, make: Factory) -> None:
+    async def test_history_with_stranger_is_empty(self, container: Container, make: Factory) -> None:
         ada, eve = await make.people(2)
         assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0)
 
-    async def test_stranger_sees_nothing_of_others(self, container: Container, talk: Any, make: Factory) -> None:
+    async def test_stranger_sees_no_messages_of_other_users(
+        self, container: Container, talk: Any, make: Factory
+    ) -> None:
         ada, bob, _ = talk
         eve = await make.person()
         for peer in (ada, bob):
             assert await page(container, eve, peer.id, limit=3) == HistoryView([], None, 0)
 
-    async def test_one_who_blocked_looks_like_a_stranger(self, container: Container, make: Factory) -> None:
+    async def test_blocker_looks_like_stranger(self, container: Container, make: Factory) -> None:
         ada, eve = await make.people(2)
         await container.services.contacts.block(eve.actor, ada.id)
         assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0)
 
-    async def test_contact_that_ended_leaves_the_history(self, container: Container, talk: Any) -> None:
+    async def test_ended_contact_keeps_history(self, container: Container, talk: Any) -> None:
         ada, bob, _ = talk
         await container.services.contacts.block(bob.actor, ada.id)
         assert seqs(await page(container, ada, bob.id, limit=3)) == [5, 6, 7]
 
-    async def test_unknown_one_is_not_found(self, container: Container, make: Factory) -> None:
+    async def test_history_with_unknown_user_is_not_found(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         for peer in (7, 2**53 - 1):
             with pytest.raises(PeerNotFound):
                 await page(container, ada, peer, limit=3)
 
-    async def test_self_is_not_found(self, container: Container, make: Factory) -> None:
+    async def test_history_with_self_is_not_found(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(PeerNotFound):
             await page(container, ada, ada.id, limit=3)
 
-    async def test_erased_stranger_is_not_found(self, container: Container, make: Factory) -> None:
+    async def test_history_with_erased_stranger_is_not_found(self, container: Container, make: Factory) -> None:
         ada, eve = await make.people(2)
         await container.services.accounts.erase(eve.actor, eve.password)
         with pytest.raises(PeerNotFound):
             await page(container, ada, eve.id, limit=3)
 
-    async def test_erased_friend_leaves_the_history(self, container: Container, talk: Any) -> None:
+    async def test_erased_contact_keeps_history(self, container: Container, talk: Any) -> None:
         ada, bob, _ = talk
         await container.services.accounts.erase(bob.actor, bob.password)
         assert [item.body for item in (await page(container, ada, bob.id, limit=2)).items] == ["Message 6", "Message 7"]

@@ -59,56 +59,56 @@ async def kept(container: Container, key: Once) -> list[bytes]:
     return [repr(row).encode() for row in found]
 
 
-class TestRegister:
-    async def test_a_repetition_gets_the_same_answer_and_the_same_tokens(self, container: Container) -> None:
+class TestRepeatedRegister:
+    async def test_repeated_register_returns_same_answer_and_tokens(self, container: Container) -> None:
         username, key = unique(), once()
         assert await register(container, username, key) == await register(container, username, key)
 
-    async def test_the_tokens_of_a_repetition_open(self, container: Container) -> None:
+    async def test_tokens_of_repeated_register_are_valid(self, container: Container) -> None:
         username, key = unique(), once()
         await register(container, username, key)
         again = Person.of(await register(container, username, key))
         assert await container.services.devices.authenticate(Bearer(token_hash(again.access_token))) == again.actor
 
-    async def test_another_body_under_the_key_is_refused(self, container: Container) -> None:
+    async def test_different_body_under_same_key_is_refused(self, container: Container) -> None:
         key = once("one")
         await register(container, unique(), key)
         with pytest.raises(IdempotencyKeyReused):
             await register(container, unique(), once("other", key=key.key))
 
-    async def test_twins_at_once_make_one_account(self, container: Container) -> None:
+    async def test_concurrent_identical_registers_create_single_account(self, container: Container) -> None:
         username, key = unique(), once()
         twins = await asyncio.gather(*[register(container, username, key) for _ in range(3)])
         assert twins[1:] == twins[:-1]
         assert await device_count(container, Person.of(twins[0])) == 1
 
-    async def test_after_a_day_the_key_is_as_good_as_new(self, container: Container, clock: FixedClock) -> None:
+    async def test_idempotency_key_is_reusable_after_a_day(self, container: Container, clock: FixedClock) -> None:
         key = once("one")
         first = await register(container, unique(), key)
         clock.advance(seconds=DAY + 1)
         second = await register(container, unique(), once("other", key=key.key))
         assert second.user.id != first.user.id
 
-    async def test_within_the_day_it_holds(self, container: Container, clock: FixedClock) -> None:
+    async def test_idempotency_key_holds_for_a_day(self, container: Container, clock: FixedClock) -> None:
         username, key = unique(), once()
         first = await register(container, username, key)
         clock.advance(seconds=DAY)
         assert await register(container, username, key) == first
 
-    async def test_of_another_address_the_same_key_is_another_one(self, container: Container) -> None:
+    async def test_idempotency_key_is_scoped_to_address(self, container: Container) -> None:
         key = once()
         first = await register(container, unique(), key)
         second = await register(container, unique(), key, address="192.0.2.10")
         assert second.tokens.access_token != first.tokens.access_token
 
-    async def test_a_refusal_is_not_kept(self, container: Container) -> None:
+    async def test_refused_register_is_not_stored(self, container: Container) -> None:
         username, key = unique(), once()
         await register(container, username, once())
         with pytest.raises(UsernameTaken):
             await register(container, username, key)
         assert await kept(container, key) == []
 
-    async def test_no_token_is_at_rest(self, container: Container) -> None:
+    async def test_stored_answer_contains_no_token(self, container: Container) -> None:
         key = once()
         view = await register(container, unique(), key)
         stored = b"".join(await kept(container, key))
@@ -118,24 +118,24 @@ class TestRegister:
             assert token.partition("_")[2].encode() not in stored
 
 
-class TestLogin:
-    async def test_a_repetition_is_no_second_device(self, container: Container, make: Factory) -> None:
+class TestRepeatedLogin:
+    async def test_repeated_login_creates_no_second_device(self, container: Container, make: Factory) -> None:
         ada, key = await make.person(), once()
         assert await login(container, ada, key) == await login(container, ada, key)
         assert await device_count(container, ada) == 2
 
-    async def test_twins_at_once_are_one_device(self, container: Container, make: Factory) -> None:
+    async def test_concurrent_identical_logins_create_single_device(self, container: Container, make: Factory) -> None:
         ada, key = await make.person(), once()
         twins = await asyncio.gather(*[login(container, ada, key) for _ in range(3)])
         assert twins[1:] == twins[:-1]
         assert await device_count(container, ada) == 2
 
-    async def test_without_a_key_each_is_a_device(self, container: Container, make: Factory) -> None:
+    async def test_logins_without_key_create_separate_devices(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         one, other = await make.device(ada), await make.device(ada)
         assert one.access_token != other.access_token
 
-    async def test_the_same_request_after_a_day_is_a_new_device(
+    async def test_repeated_login_after_a_day_creates_new_device(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, key = await make.person(), once()
@@ -146,21 +146,21 @@ class TestLogin:
         assert second.tokens.refresh_token != first.tokens.refresh_token
 
 
-class TestContacts:
-    async def test_a_repetition_gets_the_answer_of_the_first(self, container: Container, make: Factory) -> None:
+class TestRepeatedContactRequest:
+    async def test_repeated_contact_request_returns_first_answer(self, container: Container, make: Factory) -> None:
         (ada, bob), key = await make.people(2), once()
         first = await ask(container, ada, bob, key)
         await container.services.contacts.confirm(bob.actor, ConfirmDraft(target_id=ada.id))
         assert await ask(container, ada, bob, key) == first == RelationView(bob.id, "pending_out")
 
-    async def test_a_repetition_after_a_decline_does_not_ask_again(self, container: Container, make: Factory) -> None:
+    async def test_repeated_request_after_decline_does_not_ask_again(self, container: Container, make: Factory) -> None:
         (ada, bob), key = await make.people(2), once()
         await ask(container, ada, bob, key)
         await container.services.contacts.confirm(bob.actor, ConfirmDraft(target_id=ada.id, accept=False))
         await ask(container, ada, bob, key)
         assert [event.get("state") for event in await told(container, bob, "contact.updated")] == ["pending_in", "none"]
 
-    async def test_a_key_belongs_to_its_account(self, container: Container, make: Factory) -> None:
+    async def test_idempotency_key_is_scoped_to_account(self, container: Container, make: Factory) -> None:
         (ada, bob), key = await make.people(2), once()
         await ask(container, ada, bob, key)
         assert await ask(container, bob, ada, key) == RelationView(ada.id, "mutual")
@@ -171,8 +171,8 @@ def envelope(ciphertext: bytes) -> SecretEnvelope:
     return SecretEnvelope("AES-256-GCM", Kdf("hkdf"), base64.b64encode(bytes(12)).decode(), encoded)
 
 
-class TestSafe:
-    async def test_a_repetition_makes_no_version_though_another_came_between(
+class TestRepeatedSafeStore:
+    async def test_repeated_store_creates_no_version_after_intermediate_store(
         self, container: Container, make: Factory
     ) -> None:
         ada, key = await make.person(), once()
@@ -182,7 +182,7 @@ class TestSafe:
         assert await store(ada.actor, envelope(bytes(48)), once=key) == first
         assert (await container.services.safe.get(ada.actor)).version == 2
 
-    async def test_the_answer_at_rest_holds_no_envelope(self, container: Container, make: Factory) -> None:
+    async def test_stored_answer_contains_no_envelope(self, container: Container, make: Factory) -> None:
         ada, key = await make.person(), once()
         secret = envelope(secrets.token_bytes(48))
         await container.services.safe.store(ada.actor, secret, once=key)

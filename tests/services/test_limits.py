@@ -58,13 +58,15 @@ async def limited_login(container: Container, login: str | int, *, source: str =
     return caught.value
 
 
-class TestLogin:
-    async def test_after_ten_tries_the_right_password_is_refused_too(self, limited: Container, make: Factory) -> None:
+class TestLoginLimit:
+    async def test_eleventh_attempt_is_refused_despite_correct_password(
+        self, limited: Container, make: Factory
+    ) -> None:
         ada = await make.person()
         await wrong_logins(limited, ada.username, 10)
         assert (await limited_login(limited, ada.username)).status == 429
 
-    async def test_the_refusal_says_when_to_come_back(self, limited: Container, make: Factory) -> None:
+    async def test_refusal_states_retry_after(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         await wrong_logins(limited, ada.username, 10)
         assert (await limited_login(limited, ada.username)).response_headers == {
@@ -73,7 +75,7 @@ class TestLogin:
             "RateLimit": '"login_account";r=0;t=60',
         }
 
-    async def test_the_wait_shrinks_with_time_and_counts_whole_seconds_up(
+    async def test_retry_after_shrinks_and_rounds_up_to_seconds(
         self, limited: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -81,7 +83,7 @@ class TestLogin:
         clock.advance(seconds=20.5)
         assert (await limited_login(limited, ada.username)).response_headers["Retry-After"] == "40"
 
-    async def test_one_try_comes_back_after_the_wait(
+    async def test_single_attempt_returns_after_wait(
         self, limited: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -90,7 +92,7 @@ class TestLogin:
         await wrong_logins(limited, ada.username, 1)
         await limited_login(limited, ada.username)
 
-    async def test_refused_tries_cost_nothing(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_refused_attempts_are_not_counted(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
         await wrong_logins(limited, ada.username, 10)
         for _ in range(5):
@@ -98,16 +100,14 @@ class TestLogin:
         clock.advance(seconds=60)
         await try_login(limited, ada.username, password=PASSWORD)
 
-    async def test_rest_never_fills_it_above_its_size(
-        self, limited: Container, make: Factory, clock: FixedClock
-    ) -> None:
+    async def test_bucket_never_refills_above_burst(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
         await wrong_logins(limited, ada.username, 1)
         clock.advance(days=2)
         await wrong_logins(limited, ada.username, 10)
         await limited_login(limited, ada.username)
 
-    async def test_other_spellings_of_a_username_are_no_further_tries(self, limited: Container, make: Factory) -> None:
+    async def test_spellings_of_username_share_limit(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         for spelled in (
             ada.username,
@@ -119,25 +119,25 @@ class TestLogin:
             await wrong_logins(limited, spelled, 2)
         await limited_login(limited, ada.username)
 
-    async def test_other_spellings_of_a_number_are_no_further_tries(self, limited: Container, make: Factory) -> None:
+    async def test_spellings_of_user_number_share_limit(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         for spelled in (f"{ada.id}", f"0{ada.id}", f"000{ada.id}", f" {ada.id}", f"{ada.id} "):
             await wrong_logins(limited, spelled, 2)
         await limited_login(limited, ada.id)
 
-    async def test_another_account_is_not_touched(self, limited: Container, make: Factory) -> None:
+    async def test_login_limit_does_not_affect_other_account(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await wrong_logins(limited, ada.username, 10)
         await try_login(limited, bob.username, password=PASSWORD)
 
-    async def test_one_address_has_a_limit_over_all_logins(self, limited: Container) -> None:
+    async def test_address_limit_covers_all_logins(self, limited: Container) -> None:
         source = address()
         for _ in range(LIMITS["login_address"].burst // 10):
             await wrong_logins(limited, f"u{secrets.token_hex(6)}", 10, source=source)
         refusal = await limited_login(limited, f"u{secrets.token_hex(6)}", source=source)
         assert refusal.response_headers["RateLimit-Policy"].startswith('"login_address"')
 
-    async def test_a_refused_try_costs_no_hashing(
+    async def test_refused_attempt_does_not_hash_password(
         self, limited: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
@@ -146,8 +146,8 @@ class TestLogin:
         await limited_login(limited, ada.username)
 
 
-class TestOtherDoors:
-    async def test_registrations_from_one_address(self, limited: Container) -> None:
+class TestOtherLimits:
+    async def test_registrations_are_limited_per_address(self, limited: Container) -> None:
         source, draft = address(), RegisterDraft(username="unused-name", password="weak", name="Ada")
         for _ in range(LIMITS["register"].burst):
             with pytest.raises(PasswordWeak):
@@ -155,7 +155,7 @@ class TestOtherDoors:
         with pytest.raises(RateLimited):
             await limited.services.accounts.register(draft, address=source)
 
-    async def test_invalid_refresh_tokens_from_one_address(self, limited: Container) -> None:
+    async def test_invalid_refresh_tokens_are_limited_per_address(self, limited: Container) -> None:
         source = address()
         for _ in range(LIMITS["refresh"].burst):
             with pytest.raises(InvalidRefreshToken):
@@ -163,7 +163,7 @@ class TestOtherDoors:
         with pytest.raises(RateLimited):
             await limited.services.devices.refresh("mrt_guessed", address=source)
 
-    async def test_refreshes_of_one_device(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_refreshes_are_limited_per_device(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada, limit = await make.person(), LIMITS["refresh_device"]
         services, tokens = limited.services.devices, [ada.refresh_token]
         for _ in range(limit.burst + limit.lease):
@@ -196,7 +196,7 @@ class TestOtherDoors:
         await Gate(limited.uow, enabled=True).take("refresh", source, cost=LIMITS["refresh"].burst)
         assert await limited.services.devices.refresh(token, address=source)
 
-    async def test_a_password_asked_again_is_counted_over_all_uses(self, limited: Container, make: Factory) -> None:
+    async def test_password_confirmations_share_limit(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         accounts = limited.services.accounts
         for _ in range(2):
@@ -208,7 +208,9 @@ class TestOtherDoors:
         with pytest.raises(RateLimited):
             await accounts.erase(ada.actor, PASSWORD)
 
-    async def test_the_safe_is_read_ten_times_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_safe_reads_are_limited_to_ten_a_day(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada = await make.person()
         for _ in range(10):
             with pytest.raises(SecretNotFound):
@@ -220,7 +222,7 @@ class TestOtherDoors:
         with pytest.raises(SecretNotFound):
             await limited.services.safe.get(ada.actor)
 
-    async def test_changes_of_status_over_sockets_of_one_account(
+    async def test_presence_changes_are_limited_per_account(
         self, limited: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, patch = await make.person(), PresencePatch(status="busy")
@@ -231,7 +233,7 @@ class TestOtherDoors:
         clock.advance(seconds=2)
         assert (await limited.services.profiles.set_presence(ada.actor, patch)).status == "busy"
 
-    async def test_exports_of_one_account(self, limited: Container, make: Factory) -> None:
+    async def test_exports_are_limited_per_account(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         for _ in range(3):
             (await limited.services.exports.archive(ada.actor)).close()
@@ -239,34 +241,34 @@ class TestOtherDoors:
             await limited.services.exports.archive(ada.actor)
 
 
-class TestGate:
+class TestRateLimiter:
     @pytest.mark.parametrize("name", LIMITS)
-    async def test_every_limit_gives_its_burst_and_then_refuses(self, limited: Container, name: str) -> None:
+    async def test_every_limit_allows_burst_and_then_refuses(self, limited: Container, name: str) -> None:
         gate, subject = Gate(limited.uow, enabled=True), address()
         await gate.take(name, subject, cost=LIMITS[name].burst)
         with pytest.raises(RateLimited):
             await gate.take(name, subject)
 
     @pytest.mark.parametrize("name", LIMITS)
-    async def test_switched_off_it_counts_nothing(self, container: Container, name: str) -> None:
+    async def test_disabled_rate_limiter_counts_no_hits(self, container: Container, name: str) -> None:
         gate, subject = Gate(container.uow, enabled=False), address()
         for _ in range(2):
             await gate.take(name, subject, cost=LIMITS[name].burst)
         assert await rows(container, "SELECT key FROM rate_buckets WHERE key = $1", f"{name}:{subject}") == []
 
-    async def test_of_many_at_once_exactly_the_burst_gets_through(self, limited: Container) -> None:
+    async def test_concurrent_hits_pass_exactly_burst(self, limited: Container) -> None:
         gate, subject = Gate(limited.uow, enabled=True), address()
         takes = [gate.take("login_account", subject) for _ in range(15)]
         results = await asyncio.gather(*takes, return_exceptions=True)
         assert [type(result) for result in results if result is not None] == [RateLimited] * 5
 
-    async def test_the_setting_switches_the_services_off(self, container: Container, make: Factory) -> None:
+    async def test_setting_disables_rate_limits_of_services(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await wrong_logins(container, ada.username, 11, source=address())
         await try_login(container, ada.username, password=PASSWORD)
 
 
-class TestWithoutACount:
+class TestUnavailableCount:
     @pytest.fixture(autouse=True)
     def uncounted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def fail(*_: object, **__: object) -> float:
@@ -274,12 +276,12 @@ class TestWithoutACount:
 
         monkeypatch.setattr(LimitRepository, "take", fail)
 
-    async def test_a_login_is_refused(self, limited: Container, make: Factory) -> None:
+    async def test_login_is_refused_when_count_is_unavailable(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(DatabaseUnavailable):
             await try_login(limited, ada.username, password=PASSWORD)
 
-    async def test_a_look_up_is_answered(self, limited: Container, make: Factory) -> None:
+    async def test_look_up_is_answered_when_count_is_unavailable(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(PeerNotFound):
             await limited.services.profiles.find(ada.actor, target_id=1)

@@ -59,7 +59,9 @@ async def attack(container: Container, login: str) -> None:
 
 @pytest.mark.usefixtures("cheap")
 class TestAttack:
-    async def test_attempts_from_one_address_do_not_affect_others(self, limited: Container, make: Factory) -> None:
+    async def test_attempts_from_single_address_do_not_affect_other_addresses(
+        self, limited: Container, make: Factory
+    ) -> None:
         ada = await make.person()
         for _ in range(LIMITS["login_account"].burst):
             with pytest.raises(InvalidCredentials):
@@ -79,7 +81,7 @@ class TestAttack:
         await attack(limited, ada.username)
         await sign_in(limited, ada.username, ELSEWHERE)
 
-    async def test_owner_signs_in_where_they_signed_in_before(self, limited: Container, make: Factory) -> None:
+    async def test_owner_signs_in_from_familiar_address(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         await sign_in(limited, ada.username, ELSEWHERE)
         await attack(limited, ada.username)
@@ -94,9 +96,7 @@ class TestAttack:
         )
         assert await refused(limited, ada.username, ELSEWHERE) == STRANGERS.name
 
-    async def test_address_familiar_to_another_account_is_not_to_this_one(
-        self, limited: Container, make: Factory
-    ) -> None:
+    async def test_address_familiar_to_other_account_stays_unfamiliar(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await sign_in(limited, bob.username, ELSEWHERE)
         await attack(limited, ada.username)
@@ -114,7 +114,7 @@ class TestAttack:
         clock.advance(seconds=STRANGERS.every)
         await sign_in(limited, ada.username, ELSEWHERE)
 
-    async def test_subscribers_of_one_48_share_a_limit(self, limited: Container, make: Factory) -> None:
+    async def test_addresses_of_same_48_prefix_share_limit(self, limited: Container, make: Factory) -> None:
         site = f"2001:db8:{secrets.randbelow(65536):x}"
         limit = LIMITS["login_site"]
         people = await make.people(4)
@@ -126,7 +126,7 @@ class TestAttack:
 
 
 class TestQueue:
-    async def test_sources_are_addresses_and_sites(
+    async def test_queue_sources_are_addresses_and_sites(
         self, limited: Container, make: Factory, cheap: list[dict[str, Any]]
     ) -> None:
         ada = await make.person()
@@ -174,12 +174,14 @@ class TestFamiliarAddresses:
         assert hers != his
         assert HOME.encode() not in hers
 
-    async def test_erasure_removes_them(self, container: Container, make: Factory) -> None:
+    async def test_erasure_removes_familiar_addresses(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await container.services.accounts.erase(ada.actor, PASSWORD)
         assert await digests(container, ada) == []
 
-    async def test_concurrent_sign_ins_from_one_address_keep_one(self, container: Container, make: Factory) -> None:
+    async def test_concurrent_sign_ins_from_same_address_store_single_digest(
+        self, container: Container, make: Factory
+    ) -> None:
         ada = await make.person()
         await asyncio.gather(*[sign_in(container, ada.username, ELSEWHERE) for _ in range(5)])
         assert len(await digests(container, ada)) == 2

@@ -32,13 +32,15 @@ def pictures(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container.images, "avatar", decode)
 
 
-class TestFind:
-    async def test_by_name_in_any_case_and_by_number_is_the_same(self, container: Container, make: Factory) -> None:
+class TestFindUser:
+    async def test_look_up_by_username_and_by_number_return_same_view(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.people(2)
         by_name = await container.services.profiles.find(ada.actor, username=bob.username.upper())
         assert by_name == await look_up(container, ada, bob)
 
-    async def test_says_how_one_stands_to_them(self, container: Container, make: Factory) -> None:
+    async def test_look_up_shows_contact_state(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         assert (await look_up(container, ada, bob)).contact == "mutual"
 
@@ -46,7 +48,7 @@ class TestFind:
         ("audience", "to_stranger", "to_friend"),
         [("everyone", True, True), ("contacts", False, True), ("nobody", False, False)],
     )
-    async def test_shows_when_they_were_here_as_they_want(
+    async def test_last_seen_follows_privacy_setting(
         self, container: Container, make: Factory, audience: AudienceName, to_stranger: bool, to_friend: bool
     ) -> None:
         (ada, friend), stranger = await make.friends(), await make.person()
@@ -56,17 +58,13 @@ class TestFind:
             view = await look_up(container, person, ada)
             assert (view.last_activity is not None, view.online) == (shown, shown)
 
-    async def test_one_without_a_socket_is_not_online_however_lately_it_asked(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_recently_active_user_without_socket_is_offline(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.profiles.get(ada.actor)
         view = await look_up(container, bob, ada)
         assert (view.online, view.last_activity is not None) == (False, True)
 
-    async def test_one_that_hides_is_not_online_though_its_socket_lives(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_invisible_user_with_socket_is_offline(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.connected(ada)
         assert (await look_up(container, bob, ada)).online
@@ -78,7 +76,7 @@ class TestFind:
         ("audience", "to_stranger", "to_friend"),
         [("everyone", True, True), ("contacts", False, True), ("nobody", False, False)],
     )
-    async def test_shows_the_avatar_as_they_want(
+    async def test_look_up_avatar_follows_privacy_setting(
         self, container: Container, make: Factory, audience: AudienceName, to_stranger: bool, to_friend: bool
     ) -> None:
         (ada, friend), stranger = await make.friends(), await make.person()
@@ -87,26 +85,24 @@ class TestFind:
         for person, shown in ((stranger, to_stranger), (friend, to_friend)):
             assert ((await look_up(container, person, ada)).avatar is not None) == shown
 
-    async def test_shows_the_status_to_mutual_contacts_alone(self, container: Container, make: Factory) -> None:
+    async def test_status_is_shown_only_to_mutual_contacts(self, container: Container, make: Factory) -> None:
         (ada, friend), stranger = await make.friends(), await make.person()
         await change(container, ada, ProfilePatch(status="busy", status_text="Reading"))
         views = [await look_up(container, person, ada) for person in (stranger, friend)]
         assert [(view.status, view.status_text) for view in views] == [(None, None), ("busy", "Reading")]
 
-    async def test_of_oneself_shows_all(self, container: Container, make: Factory) -> None:
+    async def test_look_up_of_self_shows_everything(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await make.connected(ada)
         view = await look_up(container, ada, ada)
         assert (view.status, view.online, view.contact) == ("online", True, "none")
 
-    async def test_one_who_is_blocked_sees_what_a_stranger_sees(self, container: Container, make: Factory) -> None:
+    async def test_blocked_user_sees_same_view_as_stranger(self, container: Container, make: Factory) -> None:
         (ada, blocked), stranger = await make.friends(), await make.person()
         await container.services.contacts.block(ada.actor, blocked.id)
         assert await look_up(container, blocked, ada) == await look_up(container, stranger, ada)
 
-    async def test_one_who_is_blocked_sees_no_presence_though_everyone_does(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_blocked_user_sees_no_presence_shown_to_everyone(self, container: Container, make: Factory) -> None:
         ada, blocked = await make.people(2)
         await make.connected(ada)
         await change(container, ada, ProfilePatch(privacy=PrivacyPatch(last_seen="everyone")))
@@ -115,9 +111,7 @@ class TestFind:
         view = await look_up(container, blocked, ada)
         assert (view.online, view.last_activity) == (False, None)
 
-    async def test_who_is_not_there_and_who_is_no_more_are_the_same_answer(
-        self, container: Container, make: Factory
-    ) -> None:
+    async def test_unknown_erased_and_disabled_users_get_same_answer(self, container: Container, make: Factory) -> None:
         ada, erased, disabled = await make.people(3)
         await container.services.accounts.erase(erased.actor, PASSWORD)
         await container.administration.set_disabled(str(disabled.id), disabled=True)

@@ -63,12 +63,14 @@ class TestSweep:
             [*SWEEPS, "expired_messages", "idle_devices", "avatars"], 0
         )
 
-    async def test_what_is_young_stays(self, fresh: Container, people: Factory) -> None:
+    async def test_recent_rows_stay(self, fresh: Container, people: Factory) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         assert await swept(fresh) == {}
 
-    async def test_answers_go_after_a_day(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+    async def test_idempotency_answers_are_removed_after_a_day(
+        self, fresh: Container, people: Factory, clock: FixedClock
+    ) -> None:
         ada = await people.person()
         async with fresh.uow() as uow:
             await uow.idempotency.claim(str(ada.id), "a key", b"1" * 32)
@@ -77,7 +79,7 @@ class TestSweep:
         clock.advance(milliseconds=1)
         assert (await swept(fresh))["idempotency_keys"] == 1 == 1 - await count(fresh, "idempotency_keys")
 
-    async def test_buckets_go_after_two_days(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_rate_buckets_are_removed_after_two_days(self, fresh: Container, clock: FixedClock) -> None:
         async with fresh.uow.command() as uow:
             await uow.limits.take("a bucket", capacity=5, rate=1)
         clock.advance(days=2)
@@ -85,7 +87,7 @@ class TestSweep:
         clock.advance(milliseconds=1)
         assert await swept(fresh) == {"rate_buckets": 1}
 
-    async def test_device_that_never_came_back_goes_with_its_tokens(
+    async def test_idle_device_is_removed_with_tokens(
         self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
     ) -> None:
         ada = await people.person()
@@ -98,7 +100,7 @@ class TestSweep:
         with pytest.raises(Unauthenticated):
             await fresh.services.devices.authenticate(ada.actor)
 
-    async def test_device_that_goes_is_told_to_the_others_of_its_owner_alone(
+    async def test_removed_idle_device_notifies_only_owner(
         self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
     ) -> None:
         ada, bob = await people.people(2)
@@ -121,7 +123,7 @@ class TestSweep:
             (row["user_id"], "device.removed") for row in ended
         )
 
-    async def test_device_with_a_good_refresh_token_stays(
+    async def test_device_with_valid_refresh_token_stays(
         self, fresh: Container, people: Factory, clock: FixedClock, settings: Settings
     ) -> None:
         ada = await people.person()
@@ -133,7 +135,9 @@ class TestSweep:
         assert (removed["refresh_tokens"], removed.get("idle_devices")) == (1, None)
         assert await count(fresh, "devices") == 1
 
-    async def test_events_go_after_thirty_days(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+    async def test_events_are_removed_after_thirty_days(
+        self, fresh: Container, people: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         old = await count(fresh, "events")
@@ -145,7 +149,7 @@ class TestSweep:
         assert await count(fresh, "events") == 2
 
     @pytest.mark.parametrize("days", [1, 90])
-    async def test_events_stay_as_long_as_the_settings_say(
+    async def test_event_retention_follows_settings(
         self, fresh_database_url: str, settings: Settings, clock: FixedClock, days: int
     ) -> None:
         changed = msgspec.structs.replace(settings, database_url=fresh_database_url, event_retention=days)
@@ -160,7 +164,9 @@ class TestSweep:
             await container.services.sync.sync(phone.actor, cursor="e0", limit=1)
         await container.close()
 
-    async def test_positions_go_on_where_they_were(self, fresh: Container, people: Factory, clock: FixedClock) -> None:
+    async def test_stream_positions_continue_after_sweep(
+        self, fresh: Container, people: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         (before,) = await rows(fresh, "SELECT position FROM streams WHERE user_id = $1", ada.id)
@@ -185,7 +191,7 @@ class TestSweep:
         assert await fresh.services.messages.get(bob.actor, expiring.id) == seen
         assert await swept(fresh) == {}
 
-    async def test_expired_message_gives_its_number_to_nobody(
+    async def test_seq_of_expired_message_is_not_reused(
         self, fresh: Container, people: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await people.friends()
@@ -196,22 +202,22 @@ class TestSweep:
         assert (await people.message(ada, bob)).seq == 2
 
 
-class TestBounds:
+class TestSweepBounds:
     async def _fill(self, fresh: Container, number: int, clock: FixedClock) -> None:
         sql = "INSERT INTO rate_buckets SELECT n::text, 1, $2 FROM generate_series(1, $1) AS n"
         await rows(fresh, sql, number, clock.now())
         clock.advance(days=3)
 
-    async def test_pass_removes_so_many_and_no_more(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_sweep_pass_removes_bounded_number_of_rows(self, fresh: Container, clock: FixedClock) -> None:
         await self._fill(fresh, BATCH + 1, clock)
         assert [await swept(fresh) for _ in range(3)] == [{"rate_buckets": BATCH}, {"rate_buckets": 1}, {}]
 
-    async def test_workers_at_once_remove_each_row_once(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_concurrent_sweeps_remove_each_row_once(self, fresh: Container, clock: FixedClock) -> None:
         await self._fill(fresh, 300, clock)
         removed = await asyncio.gather(*(fresh.services.maintenance.sweep() for _ in range(4)))
         assert sum(each["rate_buckets"] for each in removed) == 300
 
-    async def test_locked_row_is_left_for_later(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_locked_row_is_skipped(self, fresh: Container, clock: FixedClock) -> None:
         await self._fill(fresh, 3, clock)
         async with fresh.engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
@@ -221,8 +227,8 @@ class TestBounds:
         assert await swept(fresh) == {"rate_buckets": 1}
 
 
-class TestRun:
-    async def test_it_goes_on_after_a_failure(self, fresh: Container, clock: FixedClock, caplog: Any) -> None:
+class TestSweepLoop:
+    async def test_sweep_loop_continues_after_failure(self, fresh: Container, clock: FixedClock, caplog: Any) -> None:
         twice = asyncio.Event()
         passes = 0
 
@@ -242,7 +248,7 @@ class TestRun:
             await running
         assert "a sweep failed" in caplog.text
 
-    async def test_container_sweeps_while_it_runs(self, fresh: Container, clock: FixedClock) -> None:
+    async def test_container_sweeps_while_running(self, fresh: Container, clock: FixedClock) -> None:
         async with fresh.uow.command() as uow:
             await uow.limits.take("a bucket", capacity=5, rate=1)
         clock.advance(days=3)
@@ -251,7 +257,7 @@ class TestRun:
                 pass
 
 
-class TestAvatars:
+class TestAvatarSweep:
     """What a crash left behind goes after an hour."""
 
     @pytest.fixture
@@ -271,7 +277,7 @@ class TestAvatars:
         return AvatarService(fresh.uow, Gate(fresh.uow, enabled=False), processor, store, key=b"k" * 32)
 
     @pytest.mark.parametrize("died", ["before the files", "after the files", "in the removal"])
-    async def test_left_overs_go(
+    async def test_orphaned_avatar_files_are_removed(
         self,
         fresh: Container,
         people: Factory,
@@ -300,7 +306,7 @@ class TestAvatars:
         assert (await sweeper.sweep())["avatars"] == 1
         assert (await files_of(store, key), await row_of(fresh, key)) == (0, None)
 
-    async def test_avatar_that_somebody_has_stays(
+    async def test_avatar_in_use_stays(
         self,
         fresh: Container,
         people: Factory,
@@ -316,7 +322,7 @@ class TestAvatars:
         assert (await sweeper.sweep())["avatars"] == 0
         assert await files_of(store, key) == 2
 
-    async def test_store_that_is_down_is_tried_again(
+    async def test_sweep_is_retried_after_store_failure(
         self,
         fresh: Container,
         people: Factory,

@@ -60,21 +60,23 @@ async def message(make: Factory, ada_and_bob: tuple[Person, Person]) -> MessageV
     return await make.message(ada, bob, mentions=[bob.id])
 
 
-class TestGet:
-    async def test_both_sides_read_it(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
+class TestGetMessage:
+    async def test_both_sides_read_message(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
         for person in ada_and_bob:
             assert (await container.services.messages.get(person.actor, message.id)).body == "Hello"
 
-    async def test_outsider_finds_nothing(self, container: Container, make: Factory, message: MessageView) -> None:
+    async def test_outsider_gets_message_not_found(
+        self, container: Container, make: Factory, message: MessageView
+    ) -> None:
         eve = await make.person()
         for message_id in (message.id, new_id()):
             with pytest.raises(MessageNotFound):
                 await container.services.messages.get(eve.actor, message_id)
 
 
-class TestEdit:
+class TestEditMessage:
     @pytest.mark.parametrize("end", ["block", "unsubscribe"])
-    async def test_block_forbids_edits_of_old_messages_like_the_end_of_a_contact(
+    async def test_block_forbids_edits_of_old_messages_like_ended_contact(
         self, container: Container, ada_and_bob: Any, message: MessageView, end: str
     ) -> None:
         ada, bob = ada_and_bob
@@ -93,7 +95,7 @@ class TestEdit:
         assert (edited.seq, edited.mentions) == (message.seq, message.mentions)
         assert (await container.services.messages.get(bob.actor, message.id)).body == "Changed"
 
-    async def test_both_are_told(
+    async def test_both_sides_are_notified_of_edit(
         self, container: Container, ada_and_bob: Any, message: MessageView, published: list[WakeUp]
     ) -> None:
         published.clear()
@@ -104,18 +106,20 @@ class TestEdit:
             (person.id, "message.edited") for person in ada_and_bob
         }
 
-    async def test_reader_may_not(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
+    async def test_recipient_may_not_edit(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
         with pytest.raises(NotTheSender):
             await container.services.messages.edit(ada_and_bob[1].actor, message.id, MessagePatch(body="Mine"))
         assert await told(container, ada_and_bob[0], message) == ["message.created"]
 
-    async def test_outsider_finds_nothing(self, container: Container, make: Factory, message: MessageView) -> None:
+    async def test_outsider_editing_gets_message_not_found(
+        self, container: Container, make: Factory, message: MessageView
+    ) -> None:
         eve = await make.person()
         for message_id in (message.id, new_id()):
             with pytest.raises(MessageNotFound):
                 await container.services.messages.edit(eve.actor, message_id, MessagePatch(body="Mine"))
 
-    async def test_another_device_of_the_sender_may(
+    async def test_other_device_of_sender_may_edit(
         self, container: Container, make: Factory, ada_and_bob: Any, message: MessageView
     ) -> None:
         phone = await make.device(ada_and_bob[0])
@@ -123,7 +127,7 @@ class TestEdit:
         assert (edited.body, edited.sender_device_id) == ("Changed", message.sender_device_id)
 
     @pytest.mark.parametrize("how", ["everyone", "me", "expired"])
-    async def test_message_that_is_gone_is_refused(
+    async def test_edit_of_deleted_message_is_refused(
         self, container: Container, make: Factory, ada_and_bob: Any, clock: FixedClock, how: str
     ) -> None:
         ada, bob = ada_and_bob
@@ -137,13 +141,15 @@ class TestEdit:
             await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Back"))
         assert (await container.services.messages.get(ada.actor, message.id)).body is None
 
-    async def test_64_kib_fit_and_no_more(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
+    async def test_edit_accepts_up_to_64_kib(
+        self, container: Container, ada_and_bob: Any, message: MessageView
+    ) -> None:
         edit, ada = container.services.messages.edit, ada_and_bob[0]
         assert (await edit(ada.actor, message.id, MessagePatch(body="ж" * 32_768))).body == "ж" * 32_768
         with pytest.raises(MessageTooLarge):
             await edit(ada.actor, message.id, MessagePatch(body="ж" * 32_768 + "a"))
 
-    async def test_deletion_at_the_same_time_wins(
+    async def test_concurrent_deletion_wins_over_edit(
         self, container: Container, ada_and_bob: Any, message: MessageView
     ) -> None:
         ada, bob = ada_and_bob
@@ -156,8 +162,8 @@ class TestEdit:
         assert (await told(container, bob, message))[-1] == "message.deleted"
 
 
-class TestDelete:
-    async def test_for_everyone_it_is_emptied(
+class TestDeleteMessage:
+    async def test_delete_for_everyone_empties_message(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock
     ) -> None:
         at = timestamp(clock.advance(minutes=1))
@@ -166,7 +172,7 @@ class TestDelete:
             seen = await container.services.messages.get(person.actor, message.id)
             assert (seen.body, seen.mentions, seen.deleted_at, seen.seq) == (None, [], at, message.seq)
 
-    async def test_for_everyone_the_database_forgets_it(
+    async def test_delete_for_everyone_removes_text_from_database(
         self, container: Container, ada_and_bob: Any, message: MessageView
     ) -> None:
         await container.services.messages.delete(ada_and_bob[0].actor, message.id, who="everyone")
@@ -174,7 +180,7 @@ class TestDelete:
         assert kept == [{"body": None, "mentions": []}]
 
     @pytest.mark.parametrize("by", [0, 1], ids=["sender", "reader"])
-    async def test_for_me_it_is_hidden_from_me_alone(
+    async def test_delete_for_me_hides_message_only_from_caller(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock, by: int
     ) -> None:
         at = timestamp(clock.advance(minutes=1))
@@ -186,7 +192,7 @@ class TestDelete:
         assert (theirs.body, theirs.deleted_at) == ("Hello", None)
 
     @pytest.mark.parametrize(("who", "others"), [("everyone", ["message.deleted"]), ("me", [])])
-    async def test_those_are_told_whom_it_concerns(
+    async def test_deletion_notifies_affected_users(
         self, container: Container, ada_and_bob: Any, message: MessageView, who: Who, others: list[str]
     ) -> None:
         ada, bob = ada_and_bob
@@ -195,7 +201,7 @@ class TestDelete:
         assert await told(container, bob, message) == ["message.created", *others]
 
     @pytest.mark.parametrize("who", ["everyone", "me"])
-    async def test_again_changes_and_tells_nothing(
+    async def test_repeated_deletion_changes_and_announces_nothing_new(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock, who: Who
     ) -> None:
         ada = ada_and_bob[0]
@@ -206,14 +212,14 @@ class TestDelete:
         assert await container.services.messages.get(ada.actor, message.id) == before
         assert await told(container, ada, message) == ["message.created", "message.deleted"]
 
-    async def test_at_the_same_time_it_is_told_once(
+    async def test_concurrent_deletions_are_announced_once(
         self, container: Container, ada_and_bob: Any, message: MessageView
     ) -> None:
         delete = container.services.messages.delete
         await asyncio.gather(*(delete(ada_and_bob[0].actor, message.id, who="everyone") for _ in range(5)))
         assert await told(container, ada_and_bob[1], message) == ["message.created", "message.deleted"]
 
-    async def test_reader_may_not_for_everyone(
+    async def test_recipient_may_not_delete_for_everyone(
         self, container: Container, ada_and_bob: Any, message: MessageView
     ) -> None:
         with pytest.raises(NotTheSender):
@@ -221,7 +227,7 @@ class TestDelete:
         assert (await container.services.messages.get(ada_and_bob[1].actor, message.id)).body == "Hello"
 
     @pytest.mark.parametrize("who", ["everyone", "me"])
-    async def test_outsider_finds_nothing(
+    async def test_outsider_deleting_gets_message_not_found(
         self, container: Container, make: Factory, message: MessageView, who: Who
     ) -> None:
         eve = await make.person()
@@ -231,7 +237,7 @@ class TestDelete:
         assert await told(container, eve, message) == []
 
 
-class TestExpiry:
+class TestMessageExpiry:
     @pytest.fixture
     async def expiring(self, container: Container, make: Factory, ada_and_bob: Any) -> MessageView:
         """A message that lives for a minute."""
@@ -239,10 +245,10 @@ class TestExpiry:
         await container.services.conversations.update(bob.actor, ada.id, ConversationPatch(expire_after=60))
         return await make.message(ada, bob, mentions=[bob.id])
 
-    async def test_it_says_when_it_ends(self, expiring: MessageView, clock: FixedClock) -> None:
+    async def test_message_shows_expires_at(self, expiring: MessageView, clock: FixedClock) -> None:
         assert expiring.expires_at == timestamp(clock.advance(seconds=60))
 
-    async def test_it_ends_by_the_clock(
+    async def test_message_expires_by_clock(
         self, container: Container, ada_and_bob: Any, expiring: MessageView, clock: FixedClock
     ) -> None:
         get, bob = container.services.messages.get, ada_and_bob[1]
@@ -252,7 +258,7 @@ class TestExpiry:
         ended = await get(bob.actor, expiring.id)
         assert (ended.body, ended.mentions, ended.deleted_at) == (None, [], expiring.expires_at)
 
-    async def test_its_repetition_is_as_empty(
+    async def test_repeated_send_of_expired_message_is_empty(
         self, container: Container, ada_and_bob: Any, expiring: MessageView, clock: FixedClock
     ) -> None:
         ada, bob = ada_and_bob
@@ -270,37 +276,39 @@ class TestExpiry:
         assert (await container.services.messages.get(bob.actor, message.id)).body == "Hello"
 
 
-class TestTarget:
-    async def test_unknown_one_is_not_found(self, container: Container, make: Factory) -> None:
+class TestMessageTarget:
+    async def test_unknown_target_is_not_found(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         draft = MessageDraft(target_id=7, client_id="one", body="Hello")
         assert await refusal(container, ada, draft) is PeerNotFound
 
-    async def test_self_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_message_to_self_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         assert await refusal(container, ada, draft_to(ada)) is CannotTargetSelf
 
     @pytest.mark.parametrize("talked", [True, False])
-    async def test_erased_one_is_not_found(self, container: Container, make: Factory, talked: bool) -> None:
+    async def test_erased_target_is_not_found(self, container: Container, make: Factory, talked: bool) -> None:
         ada, bob = await make.friends()
         if talked:
             await make.message(ada, bob)
         await container.services.accounts.erase(bob.actor, bob.password)
         assert await refusal(container, ada, draft_to(bob)) is PeerNotFound
 
-    async def test_disabled_one_is_not_found(self, container: Container, make: Factory) -> None:
+    async def test_disabled_target_is_not_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.administration.set_disabled(str(bob.id), disabled=True)
         assert await refusal(container, ada, draft_to(bob)) is PeerNotFound
 
 
 class TestReply:
-    async def test_message_of_the_conversation_is_taken(self, make: Factory) -> None:
+    async def test_reply_to_message_of_conversation_is_accepted(self, make: Factory) -> None:
         ada, bob = await make.friends()
         first = await make.message(ada, bob)
         assert (await make.message(bob, ada, reply_to=first.id)).reply_to == first.id
 
-    async def test_message_of_another_conversation_is_not_found(self, container: Container, make: Factory) -> None:
+    async def test_reply_to_message_of_other_conversation_is_not_found(
+        self, container: Container, make: Factory
+    ) -> None:
         (ada, bob), eve = await make.friends(), await make.person()
         await make.befriend(ada, eve)
         elsewhere = await make.message(ada, eve)
@@ -308,7 +316,9 @@ class TestReply:
         assert await refusal(container, ada, draft_to(bob, reply_to=elsewhere.id)) is MessageNotFound
 
     @pytest.mark.parametrize("talked", [True, False])
-    async def test_unknown_message_is_not_found(self, container: Container, make: Factory, talked: bool) -> None:
+    async def test_reply_to_unknown_message_is_not_found(
+        self, container: Container, make: Factory, talked: bool
+    ) -> None:
         ada, bob = await make.friends()
         if talked:
             await make.message(ada, bob)
@@ -324,12 +334,12 @@ class TestReply:
 BETWEEN = ("strangers", "they asked", "I asked", "mutual", "I blocked", "they blocked", "both blocked")
 
 
-class TestPermission:
+class TestPermissionToSend:
     """`messages_from` of the target, and how the two stand to each other."""
 
     @pytest.mark.parametrize("between", BETWEEN)
     @pytest.mark.parametrize("privacy", ["everyone", "contacts", "nobody"])
-    async def test_privacy_and_contact_decide(
+    async def test_privacy_and_contact_state_decide_permission(
         self, container: Container, make: Factory, privacy: Any, between: str
     ) -> None:
         ada, bob = await make.people(2)
@@ -355,7 +365,7 @@ class TestPermission:
         )
         assert await refusal(container, ada, draft_to(bob)) is (None if allowed else NotAContact)
 
-    async def test_contact_that_ended_is_none(self, container: Container, make: Factory) -> None:
+    async def test_message_to_ended_contact_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         await container.services.contacts.unsubscribe(bob.actor, ada.id)

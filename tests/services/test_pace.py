@@ -49,10 +49,8 @@ async def send_to(
     ]
 
 
-class TestMessages:
-    async def test_one_more_than_the_burst_is_refused_and_told_when_to_come_back(
-        self, limited: Container, make: Factory
-    ) -> None:
+class TestMessageRate:
+    async def test_message_beyond_burst_is_refused_with_retry_after(self, limited: Container, make: Factory) -> None:
         ada, friends = await with_friends(make, 3)
         sends = limited.services.messages
         await send_to(sends, ada, friends, ALL.burst)
@@ -64,7 +62,7 @@ class TestMessages:
             "RateLimit": '"message";r=0;t=1',
         }
 
-    async def test_one_conversation_has_a_limit_of_its_own(self, limited: Container, make: Factory) -> None:
+    async def test_conversation_has_separate_limit(self, limited: Container, make: Factory) -> None:
         ada, (bob, eve) = await with_friends(make, 2)
         sends = limited.services.messages
         await send_to(sends, ada, [bob], ONE.burst)
@@ -73,7 +71,7 @@ class TestMessages:
         assert "message_to" in caught.value.response_headers["RateLimit"]
         await send_to(sends, ada, [eve], 1, first=ONE.burst + 1)
 
-    async def test_a_refused_message_leaves_nothing_behind(self, limited: Container, make: Factory) -> None:
+    async def test_refused_message_is_not_stored(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         sent = await send_to(limited.services.messages, ada, [bob], ONE.burst)
         with pytest.raises(RateLimited):
@@ -81,7 +79,7 @@ class TestMessages:
         history = await limited.services.messages.history(bob.actor, ada.id, before=None, after=None, limit=1)
         assert (history.last_seq, history.items[0].id) == (sent[-1].seq, sent[-1].id)
 
-    async def test_pace_is_what_time_brings(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_message_rate_refills_with_time(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada, (bob,) = await with_friends(make, 1)
         await send_to(limited.services.messages, ada, [bob], ONE.burst)
         clock.advance(seconds=3 * ONE.every)
@@ -89,9 +87,7 @@ class TestMessages:
         with pytest.raises(RateLimited):
             await send_to(limited.services.messages, ada, [bob], 1, first=ONE.burst + 3)
 
-    async def test_rest_brings_no_more_than_the_burst(
-        self, limited: Container, make: Factory, clock: FixedClock
-    ) -> None:
+    async def test_rest_refills_no_more_than_burst(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada, (bob,) = await with_friends(make, 1)
         await send_to(limited.services.messages, ada, [bob], 1)
         clock.advance(days=30)
@@ -99,18 +95,18 @@ class TestMessages:
         with pytest.raises(RateLimited):
             await send_to(limited.services.messages, ada, [bob], 1, first=ONE.burst + 1)
 
-    async def test_a_repetition_is_answered_and_not_counted(self, limited: Container, make: Factory) -> None:
+    async def test_repeated_message_is_answered_and_not_counted(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         sends = limited.services.messages
         first = await send_to(sends, ada, [bob], ONE.burst)
         assert await sends.send(ada.actor, draft(bob.id, 0)) == (first[0], False)
 
-    async def test_the_other_side_has_a_pace_of_its_own(self, limited: Container, make: Factory) -> None:
+    async def test_peer_has_separate_message_rate(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         await send_to(limited.services.messages, ada, [bob], ONE.burst)
         await limited.services.messages.send(bob.actor, draft(ada.id, 1))
 
-    async def test_workers_count_together(self, limited: Container, make: Factory) -> None:
+    async def test_workers_share_message_rate(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         other = MessageService(
             limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
@@ -120,11 +116,11 @@ class TestMessages:
         with pytest.raises(RateLimited):
             await other.send(ada.actor, draft(bob.id, ONE.burst))
 
-    async def test_without_limits_nothing_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_disabled_limits_refuse_no_message(self, container: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         assert len(await send_to(container.services.messages, ada, [bob], ONE.burst + 5)) == ONE.burst + 5
 
-    async def test_who_begins_many_conversations_is_refused(self, limited: Container, make: Factory) -> None:
+    async def test_starting_many_conversations_is_refused(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         opened = PrivacyPatch(messages_from="everyone")
         await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=opened))
@@ -134,7 +130,7 @@ class TestMessages:
         assert "conversation" in caught.value.response_headers["RateLimit"]
 
 
-class TestTogether:
+class TestBatchedMessages:
     """One lane, so that what comes while the first is under way is one batch."""
 
     @staticmethod
@@ -143,7 +139,7 @@ class TestTogether:
             limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable), lanes=1
         )
 
-    async def test_a_batch_lets_through_what_single_messages_would(self, limited: Container, make: Factory) -> None:
+    async def test_batch_passes_same_messages_as_single_sends(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         sends = self.service(limited)
         outcomes = await asyncio.gather(
@@ -161,7 +157,7 @@ class TestTogether:
         with pytest.raises(RateLimited):
             await sends.send(ada.actor, draft(bob.id, ONE.burst))
 
-    async def test_who_is_too_fast_takes_nobody_along(self, limited: Container, make: Factory) -> None:
+    async def test_refused_sender_does_not_affect_other_senders(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         sends = self.service(limited)
         await send_to(sends, ada, [bob], ONE.burst)
@@ -187,7 +183,7 @@ class TestLeases:
                 return passed
         return passed
 
-    async def test_who_does_little_costs_no_statement(
+    async def test_requests_within_lease_cost_no_statement(
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         ada = await make.person()
@@ -196,12 +192,12 @@ class TestLeases:
             assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
         assert sent == []
 
-    async def test_a_worker_lets_go_the_burst_and_a_lease(self, limited: Container, make: Factory) -> None:
+    async def test_worker_passes_burst_and_lease(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         most = self.LIMIT.burst + self.LIMIT.lease
         assert await self.pass_by(Gate(limited.uow, enabled=True), ada.actor, most + 5) == most
 
-    async def test_workers_have_one_bucket(self, limited: Container, make: Factory) -> None:
+    async def test_workers_share_bucket(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         gates = [Gate(limited.uow, enabled=True) for _ in range(3)]
         passed = [await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) for gate in gates]
@@ -239,16 +235,14 @@ class TestLeases:
         # A lease was overdrawn: the bucket pays for it before anything passes.
         assert await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) == self.LIMIT.burst - self.LIMIT.lease
 
-    async def test_unknown_token_does_not_use_the_lease_of_another_device(
-        self, limited: Container, make: Factory
-    ) -> None:
+    async def test_unknown_token_does_not_use_lease_of_known_device(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         gate = Gate(limited.uow, enabled=True)
         with pytest.raises(Unauthenticated):
             await self.pass_by(gate, Bearer(b"nobody"), self.LIMIT.lease + 1)
         assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
 
-    async def test_another_device_has_its_own(self, limited: Container, make: Factory) -> None:
+    async def test_other_device_has_separate_bucket(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         gate = Gate(limited.uow, enabled=True)
         await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2)
@@ -264,7 +258,7 @@ class TestLookingForPeople:
         for number in range(self.LIMIT.burst):
             await gate.look_up(ada.actor, f"nobody-{number}")
 
-    async def test_the_same_one_counts_once(self, limited: Container, make: Factory) -> None:
+    async def test_repeated_look_up_of_same_user_counts_once(self, limited: Container, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
         await limited.services.profiles.find(ada.actor, target_id=bob.id)
         await self.exhaust_but_one(limited, ada)
@@ -277,7 +271,7 @@ class TestLookingForPeople:
         for number in range(self.LIMIT.burst - 1):
             await gate.look_up(ada.actor, f"nobody-{number}")
 
-    async def test_after_a_day_it_counts_again(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_look_up_counts_again_after_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
         await self.exhaust(limited, ada)
         clock.advance(hours=24, seconds=1)
@@ -285,13 +279,13 @@ class TestLookingForPeople:
         with pytest.raises(RateLimited):
             await limited.services.profiles.find(ada.actor, target_id=NOBODY)
 
-    async def test_contacts_and_oneself_are_not_looked_for(self, limited: Container, make: Factory) -> None:
+    async def test_look_up_of_contacts_and_self_is_not_counted(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await self.exhaust(limited, ada)
         for person in (ada, bob):
             assert (await limited.services.profiles.find(ada.actor, target_id=person.id)).id == person.id
 
-    async def test_a_contact_with_whom_one_has_not_talked_is_none(self, limited: Container, make: Factory) -> None:
+    async def test_look_up_of_silent_contact_is_not_counted(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         closed = PrivacyPatch(messages_from="nobody", calls_from="nobody")
         await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=closed))
@@ -306,7 +300,7 @@ class TestLookingForPeople:
     @pytest.mark.parametrize(
         "way", ["history", "block", "unblock", "unsubscribe", "confirm", "settings", "message", "typing", "calling"]
     )
-    async def test_every_way_to_try_numbers_is_one(
+    async def test_every_request_that_probes_user_numbers_is_counted(
         self, limited: Container, make: Factory, way: str, exists: bool
     ) -> None:
         ada, bob = await make.people(2)
@@ -343,7 +337,7 @@ class TestLookingForPeople:
         assert "look_up" in caught.value.response_headers["RateLimit"]
 
 
-class TestPrice:
+class TestStatementCost:
     """Round trips with limits on; without them `tests/budgets` has the list."""
 
     @staticmethod
@@ -353,27 +347,33 @@ class TestPrice:
                 await work
         return len(sent)
 
-    async def test_a_message_is_one(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+    async def test_message_costs_single_statement(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
         ada, (bob,) = await with_friends(make, 1)
         assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, 1))) == 1
 
-    async def test_the_first_of_a_pair_is_one_more(
+    async def test_first_message_of_pair_costs_additional_statement(
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         ada, bob = await make.friends()
         assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, 1))) == 4
 
-    async def test_one_too_many_is_one(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+    async def test_refused_message_costs_single_statement(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
         ada, (bob,) = await with_friends(make, 1)
         await send_to(limited.services.messages, ada, [bob], ONE.burst)
         assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, ONE.burst))) == 1
 
-    async def test_a_stranger_is_three_more(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+    async def test_look_up_of_stranger_costs_three_statements(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
         ada = await make.person()
         history = limited.services.messages.history(ada.actor, NOBODY, before=None, after=None, limit=1)
         assert await self.cost(statements, history) == 4
 
-    async def test_a_change_to_a_contact_is_two_more(
+    async def test_contact_change_costs_two_statements(
         self, container: Container, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         costs = []
@@ -382,7 +382,9 @@ class TestPrice:
             costs.append(await self.cost(statements, each.services.contacts.unsubscribe(ada.actor, bob.id)))
         assert costs[1] == costs[0] + 2
 
-    async def test_a_lease_is_two(self, limited: Container, make: Factory, statements: StatementLog) -> None:
+    async def test_lease_costs_two_statements(
+        self, limited: Container, make: Factory, statements: StatementLog
+    ) -> None:
         ada = await make.person()
         gate, limit = Gate(limited.uow, enabled=True), LIMITS["change"]
         for _ in range(limit.lease):
@@ -391,7 +393,7 @@ class TestPrice:
         assert costs == [2, *[0] * (limit.lease - 1), 2]
 
 
-async def test_a_receipt_and_an_edit_are_changes(limited: Container, make: Factory) -> None:
+async def test_receipts_and_edits_count_as_changes(limited: Container, make: Factory) -> None:
     ada, (bob,) = await with_friends(make, 1)
     limit = LIMITS["change"]
     for _ in range(limit.burst + limit.lease):
@@ -400,7 +402,7 @@ async def test_a_receipt_and_an_edit_are_changes(limited: Container, make: Facto
         await limited.services.conversations.receipt(ada.actor, ReceiptDraft(target_id=bob.id, read_seq=1))
 
 
-async def test_asking_a_stranger_is_no_way_around(limited: Container, make: Factory) -> None:
+async def test_contact_request_to_stranger_counts_as_look_up(limited: Container, make: Factory) -> None:
     """Requests have a limit of their own, whoever is asked."""
     ada, bob = await make.people(2)
     await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
@@ -409,9 +411,9 @@ async def test_asking_a_stranger_is_no_way_around(limited: Container, make: Fact
             await limited.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=target))
 
 
-class TestClock:
+class TestFastClock:
     @pytest.mark.parametrize("together", [False, True], ids=["alone", "in a batch"])
-    async def test_sender_is_not_silenced_by_a_clock_that_was_ahead(
+    async def test_sender_is_not_silenced_after_clock_was_ahead(
         self, limited: Container, make: Factory, clock: FixedClock, together: bool
     ) -> None:
         ada, (bob, eve) = await with_friends(make, 2)

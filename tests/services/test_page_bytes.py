@@ -36,7 +36,7 @@ async def friends(make: Factory) -> tuple[Person, Person]:
     return one, other
 
 
-class TestHistory:
+class TestHistoryBytes:
     async def test_backward_pages_are_bounded_and_complete(
         self, container: Container, friends: tuple[Person, Person]
     ) -> None:
@@ -67,7 +67,7 @@ class TestHistory:
             after = page.next
         assert seqs == list(range(1, COUNT + 1))
 
-    async def test_bytes_count_as_they_are_sent(self, container: Container, make: Factory) -> None:
+    async def test_page_bytes_are_counted_in_utf8(self, container: Container, make: Factory) -> None:
         """A character of four bytes counts four times."""
         one, other = await make.friends()
         for _ in range(COUNT):
@@ -75,7 +75,7 @@ class TestHistory:
         page = await container.services.messages.history(one.actor, other.id, before=None, after=None, limit=LIMIT)
         assert (_bytes(page.items), page.next) == (MOST, COUNT - MOST // MAX_BODY_BYTES + 1)
 
-    async def test_deleted_messages_hold_nothing(self, container: Container, friends: tuple[Person, Person]) -> None:
+    async def test_deleted_messages_count_no_bytes(self, container: Container, friends: tuple[Person, Person]) -> None:
         one, other = friends
         page = await container.services.messages.history(one.actor, other.id, before=None, after=0, limit=LIMIT)
         for message in page.items:
@@ -84,7 +84,7 @@ class TestHistory:
         assert (len(whole.items), whole.next) == (COUNT, None)
 
 
-class TestSync:
+class TestSyncBytes:
     async def test_pages_are_bounded_and_complete(self, container: Container, friends: tuple[Person, Person]) -> None:
         _, other = friends
         frames: list[EventFrame] = []
@@ -109,7 +109,7 @@ def _message(frame: EventFrame) -> MessageView:
     return data
 
 
-class TestConversations:
+class TestConversationBytes:
     async def test_pages_are_bounded_and_complete(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         others = await make.people(COUNT)
@@ -131,7 +131,7 @@ class TestConversations:
             rows = await uow.conversations.list_page(ada.actor, before_at=_LATEST, before_id=2**62, limit=LIMIT)
         assert [row.beyond for row in rows] == [False] * (MOST // MAX_BODY_BYTES) + [True]
 
-    async def test_page_that_holds_the_last_one_has_no_next(self, container: Container, make: Factory) -> None:
+    async def test_page_with_last_conversation_has_no_next(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         for other in await make.people(MOST // MAX_BODY_BYTES):
             await make.befriend(other, ada)
@@ -140,7 +140,7 @@ class TestConversations:
         assert (len(page.items), page.next) == (MOST // MAX_BODY_BYTES, None)
 
 
-class TestExport:
+class TestExportBytes:
     async def test_files_are_bounded_and_complete(self, container: Container, friends: tuple[Person, Person]) -> None:
         one, _ = friends
         with await container.services.exports.archive(one.actor) as file, zipfile.ZipFile(io.BytesIO(file.read())) as z:
@@ -151,7 +151,7 @@ class TestExport:
         assert [json.loads(line)["seq"] for part in parts for line in part] == list(range(1, COUNT + 1))
 
 
-class TestStatuses:
+class TestStatusPages:
     async def test_pages_follow_each_other(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         others = await make.people(5)

@@ -32,8 +32,8 @@ async def look_up(container: Container, person: Person, target: Person) -> Perso
     return await container.services.profiles.find(person.actor, target_id=target.id)
 
 
-class TestGet:
-    async def test_a_new_account_shows_its_defaults(
+class TestGetProfile:
+    async def test_new_account_shows_default_profile(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person(name="Ada Lovelace")
@@ -55,12 +55,12 @@ class TestGet:
         )
 
 
-class TestUpdate:
+class TestUpdateProfile:
     @pytest.mark.parametrize(
         ("field", "value"),
         [("name", "Countess"), ("about", "Numbers"), ("status", "busy"), ("status_text", "Reading")],
     )
-    async def test_changes_what_is_given_and_nothing_else(
+    async def test_update_changes_only_given_field(
         self, container: Container, make: Factory, field: str, value: str
     ) -> None:
         ada = await make.person()
@@ -70,25 +70,25 @@ class TestUpdate:
         assert await own(container, ada) == after
 
     @pytest.mark.parametrize("field", PrivacyView.__struct_fields__)
-    async def test_changes_one_audience_and_no_other(self, container: Container, make: Factory, field: str) -> None:
+    async def test_update_changes_only_given_audience(self, container: Container, make: Factory, field: str) -> None:
         ada = await make.person()
         before = (await own(container, ada)).profile.privacy
         patch = ProfilePatch(privacy=msgspec.convert({field: "nobody"}, PrivacyPatch))
         after = (await change(container, ada, patch)).profile.privacy
         assert after == msgspec.structs.replace(before, **{field: "nobody"})
 
-    async def test_an_empty_text_is_a_value(self, container: Container, make: Factory) -> None:
+    async def test_empty_text_is_accepted_as_value(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await change(container, ada, ProfilePatch(about="Numbers", status_text="Reading"))
         after = (await change(container, ada, ProfilePatch(about="", status_text=""))).profile
         assert (after.about, after.status_text) == ("", "")
 
-    async def test_each_change_is_a_version(self, container: Container, make: Factory) -> None:
+    async def test_each_update_increments_version(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         versions = [(await change(container, ada, ProfilePatch(about=text))).version for text in ("a", "b")]
         assert versions == [2, 3]
 
-    async def test_tells_oneself_and_mutual_contacts(
+    async def test_update_notifies_own_devices_and_mutual_contacts(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.friends()
@@ -101,7 +101,7 @@ class TestUpdate:
         assert await told(container, ada, "profile.updated") == [msgspec.to_builtins(mine)]
         assert await told(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
 
-    async def test_event_shows_what_its_reader_may_see_now(self, container: Container, make: Factory) -> None:
+    async def test_profile_event_follows_privacy_at_reading(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await change(container, ada, ProfilePatch(status="busy", status_text="Reading"))
         assert [event["status"] for event in await told(container, bob, "profile.updated")] == ["busy"]
@@ -112,12 +112,12 @@ class TestUpdate:
 
 
 class TestVersion:
-    async def test_one_of_the_expected_is_changed(self, container: Container, make: Factory) -> None:
+    async def test_matching_version_is_updated(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         assert (await change(container, ada, ProfilePatch(about="a"), expected=[7, 1])).version == 2
 
     @pytest.mark.parametrize("expected", [[2], [0, 9], []])
-    async def test_another_one_is_refused_and_changes_nothing(
+    async def test_mismatched_version_is_refused(
         self, container: Container, make: Factory, published: list[WakeUp], expected: list[int]
     ) -> None:
         ada = await make.person()
@@ -130,17 +130,17 @@ class TestVersion:
 
 
 class TestUsername:
-    async def test_can_be_changed(self, container: Container, make: Factory) -> None:
+    async def test_username_can_be_changed(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         username = f"New.{secrets.token_hex(6)}"
         assert (await change(container, ada, ProfilePatch(username=username))).profile.username == username
 
-    async def test_can_change_its_case(self, container: Container, make: Factory) -> None:
+    async def test_username_can_change_case(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         after = await change(container, ada, ProfilePatch(username=ada.username.upper()))
         assert after.profile.username == ada.username.upper()
 
-    async def test_of_another_is_refused_in_any_case(
+    async def test_taken_username_is_refused_for_rename(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.people(2)
@@ -151,7 +151,7 @@ class TestUsername:
         assert published == []
 
 
-class TestName:
+class TestDisplayName:
     @pytest.mark.parametrize(
         "name",
         [
@@ -168,7 +168,7 @@ class TestName:
         ],
         ids=ascii,
     )
-    async def test_with_nothing_to_see_is_refused(self, container: Container, make: Factory, name: str) -> None:
+    async def test_blank_name_is_refused_in_update(self, container: Container, make: Factory, name: str) -> None:
         ada = await make.person(name="Ada")
         with pytest.raises(ValidationFailed) as caught:
             await change(container, ada, ProfilePatch(name=name))
@@ -176,7 +176,9 @@ class TestName:
         assert (await own(container, ada)).profile.name == "Ada"
 
     @pytest.mark.parametrize("name", ["Ada\u202eecalevoL", "Ada\nLovelace", "Ada\u2028", "A\u00adda"], ids=ascii)
-    async def test_with_invisible_controls_is_refused(self, container: Container, make: Factory, name: str) -> None:
+    async def test_name_with_invisible_controls_is_refused(
+        self, container: Container, make: Factory, name: str
+    ) -> None:
         ada = await make.person()
         with pytest.raises(ValidationFailed) as caught:
             await change(container, ada, ProfilePatch(name=name + "!"))
@@ -186,24 +188,24 @@ class TestName:
         "name",
         ["Zoë", "Nguyễn Thị", "हिन्दी", "شیرین", "می‌خواهم", "M̈ötley", "👩‍👩‍👧‍👦", "🏳️‍🌈", "X Æ A-12"],
     )
-    async def test_of_any_script_is_taken(self, container: Container, make: Factory, name: str) -> None:
+    async def test_name_in_any_script_is_accepted(self, container: Container, make: Factory, name: str) -> None:
         ada = await make.person()
         assert (await change(container, ada, ProfilePatch(name=name))).profile.name == name
 
-    async def test_is_stored_composed_and_trimmed(self, container: Container, make: Factory) -> None:
+    async def test_name_is_stored_composed_and_trimmed(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         after = await change(container, ada, ProfilePatch(name="  Zoe\u0308 "))
         assert after.profile.name == "Zo\u00eb"
 
-    async def test_that_grows_too_long_when_composed_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_name_too_long_when_composed_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         with pytest.raises(ValidationFailed) as caught:
             await change(container, ada, ProfilePatch(name="\u0958" * 64))
         assert [(error.field, error.code) for error in caught.value.errors] == [("name", "too_long")]
 
 
-class TestInvisible:
-    async def test_to_others_it_is_absent_since_the_moment_before(
+class TestInvisibleStatus:
+    async def test_invisible_user_looks_absent_to_contacts(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -216,7 +218,9 @@ class TestInvisible:
         view = await look_up(container, bob, ada)
         assert (view.status, view.online, view.last_activity) == ("online", False, timestamp(seen))
 
-    async def test_saying_it_again_moves_nothing(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_setting_invisible_again_does_not_move_last_seen(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.friends()
         seen = clock.now()
         for _ in range(2):
@@ -224,14 +228,18 @@ class TestInvisible:
             await change(container, ada, ProfilePatch(status="invisible"))
         assert (await look_up(container, bob, ada)).last_activity == timestamp(seen)
 
-    async def test_to_oneself_it_shows(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_invisible_user_sees_own_activity(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada = await make.person()
         await change(container, ada, ProfilePatch(status="invisible"))
         now = clock.advance(seconds=5)
         profile = (await own(container, ada)).profile
         assert (profile.status, profile.last_activity) == ("invisible", timestamp(now))
 
-    async def test_coming_back_shows_again(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_leaving_invisible_shows_activity_again(
+        self, container: Container, make: Factory, clock: FixedClock
+    ) -> None:
         ada, bob = await make.friends()
         await make.connected(ada)
         await change(container, ada, ProfilePatch(status="invisible"))
@@ -242,7 +250,7 @@ class TestInvisible:
 
 
 class TestEmptyPatch:
-    async def test_changes_no_version_and_tells_nobody(self, container: Container, make: Factory) -> None:
+    async def test_empty_patch_changes_no_version(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         before = (await container.services.profiles.get(ada.actor)).version
         after = await container.services.profiles.update(ada.actor, ProfilePatch())

@@ -34,7 +34,7 @@ async def stand(container: Container, person: Person) -> tuple[int, int]:
     return row["read_seq"], row["delivered_seq"]
 
 
-class TestReceipt:
+class TestSetReceipt:
     @pytest.mark.parametrize(
         ("steps", "at"),
         [
@@ -51,7 +51,7 @@ class TestReceipt:
         ],
         ids=str,
     )
-    async def test_it_goes_only_forward(
+    async def test_receipt_moves_only_forward(
         self, container: Container, ada_and_bob: Any, steps: list[dict[str, int]], at: tuple[int, int]
     ) -> None:
         ada, bob = ada_and_bob
@@ -59,7 +59,7 @@ class TestReceipt:
             await receipt(container, bob, ada.id, **step)
         assert await stand(container, bob) == at
 
-    async def test_concurrent_ones_end_at_the_furthest(self, container: Container, ada_and_bob: Any) -> None:
+    async def test_concurrent_receipts_end_at_furthest(self, container: Container, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         await asyncio.gather(*(receipt(container, bob, ada.id, read_seq=seq) for seq in (1, 5, 2, 4, 3)))
         assert await stand(container, bob) == (5, 5)
@@ -67,20 +67,22 @@ class TestReceipt:
         assert seqs == sorted(set(seqs))
 
     @pytest.mark.parametrize("field", ["read_seq", "delivered_seq"])
-    async def test_beyond_the_end_it_is_refused(self, container: Container, ada_and_bob: Any, field: str) -> None:
+    async def test_receipt_beyond_last_message_is_refused(
+        self, container: Container, ada_and_bob: Any, field: str
+    ) -> None:
         ada, bob = ada_and_bob
         with pytest.raises(ValidationFailed) as caught:
             await receipt(container, bob, ada.id, **{field: 6})
         assert [fault.field for fault in caught.value.errors] == [field]
         assert await stand(container, bob) == (0, 0)
 
-    async def test_without_a_number_it_is_refused(self, container: Container, ada_and_bob: Any) -> None:
+    async def test_receipt_without_seq_is_refused(self, container: Container, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         with pytest.raises(ValidationFailed):
             await receipt(container, bob, ada.id)
 
     @pytest.mark.parametrize("target", ["stranger", "unknown", "self"])
-    async def test_without_a_conversation_it_is_not_found(
+    async def test_receipt_without_conversation_is_not_found(
         self, container: Container, make: Factory, ada_and_bob: Any, target: str
     ) -> None:
         ada, stranger = ada_and_bob[0], await make.person()
@@ -88,15 +90,15 @@ class TestReceipt:
         with pytest.raises(PeerNotFound):
             await receipt(container, ada, target_id, read_seq=1)
 
-    async def test_own_message_moves_it(self, container: Container, make: Factory, ada_and_bob: Any) -> None:
+    async def test_own_message_moves_receipt(self, container: Container, make: Factory, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         assert await stand(container, ada) == (5, 5)
         await make.message(bob, ada)
         assert await stand(container, bob) == (6, 6)
 
 
-class TestTold:
-    async def test_both_sides_are(self, container: Container, ada_and_bob: Any) -> None:
+class TestReceiptEvents:
+    async def test_both_sides_are_notified_of_receipt(self, container: Container, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         await receipt(container, bob, ada.id, read_seq=3, delivered_seq=4)
         moved = {"user_id": bob.id, "read_seq": 3, "delivered_seq": 4}
@@ -106,7 +108,7 @@ class TestTold:
         theirs = {"target_id": bob.id, **moved, "unread": None, "version": None}
         assert await told(container, ada, "receipt.updated") == [theirs]
 
-    async def test_count_is_the_one_of_the_conversation(self, container: Container, ada_and_bob: Any) -> None:
+    async def test_event_shows_unread_of_conversation(self, container: Container, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         await receipt(container, bob, ada.id, read_seq=3)
         (event,) = await told(container, bob, "receipt.updated")
@@ -124,7 +126,7 @@ class TestTold:
         counts = [(event["unread"], event["version"]) for event in await told(container, bob, "receipt.updated")]
         assert counts == [(4, 6), (0, 10), (0, 12)]
 
-    async def test_what_moves_nothing_tells_nobody(
+    async def test_unmoved_receipt_notifies_no_user(
         self, container: Container, ada_and_bob: Any, published: list[WakeUp]
     ) -> None:
         ada, bob = ada_and_bob
@@ -135,7 +137,7 @@ class TestTold:
         assert len(await told(container, ada, "receipt.updated")) == 1
         assert published == []
 
-    async def test_what_is_refused_tells_nobody(
+    async def test_refused_receipt_notifies_no_user(
         self, container: Container, ada_and_bob: Any, published: list[WakeUp]
     ) -> None:
         ada, bob = ada_and_bob
@@ -146,7 +148,9 @@ class TestTold:
 
     @pytest.mark.parametrize("end", ["unsubscribe", "block"])
     @pytest.mark.parametrize("by", ["reader", "sender"])
-    async def test_former_contact_is_not(self, container: Container, ada_and_bob: Any, end: str, by: str) -> None:
+    async def test_former_contact_is_not_notified_of_receipt(
+        self, container: Container, ada_and_bob: Any, end: str, by: str
+    ) -> None:
         ada, bob = ada_and_bob
         who, whom = (bob, ada) if by == "reader" else (ada, bob)
         await getattr(container.services.contacts, end)(who.actor, whom.id)

@@ -117,7 +117,7 @@ class TestLostAnswer:
         clock.advance(seconds=later)
         assert await refresh(container, ada.refresh_token) == lost
 
-    async def test_access_token_lives_as_long_as_a_new_one(
+    async def test_repeated_answer_returns_access_token_with_full_lifetime(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -134,7 +134,7 @@ class TestLostAnswer:
         with pytest.raises(InvalidRefreshToken):
             await refresh(container, ada.refresh_token)
 
-    async def test_second_lost_answer_in_a_row_returns_its_own_successor(
+    async def test_second_lost_answer_returns_same_successor(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -258,7 +258,7 @@ class TestUsedSuccessor:
                 await refresh(container, ada.refresh_token)
         assert await device_count(container, ada) == 1
 
-    async def test_old_token_signs_device_out_after_that(
+    async def test_late_reuse_of_old_token_signs_device_out(
         self, container: Container, make: Factory, clock: FixedClock, use: Use
     ) -> None:
         ada = await make.person()
@@ -269,7 +269,7 @@ class TestUsedSuccessor:
             await refresh(container, ada.refresh_token)
         assert await device_count(container, ada) == 0
 
-    async def test_use_on_another_worker_counts(
+    async def test_use_of_successor_on_other_worker_counts(
         self, container: Container, other_worker: Container, make: Factory, use: Use
     ) -> None:
         ada = await make.person()
@@ -299,7 +299,7 @@ class TestUsedSuccessor:
         with pytest.raises(RefreshTokenReused):
             await refresh(container, ada.refresh_token)
 
-    async def test_superseded_answer_changes_nothing(self, container: Container, make: Factory) -> None:
+    async def test_superseded_answer_changes_no_rows(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         successor = await refresh(container, ada.refresh_token)
         await _read(container, successor.access_token)
@@ -311,7 +311,7 @@ class TestUsedSuccessor:
         assert await opens(container, successor.access_token)
         assert await opens(container, (await refresh(container, successor.refresh_token)).access_token)
 
-    async def test_alarm_reaches_stream_and_spares_other_devices(
+    async def test_reuse_is_recorded_and_spares_other_devices(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -325,7 +325,7 @@ class TestUsedSuccessor:
         left = await rows(container, "SELECT id FROM devices WHERE user_id = $1", ada.id)
         assert {row["id"] for row in left} == {other.actor.device_id}
 
-    async def test_every_token_of_the_chain_raises_the_alarm(
+    async def test_every_token_of_chain_is_detected_as_reused(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -338,7 +338,7 @@ class TestUsedSuccessor:
         assert await device_count(container, ada) == 0
 
 
-class TestUsedTokens:
+class TestStoredTokens:
     async def fill(self, container: Container, ada: Person, count: int) -> None:
         await rows(
             container,
@@ -375,7 +375,7 @@ class TestUsedTokens:
         assert len(await self.ages(container, other)) == USED_TOKENS_KEPT + 100
 
 
-class TestFirstUse:
+class TestSuccessorMark:
     async def _writes(self, container: Container, statements: StatementLog, token: str) -> int:
         async with statements.recording() as sent:
             await container.services.profiles.get(bearer(token))

@@ -51,8 +51,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {"as it was": str, "in capitals": s
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("way", WAYS)
-class TestOthers:
-    async def test_name_given_up_by_rename_is_taken_for_thirty_days(
+class TestOtherUsers:
+    async def test_renamed_username_is_reserved_for_thirty_days(
         self, container: Container, make: Factory, clock: FixedClock, way: str, spelling: str
     ) -> None:
         ada, name = await make.person(), fresh()
@@ -65,7 +65,7 @@ class TestOthers:
         clock.advance(days=0.01)
         await WAYS[way](container, name)
 
-    async def test_name_of_an_erased_account_is_taken_for_thirty_days(
+    async def test_username_of_erased_account_is_reserved_for_thirty_days(
         self, container: Container, make: Factory, clock: FixedClock, way: str, spelling: str
     ) -> None:
         ada = await make.person(fresh())
@@ -77,7 +77,7 @@ class TestOthers:
 
 
 class TestFormerOwner:
-    async def test_takes_the_name_back(self, container: Container, make: Factory) -> None:
+    async def test_former_owner_reclaims_username(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await rename(container, ada, fresh())
         await rename(container, ada, ada.username)
@@ -96,14 +96,14 @@ class TestFormerOwner:
         with pytest.raises(UsernameTaken):
             await register(container, ada.username)
 
-    async def test_name_taken_back_is_taken_as_any_other(self, container: Container, make: Factory) -> None:
+    async def test_reclaimed_username_is_taken(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await rename(container, ada, fresh())
         await rename(container, ada, ada.username)
         with pytest.raises(UsernameTaken):
             await register(container, ada.username)
 
-    async def test_erasure_takes_earlier_names_along(
+    async def test_erasure_releases_earlier_usernames_to_no_owner(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
@@ -133,7 +133,7 @@ class TestFormerOwner:
 
 
 class TestRelease:
-    async def test_refused_rename_releases_and_claims_nothing(self, container: Container, make: Factory) -> None:
+    async def test_refused_rename_releases_no_username(self, container: Container, make: Factory) -> None:
         ada, name = await make.person(), fresh()
         patch = ProfilePatch(username=name)
         with pytest.raises(VersionConflict):
@@ -141,14 +141,14 @@ class TestRelease:
         assert await rows(container, "SELECT FROM released_usernames WHERE owner_id = $1", ada.id) == []
         await register(container, name)
 
-    async def test_rename_to_a_name_that_is_kept_changes_nothing(self, container: Container, make: Factory) -> None:
+    async def test_rename_to_reserved_username_is_refused(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await rename(container, ada, fresh())
         with pytest.raises(UsernameTaken):
             await rename(container, bob, ada.username)
         assert (await container.services.profiles.get(bob.actor)).profile.username == bob.username
 
-    async def test_registration_that_waits_for_a_rename_is_refused(self, container: Container, make: Factory) -> None:
+    async def test_registration_waiting_for_rename_is_refused(self, container: Container, make: Factory) -> None:
         """It has looked at the table before the rename was committed."""
         ada = await make.person()
         digests = container.services.profiles._usernames
@@ -182,7 +182,7 @@ class TestRelease:
         assert len(row["digest"]) == 32
         assert ada.username.encode() not in row["digest"]
 
-    async def test_released_name_signs_nobody_in_and_finds_nobody(self, container: Container, make: Factory) -> None:
+    async def test_released_username_neither_signs_in_nor_is_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await rename(container, ada, fresh())
         draft = LoginDraft(login=ada.username, password=PASSWORD)

@@ -19,8 +19,8 @@ async def ask(container: Container, actor: Actor, asked: Person) -> None:
     await container.services.contacts.subscribe(actor, SubscribeDraft(target_id=asked.id))
 
 
-class TestSubscribe:
-    async def test_requests_that_one_account_receives(self, limited: Container, make: Factory) -> None:
+class TestSubscribeLimits:
+    async def test_received_requests_are_limited_per_account(self, limited: Container, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
         await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1)
         await ask(limited, eve.actor, bob)
@@ -28,15 +28,13 @@ class TestSubscribe:
             await ask(limited, ada.actor, bob)
         assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribed_to"')
 
-    async def test_repeating_a_request_leaves_the_receiver_free_for_others(
-        self, limited: Container, make: Factory
-    ) -> None:
+    async def test_repeated_request_does_not_use_limit_of_receiver(self, limited: Container, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
         for _ in range(LIMITS["subscribed_to"].burst + 1):
             await ask(limited, eve.actor, bob)
         await ask(limited, ada.actor, bob)
 
-    async def test_one_asker_counts_once_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_requester_counts_once_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob, eve = await make.people(3)
         await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 2)
         for _ in range(5):
@@ -48,7 +46,7 @@ class TestSubscribe:
         with pytest.raises(RateLimited):
             await ask(limited, eve.actor, bob)
 
-    async def test_blocked_asker_takes_nothing_from_others(self, limited: Container, make: Factory) -> None:
+    async def test_blocked_requester_does_not_use_limit_of_receiver(self, limited: Container, make: Factory) -> None:
         ada, bob, stalker = await make.people(3)
         await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1)
         await limited.services.contacts.block(bob.actor, stalker.id)
@@ -56,7 +54,7 @@ class TestSubscribe:
         await limited.services.contacts.unsubscribe(stalker.actor, bob.id)
         await ask(limited, ada.actor, bob)
 
-    async def test_blocked_asker_is_refused_where_others_are(
+    async def test_blocked_requester_is_refused_like_strangers(
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         """Else a refusal of everybody but oneself would tell of the block, and so would another statement."""
@@ -71,14 +69,14 @@ class TestSubscribe:
             asked.append((caught.value.response_headers, sent))
         assert asked[0] == asked[1]
 
-    async def test_requests_that_one_account_makes(self, limited: Container, make: Factory) -> None:
+    async def test_sent_requests_are_limited_per_account(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
         with pytest.raises(RateLimited) as caught:
             await ask(limited, ada.actor, bob)
         assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribe"')
 
-    async def test_a_refused_request_asks_nobody(self, limited: Container, make: Factory) -> None:
+    async def test_refused_request_creates_no_contact(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
         with pytest.raises(RateLimited):

@@ -52,24 +52,26 @@ async def kept(container: Container, person: Person) -> list[int]:
     return [row["version"] for row in found]
 
 
-class TestStore:
-    async def test_first_one_is_version_one(self, container: Container, ada: Person, clock: FixedClock) -> None:
+class TestStoreSecret:
+    async def test_first_envelope_is_version_1(self, container: Container, ada: Person, clock: FixedClock) -> None:
         view = await container.services.safe.store(ada.actor, envelope())
         assert (view.version, view.created_at) == (1, timestamp(clock.now()))
         assert await container.services.safe.get(ada.actor) == view
 
-    async def test_each_change_is_the_next_version(self, container: Container, ada: Person) -> None:
+    async def test_each_change_creates_next_version(self, container: Container, ada: Person) -> None:
         versions = [(await container.services.safe.store(ada.actor, envelope(n))).version for n in range(3)]
         assert versions == [1, 2, 3]
         assert (await container.services.safe.get(ada.actor)).ciphertext == envelope(2).ciphertext
 
-    async def test_identical_one_makes_no_version(self, container: Container, ada: Person, clock: FixedClock) -> None:
+    async def test_identical_envelope_creates_no_version(
+        self, container: Container, ada: Person, clock: FixedClock
+    ) -> None:
         first = await container.services.safe.store(ada.actor, envelope())
         clock.advance(days=1)
         assert await container.services.safe.store(ada.actor, envelope()) == first
         assert await kept(container, ada) == [1]
 
-    async def test_earlier_content_is_a_new_version(self, container: Container, ada: Person) -> None:
+    async def test_earlier_content_creates_new_version(self, container: Container, ada: Person) -> None:
         for content in (1, 2, 1):
             view = await container.services.safe.store(ada.actor, envelope(content))
         assert view.version == 3
@@ -79,23 +81,23 @@ class TestStore:
             await container.services.safe.store(ada.actor, envelope(n))
         assert await kept(container, ada) == list(range(4, 14))
 
-    async def test_accounts_do_not_meet(self, container: Container, make: Factory, ada: Person) -> None:
+    async def test_accounts_have_separate_safes(self, container: Container, make: Factory, ada: Person) -> None:
         bob = await make.person()
         await container.services.safe.store(ada.actor, envelope(1))
         assert (await container.services.safe.store(bob.actor, envelope(2))).version == 1
         assert (await container.services.safe.get(ada.actor)).ciphertext == envelope(1).ciphertext
 
-    async def test_devices_share_it(self, container: Container, make: Factory, ada: Person) -> None:
+    async def test_devices_share_safe(self, container: Container, make: Factory, ada: Person) -> None:
         phone = await make.device(ada)
         stored = await container.services.safe.store(ada.actor, envelope())
         assert await container.services.safe.get(phone.actor) == stored
         assert await container.services.safe.get(Bearer(token_hash(phone.access_token))) == stored
 
-    async def test_without_one_there_is_none(self, container: Container, ada: Person) -> None:
+    async def test_missing_safe_is_not_found(self, container: Container, ada: Person) -> None:
         with pytest.raises(SecretNotFound):
             await container.services.safe.get(ada.actor)
 
-    async def test_nobody_is_refused(self, container: Container, ada: Person) -> None:
+    async def test_signed_out_device_cannot_use_safe(self, container: Container, ada: Person) -> None:
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
             await container.services.safe.store(ada.actor, envelope())
@@ -115,7 +117,9 @@ class TestRoundTrip:
         ],
         ids=["names", "url-safe", "long", "text", "bare"],
     )
-    async def test_it_comes_back_to_the_byte(self, container: Container, ada: Person, more: dict[str, Any]) -> None:
+    async def test_envelope_is_returned_byte_for_byte(
+        self, container: Container, ada: Person, more: dict[str, Any]
+    ) -> None:
         given = envelope(**more)
         await container.services.safe.store(ada.actor, given)
         back = await container.services.safe.get(ada.actor)
@@ -124,7 +128,7 @@ class TestRoundTrip:
         assert msgspec.json.encode(fields) == msgspec.json.encode(given)
 
 
-class TestPrecondition:
+class TestStorePrecondition:
     @pytest.mark.parametrize(
         ("stored", "precondition", "met"),
         [
@@ -145,7 +149,7 @@ class TestPrecondition:
         ],
         ids=str,
     )
-    async def test_it_decides(
+    async def test_precondition_decides_store(
         self, container: Container, ada: Person, stored: int, precondition: Precondition | None, met: bool
     ) -> None:
         safe = container.services.safe
@@ -158,19 +162,19 @@ class TestPrecondition:
                 await safe.store(ada.actor, envelope("new"), precondition=precondition)
             assert await kept(container, ada) == list(range(1, stored + 1))
 
-    async def test_refusal_names_the_version_that_is(self, container: Container, ada: Person) -> None:
+    async def test_refusal_names_current_version(self, container: Container, ada: Person) -> None:
         await container.services.safe.store(ada.actor, envelope())
         with pytest.raises(VersionConflict) as caught:
             await container.services.safe.store(ada.actor, envelope(2), precondition=version(9))
         assert caught.value.extra == {"current_version": 1}
 
-    async def test_identical_content_does_not_meet_it_instead(self, container: Container, ada: Person) -> None:
+    async def test_identical_content_does_not_replace_precondition(self, container: Container, ada: Person) -> None:
         await container.services.safe.store(ada.actor, envelope())
         with pytest.raises(VersionConflict):
             await container.services.safe.store(ada.actor, envelope(), precondition=NO_VERSION)
 
     @pytest.mark.parametrize(("stored", "precondition"), [(1, version(1)), (0, NO_VERSION)], ids=["match", "none"])
-    async def test_of_two_at_once_one_is_refused(
+    async def test_concurrent_stores_with_precondition_refuse_second(
         self, container: Container, ada: Person, stored: int, precondition: Precondition
     ) -> None:
         safe = container.services.safe
@@ -185,15 +189,17 @@ class TestPrecondition:
         assert await safe.get(ada.actor) == won[0]
         assert won[0].version == stored + 1
 
-    async def test_without_one_all_are_stored(self, container: Container, ada: Person) -> None:
+    async def test_concurrent_stores_without_precondition_all_succeed(self, container: Container, ada: Person) -> None:
         stored = await asyncio.gather(*(container.services.safe.store(ada.actor, envelope(n)) for n in range(3)))
         assert sorted(view.version for view in stored) == [1, 2, 3]
 
 
-class TestRepetition:
+class TestRepeatedStore:
     ONCE = Once("a key", b"1" * 32)
 
-    async def test_it_is_answered_alike(self, container: Container, ada: Person, clock: FixedClock) -> None:
+    async def test_repeated_store_returns_same_answer(
+        self, container: Container, ada: Person, clock: FixedClock
+    ) -> None:
         safe = container.services.safe
         first = await safe.store(ada.actor, envelope(1), once=self.ONCE)
         await safe.store(ada.actor, envelope(2))
@@ -201,7 +207,9 @@ class TestRepetition:
         assert await safe.store(ada.actor, envelope(1), once=self.ONCE) == first
         assert (await safe.get(ada.actor)).version == 2
 
-    async def test_it_is_answered_alike_where_nothing_was_new(self, container: Container, ada: Person) -> None:
+    async def test_repeated_store_of_unchanged_content_returns_same_answer(
+        self, container: Container, ada: Person
+    ) -> None:
         safe = container.services.safe
         await safe.store(ada.actor, envelope(1))
         first = await safe.store(ada.actor, envelope(1), once=self.ONCE)
@@ -209,14 +217,14 @@ class TestRepetition:
         assert await safe.store(ada.actor, envelope(1), once=self.ONCE) == first
         assert (await safe.get(ada.actor)).version == 2
 
-    async def test_other_body_is_refused(self, container: Container, ada: Person) -> None:
+    async def test_repeated_store_with_different_body_is_refused(self, container: Container, ada: Person) -> None:
         safe = container.services.safe
         await safe.store(ada.actor, envelope(1))
         await safe.store(ada.actor, envelope(1), once=self.ONCE)
         with pytest.raises(IdempotencyKeyReused):
             await safe.store(ada.actor, envelope(2), once=Once("a key", b"2" * 32))
 
-    async def test_refused_precondition_is_no_answer(self, container: Container, ada: Person) -> None:
+    async def test_refused_precondition_is_not_stored_as_answer(self, container: Container, ada: Person) -> None:
         safe = container.services.safe
         with pytest.raises(VersionConflict):
             await safe.store(ada.actor, envelope(1), precondition=ANY_VERSION, once=self.ONCE)
@@ -233,7 +241,7 @@ class TestSecrecy:
         names = {name: f"{name}{self.CANARY}" for name in ("nonce", "ciphertext", "mac", "key_id")}
         return envelope(kdf=kdf, **names)
 
-    async def test_logs_hold_nothing_of_it(
+    async def test_logs_contain_no_secret(
         self, container: Container, ada: Person, marked: SecretEnvelope, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -254,7 +262,7 @@ class TestSecrecy:
         yield container
         await container.close()
 
-    async def test_failure_says_nothing_of_it(
+    async def test_failure_does_not_reveal_secret(
         self, broken: Container, marked: SecretEnvelope, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -266,7 +274,7 @@ class TestSecrecy:
         assert self.CANARY not in said
         assert self.CANARY.encode().hex() not in said
 
-    async def test_values_do_not_show_it(self, container: Container, ada: Person, marked: SecretEnvelope) -> None:
+    async def test_repr_hides_secret(self, container: Container, ada: Person, marked: SecretEnvelope) -> None:
         view = await container.services.safe.store(ada.actor, marked)
         row = SecretRow(1, msgspec.json.encode(marked), FixedClock().now())
         assert self.CANARY not in f"{marked!r} {view!r} {row!r} {marked.kdf!r} {view.kdf!r}"

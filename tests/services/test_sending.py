@@ -58,8 +58,8 @@ async def refusal(container: Container, sender: Person, draft: MessageDraft) -> 
     return None
 
 
-class TestSend:
-    async def test_first_message_is_number_one(self, container: Container, make: Factory, clock: FixedClock) -> None:
+class TestSendMessage:
+    async def test_first_message_has_seq_1(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         view, created = await container.services.messages.send(ada.actor, draft_to(bob))
         assert created
@@ -68,7 +68,7 @@ class TestSend:
         assert view.created_at == timestamp(clock.now())
         assert (view.edited_at, view.deleted_at, view.expires_at) == (None, None, None)
 
-    async def test_answer_is_what_is_read_back(self, container: Container, make: Factory) -> None:
+    async def test_answer_equals_message_read_back(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         first = await make.message(ada, bob)
         more: dict[str, Any] = {"reply_to": first.id, "mentions": [bob.id, ada.id]}
@@ -82,36 +82,36 @@ class TestSend:
         read = await container.services.messages.get(bob.actor, sent.id)
         assert (read.target_id, read.sender_id, read.id, read.body) == (ada.id, ada.id, sent.id, "Hello")
 
-    async def test_both_sides_count_together(self, make: Factory) -> None:
+    async def test_both_sides_share_seq(self, make: Factory) -> None:
         ada, bob = await make.friends()
         sent = [await make.message(*pair) for pair in ((ada, bob), (bob, ada), (ada, bob))]
         assert [view.seq for view in sent] == [1, 2, 3]
 
-    async def test_each_conversation_counts_for_itself(self, make: Factory) -> None:
+    async def test_each_conversation_has_separate_seq(self, make: Factory) -> None:
         (ada, bob), eve = await make.friends(), await make.person()
         await make.befriend(ada, eve)
         await make.message(ada, bob)
         assert (await make.message(ada, eve)).seq == 1
 
-    async def test_nobody_sends_nothing(self, container: Container, make: Factory) -> None:
+    async def test_signed_out_device_cannot_send(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.devices.logout(ada.actor)
         assert await refusal(container, ada, draft_to(bob)) is Unauthenticated
 
-    async def test_body_of_64_kib_fits(self, container: Container, make: Factory) -> None:
+    async def test_body_of_64_kib_is_accepted(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         body = "ж" * 32_768
         assert (await make.message(ada, bob, body)).body == body
         assert (await history(container, bob, ada))[0].body == body
 
     @pytest.mark.parametrize("body", ["a" * 65_537, "ж" * 32_768 + "a"], ids=["ascii", "two bytes each"])
-    async def test_one_byte_more_is_too_large(self, container: Container, make: Factory, body: str) -> None:
+    async def test_body_above_64_kib_is_too_large(self, container: Container, make: Factory, body: str) -> None:
         ada, bob = await make.friends()
         assert await refusal(container, ada, draft_to(bob, body=body)) is MessageTooLarge
 
 
-class TestTime:
-    async def test_it_never_goes_back(self, container: Container, make: Factory, clock: FixedClock) -> None:
+class TestMessageTime:
+    async def test_message_time_never_goes_back(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         first = await make.message(ada, bob)
         clock.advance(hours=-1)
@@ -120,7 +120,7 @@ class TestTime:
         third = await make.message(ada, bob)
         assert first.created_at == second.created_at < third.created_at
 
-    async def test_expiry_goes_by_the_same_time(self, container: Container, make: Factory, clock: FixedClock) -> None:
+    async def test_expiry_uses_message_time(self, container: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         sql = "UPDATE conversations SET expire_after = 60 WHERE low_id = $1 RETURNING id"
@@ -128,7 +128,7 @@ class TestTime:
         view = await make.message(bob, ada)
         assert view.expires_at == timestamp(clock.now() + timedelta(seconds=60))
 
-    async def test_expiry_goes_by_the_clock_after_it_was_set_back(
+    async def test_expiry_uses_clock_after_clock_was_set_back(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -139,13 +139,13 @@ class TestTime:
         assert view.expires_at == timestamp(clock.now() + timedelta(seconds=60))
 
 
-class TestRepetition:
+class TestRepeatedSend:
     async def test_repeated_client_id_returns_the_first_message(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
         assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
 
-    async def test_repetition_changes_and_tells_nothing(
+    async def test_repeated_send_changes_and_announces_no_message(
         self, container: Container, make: Factory, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.friends()
@@ -155,13 +155,15 @@ class TestRepetition:
         assert await state_of(container, ada, bob) == before
         assert len(published) == told
 
-    async def test_from_another_device_it_is_the_first_one(self, container: Container, make: Factory) -> None:
+    async def test_repeated_send_from_other_device_returns_first_message(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.friends()
         phone = await make.device(ada)
         first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
         assert await container.services.messages.send(phone.actor, draft_to(bob)) == (first, False)
 
-    async def test_after_an_edit_it_is_the_message_as_it_is_now(self, container: Container, make: Factory) -> None:
+    async def test_repeated_send_after_edit_returns_edited_message(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         messages = container.services.messages
         first, _ = await messages.send(ada.actor, draft_to(bob))
@@ -169,7 +171,9 @@ class TestRepetition:
         assert await messages.send(ada.actor, draft_to(bob)) == (edited, False)
         assert await refusal(container, ada, draft_to(bob, body="Changed")) is ClientIdReused
 
-    async def test_after_a_deletion_it_is_the_empty_message(self, container: Container, make: Factory) -> None:
+    async def test_repeated_send_after_deletion_returns_empty_message(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.friends()
         first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
         await container.services.messages.delete(ada.actor, first.id, who="everyone")
@@ -177,7 +181,7 @@ class TestRepetition:
         assert (again.id, again.seq, again.body, created) == (first.id, 1, None, False)
 
     @pytest.mark.parametrize("end", ["unsubscribe", "block", "blocked", "erased"])
-    async def test_after_the_contact_ended_it_is_the_first_one(
+    async def test_repeated_send_after_contact_ended_returns_first_message(
         self, container: Container, make: Factory, end: str
     ) -> None:
         ada, bob = await make.friends()
@@ -193,7 +197,7 @@ class TestRepetition:
                 await container.services.accounts.erase(bob.actor, bob.password)
         assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
 
-    async def test_years_later_it_is_the_first_one(
+    async def test_repeated_send_years_later_returns_first_message(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -202,7 +206,9 @@ class TestRepetition:
         assert await container.services.messages.send(ada.actor, draft_to(bob)) == (first, False)
 
     @pytest.mark.parametrize("other", ["body", "reply_to", "mentions", "target"])
-    async def test_other_content_is_refused(self, container: Container, make: Factory, other: str) -> None:
+    async def test_repeated_send_with_different_content_is_refused(
+        self, container: Container, make: Factory, other: str
+    ) -> None:
         (ada, bob), eve = await make.friends(), await make.person()
         await make.befriend(ada, eve)
         first, _ = await container.services.messages.send(ada.actor, draft_to(bob))
@@ -216,21 +222,21 @@ class TestRepetition:
         assert await refusal(container, ada, changed) is ClientIdReused
         assert await state_of(container, ada, bob, eve) == before
 
-    async def test_client_ids_are_the_senders_own(self, container: Container, make: Factory) -> None:
+    async def test_client_ids_are_scoped_to_sender(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         mine, _ = await container.services.messages.send(ada.actor, draft_to(bob))
         theirs, created = await container.services.messages.send(bob.actor, draft_to(ada))
         assert created
         assert mine.id != theirs.id
 
-    async def test_case_of_a_client_id_counts(self, container: Container, make: Factory) -> None:
+    async def test_client_id_is_case_sensitive(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.messages.send(ada.actor, draft_to(bob, "a"))
         assert (await container.services.messages.send(ada.actor, draft_to(bob, "A")))[1]
 
 
-class TestConcurrency:
-    async def test_senders_of_both_sides_leave_no_gap(self, container: Container, make: Factory) -> None:
+class TestConcurrentSends:
+    async def test_concurrent_senders_of_both_sides_leave_no_gap(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         dice = random.Random(20_261_122)
         senders = [(ada, bob, f"a{n}") for n in range(25)] + [(bob, ada, f"b{n}") for n in range(25)]
@@ -247,7 +253,7 @@ class TestConcurrency:
         assert [(view.seq, view.id) for view in seen] == [(view.seq, view.id) for view in theirs]
         assert {view.id for view in seen} == {view.id for view in first.values()}
 
-    async def test_streams_tell_each_message_once_and_in_order(self, container: Container, make: Factory) -> None:
+    async def test_streams_contain_each_message_once_in_order(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         pairs = [(ada, bob), (bob, ada)] * 20
         await asyncio.gather(*(make.message(one, other) for one, other in pairs))
@@ -259,7 +265,9 @@ class TestConcurrency:
                 range(events[0]["position"], events[0]["position"] + 40)
             )
 
-    async def test_first_messages_open_one_conversation(self, container: Container, make: Factory) -> None:
+    async def test_concurrent_first_messages_open_single_conversation(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.friends()
         sent = await asyncio.gather(*(make.message(*pair) for pair in [(ada, bob), (bob, ada)] * 5))
         assert sorted(view.seq for view in sent) == list(range(1, 11))
@@ -280,8 +288,10 @@ class TestConcurrency:
         assert await rows(container, apart, [ada.id, bob.id, cem.id]) == []
 
 
-class TestEvents:
-    async def test_both_sides_are_told_in_the_same_transaction(self, container: Container, make: Factory) -> None:
+class TestMessageEvents:
+    async def test_events_of_both_sides_are_written_in_same_transaction(
+        self, container: Container, make: Factory
+    ) -> None:
         ada, bob = await make.friends()
         view = await make.message(ada, bob)
         sql = """
@@ -291,7 +301,9 @@ class TestEvents:
         told = {"name": "message.created", "subject": view.id, "payload": None, "together": True}
         assert await rows(container, sql, view.id) == [{"user_id": id, **told} for id in sorted([ada.id, bob.id])]
 
-    async def test_both_sides_are_woken(self, container: Container, make: Factory, published: list[WakeUp]) -> None:
+    async def test_both_sides_are_notified_of_message(
+        self, container: Container, make: Factory, published: list[WakeUp]
+    ) -> None:
         ada, bob = await make.friends()
         published.clear()
         await make.message(ada, bob)
@@ -300,7 +312,7 @@ class TestEvents:
             (user, position, "message.created") for user, position in sorted(positions.items())
         ]
 
-    async def test_what_comes_along_is_what_the_stream_tells(
+    async def test_announced_event_equals_stream_event(
         self, container: Container, make: Factory, published: list[WakeUp], clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -317,7 +329,7 @@ class TestEvents:
             assert (frame.at, frame.data) == (said.at, said.data)
 
     @pytest.mark.parametrize("why", ["stranger", "misplaced", "too large", "unknown", "self"])
-    async def test_refused_one_tells_nobody(
+    async def test_refused_message_notifies_no_user(
         self, container: Container, make: Factory, published: list[WakeUp], why: str
     ) -> None:
         (ada, bob), eve = await make.friends(), await make.person()

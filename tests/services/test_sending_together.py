@@ -80,9 +80,9 @@ async def texts(container: Container, person: Person, peer: Person) -> list[str 
     return [message.body for message in history.items]
 
 
-class TestSent:
+class TestBatchSent:
     @pytest.mark.parametrize("kind", ["token", "device"])
-    async def test_they_are_one_statement(
+    async def test_batch_is_single_statement(
         self, sends: MessageService, make: Factory, statements: StatementLog, kind: str
     ) -> None:
         ada, bob = await make.friends()
@@ -95,7 +95,7 @@ class TestSent:
         assert sum("INSERT INTO messages" in statement for statement in sent) == 2
         assert [view.seq for view in views if isinstance(view, MessageView)] == [3, 4, 5]
 
-    async def test_each_is_what_it_would_be_alone(
+    async def test_batched_message_equals_message_sent_alone(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:
         ada, bob = await make.friends()
@@ -142,7 +142,7 @@ class TestSent:
                     )
                     assert [message.seq for message in history.items] == list(range(1, 12))
 
-    async def test_order_of_a_stream_is_that_of_the_conversation(
+    async def test_stream_order_matches_conversation_order(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:
         ada, bob = await make.friends()
@@ -151,7 +151,7 @@ class TestSent:
         for one in (ada, bob):
             assert [seq for _, _, seq in await stream(container, one)] == list(range(1, 11))
 
-    async def test_sender_has_read_up_to_their_own_last_one(
+    async def test_sender_has_read_up_to_own_last_message(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:
         ada, bob = await make.friends()
@@ -163,7 +163,7 @@ class TestSent:
         his = (await container.services.conversations.list_page(bob.actor, cursor=None, limit=1)).items[0]
         assert (hers.read_seq, hers.unread, his.read_seq, his.unread) == (3, 1, 4, 0)
 
-    async def test_they_live_as_long_as_their_conversation_says(
+    async def test_batched_messages_expire_by_conversation_setting(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:
         ada, bob = await make.friends()
@@ -174,7 +174,7 @@ class TestSent:
         )
         assert all(isinstance(view, MessageView) and view.expires_at for view in views)
 
-    async def test_both_sides_are_told_where(
+    async def test_both_sides_are_notified_with_positions(
         self, sends: MessageService, make: Factory, container: Container, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.friends()
@@ -210,8 +210,10 @@ class TestSent:
                 assert at.scalar() == now
 
 
-class TestRefused:
-    async def test_each_refusal_is_one_s_own(self, sends: MessageService, make: Factory, container: Container) -> None:
+class TestBatchRefusals:
+    async def test_each_refusal_affects_only_own_message(
+        self, sends: MessageService, make: Factory, container: Container
+    ) -> None:
         ada, bob, eve = await make.people(3)
         await make.befriend(ada, bob)
         await make.message(ada, bob, client_id="earlier")
@@ -246,7 +248,7 @@ class TestRefused:
         seqs = [result.seq for result in results if isinstance(result, MessageView)]
         assert seqs == [3, 1, 4]
 
-    async def test_unknown_token_is_refused_by_itself(self, sends: MessageService, make: Factory) -> None:
+    async def test_unknown_token_refuses_only_own_message(self, sends: MessageService, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         nobody = Bearer(token_hash("nobody"))
@@ -256,7 +258,7 @@ class TestRefused:
         assert isinstance(results[0], Unauthenticated)
         assert isinstance(results[1], MessageView)
 
-    async def test_expired_token_is_refused_by_itself(
+    async def test_expired_token_refuses_only_own_message(
         self, sends: MessageService, make: Factory, container: Container, clock: FixedClock
     ) -> None:
         ada, bob = await make.friends()
@@ -293,7 +295,7 @@ class TestRefused:
         assert await texts(container, ada, eve) == ["Hello"]
         assert await stream(container, eve) == before
 
-    async def test_others_of_the_batch_are_new_and_announced(
+    async def test_rest_of_batch_is_created_and_announced(
         self, sends: MessageService, make: Factory, container: Container, published: list[WakeUp]
     ) -> None:
         ada, bob, eve = await make.people(3)
@@ -310,7 +312,7 @@ class TestRefused:
         assert created == [True, True, True]
         assert [news.user_id for news in published].count(bob.id) == 3
 
-    async def test_first_message_of_a_pair_among_others(self, sends: MessageService, make: Factory) -> None:
+    async def test_first_message_of_pair_is_sent_within_batch(self, sends: MessageService, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
         for other in (bob, eve):
             await make.befriend(ada, other)
@@ -321,8 +323,8 @@ class TestRefused:
         assert [result.seq for result in results if isinstance(result, MessageView)] == [1, 3]
 
 
-class TestTwice:
-    async def test_same_message_twice_leaves_the_batch_whole(
+class TestBatchRepetitions:
+    async def test_repeated_message_leaves_batch_complete(
         self, sends: MessageService, make: Factory, statements: StatementLog
     ) -> None:
         ada, bob = await make.friends()
@@ -335,7 +337,7 @@ class TestTwice:
         # The first, the batch, and the repetition with the message that it finds.
         assert sum("INSERT INTO messages" in statement for statement in sent) == 3
 
-    async def test_same_message_with_another_text_is_refused(self, sends: MessageService, make: Factory) -> None:
+    async def test_repeated_message_with_different_text_is_refused(self, sends: MessageService, make: Factory) -> None:
         ada, bob = await make.friends()
         await make.message(ada, bob)
         results = await together(
@@ -347,7 +349,7 @@ class TestTwice:
         assert isinstance(results[0], MessageView)
         assert isinstance(results[1], ClientIdReused)
 
-    async def test_same_message_many_times_at_once_is_one(
+    async def test_repeated_message_in_batch_is_sent_once(
         self, sends: MessageService, make: Factory, container: Container
     ) -> None:
         ada, bob = await make.friends()
@@ -361,7 +363,7 @@ class TestTwice:
         history = await container.services.messages.history(ada.actor, bob.id, before=None, after=None, limit=50)
         assert [message.seq for message in history.items] == [1, 2, 3, 4]
 
-    async def test_many_senders_over_many_lanes_lock_in_one_order(self, container: Container, make: Factory) -> None:
+    async def test_many_senders_over_many_lanes_do_not_deadlock(self, container: Container, make: Factory) -> None:
         """Batches, messages sent alone and receipts over the same rows: none waits for another in a circle."""
         people = await make.people(4)
         for one in people:

@@ -39,8 +39,8 @@ async def with_avatar(container: Container, make: Factory, audience: str) -> Per
         ("nobody", False, False),
     ],
 )
-class TestAudience:
-    async def test_of_a_contact_s_event(
+class TestAvatarAudience:
+    async def test_contact_event_shows_avatar_by_audience(
         self, container: Container, make: Factory, audience: str, stranger: bool, contact: bool
     ) -> None:
         ada, bob = await with_avatar(container, make, audience), await make.person()
@@ -49,7 +49,7 @@ class TestAudience:
         await container.services.contacts.confirm(bob.actor, ConfirmDraft(target_id=ada.id))
         assert set(await avatars(container, bob, "contact.updated")) == {contact}
 
-    async def test_of_a_conversation_s_event(
+    async def test_conversation_event_shows_avatar_by_audience(
         self, container: Container, make: Factory, audience: str, stranger: bool, contact: bool
     ) -> None:
         ada, bob = await with_avatar(container, make, audience), await make.person()

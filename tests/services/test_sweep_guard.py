@@ -48,8 +48,8 @@ def passes_held(container: Container, reason: str) -> float:
     return value or 0.0
 
 
-class TestJump:
-    async def test_nothing_is_removed_and_an_error_is_logged(
+class TestClockJump:
+    async def test_clock_jump_stops_sweeps_and_logs_error(
         self, fresh: Container, crowd: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         await fresh.services.maintenance.sweep()
@@ -75,7 +75,7 @@ class TestJump:
         clock.advance(seconds=1)
         assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(crowd)
 
-    async def test_another_jump_starts_the_day_again(
+    async def test_second_jump_restarts_waiting_day(
         self, fresh: Container, crowd: list[Person], clock: FixedClock
     ) -> None:
         await fresh.services.maintenance.sweep()
@@ -116,7 +116,9 @@ class TestRestart:
         clock.set(right)
         assert (await fresh.services.devices.refresh(crowd[0].refresh_token, address="192.0.2.1")).tokens
 
-    async def test_they_are_after_a_day(self, fresh: Container, crowd: list[Person], clock: FixedClock) -> None:
+    async def test_idle_devices_are_signed_out_after_a_day(
+        self, fresh: Container, crowd: list[Person], clock: FixedClock
+    ) -> None:
         clock.set(clock.now() + FAR)
         await fresh.services.maintenance.sweep()
         clock.advance(days=1)
@@ -135,7 +137,7 @@ class TestRestart:
         assert (await fresh.services.maintenance.sweep())["idle_devices"] == 2
 
 
-class TestHost:
+class TestHostClock:
     def shared(self, off: timedelta) -> SharedClock:
         shared = SharedClock()
         asked = shared.elapsed()
@@ -152,6 +154,6 @@ class TestHost:
         for off in (HOST_DIFFERENCE, -HOST_DIFFERENCE):
             assert SweepGuard(self.shared(off * 0.9)).doubt() is None
 
-    def test_nothing_is_swept_before_the_databases_time_is_known(self) -> None:
+    def test_sweeps_wait_for_database_time(self) -> None:
         assert not SweepGuard(SharedClock()).is_ready
         assert SweepGuard(self.shared(timedelta())).is_ready

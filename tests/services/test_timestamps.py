@@ -26,5 +26,5 @@ AT = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
         ),
     ],
 )
-def test_shown(at: datetime, shown: str) -> None:
+def test_timestamp_shows_milliseconds_and_z(at: datetime, shown: str) -> None:
     assert timestamp(at) == shown
