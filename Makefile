@@ -126,7 +126,7 @@ lock:  ## Resolve anew, and strip the registry's addresses from the lock.
 clean:  ## Remove the environment (never the data).
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-bench: setup  ## All benchmarks, beside a hand-written ceiling and the seed's way (under 15 minutes), into build/bench.
+bench: setup  ## All benchmarks, beside a hand-written ceiling and a baseline (under 15 minutes), into build/bench.
 	$(BIN)/python benchmarks/all.py
 
 bench-quick: setup  ## The same in short forms (about two minutes).

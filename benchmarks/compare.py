@@ -1,4 +1,4 @@
-"""Ours beside a hand-written ceiling, the seed's way and the floors of the machine, in the same run and in turns.
+"""Ours beside a hand-written ceiling, the baseline and the floors of the machine, in the same run and in turns.
 
 `make setup && .venv/bin/python benchmarks/compare.py` takes about seven minutes; `--quick` is a glance. All contenders
 are up at once, on the PostgreSQL and over the data of ours, with durable settings; one at a time has work. Before
@@ -36,7 +36,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="three short turns with one worker")
     parser.add_argument("--workers", type=int, action="append", help="may be repeated; 1 and 2 without")
     parser.add_argument("--only", action="append", default=[], metavar="WORK", help="works that begin so; repeatable")
-    parser.add_argument("--no-seed", action="store_true", help="without the seed's way")
+    parser.add_argument("--no-baseline", action="store_true", help="without the baseline")
     parser.add_argument("--no-floors", action="store_true", help="without the floors")
     parser.add_argument("--turns", type=int, help="13 without")
     parser.add_argument("--seconds", type=float, help="of each turn; 0.5 without")
@@ -77,14 +77,14 @@ class Comparison:
 
     def _compare(self, workers: int, asked: list[Work]) -> None:
         with contextlib.ExitStack() as stack:
-            names = ["ceiling"] if self._options.no_seed else ["ceiling", "seed"]
+            names = ["ceiling"] if self._options.no_baseline else ["ceiling", "baseline"]
             others = [stack.enter_context(self._yardstick(name, workers)) for name in names]
             uvloop.run(self._measure(workers, [Ours(self._server), *others], asked))
 
     async def _measure(self, workers: int, contenders: list[Contender], asked: list[Work]) -> None:
         await agree(contenders[0], contenders[1], asked)
         for work in asked:
-            able = [each for each in contenders if each.name != "seed" or work.seed_multiple is not None]
+            able = [each for each in contenders if each.name != "baseline" or work.baseline_multiple is not None]
             await self._take_turns(work, workers, able)
 
     async def _take_turns(self, work: Work, workers: int, contenders: list[Contender]) -> Outcome:

@@ -1,4 +1,4 @@
-"""CPU per request and round trips of each of the seed's eleven endpoints, and of sending.
+"""CPU per request and round trips of eleven basic endpoints, and of sending.
 
 `make bench` runs it: one worker on its own PostgreSQL, durable settings, N concurrent connections, R rounds in turns;
 medians. CPU is what the processes used (server and PostgreSQL apart), per request; it includes the HTTP parsing, not

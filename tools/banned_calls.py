@@ -1,4 +1,4 @@
-"""Refuses what brought the seed down: sessions outside of the unit of work, and objects handed between sessions.
+"""Refuses sessions outside of the unit of work, and objects handed between sessions.
 
 `python tools/banned_calls.py [FOLDER]` prints each place as `file:line: why`, and exits 1 where there is one.
 """

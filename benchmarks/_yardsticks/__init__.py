@@ -1,1 +1,1 @@
-"""What we are measured against: a hand-written ceiling, the seed's way, the floors of the machine."""
+"""What we are measured against: a hand-written ceiling, the baseline, the floors of the machine."""

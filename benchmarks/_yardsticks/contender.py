@@ -18,7 +18,7 @@ from messenger.testing.servers import free_port
 
 _START_SECONDS = 30.0
 _BENCHMARKS = Path(__file__).parents[1]
-# `make setup` puts there what the seed alone needs.
+# `make setup` puts there what the baseline alone needs.
 PACKAGES = _BENCHMARKS.parent / ".venv" / "bench"
 
 

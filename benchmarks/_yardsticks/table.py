@@ -32,8 +32,8 @@ COLUMNS = {
     "ceiling_server_cpu": Column("… server CPU", lambda turn: turn.server, "ceiling", "ours"),
     "ceiling_postgres_cpu": Column("… PostgreSQL CPU", lambda turn: turn.postgres, "ceiling", "ours"),
     "ceiling_cpu": Column("… both", lambda turn: turn.cpu, "ceiling", "ours"),
-    "seed_rate": Column("× the seed: requests/s", lambda turn: turn.rate, "ours", "seed"),
-    "seed_cpu": Column("… CPU of both", lambda turn: turn.cpu, "seed", "ours"),
+    "baseline_rate": Column("× the baseline: requests/s", lambda turn: turn.rate, "ours", "baseline"),
+    "baseline_cpu": Column("… CPU of both", lambda turn: turn.cpu, "baseline", "ours"),
 }
 
 
@@ -61,8 +61,8 @@ def _ratios(outcome: Outcome) -> dict[str, object]:
     work = outcome.work
     row: dict[str, object] = {"work": f"`{work.name}`", "round trips": round_trips(work.name)}
     row |= {COLUMNS[name].title: ratio for name, ratio in ratios_of(outcome).items()}
-    if "seed" in outcome.turns:
-        row["… asked for"] = f"≥ {work.seed_multiple}"
+    if "baseline" in outcome.turns:
+        row["… asked for"] = f"≥ {work.baseline_multiple}"
     return row
 
 

@@ -14,14 +14,14 @@ _numbers = itertools.count(1)
 
 
 class Work(NamedTuple):
-    """One row of the table. `seed_multiple`: how many times the seed's requests per second; None: it had no such thing.
+    """One row of the table. `baseline_multiple`: the wanted multiple of the baseline's rate; None: not in the baseline.
 
     `path` is empty for messages, which are written by many pairs.
     """
 
     name: str
     path: str
-    seed_multiple: float | None
+    baseline_multiple: float | None
 
     @property
     def is_read(self) -> bool:

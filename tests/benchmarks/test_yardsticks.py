@@ -81,20 +81,20 @@ class TestCeiling:
         assert (second.status_code, second.json()["code"]) == (first.status_code, first.json()["code"])
 
 
-class TestSeed:
+class TestBaseline:
     @pytest.fixture
-    def seed(self, world_url: str, head: int) -> Iterator[Yardstick]:
+    def baseline(self, world_url: str, head: int) -> Iterator[Yardstick]:
         """In a process of its own: what it needs must not be seen by ours."""
         if not PACKAGES.exists():
             pytest.skip("FastAPI is not there; `make setup` installs it")
-        with Yardstick("seed", world_url, workers=1, pool_size=2) as server:
+        with Yardstick("baseline", world_url, workers=1, pool_size=2) as server:
             yield server
 
-    async def test_seed_answers_and_writes_like_messenger(
-        self, ours: httpx.AsyncClient, seed: Yardstick, head: int, world_url: str
+    async def test_baseline_answers_and_writes_like_messenger(
+        self, ours: httpx.AsyncClient, baseline: Yardstick, head: int, world_url: str
     ) -> None:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{seed.port}") as client:
-            for path in [work.path for work in works(head) if work.path and work.seed_multiple is not None]:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{baseline.port}") as client:
+            for path in [work.path for work in works(head) if work.path and work.baseline_multiple is not None]:
                 answers = [await each.get(path, headers=headers_of(0)) for each in (client, ours)]
                 assert answers[0].json() == answers[1].json()
-            await check_written(client, world_url, "by-the-seed")
+            await check_written(client, world_url, "by-the-baseline")

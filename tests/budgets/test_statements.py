@@ -32,7 +32,7 @@ from tests.support.sockets import Realtime
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
 BUDGETS = {
-    # The seed's eleven.
+    # The basic endpoints.
     "GET /profile": 1,
     "PUT /profile": 5,
     "GET /contacts": 1,

@@ -1,4 +1,4 @@
-"""The seed answered 500 with `Object '<User>' is already attached to session …`; this is the test that it can't."""
+"""Concurrent requests of a device never fail with `Object '<User>' is already attached to session …`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def _register(http: httpx.AsyncClient, username: str) -> tuple[int, str]:
 
 
 def _eleven(http: httpx.AsyncClient, token: str, other: int) -> list[asyncio.Task[httpx.Response]]:
-    """The seed's eleven endpoints, all at once, as one device."""
+    """Eleven endpoints, all at once, as one device."""
     headers = {"Authorization": f"Bearer {token}"}
     requests = [
         http.get("/profile", headers=headers),

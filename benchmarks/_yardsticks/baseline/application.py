@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import selectinload
 from uuid_utils.compat import uuid7
 
-from _yardsticks.seed import models, wire
+from _yardsticks.baseline import models, wire
 
 engine = create_async_engine(
     os.environ["YARDSTICK_DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"),
     pool_size=int(os.environ["YARDSTICK_POOL_SIZE"]),
     max_overflow=0,
-    connect_args={"server_settings": {"application_name": "seed", "jit": "off", "timezone": "UTC"}},
+    connect_args={"server_settings": {"application_name": "baseline", "jit": "off", "timezone": "UTC"}},
 )
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 

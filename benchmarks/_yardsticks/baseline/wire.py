@@ -1,4 +1,4 @@
-"""The seed's JSON: pydantic models with our keys."""
+"""The baseline's JSON: pydantic models with our keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from _yardsticks.seed import models
+from _yardsticks.baseline import models
 
 Instant = Annotated[
     datetime, PlainSerializer(lambda at: at.isoformat(timespec="milliseconds")[:-6] + "Z", return_type=str)

@@ -1,4 +1,4 @@
-"""The seed's mapped classes, over our tables: as a typical application declares them, with relationships."""
+"""The baseline's mapped classes, over our tables: as a typical application declares them, with relationships."""
 
 from __future__ import annotations
 
