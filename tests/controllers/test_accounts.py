@@ -27,7 +27,7 @@ def registration(**more: Any) -> dict[str, Any]:
 
 
 class TestRegister:
-    async def test_answers_user_device_and_tokens(self, client: httpx.AsyncClient) -> None:
+    async def test_register_returns_user_device_and_tokens(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/register", json=registration())
         assert (answer.status_code, set(answer.json())) == (201, {"user", "device", "tokens"})
 
@@ -53,11 +53,11 @@ class TestRegister:
         tokens = (await client.post("/register", json=registration())).json()["tokens"]
         assert (set(tokens), tokens["token_type"], tokens["expires_in"]) == (TOKENS, "Bearer", 900)
 
-    async def test_taken_name_in_another_case_is_409(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_taken_username_in_different_case_is_409(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.post("/register", json=registration(username=ada.username.upper()))
         assert_problem(answer, 409, "username_taken")
 
-    async def test_two_at_once_for_one_name_make_one_account(self, client: httpx.AsyncClient) -> None:
+    async def test_concurrent_registers_of_same_username_create_single_account(self, client: httpx.AsyncClient) -> None:
         draft = registration()
         answers = await asyncio.gather(*(client.post("/register", json=draft) for _ in range(2)))
         assert sorted(answer.status_code for answer in answers) == [201, 409]
@@ -86,7 +86,7 @@ class TestRegister:
 
 class TestLogin:
     @pytest.mark.parametrize("login", ["username", "id"])
-    async def test_takes_a_username_or_an_id(self, client: httpx.AsyncClient, ada: Person, login: str) -> None:
+    async def test_login_accepts_username_or_id(self, client: httpx.AsyncClient, ada: Person, login: str) -> None:
         answer = await client.post("/login", json={"login": str(getattr(ada, login)), "password": PASSWORD})
         assert (answer.status_code, set(answer.json()), answer.json()["user"]["id"]) == (
             200,
@@ -94,7 +94,7 @@ class TestLogin:
             ada.id,
         )
 
-    async def test_makes_another_device(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_login_creates_new_device_over_http(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.post(
             "/login", json={"login": ada.username, "password": PASSWORD, "device_name": "Tablet"}
         )
@@ -106,17 +106,17 @@ class TestLogin:
         assert_problem(wrong, 401, "invalid_credentials")
         assert (unknown.status_code, unknown.text, unknown.headers) == (wrong.status_code, wrong.text, wrong.headers)
 
-    async def test_login_that_is_no_text_is_named(self, client: httpx.AsyncClient) -> None:
+    async def test_login_with_nul_is_named_in_errors(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/login", json={"login": "ada\0", "password": PASSWORD})
         assert_problem(answer, 400, "validation_failed", field="login")
 
 
 class TestRefresh:
-    async def test_answers_the_next_tokens(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_refresh_returns_next_tokens(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.post("/token/refresh", json={"refresh_token": ada.refresh_token})
         assert (answer.status_code, set(answer.json()), set(answer.json()["tokens"])) == (200, {"tokens"}, TOKENS)
 
-    async def test_next_access_token_is_good(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_next_access_token_is_valid(self, client: httpx.AsyncClient, ada: Person) -> None:
         tokens = (await client.post("/token/refresh", json={"refresh_token": ada.refresh_token})).json()["tokens"]
         answer = await client.get("/profile", headers={"Authorization": f"Bearer {tokens['access_token']}"})
         assert answer.status_code == 200
@@ -146,7 +146,7 @@ class TestSigningOut:
         await client.post("/logout", headers=ada.headers)
         assert_problem(await client.get("/profile", headers=ada.headers), 401, "unauthenticated")
 
-    async def test_sign_out_of_another_device(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_sign_out_of_other_device_is_204(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         second = await make.device(ada)
         answer = await client.delete(f"/devices/{second.actor.device_id}", headers=ada.headers)
         assert (answer.status_code, answer.content) == (204, b"")
@@ -158,7 +158,7 @@ class TestSigningOut:
         assert (answer.status_code, set(answer.json()), answer.json()["next"]) == (200, {"items", "next"}, None)
         assert [(set(item), item["current"]) for item in answer.json()["items"]] == [(DEVICE, False), (DEVICE, True)]
 
-    async def test_pages_of_devices_meet(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_pages_of_devices_are_contiguous(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         second = await make.device(ada)
         first_page = (await client.get("/devices?limit=1", headers=ada.headers)).json()
         last_page = (await client.get(f"/devices?limit=1&cursor={first_page['next']}", headers=ada.headers)).json()
@@ -166,8 +166,8 @@ class TestSigningOut:
         assert (ids, last_page["next"]) == ([str(ada.actor.device_id), str(second.actor.device_id)], None)
 
 
-class TestPassword:
-    async def test_change_is_204_and_signs_the_others_out(
+class TestChangePassword:
+    async def test_password_change_is_204_and_signs_out_other_devices(
         self, client: httpx.AsyncClient, make: Factory, ada: Person
     ) -> None:
         second = await make.device(ada)
@@ -187,8 +187,8 @@ class TestPassword:
         assert_problem(answer, 422, "password_weak", field="new_password")
 
 
-class TestErase:
-    async def test_is_204_and_every_credential_is_dead(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestEraseAccount:
+    async def test_erasure_is_204_and_revokes_every_credential(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.request("DELETE", "/account", headers=ada.headers, json={"password": PASSWORD})
         assert (answer.status_code, answer.content) == (204, b"")
         after = [
@@ -198,7 +198,7 @@ class TestErase:
         ]
         assert [each.status_code for each in after] == [401, 401, 401]
 
-    async def test_wrong_password_erases_nothing(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_wrong_password_does_not_erase_account(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.request("DELETE", "/account", headers=ada.headers, json={"password": CANARY})
         assert_problem(answer, 401, "invalid_credentials")
         assert (await client.get("/profile", headers=ada.headers)).status_code == 200
@@ -215,8 +215,8 @@ _TIMES = {
 }
 
 
-class TestExport:
-    async def test_is_a_zip_with_no_secret_in_it(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+class TestExportAccount:
+    async def test_export_is_zip_without_secrets(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         await make.message(ada, await self._friend(make, ada), "in the archive")
         answer = await client.get("/account/export", headers=ada.headers)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
@@ -225,7 +225,7 @@ class TestExport:
         assert "in the archive" in text
         assert "argon2" not in text
 
-    async def test_times_are_written_as_in_every_answer(
+    async def test_times_in_export_match_api_format(
         self, client: httpx.AsyncClient, make: Factory, ada: Person
     ) -> None:
         friend = await self._friend(make, ada)

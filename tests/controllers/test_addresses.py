@@ -34,17 +34,17 @@ class TestSubscriber:
             ("x" * 1000, "x" * 64),
         ],
     )
-    def test_is_what_limits_count(self, address: str, counted: str) -> None:
+    def test_address_is_reduced_to_subscriber(self, address: str, counted: str) -> None:
         assert subscriber(address) == counted
 
 
 class TestSite:
     @pytest.mark.parametrize("address", ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1:ffff::1"])
-    def test_of_ipv6_is_its_48(self, address: str) -> None:
+    def test_ipv6_site_is_48_prefix(self, address: str) -> None:
         assert site(address) == "2001:db8:1::/48"
 
     @pytest.mark.parametrize("address", ["192.0.2.8", "::ffff:192.0.2.8", "unknown"])
-    def test_of_others_is_none(self, address: str) -> None:
+    def test_ipv4_and_unknown_addresses_have_no_site(self, address: str) -> None:
         assert site(address) is None
 
 
@@ -65,7 +65,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_addresses_of_one_64_share_a_limit(limited: Container, name: str, ada: Person) -> None:
+async def test_addresses_of_same_64_prefix_share_limit(limited: Container, name: str, ada: Person) -> None:
     path, body, status = BODIES[name]
     burst, network = LIMITS[name].burst, f"2001:db8:{ada.id % 65536:x}:{len(name)}"
     last = await answers(limited, path, body, [f"{network}::{n:x}" for n in range(burst + 1)])
@@ -80,7 +80,7 @@ async def test_mapped_address_shares_the_limit_of_the_ipv4_address(limited: Cont
     assert await answers(limited, path, body, mixed) == [status] * burst + [429]
 
 
-async def test_logins_of_one_64_share_a_limit(limited: Container, ada: Person) -> None:
+async def test_logins_from_same_64_prefix_share_limit(limited: Container, ada: Person) -> None:
     burst, network = LIMITS["login_address"].burst, f"2001:db8:{ada.id % 65536:x}:7"
     found = [
         (await answers(limited, "/login", {"login": f"u{n}x{ada.id}", "password": PASSWORD}, [f"{network}::{n:x}"]))[0]

@@ -34,22 +34,20 @@ async def upload(client: httpx.AsyncClient, person: Person, file: bytes, **more:
     return await client.post("/avatar/upload", headers=headers, files={"file": ("photo.jpg", file)})
 
 
-class TestUpload:
+class TestUploadAvatar:
     @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF"])
-    async def test_is_201_with_the_keys_of_the_contract(
+    async def test_upload_is_201_with_documented_keys(
         self, client: httpx.AsyncClient, ada: Person, file_format: str
     ) -> None:
         answer = await upload(client, ada, encoded(plain(), file_format))
         assert (answer.status_code, set(answer.json()), set(answer.json()["avatar"])) == (201, {"avatar"}, AVATAR)
 
-    async def test_shows_in_the_profile(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_uploaded_avatar_is_shown_in_profile(self, client: httpx.AsyncClient, ada: Person) -> None:
         avatar = (await upload(client, ada, encoded(plain()))).json()["avatar"]
         assert (await client.get("/profile", headers=ada.headers)).json()["avatar"] == avatar
 
     @pytest.mark.parametrize("url", ["url", "thumb_url"])
-    async def test_urls_serve_images_that_are_cacheable_for_ever(
-        self, client: httpx.AsyncClient, ada: Person, url: str
-    ) -> None:
+    async def test_avatar_urls_serve_immutable_images(self, client: httpx.AsyncClient, ada: Person, url: str) -> None:
         avatar = (await upload(client, ada, encoded(plain()))).json()["avatar"]
         answer = await client.get(avatar[url])
         assert (answer.status_code, answer.headers["content-type"], answer.headers["cache-control"]) == (
@@ -59,23 +57,23 @@ class TestUpload:
         )
         assert answer.content[8:12] == b"WEBP"
 
-    async def test_name_and_type_of_the_file_mean_nothing(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_file_name_and_content_type_are_ignored(self, client: httpx.AsyncClient, ada: Person) -> None:
         file = ("../../etc/passwd.exe", encoded(plain()), "text/html")
         answer = await client.post("/avatar/upload", headers=ada.headers, files={"file": file})
         assert answer.status_code == 201
 
-    async def test_what_is_hidden_behind_an_image_is_not_served(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_data_appended_to_image_is_not_served(self, client: httpx.AsyncClient, ada: Person) -> None:
         polyglot = encoded(plain(), "GIF") + b"<script>alert(1)</script>PK\x03\x04"
         avatar = (await upload(client, ada, polyglot)).json()["avatar"]
         assert b"script" not in (await client.get(avatar["url"])).content
 
 
-class TestDelete:
-    async def test_is_204_also_when_there_was_none(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestDeleteAvatar:
+    async def test_deletion_without_avatar_is_204(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.delete("/avatar/", headers=ada.headers)
         assert (answer.status_code, answer.content) == (204, b"")
 
-    async def test_file_is_gone(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_deleted_avatar_file_is_404(self, client: httpx.AsyncClient, ada: Person) -> None:
         avatar = (await upload(client, ada, encoded(plain((1, 2, 3), (65, 33))))).json()["avatar"]
         await client.delete("/avatar/", headers=ada.headers)
         assert_problem(await client.get(avatar["url"]), 404, "avatar_not_found")
@@ -100,7 +98,7 @@ class TestBadFiles:
             pytest.param(b"x" * (LIMIT + 1024 * 1024), 413, "file_too_large", id="much too many bytes"),
         ],
     )
-    async def test_is_refused_and_the_old_avatar_stays(
+    async def test_invalid_file_is_refused_and_old_avatar_stays(
         self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, file: bytes, status: int, code: str
     ) -> None:
         await upload(client, ada, encoded(plain()))
@@ -160,7 +158,7 @@ class TestBadForms:
             pytest.param(b"\x89PNG", "image/png", 415, "unsupported_media_type", None, id="bare image"),
         ],
     )
-    async def test_is_refused(
+    async def test_invalid_form_is_refused(
         self,
         client: httpx.AsyncClient,
         ada: Person,
@@ -175,9 +173,9 @@ class TestBadForms:
         assert_problem(answer, status, code, field=field)
 
 
-class TestBeforeTheBody:
+class TestUnauthenticatedUpload:
     @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer mat_forged"}], ids=["no token", "forged token"])
-    async def test_nothing_is_read_of_one_who_is_not_signed_in(
+    async def test_unauthenticated_upload_is_refused_before_body_is_read(
         self, client: httpx.AsyncClient, app: Litestar, headers: dict[str, str]
     ) -> None:
         taken = 0
@@ -208,6 +206,6 @@ class TestBeforeTheBody:
         "%ff",
     ],
 )
-async def test_unknown_key_is_404(client: httpx.AsyncClient, key: str) -> None:
+async def test_unknown_avatar_key_is_404(client: httpx.AsyncClient, key: str) -> None:
     answer = await client.get(f"/avatars/{key}")
     assert (answer.status_code, answer.json()["code"] in {"avatar_not_found", "not_found"}) == (404, True)

@@ -47,7 +47,7 @@ async def send(
     return await client.request(operation.method, operation.url(), headers=headers, content=content)
 
 
-class TestUnreadable:
+class TestUnreadableBodies:
     @with_json
     @pytest.mark.parametrize(
         "content",
@@ -61,7 +61,7 @@ class TestUnreadable:
             pytest.param(b"{'a': 1}", id="single quotes"),
         ],
     )
-    async def test_is_400_and_changes_nothing(
+    async def test_unreadable_body_is_400_and_has_no_effect(
         self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, operation: Operation, content: bytes
     ) -> None:
         before = await snapshot(ada)
@@ -72,7 +72,7 @@ class TestUnreadable:
 
     @ordinary
     @pytest.mark.parametrize("content", [b"[]", b"null", b"1", b'"x"', b"true", b"[{}]"])
-    async def test_what_is_no_object_is_400(
+    async def test_body_other_than_object_is_400(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, content: bytes
     ) -> None:
         assert_problem(await send(client, operation, ada, content), 400, "validation_failed", field="")
@@ -86,7 +86,7 @@ class TestUnreadable:
             pytest.param(b"[" * DEEP, id="open"),
         ],
     )
-    async def test_ten_thousand_levels_are_refused(
+    async def test_body_of_ten_thousand_levels_is_refused(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, content: bytes
     ) -> None:
         assert (await send(client, operation, ada, content)).status_code in {400, 422}
@@ -101,15 +101,17 @@ def _required() -> list[Any]:
     ]
 
 
-class TestFields:
+class TestBodyFields:
     @ordinary
-    async def test_unknown_one_is_named(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
+    async def test_unknown_field_is_named_in_errors(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation
+    ) -> None:
         body = {**good_body(operation), "shoe_size": 43}
         answer = await send(client, operation, ada, msgspec.json.encode(body))
         assert_problem(answer, 400, "unknown_field", field="shoe_size")
 
     @pytest.mark.parametrize(("operation", "name"), _required())
-    async def test_missing_one_is_named(
+    async def test_missing_field_is_named_in_errors(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str
     ) -> None:
         body = {key: value for key, value in good_body(operation).items() if key != name}
@@ -117,7 +119,7 @@ class TestFields:
         assert_problem(answer, 400, "validation_failed", field=name)
 
     @ordinary
-    async def test_wrong_type_is_named(
+    async def test_field_of_wrong_type_is_named(
         self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, operation: Operation
     ) -> None:
         before, wrong = await snapshot(ada), []
@@ -160,7 +162,7 @@ def _fields(kind: str) -> list[Any]:
     ]
 
 
-class TestTexts:
+class TestTextFields:
     @pytest.mark.parametrize(("operation", "name"), _fields("string"))
     @pytest.mark.parametrize(
         "text",
@@ -172,7 +174,7 @@ class TestTexts:
             pytest.param(b'"\\x00"', id="unknown escape"),
         ],
     )
-    async def test_what_is_no_text_is_400(
+    async def test_invalid_text_is_400(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str, text: bytes
     ) -> None:
         fields = {key: msgspec.json.encode(value) for key, value in good_body(operation).items()} | {name: text}
@@ -181,7 +183,7 @@ class TestTexts:
         assert answer.status_code == 400
 
     @pytest.mark.parametrize(("operation", "name"), _fields("string"))
-    async def test_nul_is_no_fault_of_ours(
+    async def test_nul_in_text_causes_no_server_error(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str
     ) -> None:
         body = {**good_body(operation), name: "a\x00b long enough for a password"}
@@ -189,7 +191,7 @@ class TestTexts:
         assert 200 <= answer.status_code < 500
 
     @pytest.mark.parametrize(("operation", "name"), _fields("string"))
-    async def test_a_million_characters_are_refused(
+    async def test_text_of_million_characters_is_refused(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str
     ) -> None:
         if name == "device_name":
@@ -198,12 +200,12 @@ class TestTexts:
         assert (await send(client, operation, ada, msgspec.json.encode(body))).status_code in {400, 413}
 
 
-class TestNumbers:
+class TestNumberFields:
     @pytest.mark.parametrize(("operation", "name"), _fields("integer"))
     @pytest.mark.parametrize(
         "number", ["9" * 10_000, "-" + "9" * 10_000, "1e400", "1" + "0" * 20, "-1", "9007199254740992"]
     )
-    async def test_out_of_bounds_is_named(
+    async def test_number_out_of_bounds_is_named(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str, number: str
     ) -> None:
         fields = {key: msgspec.json.encode(value).decode() for key, value in good_body(operation).items()}
@@ -239,7 +241,7 @@ class TestSizeAndType:
         "content_type",
         ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/vnd.api+json", None],
     )
-    async def test_json_by_another_name_is_taken(
+    async def test_json_media_type_variants_are_accepted(
         self, client: httpx.AsyncClient, ada: Person, content_type: str | None
     ) -> None:
         headers = {**ada.headers, **({"Content-Type": content_type} if content_type else {})}
@@ -260,7 +262,7 @@ class TestSecrets:
             ("DELETE", "/account", {"password": CANARY}),
         ],
     )
-    async def test_password_is_never_repeated(
+    async def test_problem_never_repeats_password(
         self, client: httpx.AsyncClient, ada: Person, method: str, path: str, body: Any
     ) -> None:
         answer = await client.request(method, path, headers=ada.headers, json=body)

@@ -71,35 +71,37 @@ class TestUnknownToken:
     @pytest.mark.parametrize("path", ["/messages", "/profile", "/e2e/secret_key"])
     @pytest.mark.parametrize("kind", [JSON, MSGPACK], ids=["JSON", "MessagePack"])
     @pytest.mark.parametrize("framing", [(LENGTH,), ()], ids=["sized", "chunked"])
-    async def test_is_refused_before_the_body_is_read(
+    async def test_unknown_token_is_refused_before_body_is_read(
         self, app: Litestar, path: str, kind: tuple[bytes, bytes], framing: tuple[tuple[bytes, bytes], ...]
     ) -> None:
         method = "PUT" if path == "/profile" else "POST"
         outcome = await _send(app, method, path, NONSENSE, kind, *framing)
         assert (outcome.status, outcome.read <= TRUSTED_BYTES // len(PIECE) + 1) == (401, True)
 
-    async def test_uploads_nothing(self, app: Litestar) -> None:
+    async def test_upload_with_unknown_token_reads_no_body(self, app: Litestar) -> None:
         kind = (b"content-type", b"multipart/form-data; boundary=x")
         assert await _send(app, "POST", "/avatar/upload", NONSENSE, kind, LENGTH) == (401, 0)
 
 
 class TestPublicRoutes:
     @pytest.mark.parametrize("path", ["/login", "/register", "/token/refresh"])
-    async def test_take_short_bodies_alone(self, app: Litestar, path: str) -> None:
+    async def test_public_routes_accept_only_short_bodies(self, app: Litestar, path: str) -> None:
         assert await _send(app, "POST", path, JSON, LENGTH) == (413, 0)
         outcome = await _send(app, "POST", path, JSON)
         assert (outcome.status, outcome.read <= MAX_PUBLIC_BYTES // len(PIECE) + 1) == (413, True)
 
 
 class TestKnownToken:
-    async def test_long_message_is_taken(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_long_message_is_accepted_with_known_token(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
         draft = {"target_id": bob.id, "client_id": secrets.token_hex(8), "body": "x" * MAX_BODY_BYTES}
         answer = await client.post("/messages", headers=ada.headers, json=draft)
         assert (answer.status_code, len(answer.json()["body"])) == (201, MAX_BODY_BYTES)
 
 
 class TestUploadLimits:
-    async def test_refuse_before_the_file_is_read(
+    async def test_upload_limit_refuses_before_file_is_read(
         self, app: Litestar, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
@@ -121,7 +123,7 @@ class TestUploadLimits:
         kind = (b"content-type", b"multipart/form-data; boundary=x")
         assert await _send(app, "POST", "/avatar/upload", token, kind, LENGTH) == (429, 0)
 
-    async def test_announced_file_that_is_too_large_is_not_read(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_file_announced_as_too_large_is_not_read(self, client: httpx.AsyncClient, ada: Person) -> None:
         headers = {**ada.headers, "Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(2**40)}
         answer = await client.post("/avatar/upload", headers=headers, content=b"--x")
         assert_problem(answer, 413, "file_too_large")

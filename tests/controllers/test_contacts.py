@@ -22,18 +22,22 @@ class TestSubscribe:
         answer = await client.post("/subscribe", headers=ada.headers, json={"target_id": bob.id, "message": "Hi"})
         assert (answer.status_code, answer.json()) == (200, {"target_id": bob.id, "state": "pending_out"})
 
-    async def test_repeating_changes_nothing(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_repeated_request_returns_same_answer(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person
+    ) -> None:
         bob = await make.person()
         answers = [await client.post("/subscribe", headers=ada.headers, json={"target_id": bob.id}) for _ in range(2)]
         assert answers[0].json() == answers[1].json()
 
-    async def test_both_asking_is_mutual(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_mutual_requests_make_contact_mutual(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person
+    ) -> None:
         bob = await make.person()
         await client.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})
         answer = await client.post("/subscribe", headers=bob.headers, json={"target_id": ada.id})
         assert answer.json()["state"] == "mutual"
 
-    async def test_to_one_who_blocked_me_looks_like_to_anyone(
+    async def test_request_to_blocker_looks_like_any_request(
         self, client: httpx.AsyncClient, make: Factory, ada: Person
     ) -> None:
         blocker, other = await make.people(2)
@@ -44,7 +48,7 @@ class TestSubscribe:
         ]
         assert [(each.status_code, each.json()["state"]) for each in answers] == [(200, "pending_out")] * 2
 
-    async def test_to_one_whom_i_blocked_is_409(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_request_to_blocked_user_is_409(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         await client.post("/block", headers=ada.headers, json={"target_id": bob.id})
         answer = await client.post("/subscribe", headers=ada.headers, json={"target_id": bob.id})
         assert_problem(answer, 409, "contact_blocked")
@@ -54,7 +58,7 @@ class TestConfirm:
     @pytest.mark.parametrize(
         ("more", "state"), [({}, "mutual"), ({"accept": True}, "mutual"), ({"accept": False}, "none")]
     )
-    async def test_answers_a_request(
+    async def test_confirmation_accepts_request(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, more: dict[str, bool], state: str
     ) -> None:
         bob = await make.person()
@@ -62,14 +66,16 @@ class TestConfirm:
         answer = await client.post("/confirm_subscribe", headers=ada.headers, json={"target_id": bob.id, **more})
         assert (answer.status_code, answer.json()) == (200, {"target_id": bob.id, "state": state})
 
-    async def test_nothing_to_confirm_is_409(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_confirmation_without_request_is_409(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person
+    ) -> None:
         bob = await make.person()
         answer = await client.post("/confirm_subscribe", headers=ada.headers, json={"target_id": bob.id})
         assert_problem(answer, 409, "no_pending_request")
 
 
 @pytest.mark.parametrize(("path", "state"), [("/unsubscribe", "none"), ("/block", "blocked"), ("/unblock", "mutual")])
-async def test_other_steps_answer_with_the_state(
+async def test_contact_steps_return_state(
     client: httpx.AsyncClient, ada: Person, bob: Person, path: str, state: str
 ) -> None:
     answer = await client.post(path, headers=ada.headers, json={"target_id": bob.id})
@@ -77,22 +83,26 @@ async def test_other_steps_answer_with_the_state(
 
 
 @pytest.mark.parametrize("path", ["/subscribe", "/confirm_subscribe", "/unsubscribe", "/block", "/unblock"])
-class TestTargets:
-    async def test_oneself_is_400(self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, path: str) -> None:
+class TestInvalidTargets:
+    async def test_contact_step_towards_self_is_400(
+        self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, path: str
+    ) -> None:
         before = await snapshot(ada)
         answer = await client.post(path, headers=ada.headers, json={"target_id": ada.id})
         assert_problem(answer, 400, "cannot_target_self")
         assert await snapshot(ada) == before
 
-    async def test_nobody_is_404(self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, path: str) -> None:
+    async def test_contact_step_towards_unknown_user_is_404(
+        self, client: httpx.AsyncClient, ada: Person, snapshot: Snapshot, path: str
+    ) -> None:
         before = await snapshot(ada)
         answer = await client.post(path, headers=ada.headers, json={"target_id": 99_999_999_999})
         assert_problem(answer, 404, "peer_not_found")
         assert await snapshot(ada) == before
 
 
-class TestContacts:
-    async def test_are_a_page_with_the_keys_of_the_contract(
+class TestListContacts:
+    async def test_contacts_are_page_with_documented_keys(
         self, client: httpx.AsyncClient, ada: Person, bob: Person
     ) -> None:
         answer = await client.get("/contacts", headers=ada.headers)
@@ -103,7 +113,9 @@ class TestContacts:
         assert is_time(contact["since"])
 
     @pytest.mark.parametrize("state", ["pending_out", "pending_in", "mutual", "blocked"])
-    async def test_state_filters(self, client: httpx.AsyncClient, make: Factory, ada: Person, state: str) -> None:
+    async def test_contacts_are_filtered_by_state(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person, state: str
+    ) -> None:
         asked, asking, friend, blocked = await make.people(4)
         await client.post("/subscribe", headers=ada.headers, json={"target_id": asked.id})
         await client.post("/subscribe", headers=asking.headers, json={"target_id": ada.id})
@@ -113,7 +125,7 @@ class TestContacts:
         expected = {"pending_out": asked, "pending_in": asking, "mutual": friend, "blocked": blocked}[state]
         assert [(item["user"]["id"], item["state"]) for item in items] == [(expected.id, state)]
 
-    async def test_pages_meet(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_contact_pages_are_contiguous(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         friends = await make.people(3)
         for friend in friends:
             await make.befriend(ada, friend)
@@ -125,7 +137,9 @@ class TestContacts:
         assert seen == sorted(friend.id for friend in friends)
 
     @pytest.mark.parametrize("alias", ["Work", None])
-    async def test_alias(self, client: httpx.AsyncClient, ada: Person, bob: Person, alias: str | None) -> None:
+    async def test_alias_is_set_and_removed(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person, alias: str | None
+    ) -> None:
         answer = await client.put(f"/contacts/{bob.id}", headers=ada.headers, json={"alias": alias})
         assert (answer.status_code, set(answer.json()), answer.json()["alias"]) == (200, CONTACT, alias)
 
@@ -135,15 +149,15 @@ class TestContacts:
         assert_problem(answer, 404, "peer_not_found")
 
 
-class TestStatuses:
-    async def test_have_the_keys_of_the_contract(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+class TestListStatuses:
+    async def test_statuses_have_documented_keys(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.get("/statuses", headers=ada.headers)
         assert (answer.status_code, set(answer.json())) == (200, {"items", "next"})
         (status,) = answer.json()["items"]
         assert (set(status), status["user_id"], status["status"]) == (STATUS, bob.id, "online")
         assert is_time(status["last_activity"])
 
-    async def test_pages_follow_each_other(
+    async def test_status_pages_are_contiguous(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         eve = await make.person()
@@ -161,12 +175,14 @@ class TestStatuses:
 
 
 class TestIceServers:
-    async def test_have_the_keys_of_the_contract(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_ice_servers_have_documented_keys(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/ice_servers", headers=ada.headers)
         assert (answer.status_code, set(answer.json()), answer.json()["ice_servers"]) == (200, ICE_SERVERS, [])
         assert is_time(answer.json()["expires_at"])
 
-    async def test_turn_name_is_no_id(self, settings: Settings, engine: AsyncEngine, ada: Person) -> None:
+    async def test_turn_username_does_not_contain_user_id(
+        self, settings: Settings, engine: AsyncEngine, ada: Person
+    ) -> None:
         turn = {"stun_urls": ("stun:t:3478",), "turn_urls": ("turn:t:3478",), "turn_secret": "coturn knows it as well"}
         container = Container(msgspec.structs.replace(settings, **turn), engine=engine)
         # This container's clock is the machine's: a fresh login makes a token that is good by it.

@@ -41,33 +41,33 @@ TRAVERSALS = [
 ]
 
 
-class TestPage:
+class TestDemoPage:
     @pytest.mark.parametrize("path", ["/demo", "/demo/"])
-    async def test_is_html_under_its_own_policy(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_demo_page_is_html_with_own_policy(self, client: httpx.AsyncClient, path: str) -> None:
         answer = await client.get(path)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert answer.headers.get_list("content-security-policy") == [PAGE_POLICY]
         assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
-    async def test_policy_allows_nothing_inline_and_nothing_from_elsewhere(self) -> None:
+    async def test_policy_forbids_inline_code_and_foreign_sources(self) -> None:
         assert "unsafe" not in PAGE_POLICY
         assert not re.search(r"https?:|\*", PAGE_POLICY)
 
     @pytest.mark.parametrize("path", ["/demo", "/demo/"])
-    async def test_names_relative_paths_that_are_served(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_demo_page_links_served_relative_paths(self, client: httpx.AsyncClient, path: str) -> None:
         page = (await client.get(path)).text
         named = re.findall(r'(?:src|href)="([^"#]+)"', page)
         assert named
         assert not [each for each in named if each.startswith("/")]
         assert [(await client.get(urljoin(path, each))).status_code for each in named] == [200] * len(named)
 
-    async def test_has_nothing_inline(self, client: httpx.AsyncClient) -> None:
+    async def test_demo_page_contains_no_inline_code(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/demo")).text
         assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", page)
         assert re.findall(r"<script[^>]*>([^<]*)</script>", page) == [""]
 
-    async def test_says_how_long_a_password_must_be(self, settings: Settings, engine: AsyncEngine) -> None:
+    async def test_demo_page_states_minimum_password_length(self, settings: Settings, engine: AsyncEngine) -> None:
         container = Container(msgspec.structs.replace(settings, password_min_length=21), engine=engine)
         async with client_of(create_app(container)) as client:
             page = (await client.get("/demo")).text
@@ -76,9 +76,9 @@ class TestPage:
         assert "{" not in page
 
 
-class TestFile:
+class TestDemoFile:
     @pytest.mark.parametrize("name", NAMES)
-    async def test_is_served_as_what_it_is(self, client: httpx.AsyncClient, name: str) -> None:
+    async def test_demo_file_is_served_with_matching_type(self, client: httpx.AsyncClient, name: str) -> None:
         answer = await client.get(f"/demo/{name}")
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(TYPES[Path(name).suffix])
@@ -86,31 +86,31 @@ class TestFile:
         assert {header: answer.headers[header] for header in SECURITY_HEADERS} == SECURITY_HEADERS
 
     @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
-    async def test_imports_what_is_served(self, client: httpx.AsyncClient, name: str) -> None:
+    async def test_demo_file_imports_served_files(self, client: httpx.AsyncClient, name: str) -> None:
         for imported in re.findall(r'from "\./([^"]+)"', (FOLDER / name).read_text()):
             assert (await client.get(f"/demo/{imported}")).status_code == 200
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_makes_no_markup_of_strings_and_asks_nobody_else(self, name: str) -> None:
+    def test_demo_file_uses_no_html_strings_and_no_foreign_urls(self, name: str) -> None:
         text = (FOLDER / name).read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text)
         assert set(re.findall(r"https?://[^\s\"'`/]+", text)) <= {"http://www.w3.org"}
 
     @pytest.mark.parametrize("path", TRAVERSALS)
-    async def test_any_other_name_is_unknown(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_unknown_demo_file_is_404(self, client: httpx.AsyncClient, path: str) -> None:
         assert_problem(await client.get(path), 404, "not_found")
 
 
-class TestCache:
+class TestDemoCache:
     @pytest.mark.parametrize("path", ["/demo", "/demo/main.js"])
-    async def test_is_asked_for_anew_and_answered_without_a_body(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_cached_demo_file_is_revalidated_with_304(self, client: httpx.AsyncClient, path: str) -> None:
         first = await client.get(path)
         assert first.headers.get_list("cache-control") == ["no-cache"]
         again = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == first.headers["etag"]
 
-    async def test_another_tag_gets_the_file(self, client: httpx.AsyncClient) -> None:
+    async def test_different_etag_gets_whole_file(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/demo/main.js", headers={"If-None-Match": '"0123"'})
         assert answer.status_code == 200
 
@@ -124,7 +124,7 @@ async def without(settings: Settings, engine: AsyncEngine) -> AsyncIterator[http
     await container.close()
 
 
-class TestOff:
+class TestDemoSwitchedOff:
     @pytest.mark.parametrize("path", ["/demo", "/demo/", "/demo/main.js", "/demo/nothing.js"])
-    async def test_there_is_nothing(self, without: httpx.AsyncClient, path: str) -> None:
+    async def test_disabled_demo_is_404(self, without: httpx.AsyncClient, path: str) -> None:
         assert_problem(await without.get(path), 404, "not_found")

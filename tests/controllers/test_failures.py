@@ -29,41 +29,41 @@ def broken(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("broken")
-class TestUnhandled:
-    async def test_is_a_problem_of_500(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+class TestUnhandledError:
+    async def test_unhandled_error_is_500_problem(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
         answer = await unwatched.get("/profile", headers=ada.headers)
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert (set(answer.json()), answer.json()["code"]) == (PROBLEM_KEYS, "internal_error")
 
-    async def test_tells_nothing_of_the_cause(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+    async def test_unhandled_error_hides_cause(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
         answer = await unwatched.get("/profile", headers=ada.headers)
         assert not [word for word in (CANARY, "_Broken", "Traceback", ".py", "RuntimeError") if word in answer.text]
 
-    async def test_has_the_safe_headers(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+    async def test_unhandled_error_has_security_headers(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
         answer = await unwatched.get("/profile", headers=ada.headers)
         assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
         assert answer.headers["cache-control"] == "no-store"
 
-    async def test_is_logged_once_with_its_trace(
+    async def test_unhandled_error_is_logged_once_with_traceback(
         self, unwatched: httpx.AsyncClient, ada: Person, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.WARNING):
             await unwatched.get("/profile", headers=ada.headers)
         assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [("ERROR", True)]
 
-    async def test_log_holds_no_token(
+    async def test_log_of_unhandled_error_contains_no_token(
         self, unwatched: httpx.AsyncClient, ada: Person, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.DEBUG):
             await unwatched.get("/profile", headers=ada.headers)
         assert ada.access_token not in caplog.text
 
-    async def test_next_request_is_served(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
+    async def test_request_after_unhandled_error_is_served(self, unwatched: httpx.AsyncClient, ada: Person) -> None:
         await unwatched.get("/profile", headers=ada.headers)
         assert (await unwatched.get("/devices", headers=ada.headers)).status_code == 200
 
 
-async def test_fault_of_the_framework_is_told_the_same_way(
+async def test_framework_error_is_reported_as_problem(
     unwatched: httpx.AsyncClient, ada: Person, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> NoReturn:

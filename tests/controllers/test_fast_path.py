@@ -109,30 +109,30 @@ async def _both(ways: Ways, method: str, url: str, **options: Any) -> httpx.Resp
     return fast
 
 
-def test_every_fast_route_is_asked_here(app: Litestar) -> None:
+def test_every_fast_route_is_tested(app: Litestar) -> None:
     fast_path = cast(Application, app).fast_path
     assert fast_path is not None
     assert {f"{method} {pattern}" for method, pattern in fast_path.patterns} == {*GETS, "POST /messages"}
 
 
-class TestBeyondDoubt:
+class TestFastRequests:
     @pytest.mark.parametrize(
         "accept", ["*/*", "application/msgpack", "application/msgpack;q=0, */*", "application/json;q=0.1, */*;q=0.2"]
     )
     @pytest.mark.parametrize("what", GETS)
-    async def test_it_is_answered_alike(self, ways: Ways, pair: Pair, what: str, accept: str) -> None:
+    async def test_fast_read_equals_framework_answer(self, ways: Ways, pair: Pair, what: str, accept: str) -> None:
         url = GETS[what].format(bob=pair.bob.id)
         answer = await _both(ways, "GET", url, headers={**pair.ada.headers, "Accept": accept})
         assert (answer.status_code, ways.framework) == (200, [])
 
-    async def test_message_is_taken(self, ways: Ways, pair: Pair) -> None:
+    async def test_message_is_accepted_by_fast_path(self, ways: Ways, pair: Pair) -> None:
         draft = {"target_id": pair.bob.id, "client_id": "one", "body": "Hello"}
         first = await ways.fast.post("/messages", json=draft, headers=pair.ada.headers)
         again = await _both(ways, "POST", "/messages", json=draft, headers=pair.ada.headers)
         assert (first.status_code, again.status_code, ways.framework) == (201, 200, [])
         assert first.json() == again.json()
 
-    async def test_its_headers_are_those_of_a_message_by_the_framework(self, ways: Ways, pair: Pair) -> None:
+    async def test_fast_message_has_same_headers_as_framework_message(self, ways: Ways, pair: Pair) -> None:
         answers = [
             await way.post(
                 "/messages",
@@ -145,15 +145,15 @@ class TestBeyondDoubt:
         assert answers[0].json().keys() == answers[1].json().keys()
 
     @pytest.mark.parametrize("url", ["/history/1", "/history/9007199254740991", "/sync?cursor=e999"])
-    async def test_refusal_of_a_service_is_alike(self, ways: Ways, pair: Pair, url: str) -> None:
+    async def test_service_refusal_equals_framework_answer(self, ways: Ways, pair: Pair, url: str) -> None:
         answer = await _both(ways, "GET", url, headers=pair.ada.headers)
         assert (answer.status_code >= 400, ways.framework) == (True, [])
 
-    async def test_wrong_token_is_alike(self, ways: Ways) -> None:
+    async def test_wrong_token_equals_framework_answer(self, ways: Ways) -> None:
         answer = await _both(ways, "GET", "/profile", headers={"Authorization": "Bearer nobody"})
         assert (answer.status_code, ways.framework) == (401, [])
 
-    async def test_fault_of_ours_is_alike(
+    async def test_server_error_equals_framework_answer(
         self, ways: Ways, pair: Pair, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def broken(*_: object) -> None:
@@ -163,7 +163,9 @@ class TestBeyondDoubt:
         answer = await _both(ways, "GET", "/profile", headers=pair.ada.headers)
         assert (answer.status_code, answer.json()["code"], ways.framework) == (500, "internal_error", [])
 
-    async def test_it_is_counted_alike(self, ways: Ways, pair: Pair, container: Container) -> None:
+    async def test_fast_request_is_counted_like_framework_request(
+        self, ways: Ways, pair: Pair, container: Container
+    ) -> None:
         def count() -> float:
             labels = {"method": "GET", "route": "/history/{target_id}", "status": "200"}
             return container.metrics.registry.get_sample_value("messenger_request_seconds_count", labels) or 0.0
@@ -177,13 +179,13 @@ async def _need(request: WireRequest, number: PageLimit) -> None:
     """A handler that can't do without its query."""
 
 
-def test_route_that_needs_a_query_is_in_doubt_without_it() -> None:
+def test_missing_required_query_falls_back() -> None:
     needing = Litestar([get("/need", opt={"fast": True})(_need)], request_class=WireRequest)
     route = _Route("/need", cast(Any, needing.routes[0]).route_handlers[0])
     assert (route.read("", b""), route.read("", b"number=5")) == (None, {"number": 5})
 
 
-class TestInDoubt:
+class TestFallback:
     @pytest.mark.parametrize(
         "url",
         [
@@ -213,17 +215,17 @@ class TestInDoubt:
             "/sync?wait=nan",
         ],
     )
-    async def test_path_and_query_go_the_framework_s_way(self, ways: Ways, pair: Pair, url: str) -> None:
+    async def test_unusual_path_or_query_falls_back(self, ways: Ways, pair: Pair, url: str) -> None:
         await _both(ways, "GET", url.format(bob=pair.bob.id), headers=pair.ada.headers)
         assert len(ways.framework) == 1
 
     @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PATCH"])
-    async def test_other_methods_do(self, ways: Ways, pair: Pair, method: str) -> None:
+    async def test_other_methods_fall_back(self, ways: Ways, pair: Pair, method: str) -> None:
         fast = await ways.fast.request(method, "/profile", headers=pair.ada.headers)
         slow = await ways.slow.request(method, "/profile", headers=pair.ada.headers)
         assert (fast.status_code, fast.content, len(ways.framework)) == (slow.status_code, slow.content, 1)
 
-    async def test_no_token_does(self, ways: Ways) -> None:
+    async def test_missing_token_falls_back(self, ways: Ways) -> None:
         assert (await _both(ways, "GET", "/profile")).status_code == 401
         assert len(ways.framework) == 1
 
@@ -241,18 +243,18 @@ class TestInDoubt:
             (b"{}", "text/plain"),
         ],
     )
-    async def test_bodies_do(self, ways: Ways, pair: Pair, content: bytes, kind: str) -> None:
+    async def test_unusual_body_falls_back(self, ways: Ways, pair: Pair, content: bytes, kind: str) -> None:
         headers = {**pair.ada.headers, "Content-Type": kind}
         await _both(ways, "POST", "/messages", content=content, headers=headers)
         assert len(ways.framework) == 1
 
-    async def test_coded_body_does(self, ways: Ways, pair: Pair) -> None:
+    async def test_encoded_body_falls_back(self, ways: Ways, pair: Pair) -> None:
         headers = {**pair.ada.headers, "Content-Encoding": "gzip"}
         draft = {"target_id": pair.bob.id, "client_id": "coded", "body": "Hello"}
         assert (await _both(ways, "POST", "/messages", json=draft, headers=headers)).status_code == 415
         assert len(ways.framework) == 1
 
-    async def test_chunked_body_does(self, ways: Ways, pair: Pair) -> None:
+    async def test_chunked_body_falls_back(self, ways: Ways, pair: Pair) -> None:
         draft = json.dumps({"target_id": pair.bob.id, "client_id": "chunked", "body": "Hello"}).encode()
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -263,9 +265,7 @@ class TestInDoubt:
         answer = await ways.fast.post("/messages", content=chunks(), headers=headers)
         assert (answer.status_code, len(ways.framework)) == (201, 1)
 
-    async def test_origin_does_where_origins_are_heeded(
-        self, settings: Settings, container: Container, pair: Pair
-    ) -> None:
+    async def test_configured_origin_falls_back(self, settings: Settings, container: Container, pair: Pair) -> None:
         origin = "https://app.example"
         container_of = msgspec.structs.replace(settings, cors_origins=(origin,))
         other = Container(container_of, engine=container.engine, clock=container.clock)
@@ -276,13 +276,15 @@ class TestInDoubt:
 
 
 class TestBodyInPieces:
-    async def test_it_is_put_together(self, app: Litestar, pair: Pair) -> None:
+    async def test_body_in_pieces_is_assembled(self, app: Litestar, pair: Pair) -> None:
         draft = json.dumps({"target_id": pair.bob.id, "client_id": "pieces", "body": "Hello"}).encode()
         pieces = [draft[:7], b"", draft[7:20], draft[20:]]
         sent = await _ask(app, pair.ada, len(draft), pieces)
         assert sent[0]["status"] == 201
 
-    async def test_who_hangs_up_half_way_sends_nothing(self, app: Litestar, pair: Pair, container: Container) -> None:
+    async def test_disconnect_within_body_sends_no_message(
+        self, app: Litestar, pair: Pair, container: Container
+    ) -> None:
         draft = json.dumps({"target_id": pair.bob.id, "client_id": "half", "body": "Hello"}).encode()
         assert await _ask(app, pair.ada, len(draft), [draft[:7], None]) == []
         history = await container.services.messages.history(

@@ -29,16 +29,16 @@ FAULTS = {
 }
 
 
-class TestFaults:
-    async def test_every_field_is_named(self, client: httpx.AsyncClient) -> None:
+class TestFieldErrors:
+    async def test_every_invalid_field_is_named(self, client: httpx.AsyncClient) -> None:
         assert _faults(await client.post("/register", json=BODY)) == FAULTS
 
-    async def test_every_field_is_named_in_msgpack(self, client: httpx.AsyncClient) -> None:
+    async def test_every_invalid_field_is_named_in_msgpack(self, client: httpx.AsyncClient) -> None:
         content = msgspec.msgpack.encode(BODY)
         answer = await client.post("/register", headers={"Content-Type": MSGPACK}, content=content)
         assert _faults(answer) == FAULTS
 
-    async def test_first_one_decides_code_and_detail(self, client: httpx.AsyncClient) -> None:
+    async def test_first_error_decides_code_and_detail(self, client: httpx.AsyncClient) -> None:
         one = await client.post("/register", content=b'{"password": 1, "shoe_size": 43}')
         assert_problem(one, 400, "validation_failed", field="password")
         assert one.json()["detail"].startswith("password: ")
@@ -72,11 +72,11 @@ class TestFaults:
             "expire_after": "too_small",
         }
 
-    async def test_faults_are_twenty_at_most(self, client: httpx.AsyncClient) -> None:
+    async def test_errors_are_limited_to_twenty(self, client: httpx.AsyncClient) -> None:
         body = {f"field_{number}": 1 for number in range(100)}
         assert len(_faults(await client.post("/register", json=body))) == 20
 
-    async def test_long_body_names_one(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_long_body_reports_single_error(self, client: httpx.AsyncClient, ada: Person) -> None:
         body = {"a": "x" * 70_000, "b": 1}
         assert _faults(await client.put("/profile", headers=ada.headers, json=body)) == {"a": "unknown_field"}
 
@@ -86,19 +86,19 @@ class TestFaults:
         assert max(len(field) for field in fields) == 200
 
     @pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"x"'])
-    async def test_body_that_is_not_an_object_is_one_error(self, client: httpx.AsyncClient, content: bytes) -> None:
+    async def test_body_other_than_object_is_single_error(self, client: httpx.AsyncClient, content: bytes) -> None:
         assert _faults(await client.post("/register", content=content)) == {"": "wrong_type"}
 
 
-class TestDecoders:
+class TestDecoderCoverage:
     """Each of them can be examined field by field."""
 
     @pytest.mark.parametrize("name", METHODS)
-    def test_of_socket_methods(self, name: str) -> None:
+    def test_socket_decoders_are_examined_field_by_field(self, name: str) -> None:
         self._examine(METHODS[name].json, METHODS[name].msgpack)
 
     @pytest.mark.usefixtures("app")
-    def test_of_handlers(self) -> None:
+    def test_handler_decoders_are_examined_field_by_field(self) -> None:
         for handler_id, (json, msgpack) in WireBody.decoders.items():
             if not handler_id.endswith("SafeController.store"):
                 self._examine(json, msgpack)

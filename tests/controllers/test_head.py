@@ -68,7 +68,7 @@ class TestHead:
     async def test_token_is_needed_as_by_get(self, client: httpx.AsyncClient) -> None:
         assert (await _assert_head_is_get(client, "/profile", {})).status_code == 401
 
-    async def test_avatar_has_its_length_and_tag(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_head_of_avatar_has_length_and_etag(self, client: httpx.AsyncClient, ada: Person) -> None:
         file = {"file": ("a.png", encoded(plain()))}
         avatar = (await client.post("/avatar/upload", headers=ada.headers, files=file)).json()["avatar"]
         answer = await _assert_head_is_get(client, avatar["url"], {})
@@ -85,12 +85,12 @@ class TestHead:
         assert (answer.status_code, "HEAD" in answer.headers["allow"]) == (405, False)
 
     @pytest.mark.parametrize("path", ["/docs", "/demo", "/openapi.json", "/health/live"])
-    async def test_page_lists_it_among_its_methods(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_page_lists_head_among_allowed_methods(self, client: httpx.AsyncClient, path: str) -> None:
         told = [await client.options(path), await client.request("FOO", path)]
         assert [answer.headers["allow"] for answer in told] == ["GET, HEAD, OPTIONS"] * 2
         assert_problem(told[1], 405, "method_not_allowed")
 
-    async def test_request_is_counted_under_its_method(self, client: httpx.AsyncClient, container: Container) -> None:
+    async def test_head_request_is_counted_by_method(self, client: httpx.AsyncClient, container: Container) -> None:
         def count(method: str) -> float:
             labels = {"method": method, "route": "/health/live", "status": "200"}
             return container.metrics.registry.get_sample_value("messenger_request_seconds_count", labels) or 0.0
@@ -100,7 +100,7 @@ class TestHead:
         assert (count("HEAD"), count("GET")) == (before[0] + 1, before[1])
 
     @pytest.mark.parametrize("chunks", [[b"whole"], [b"in ", b"", b"chunks"], [b""]])
-    async def test_server_program_is_given_no_body(self, chunks: list[bytes]) -> None:
+    async def test_head_response_has_no_body_for_server(self, chunks: list[bytes]) -> None:
         """Whether it is one that drops the body by itself or not."""
         sent: list[Any] = []
 
@@ -116,7 +116,7 @@ class TestHead:
 
 class TestServed:
     @pytest.mark.parametrize("path", ["/profile", "/devices", "/account/export", "/docs", "/health/ready", "/nowhere"])
-    async def test_next_answer_follows_at_once(self, app: Litestar, ada: Person, path: str) -> None:
+    async def test_response_after_head_is_not_delayed(self, app: Litestar, ada: Person, path: str) -> None:
         """Over one connection: a body that came after all would be read as the next answer."""
         ask = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['Authorization']}\r\n\r\n"
         last = "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -136,7 +136,7 @@ class TestPreflight:
         return create_app(other)
 
     @pytest.mark.parametrize("path", ["/profile", "/docs"])
-    async def test_method_that_is_allowed_is_served(self, listed: Litestar, ada: Person, path: str) -> None:
+    async def test_preflight_of_head_matches_served_method(self, listed: Litestar, ada: Person, path: str) -> None:
         headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "HEAD"}
         async with client_of(listed) as client:
             allowed = (await client.options(path, headers=headers)).headers["access-control-allow-methods"]

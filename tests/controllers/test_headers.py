@@ -109,17 +109,19 @@ def faults_of(answer: httpx.Response) -> list[str]:
     return found
 
 
-class TestSafeHeaders:
+class TestSecurityHeaders:
     """Of every answer, whoever asks: what is documented and what is not, what is served and what is refused."""
 
-    def test_every_route_is_looked_at(self, app: Litestar) -> None:
+    def test_every_route_is_tested_for_security_headers(self, app: Litestar) -> None:
         looked_at = {(operation.method, operation.path.rstrip("/")) for operation in OPERATIONS}
         looked_at |= {("GET", path) for path in UNDOCUMENTED}
         assert {route for route, _ in handlers(app)} == looked_at
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
     @pytest.mark.parametrize("who", ["signed in", "anonymous", "forged"])
-    async def test_of_each_route(self, client: httpx.AsyncClient, ada: Person, operation: Operation, who: str) -> None:
+    async def test_route_has_security_headers(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation, who: str
+    ) -> None:
         forged = {"Authorization": "Bearer never-given-to-anybody"}
         headers = {"signed in": ada.headers, "anonymous": {}, "forged": forged}[who]
         answer = await client.request(operation.method, operation.url(), headers=headers)
@@ -128,25 +130,27 @@ class TestSafeHeaders:
             assert answer.headers.get_list("cache-control") == ["no-store"]
 
     @pytest.mark.parametrize("path", UNDOCUMENTED.values())
-    async def test_of_pages(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_page_has_security_headers(self, client: httpx.AsyncClient, path: str) -> None:
         answer = await client.get(path)
         assert (answer.status_code, faults_of(answer)) == (200, [])
 
     @pytest.mark.parametrize("path", ["/docs", "/demo"])
-    async def test_page_runs_its_own_scripts_alone(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_page_policy_allows_only_own_scripts(self, client: httpx.AsyncClient, path: str) -> None:
         policy = (await client.get(path)).headers["content-security-policy"]
         said = dict(part.split(" ", 1) for part in policy.split("; "))
         assert (said["default-src"], said["script-src"], said["frame-ancestors"]) == ("'none'", "'self'", "'none'")
 
     @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
-    async def test_of_refusals(self, unwatched: httpx.AsyncClient, ada: Person, refusal: Refusal) -> None:
+    async def test_refusal_has_security_headers(
+        self, unwatched: httpx.AsyncClient, ada: Person, refusal: Refusal
+    ) -> None:
         headers = {**ada.headers, **refusal.headers}
         answer = await unwatched.request(refusal.method, refusal.path, headers=headers, content=refusal.content)
         assert (answer.status_code, faults_of(answer)) == (refusal.status, [])
         assert answer.headers.get_list("cache-control") == ["no-store"]
         assert answer.headers["content-type"] == "application/problem+json"
 
-    async def test_of_a_fault_of_ours(
+    async def test_server_error_has_security_headers(
         self, unwatched: httpx.AsyncClient, ada: Person, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for fault, status in ((RuntimeError(), 500), (DatabaseUnavailable(), 503), (StorageFull(), 507)):
@@ -156,20 +160,20 @@ class TestSafeHeaders:
                 assert (answer.status_code, faults_of(answer)) == (status, [])
                 assert answer.headers.get_list("cache-control") == ["no-store"]
 
-    async def test_of_options(self, unwatched: httpx.AsyncClient) -> None:
+    async def test_options_response_has_security_headers(self, unwatched: httpx.AsyncClient) -> None:
         answer = await unwatched.options("/profile")
         assert (answer.status_code, faults_of(answer)) == (204, [])
 
-    async def test_of_a_page_that_the_browser_has(self, unwatched: httpx.AsyncClient) -> None:
+    async def test_not_modified_page_has_security_headers(self, unwatched: httpx.AsyncClient) -> None:
         tag = (await unwatched.get("/demo")).headers["etag"]
         answer = await unwatched.get("/demo", headers={"If-None-Match": tag})
         assert (answer.status_code, faults_of(answer)) == (304, [])
 
-    async def test_server_says_nothing_of_itself(self, client: httpx.AsyncClient) -> None:
+    async def test_response_has_no_server_header(self, client: httpx.AsyncClient) -> None:
         assert {"server", "x-powered-by", "via"} & set((await client.get("/health/live")).headers) == set()
 
 
-class TestFiles:
+class TestFileHeaders:
     """What somebody uploaded runs nothing and is of no origin, where a browser opens it by itself."""
 
     @pytest.mark.parametrize("kind", ["url", "thumb_url"])
@@ -182,7 +186,7 @@ class TestFiles:
         assert answer.headers.get_list("content-security-policy") == [FILE_POLICY]
         assert answer.headers.get_list("cache-control") == ["public, max-age=31536000, immutable"]
 
-    async def test_avatar_that_is_not_there_is_not_cached(self, client: httpx.AsyncClient) -> None:
+    async def test_missing_avatar_is_not_cached(self, client: httpx.AsyncClient) -> None:
         assert (await client.get("/avatars/" + "0" * 64)).headers["cache-control"] == "no-store"
 
     async def test_archive_is_sandboxed_and_saved(self, client: httpx.AsyncClient, ada: Person) -> None:
@@ -214,7 +218,7 @@ class TestCors:
         answer = await browser.get("/health/live", headers={"Origin": ALLOWED})
         assert answer.headers.get("access-control-allow-origin") == ALLOWED
 
-    async def test_error_may_be_read_by_the_page_too(self, browser: httpx.AsyncClient) -> None:
+    async def test_error_can_be_read_by_allowed_page(self, browser: httpx.AsyncClient) -> None:
         answer = await browser.get("/profile", headers={"Origin": ALLOWED})
         assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (401, ALLOWED)
 
@@ -236,18 +240,18 @@ class TestCors:
             n.strip() for n in granted.split(",")
         }
 
-    async def test_page_may_read_the_headers_that_clients_need(self, browser: httpx.AsyncClient) -> None:
+    async def test_cors_exposes_headers_needed_by_clients(self, browser: httpx.AsyncClient) -> None:
         answer = await browser.get("/health/live", headers={"Origin": ALLOWED})
         exposed = {name.strip().lower() for name in answer.headers.get("access-control-expose-headers", "").split(",")}
         assert {"etag", "retry-after"} <= exposed
 
     @pytest.mark.parametrize("origin", ELSEWHERE)
     @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-    async def test_any_other_origin_is_not(self, browser: httpx.AsyncClient, origin: str, method: str) -> None:
+    async def test_unlisted_origin_is_not_allowed(self, browser: httpx.AsyncClient, origin: str, method: str) -> None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
         answer = await browser.request(method, "/health/live", headers=headers)
         assert answer.headers.get("access-control-allow-origin") is None
 
-    async def test_credentials_are_never_asked_of_a_browser(self, browser: httpx.AsyncClient) -> None:
+    async def test_cors_never_allows_credentials(self, browser: httpx.AsyncClient) -> None:
         answer = await browser.get("/health/live", headers={"Origin": ALLOWED})
         assert "access-control-allow-credentials" not in answer.headers

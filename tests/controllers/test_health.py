@@ -48,24 +48,24 @@ async def metrics(client: httpx.AsyncClient) -> str:
     return (await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})).text
 
 
-class TestLive:
-    async def test_is_200(self, client: httpx.AsyncClient) -> None:
+class TestLiveness:
+    async def test_liveness_is_200(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/health/live")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
-    async def test_is_200_also_without_a_database(self, cut_off: httpx.AsyncClient) -> None:
+    async def test_liveness_is_200_without_database(self, cut_off: httpx.AsyncClient) -> None:
         assert (await cut_off.get("/health/live")).status_code == 200
 
 
-class TestReady:
-    async def test_is_200_with_its_checks(self, client: httpx.AsyncClient) -> None:
+class TestReadiness:
+    async def test_readiness_is_200_with_checks(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()) == (
             200,
             {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "bus": "ok", "process": "ok"}},
         )
 
-    async def test_without_a_bus_is_200_and_says_so(
+    async def test_readiness_without_bus_is_200_and_reports_bus(
         self, client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(container.bus, "connected", False)
@@ -75,7 +75,7 @@ class TestReady:
             {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "bus": "away", "process": "ok"}},
         )
 
-    async def test_without_a_bus_the_rest_counts_all_the_same(
+    async def test_readiness_without_bus_still_fails_when_draining(
         self, client: httpx.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(container.bus, "connected", False)
@@ -83,11 +83,11 @@ class TestReady:
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
-    async def test_without_a_database_is_503_with_retry_after(self, cut_off: httpx.AsyncClient) -> None:
+    async def test_readiness_without_database_is_503_with_retry_after(self, cut_off: httpx.AsyncClient) -> None:
         answer = await cut_off.get("/health/ready")
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["status"]) == (503, "1", "unavailable")
 
-    async def test_says_which_part_is_away_and_not_where(self, cut_off: httpx.AsyncClient) -> None:
+    async def test_readiness_names_failed_check_without_location(self, cut_off: httpx.AsyncClient) -> None:
         answer = await cut_off.get("/health/ready")
         assert answer.json()["checks"]["database"] == "database_unavailable"
         assert "127.0.0.1" not in answer.text
@@ -99,7 +99,7 @@ class TestReady:
         answer = await client.get("/health/ready")
         assert (answer.status_code, answer.json()["checks"]["process"]) == (503, "draining")
 
-    async def test_is_200_also_when_all_connections_are_taken(self, settings: Settings) -> None:
+    async def test_readiness_is_200_with_exhausted_pool(self, settings: Settings) -> None:
         container = Container(msgspec.structs.replace(settings, pool_size=1, pool_timeout=0.1))
         async with client_of(create_app(container)) as client:
             taken = await container.uow.pool.borrow()
@@ -123,7 +123,9 @@ class TestDatabaseAway:
             ("GET", "/ws", None),
         ],
     )
-    async def test_is_503_with_retry_after(self, cut_off: httpx.AsyncClient, method: str, path: str, body: Any) -> None:
+    async def test_request_without_database_is_503_with_retry_after(
+        self, cut_off: httpx.AsyncClient, method: str, path: str, body: Any
+    ) -> None:
         answer = await cut_off.request(method, path, headers={"Authorization": "Bearer x"}, json=body)
         assert_problem(answer, 503, "database_unavailable")
         assert answer.headers["retry-after"] == "1"
@@ -131,7 +133,7 @@ class TestDatabaseAway:
 
 class TestMetrics:
     @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}])
-    async def test_is_404_where_no_token_is_configured(
+    async def test_metrics_are_404_without_configured_token(
         self, client: httpx.AsyncClient, headers: dict[str, str]
     ) -> None:
         assert_problem(await client.get("/metrics", headers=headers), 404, "not_found")
@@ -139,17 +141,17 @@ class TestMetrics:
     @pytest.mark.parametrize(
         "given", ["", "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}"]
     )
-    async def test_wrong_token_is_401(self, measured: httpx.AsyncClient, given: str) -> None:
+    async def test_metrics_with_wrong_token_are_401(self, measured: httpx.AsyncClient, given: str) -> None:
         answer = await measured.get("/metrics", headers={"Authorization": given})
         assert_problem(answer, 401, "unauthenticated")
 
-    async def test_no_token_is_401(self, measured: httpx.AsyncClient) -> None:
+    async def test_metrics_without_token_are_401(self, measured: httpx.AsyncClient) -> None:
         assert_problem(await measured.get("/metrics"), 401, "unauthenticated")
 
-    async def test_access_token_of_a_user_is_401(self, measured: httpx.AsyncClient, ada: Person) -> None:
+    async def test_metrics_with_access_token_of_user_are_401(self, measured: httpx.AsyncClient, ada: Person) -> None:
         assert_problem(await measured.get("/metrics", headers=ada.headers), 401, "unauthenticated")
 
-    async def test_right_token_is_200_in_prometheus_form(self, measured: httpx.AsyncClient) -> None:
+    async def test_metrics_with_right_token_are_200_in_prometheus_format(self, measured: httpx.AsyncClient) -> None:
         answer = await measured.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
         assert "# TYPE messenger_request_seconds histogram" in answer.text
@@ -163,7 +165,7 @@ class TestMetrics:
         assert str(ada.id) not in text
         assert str(ada.actor.device_id) not in text
 
-    async def test_methods_that_nobody_knows_are_one_label(self, measured: httpx.AsyncClient) -> None:
+    async def test_unknown_methods_share_metric_label(self, measured: httpx.AsyncClient) -> None:
         for method in ("AAA", "BBB"):
             await measured.request(method, "/profile")
         text = await metrics(measured)

@@ -23,7 +23,7 @@ def links(page: str) -> list[str]:
 
 
 class TestHomePage:
-    async def test_leads_to_pages_that_are_served(self, client: httpx.AsyncClient) -> None:
+    async def test_home_page_links_served_pages(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -31,13 +31,13 @@ class TestHomePage:
         assert [(await client.get(f"/{link}")).status_code for link in links(answer.text)] == [200] * 3
         assert "messaging server" in answer.text
 
-    async def test_loads_nothing(self, client: httpx.AsyncClient) -> None:
+    async def test_home_page_loads_no_resources(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/")).text
         assert not re.search(r"<script|<img|\bsrc=|url\(|@import|https?:|//", page)
         assert re.findall(r'<link [^>]*href="([^"]*)"', page) == ["data:,"]
         assert len(page) < 4_000
 
-    async def test_policy_allows_its_own_styles_alone(self, client: httpx.AsyncClient) -> None:
+    async def test_home_page_policy_allows_only_own_styles(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/")
         (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -46,13 +46,13 @@ class TestHomePage:
         assert PAGE_POLICY.startswith("default-src 'none';")
         assert "unsafe" not in PAGE_POLICY
 
-    async def test_fits_phones_and_follows_the_theme(self, client: httpx.AsyncClient) -> None:
+    async def test_home_page_fits_phones_and_follows_theme(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/")).text
         assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
         assert "prefers-color-scheme: dark" in page
 
     @pytest.mark.parametrize(("demo", "environment"), [("off", "development"), ("auto", "production")])
-    async def test_does_not_name_a_demo_that_is_off(
+    async def test_home_page_omits_disabled_demo(
         self, settings: Settings, engine: AsyncEngine, demo: str, environment: str
     ) -> None:
         changed = msgspec.structs.replace(settings, demo=demo, environment=environment)

@@ -72,7 +72,7 @@ class TestIdempotencyKey:
             answers[0].json(),
         )
 
-    async def test_another_body_is_422(
+    async def test_different_body_under_same_key_is_422(
         self, client: httpx.AsyncClient, pair: tuple[Person, Person], operation: str
     ) -> None:
         await _ask(client, operation, *pair)
@@ -88,15 +88,15 @@ class TestIdempotencyKey:
         assert_problem(answer, 400, "validation_failed", field="Idempotency-Key")
 
 
-class TestScope:
-    async def test_repeated_login_makes_one_device(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestKeyScope:
+    async def test_repeated_login_creates_single_device(self, client: httpx.AsyncClient, ada: Person) -> None:
         headers = {"Idempotency-Key": f"login-{ada.id}"}
         body = {"login": ada.username, "password": PASSWORD}
         answers = [await client.post("/login", headers=headers, json=body) for _ in range(2)]
         assert answers[0].json()["tokens"] == answers[1].json()["tokens"]
         assert len((await client.get("/devices", headers=ada.headers)).json()["items"]) == 2
 
-    async def test_key_of_another_user_is_another_key(self, client: httpx.AsyncClient, make: Factory) -> None:
+    async def test_same_key_of_different_users_is_independent(self, client: httpx.AsyncClient, make: Factory) -> None:
         one, other, target = await make.people(3)
         answers = [
             await client.post(
@@ -116,7 +116,7 @@ class TestScope:
         later = await client.post("/login", headers=headers, json=body)
         assert later.json()["device"]["id"] != first.json()["device"]["id"]
 
-    async def test_key_of_another_path_is_refused(self, client: httpx.AsyncClient, make: Factory) -> None:
+    async def test_same_key_on_different_path_is_422(self, client: httpx.AsyncClient, make: Factory) -> None:
         me, you = await make.people(2)
         await client.post("/subscribe", headers=you.headers, json={"target_id": me.id})
         headers, body = {**me.headers, "Idempotency-Key": "one"}, {"target_id": you.id}
@@ -125,6 +125,6 @@ class TestScope:
         assert (first.status_code, first.json()["state"]) == (200, "mutual")
         assert_problem(other, 422, "idempotency_key_reused")
 
-    async def test_documented_exactly_where_it_is_honoured(self) -> None:
+    async def test_idempotency_key_is_documented_exactly_where_honoured(self) -> None:
         documented = {each.id for each in OPERATIONS if "Idempotency-Key" in each.parameters("header")}
         assert documented == set(CREATING)

@@ -31,7 +31,9 @@ async def _guess(client: httpx.AsyncClient, login: str, **headers: str) -> httpx
     return await client.post("/login", headers=headers, json={"login": login, "password": CANARY})
 
 
-async def test_one_too_many_is_429_with_the_headers(limited_client: httpx.AsyncClient, ada: Person) -> None:
+async def test_login_beyond_limit_is_429_with_rate_limit_headers(
+    limited_client: httpx.AsyncClient, ada: Person
+) -> None:
     limit = LIMITS["login_account"]
     answers = [await _guess(limited_client, ada.username) for _ in range(limit.burst + 1)]
     assert [answer.status_code for answer in answers] == [401] * limit.burst + [429]
@@ -41,9 +43,7 @@ async def test_one_too_many_is_429_with_the_headers(limited_client: httpx.AsyncC
     assert re.fullmatch(r'"login_account";r=0;t=\d+', answers[-1].headers["ratelimit"])
 
 
-async def test_case_of_the_login_and_claimed_addresses_change_nothing(
-    limited_client: httpx.AsyncClient, ada: Person
-) -> None:
+async def test_case_of_login_and_claimed_addresses_share_limit(limited_client: httpx.AsyncClient, ada: Person) -> None:
     logins = [ada.username.upper() if number % 2 else ada.username for number in range(LIMITS["login_account"].burst)]
     for number, login in enumerate(logins):
         await _guess(limited_client, login, **{"X-Forwarded-For": f"192.0.2.{number}"})
@@ -51,7 +51,7 @@ async def test_case_of_the_login_and_claimed_addresses_change_nothing(
     assert_problem(answer, 429, "rate_limited")
 
 
-class TestRequests:
+class TestRequestLimit:
     """Every request of a device is one, whichever way it goes."""
 
     LIMIT = LIMITS["request"]
@@ -76,17 +76,17 @@ class TestRequests:
         assert re.fullmatch(r'"request";r=0;t=\d+', refused.headers["ratelimit"])
 
     @pytest.mark.parametrize("path", ["/profile", "/devices", f"/history/{10_000_019}"])
-    async def test_by_the_short_way_and_by_the_long_one(
+    async def test_fast_and_framework_requests_share_limit(
         self, limited: Container, limited_client: httpx.AsyncClient, ada: Person, path: str
     ) -> None:
         await self.refuse(limited, ada, lambda: limited_client.get(path, headers=ada.headers))
 
-    async def test_a_body_that_can_not_be_read_is_one_too(
+    async def test_unreadable_body_counts_as_request(
         self, limited: Container, limited_client: httpx.AsyncClient, ada: Person
     ) -> None:
         await self.refuse(limited, ada, lambda: limited_client.post("/messages", headers=ada.headers, content=b"{"))
 
-    async def test_an_unknown_token_stays_unknown(self, limited_client: httpx.AsyncClient) -> None:
+    async def test_unknown_token_is_401_beyond_limit(self, limited_client: httpx.AsyncClient) -> None:
         headers = {"Authorization": "Bearer nobody"}
         statuses = {(await limited_client.get("/profile", headers=headers)).status_code for _ in range(100)}
         assert statuses == {401}

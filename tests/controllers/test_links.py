@@ -40,10 +40,10 @@ def _is_told(operation: Any, status: str, expression: str) -> bool:
 
 
 @pytest.mark.parametrize(("operation", "status", "link"), LINKS)
-class TestLinks:
-    async def test_leads_to_parameters_that_there_are(self, operation: Any, status: str, link: Any) -> None:
+class TestDocumentLinks:
+    async def test_link_names_existing_parameters(self, operation: Any, status: str, link: Any) -> None:
         told = {parameter["name"] for parameter in OPERATION[link["operationId"]].told["parameters"]}
         assert set(link["parameters"]) <= told
 
-    async def test_starts_at_what_the_answer_has(self, operation: Any, status: str, link: Any) -> None:
+    async def test_link_expression_resolves_in_response(self, operation: Any, status: str, link: Any) -> None:
         assert all(_is_told(operation, status, expression) for expression in link["parameters"].values())

@@ -17,28 +17,26 @@ def draft(to: Person, **more: Any) -> dict[str, Any]:
     return {"target_id": to.id, "client_id": "c1", "body": "Hello", **more}
 
 
-class TestSend:
-    async def test_is_201_with_the_keys_of_the_contract(
-        self, client: httpx.AsyncClient, ada: Person, bob: Person
-    ) -> None:
+class TestSendMessage:
+    async def test_send_is_201_with_documented_keys(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.post("/messages", headers=ada.headers, json=draft(bob))
         assert (answer.status_code, set(answer.json())) == (201, MESSAGE)
 
-    async def test_ids_and_times_have_their_form(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_message_ids_and_times_have_documented_format(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
         message = (await client.post("/messages", headers=ada.headers, json=draft(bob))).json()
         assert is_uuid7(message["id"])
         assert is_uuid7(message["sender_device_id"])
         assert is_peer_id(message["sender_id"])
         assert is_time(message["created_at"])
 
-    async def test_what_does_not_apply_is_null(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_inapplicable_fields_are_null(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         message = (await client.post("/messages", headers=ada.headers, json=draft(bob))).json()
         absent = ("envelopes", "reply_to", "forwarded_from", "edited_at", "deleted_at", "expires_at")
         assert [message[name] for name in absent] == [None] * len(absent)
 
-    async def test_target_is_the_peer_as_the_reader_addresses_it(
-        self, client: httpx.AsyncClient, ada: Person, bob: Person
-    ) -> None:
+    async def test_target_id_is_peer_of_reader(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         sent = (await client.post("/messages", headers=ada.headers, json=draft(bob))).json()
         read = (await client.get(f"/messages/{sent['id']}", headers=bob.headers)).json()
         assert (sent["target_id"], read) == (bob.id, {**sent, "target_id": ada.id})
@@ -57,11 +55,11 @@ class TestSend:
         answer = await client.post("/messages", headers=ada.headers, json=draft(bob, body="Other"))
         assert_problem(answer, 409, "client_id_reused")
 
-    async def test_to_a_stranger_is_403(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_send_to_stranger_is_403(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
         answer = await client.post("/messages", headers=ada.headers, json=draft(await make.person()))
         assert_problem(answer, 403, "not_a_contact")
 
-    async def test_body_of_64_kib_is_taken(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_body_of_64_kib_is_sent(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.post("/messages", headers=ada.headers, json=draft(bob, body="é" * 32768))
         assert answer.status_code == 201
 
@@ -77,14 +75,16 @@ class TestSend:
         answer = await client.post("/messages", headers=ada.headers, json=draft(bob, body=body))
         assert_problem(answer, 413, "message_too_large")
 
-    async def test_refused_message_is_nowhere(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_refused_message_is_not_stored_or_streamed(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
         await client.post("/messages", headers=ada.headers, json=draft(bob, body="x" * 65537))
         history = (await client.get(f"/history/{bob.id}", headers=ada.headers)).json()
         assert (history["items"], history["last_seq"]) == ([], 0)
 
 
-class TestOneMessage:
-    async def test_edit_is_200_and_says_when(
+class TestSingleMessage:
+    async def test_edit_is_200_with_edited_at(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         sent = await make.message(ada, bob)
@@ -92,14 +92,14 @@ class TestOneMessage:
         assert (answer.status_code, set(answer.json()), answer.json()["body"]) == (200, MESSAGE, "Bye")
         assert is_time(answer.json()["edited_at"])
 
-    async def test_edit_by_the_other_is_403(
+    async def test_edit_by_recipient_is_403(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         sent = await make.message(ada, bob)
         answer = await client.patch(f"/messages/{sent.id}", headers=bob.headers, json={"body": "Bye"})
         assert_problem(answer, 403, "not_the_sender")
 
-    async def test_edit_of_a_deleted_one_is_409(
+    async def test_edit_of_deleted_message_is_409(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         sent = await make.message(ada, bob)
@@ -108,7 +108,7 @@ class TestOneMessage:
         assert_problem(answer, 409, "message_deleted")
 
     @pytest.mark.parametrize("query", ["", "?for=everyone"])
-    async def test_delete_for_everyone_empties_it(
+    async def test_delete_for_everyone_is_204_and_empties_message(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person, query: str
     ) -> None:
         sent = await make.message(ada, bob)
@@ -117,7 +117,7 @@ class TestOneMessage:
         left = (await client.get(f"/messages/{sent.id}", headers=bob.headers)).json()
         assert (left["body"], is_time(left["deleted_at"])) == (None, True)
 
-    async def test_delete_for_me_hides_it_from_me_alone(
+    async def test_delete_for_me_is_204_and_hides_only_from_caller(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         sent = await make.message(ada, bob)
@@ -126,7 +126,7 @@ class TestOneMessage:
         reads = [(await client.get(f"/messages/{sent.id}", headers=each.headers)).json() for each in (ada, bob)]
         assert [read["body"] for read in reads] == ["Hello", None]
 
-    async def test_garbage_in_for_is_named_as_the_wire_names_it(
+    async def test_invalid_for_parameter_is_named(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         sent = await make.message(ada, bob)
@@ -135,8 +135,8 @@ class TestOneMessage:
         assert (await client.get(f"/messages/{sent.id}", headers=ada.headers)).json()["deleted_at"] is None
 
 
-class TestHistory:
-    async def test_is_ascending_with_the_keys_of_the_contract(
+class TestGetHistory:
+    async def test_history_is_ascending_with_documented_keys(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         for number in range(3):
@@ -165,7 +165,7 @@ class TestHistory:
             ("after=9007199254740991", [], None),
         ],
     )
-    async def test_pages(
+    async def test_history_pages_follow_before_and_after(
         self,
         client: httpx.AsyncClient,
         make: Factory,
@@ -181,8 +181,8 @@ class TestHistory:
         assert ([item["seq"] for item in page["items"]], page["next"], page["last_seq"]) == (expected, following, 5)
 
 
-class TestConversations:
-    async def test_are_a_page_with_the_keys_of_the_contract(
+class TestListConversations:
+    async def test_conversations_are_page_with_documented_keys(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         await make.message(ada, bob)
@@ -197,7 +197,9 @@ class TestConversations:
         counts = [conversation[name] for name in ("unread", "version", "read_seq", "last_seq")]
         assert counts == [1, 1, 0, 1]
 
-    async def test_pages_meet_latest_first(self, client: httpx.AsyncClient, make: Factory, ada: Person) -> None:
+    async def test_conversation_pages_are_contiguous_latest_first(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person
+    ) -> None:
         friends = await make.people(3)
         for friend in friends:
             await make.befriend(ada, friend)
@@ -220,21 +222,21 @@ class TestConversations:
             ("expire_after", None, None),
         ],
     )
-    async def test_settings(
+    async def test_conversation_setting_is_changed_and_shown(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, field: str, sent: object, shown: object
     ) -> None:
         answer = await client.put(f"/conversations/{bob.id}", headers=ada.headers, json={field: sent})
         assert (answer.status_code, set(answer.json()), answer.json()[field]) == (200, CONVERSATION, shown)
 
     @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-    async def test_muting_at_the_calendar_s_ends_shows_a_time(
+    async def test_muted_until_at_calendar_bounds_is_shown(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, time: str
     ) -> None:
         answer = await client.put(f"/conversations/{bob.id}", headers=ada.headers, json={"muted_until": time})
         assert is_time(answer.json()["muted_until"])
 
 
-class TestReceipts:
+class TestSetReceipt:
     async def test_reading_is_204_and_empties_unread(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
@@ -244,7 +246,9 @@ class TestReceipts:
         (conversation,) = (await client.get("/conversations", headers=bob.headers)).json()["items"]
         assert (conversation["unread"], conversation["version"], conversation["read_seq"]) == (0, 2, 1)
 
-    async def test_never_goes_back(self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person) -> None:
+    async def test_receipt_never_moves_back(
+        self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
+    ) -> None:
         await make.message(ada, bob)
         for seq in (1, 0):
             await client.post("/receipts", headers=bob.headers, json={"target_id": ada.id, "read_seq": seq})
@@ -252,7 +256,7 @@ class TestReceipts:
         assert conversation["read_seq"] == 1
 
     @pytest.mark.parametrize(("body", "field"), [({}, "read_seq"), ({"read_seq": 2}, "read_seq")])
-    async def test_neither_of_the_two_or_beyond_the_end_is_400(
+    async def test_empty_or_excessive_receipt_is_400(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person, body: dict[str, int], field: str
     ) -> None:
         await make.message(ada, bob)

@@ -20,13 +20,15 @@ async def post(client: httpx.AsyncClient, path: str, body: Any, headers: dict[st
     return await client.post(path, headers={**headers, "Content-Type": MSGPACK, "Accept": MSGPACK}, content=packed)
 
 
-class TestInAndOut:
-    async def test_register(self, client: httpx.AsyncClient) -> None:
+class TestMessagePackBodies:
+    async def test_register_accepts_and_returns_msgpack(self, client: httpx.AsyncClient) -> None:
         answer = await post(client, "/register", registration(), {})
         assert (answer.status_code, answer.headers["content-type"]) == (201, MSGPACK)
         assert set(decoded(answer)) == {"user", "device", "tokens"}
 
-    async def test_message(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_message_is_sent_and_returned_as_msgpack(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
         answer = await post(client, "/messages", {"target_id": bob.id, "client_id": "1", "body": "é"}, ada.headers)
         assert (answer.status_code, set(decoded(answer)), decoded(answer)["body"]) == (201, MESSAGE, "é")
 
@@ -63,7 +65,7 @@ class TestInAndOut:
         assert answer.headers["content-type"] == MSGPACK
 
     @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])
-    async def test_otherwise_it_is_json(self, client: httpx.AsyncClient, ada: Person, accept: str) -> None:
+    async def test_other_accept_headers_get_json(self, client: httpx.AsyncClient, ada: Person, accept: str) -> None:
         answer = await client.get("/profile", headers={**ada.headers, "Accept": accept})
         assert answer.headers["content-type"] == "application/json"
 
@@ -80,7 +82,7 @@ class TestInAndOut:
         answer = await client.post("/ws/ticket", headers={**ada.headers, "Accept": MSGPACK})
         assert (answer.status_code, set(decoded(answer)), decoded(answer)["expires_in"]) == (201, TICKET, 30)
 
-    async def test_put_takes_it(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_put_accepts_msgpack(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.put(
             f"/conversations/{bob.id}",
             headers={**ada.headers, "Content-Type": MSGPACK},
@@ -89,8 +91,8 @@ class TestInAndOut:
         assert (answer.status_code, set(answer.json())) == (200, CONVERSATION)
 
 
-class TestRefused:
-    async def test_problem_is_json_all_the_same(self, client: httpx.AsyncClient) -> None:
+class TestMessagePackRefusals:
+    async def test_problem_is_json_despite_msgpack(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/profile", headers={"Accept": MSGPACK})
         assert answer.headers["content-type"] == "application/problem+json"
 
@@ -124,13 +126,13 @@ class TestRefused:
             pytest.param(b"\x81\xc4\x01x\xc0", "validation_failed", id="bytes as a key"),
         ],
     )
-    async def test_bad_bytes_are_400(self, client: httpx.AsyncClient, ada: Person, body: bytes, code: str) -> None:
+    async def test_invalid_msgpack_is_400(self, client: httpx.AsyncClient, ada: Person, body: bytes, code: str) -> None:
         answer = await post(client, "/subscribe", body, ada.headers)
         assert answer.status_code == 400
         assert answer.json()["code"] in {code, "validation_failed", "unknown_field"}
 
 
-async def test_answer_without_content_has_none(client: httpx.AsyncClient, make: Factory) -> None:
+async def test_empty_response_has_no_content(client: httpx.AsyncClient, make: Factory) -> None:
     ada = await make.person()
     headers = {**ada.headers, "Accept": "application/msgpack"}
     answer = await client.post("/logout", headers=headers)

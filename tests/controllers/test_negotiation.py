@@ -97,11 +97,11 @@ class TestContentCoding:
         assert_problem(answer, 415, "unsupported_media_type")
         assert answer.headers["accept-encoding"] == "identity"
 
-    async def test_one_of_two_lines_is_enough(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_gzip_in_second_header_line_is_415(self, client: httpx.AsyncClient, ada: Person) -> None:
         lines = [*ada.headers.items(), ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")]
         assert_problem(await client.put("/profile", headers=lines, json={}), 415, "unsupported_media_type")
 
-    async def test_token_is_checked_first(self, client: httpx.AsyncClient) -> None:
+    async def test_token_is_checked_before_content_coding(self, client: httpx.AsyncClient) -> None:
         headers = {"Authorization": "Bearer mat_forged", "Content-Encoding": "gzip"}
         assert_problem(await client.put("/profile", headers=headers, content=b"x"), 401, "unauthenticated")
 
@@ -135,7 +135,7 @@ class TestByteOrderMark:
         answer = await client.request(method, path, headers=headers, content=BOM + msgspec.json.encode(draft))
         assert answer.is_success
 
-    async def test_one_mark_is_the_limit(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_two_byte_order_marks_are_refused(self, client: httpx.AsyncClient, ada: Person) -> None:
         headers = {**ada.headers, "Content-Type": "application/json"}
         answer = await client.put("/profile", headers=headers, content=BOM + BOM + b"{}")
         assert_problem(answer, 400, "malformed_body")

@@ -81,17 +81,17 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-class TestInventory:
-    async def test_every_call_of_the_contract_is_there(self) -> None:
+class TestDocumentInventory:
+    async def test_every_expected_operation_is_documented(self) -> None:
         assert CONTRACT - {f"{operation.method} {operation.path}" for operation in OPERATIONS} == set()
 
-    async def test_every_route_of_the_application_is_there(self, app: Litestar) -> None:
+    async def test_every_route_of_application_is_documented(self, app: Litestar) -> None:
         documented = {operation.path.rstrip("/") for operation in OPERATIONS}
         served = {getattr(route, "path_format", route.path) for route in app.routes}
         hidden = {path for path in served if path.startswith("/openapi-unused")}
         assert served - hidden - documented == UNDOCUMENTED
 
-    async def test_only_these_routes_need_no_token(self) -> None:
+    async def test_only_public_operations_need_no_token(self) -> None:
         # A new public route must be written down here by somebody who thought about it.
         assert {operation.id for operation in OPERATIONS if not operation.needs_token} == PUBLIC
 
@@ -99,16 +99,16 @@ class TestInventory:
         assert [name for name, count in Counter(operation.id for operation in OPERATIONS).items() if count > 1] == []
 
     @each
-    async def test_operation_id_is_in_camel_case(self, operation: Operation) -> None:
+    async def test_operation_id_is_camel_case(self, operation: Operation) -> None:
         assert re.fullmatch(r"[a-z]+([A-Z][a-z0-9]*)*", operation.id)
 
 
-class TestStructure:
-    async def test_head_of_the_document(self) -> None:
+class TestDocumentStructure:
+    async def test_document_has_title_version_and_description(self) -> None:
         assert DOCUMENT["openapi"].startswith("3.1.")
         assert {"title", "version", "license"} <= set(DOCUMENT["info"])
 
-    async def test_every_reference_leads_somewhere(self) -> None:
+    async def test_every_reference_resolves(self) -> None:
         references = [node for node in nodes(DOCUMENT) if isinstance(node.get("$ref"), str)]
         assert references
         assert all(isinstance(resolve(DOCUMENT, node), dict) for node in references)
@@ -129,36 +129,36 @@ class TestStructure:
         assert [pattern for pattern in patterns if r"\A" in pattern or r"\Z" in pattern] == []
 
     @each
-    async def test_parameters_of_the_path_are_told(self, operation: Operation) -> None:
+    async def test_path_parameters_are_documented(self, operation: Operation) -> None:
         told = [parameter for parameter in operation.told.get("parameters", ()) if parameter["in"] == "path"]
         assert {parameter["name"] for parameter in told} == set(re.findall(r"\{(\w+)\}", operation.path))
         assert all(parameter["required"] and "schema" in parameter for parameter in told)
 
     @each
-    async def test_parameters_are_told_once(self, operation: Operation) -> None:
+    async def test_parameters_are_documented_once(self, operation: Operation) -> None:
         places = [(parameter["in"], parameter["name"]) for parameter in operation.told.get("parameters", ())]
         assert len(places) == len(set(places))
 
     @each
-    async def test_has_words_for_people(self, operation: Operation) -> None:
+    async def test_operation_has_summary_tags_and_descriptions(self, operation: Operation) -> None:
         assert operation.told["summary"]
         assert operation.told["tags"]
         assert all(answer["description"] for answer in operation.told["responses"].values())
 
 
-class TestSecurity:
-    async def test_scheme_is_bearer(self) -> None:
+class TestDocumentedSecurity:
+    async def test_security_scheme_is_bearer(self) -> None:
         (scheme,) = DOCUMENT["components"]["securitySchemes"].values()
         assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
 
     @guarded
-    async def test_route_with_a_token_tells_of_401(self, operation: Operation) -> None:
+    async def test_authenticated_operation_documents_401(self, operation: Operation) -> None:
         assert "`unauthenticated`" in operation.told["responses"]["401"]["description"]
 
 
-class TestAnswers:
+class TestDocumentedAnswers:
     @each
-    async def test_every_error_is_a_problem(self, operation: Operation) -> None:
+    async def test_every_error_is_documented_as_problem(self, operation: Operation) -> None:
         wrong = {
             status: list(answer.get("content", {}))
             for status, answer in operation.told["responses"].items()
@@ -169,32 +169,32 @@ class TestAnswers:
         assert wrong == ({"503": kinds} if operation.id == "getReadiness" else {})
 
     @each
-    async def test_what_is_json_is_messagepack_too(self, operation: Operation) -> None:
+    async def test_json_content_is_documented_as_msgpack_too(self, operation: Operation) -> None:
         bodies = [operation.told.get("requestBody", {}), *operation.told["responses"].values()]
         contents = [body.get("content", {}) for body in bodies]
         assert [content for content in contents if ("application/json" in content) != (MSGPACK in content)] == []
 
     @each
-    async def test_success_is_told(self, operation: Operation) -> None:
+    async def test_successful_answer_is_documented(self, operation: Operation) -> None:
         # A socket's success is to switch protocols.
         succeeds = ("101",) if operation.id == "openSocket" else ("200", "201", "204")
         assert [status for status in operation.told["responses"] if status in succeeds]
 
 
-class TestExamples:
+class TestDocumentedExamples:
     @with_json
-    async def test_body_made_of_the_examples_fits_the_schema(self, operation: Operation) -> None:
+    async def test_body_of_examples_matches_schema(self, operation: Operation) -> None:
         schema = operation.body_schema or {}
         assert list(faults(DOCUMENT, schema, sample(DOCUMENT, schema))) == []
 
     @with_json
-    async def test_every_field_has_one_or_lists_its_values(self, operation: Operation) -> None:
+    async def test_every_field_has_example_or_enum(self, operation: Operation) -> None:
         schema = resolve(DOCUMENT, operation.body_schema or {})
         if "examples" in schema:
             return
         assert [name for name, part in schema["properties"].items() if not _shows_itself(part)] == []
 
-    async def test_form_of_an_upload_names_its_file(self) -> None:
+    async def test_upload_form_documents_file_field(self) -> None:
         (upload,) = (operation for operation in OPERATIONS if operation.id == "uploadAvatar")
         form = resolve(DOCUMENT, upload.told["requestBody"]["content"]["multipart/form-data"]["schema"])
         assert (list(form["properties"]), form["required"]) == (["file"], ["file"])
@@ -209,8 +209,8 @@ def _shows_itself(schema: dict[str, Any]) -> bool:
     )
 
 
-class TestServed:
-    async def test_json_is_the_document(self, client: httpx.AsyncClient) -> None:
+class TestServedDocument:
+    async def test_served_json_equals_document(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/openapi.json")
         assert (answer.status_code, answer.headers["content-type"], answer.json()) == (
             200,
@@ -218,18 +218,18 @@ class TestServed:
             DOCUMENT,
         )
 
-    async def test_json_is_the_same_again(self, client: httpx.AsyncClient) -> None:
+    async def test_served_json_is_stable(self, client: httpx.AsyncClient) -> None:
         assert (await client.get("/openapi.json")).content == (await client.get("/openapi.json")).content
 
-    def test_command_prints_the_same(self) -> None:
+    def test_command_prints_served_document(self) -> None:
         result = CliRunner().invoke(main, ["openapi"])
         assert (result.exit_code, msgspec.json.decode(result.output)) == (0, DOCUMENT)
 
-    def test_command_writes_the_same(self, tmp_path: Path) -> None:
+    def test_command_writes_served_document(self, tmp_path: Path) -> None:
         CliRunner().invoke(main, ["openapi", "--output", str(tmp_path / "openapi.json")])
         assert msgspec.json.decode((tmp_path / "openapi.json").read_bytes()) == DOCUMENT
 
-    async def test_nothing_of_it_needs_a_token(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_document_needs_no_token(self, client: httpx.AsyncClient, ada: Person) -> None:
         signed_in = await client.get("/openapi.json", headers=ada.headers)
         assert signed_in.content == (await client.get("/openapi.json")).content
 
@@ -243,8 +243,8 @@ class _Addresses(HTMLParser):
         self.found += [value or "" for name, value in attributes if name in {"src", "href", "action"}]
 
 
-class TestPage:
-    async def test_loads_nothing_from_elsewhere(self, client: httpx.AsyncClient) -> None:
+class TestDocsPage:
+    async def test_docs_page_loads_no_foreign_resources(self, client: httpx.AsyncClient) -> None:
         for path in ("/docs", "/docs/"):
             parser, page = _Addresses(), (await client.get(path)).text
             parser.feed(page)
@@ -253,18 +253,18 @@ class TestPage:
             assert [address for address in parser.found if not urljoin(path, address).startswith("/docs/")] == []
             assert "://" not in page
 
-    async def test_all_that_it_loads_is_served(self, client: httpx.AsyncClient) -> None:
+    async def test_docs_page_resources_are_served(self, client: httpx.AsyncClient) -> None:
         parser = _Addresses()
         parser.feed((await client.get("/docs")).text)
         answers = [await client.get(address) for address in parser.found]
         assert [(answer.status_code, bool(answer.content)) for answer in answers] == [(200, True)] * len(answers)
 
-    async def test_starts_without_asking_anybody_else(self, client: httpx.AsyncClient) -> None:
+    async def test_docs_page_contacts_no_validator(self, client: httpx.AsyncClient) -> None:
         script = (await client.get("/docs/start.js")).text
         assert "validatorUrl: null" in script
         assert "://" not in script
 
-    async def test_fits_phones_and_follows_the_theme(self, client: httpx.AsyncClient) -> None:
+    async def test_docs_page_fits_phones_and_follows_theme(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/docs")).text
         assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
         # Before the first styles, so that a dark page does not begin white.
@@ -272,7 +272,7 @@ class TestPage:
         assert "prefers-color-scheme" in (await client.get("/docs/start.js")).text
         assert "html.dark-mode" in (await client.get("/docs/swagger-ui.css")).text
 
-    async def test_policy_keeps_it_at_home(self, client: httpx.AsyncClient) -> None:
+    async def test_docs_page_policy_forbids_foreign_sources(self, client: httpx.AsyncClient) -> None:
         policy = (await client.get("/docs")).headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "://" not in policy

@@ -36,7 +36,7 @@ def example(operation_id: str, status: int, code: str) -> Any:
     return problems(OPERATION[operation_id])[str(status)]["examples"][code]["value"]
 
 
-class TestProblems:
+class TestDocumentedProblems:
     @each
     async def test_every_code_has_a_valid_example(self, operation: Operation) -> None:
         for status, told in problems(operation).items():
@@ -46,7 +46,7 @@ class TestProblems:
                 assert list(faults(DOCUMENT, told["schema"], shown["value"])) == []
 
     @each
-    async def test_code_of_another_status_is_invalid(self, operation: Operation) -> None:
+    async def test_problem_example_of_different_status_is_invalid(self, operation: Operation) -> None:
         for status, told in problems(operation).items():
             others = [other for key, other in problems(operation).items() if key != status]
             shown = [next(iter(other["examples"].values()))["value"] for other in others]
@@ -73,7 +73,7 @@ class TestProblems:
             assert list(faults(DOCUMENT, told["schema"], answer.json())) == []
             assert answer.json() == next(iter(told["examples"].values()))["value"]
 
-    async def test_method_that_is_not_allowed_is_answered_with_those_that_are(self, client: httpx.AsyncClient) -> None:
+    async def test_method_not_allowed_documents_allow_header(self, client: httpx.AsyncClient) -> None:
         assert list(COMPONENTS["responses"]["MethodNotAllowed"]["headers"]) == ["Allow"]
         assert "PUT" in (await client.delete("/profile")).headers["allow"]
 
@@ -135,9 +135,9 @@ class TestProblemExamples:
         assert (answer.json()["code"], answer.json()["errors"][0].keys()) == (shown["code"], shown["errors"][0].keys())
 
 
-class TestHeaders:
+class TestDocumentedHeaders:
     @each
-    async def test_status_has_the_headers_that_clients_use(self, operation: Operation) -> None:
+    async def test_status_documents_headers_used_by_clients(self, operation: Operation) -> None:
         for status, names in (
             ("401", ["WWW-Authenticate"]),
             ("426", ["Upgrade"]),
@@ -160,8 +160,8 @@ class TestHeaders:
         assert all(header["description"] and header["schema"] for header in COMPONENTS["headers"].values())
 
 
-class TestDescriptions:
+class TestAnswerDescriptions:
     @each
-    async def test_description_says_what_the_answer_is(self, operation: Operation) -> None:
+    async def test_answer_description_is_specific(self, operation: Operation) -> None:
         descriptions = [answer["description"] for answer in operation.told["responses"].values()]
         assert [text for text in descriptions if "document follows" in text or "URL follows" in text] == []

@@ -15,25 +15,25 @@ each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: op
 with_json = pytest.mark.parametrize("operation", WITH_JSON, ids=lambda operation: operation.id)
 
 
-class TestBodies:
+class TestDocumentedBodies:
     @with_json
-    async def test_unknown_field_is_refused_by_the_schema_too(self, operation: Operation) -> None:
+    async def test_schema_refuses_unknown_field(self, operation: Operation) -> None:
         assert [schema["title"] for schema in _objects(operation.body_schema) if _is_open(schema)] == []
 
-    async def test_items_of_a_list_are_told_with_their_bounds(self) -> None:
+    async def test_list_items_are_documented_with_bounds(self) -> None:
         draft = resolve(DOCUMENT, OPERATION["sendMessage"].body_schema or {})
         assert draft["properties"]["mentions"]["items"]["minimum"] == 1
 
     @each
-    async def test_idempotency_key_is_told_with_its_characters(self, operation: Operation) -> None:
+    async def test_idempotency_key_is_documented_with_pattern(self, operation: Operation) -> None:
         for parameter in operation.told.get("parameters", ()):
             if parameter["name"] == "Idempotency-Key":
                 assert re.fullmatch(parameter["schema"]["pattern"], "a-key")
                 assert not re.fullmatch(parameter["schema"]["pattern"], "two words")
 
 
-class TestParameters:
-    async def test_bound_of_zero_is_told(self) -> None:
+class TestDocumentedParameters:
+    async def test_bound_of_zero_is_documented(self) -> None:
         told = {parameter["name"]: parameter["schema"] for parameter in OPERATION["getHistory"].told["parameters"]}
         assert (told["before"]["minimum"], told["after"]["minimum"]) == (0, 0)
 

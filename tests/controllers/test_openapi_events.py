@@ -35,7 +35,7 @@ class TestEventSchemas:
     def test_every_emitted_event_has_a_schema(self) -> None:
         assert set(MAPPING) == _emitted()
 
-    def test_page_of_events_holds_these(self) -> None:
+    def test_sync_page_contains_event_frames(self) -> None:
         assert SCHEMAS["SyncView"]["properties"]["events"]["items"] == {"$ref": "#/components/schemas/EventFrame"}
 
     def test_discriminator_names_the_alternatives(self) -> None:
@@ -43,7 +43,7 @@ class TestEventSchemas:
         assert [part["$ref"] for part in FRAME["oneOf"]] == list(MAPPING.values())
 
     @pytest.mark.parametrize("name", MAPPING)
-    def test_schema_names_its_event_as_a_constant(self, name: str) -> None:
+    def test_event_schema_has_constant_name(self, name: str) -> None:
         schema = resolve(DOCUMENT, {"$ref": MAPPING[name]})
         assert schema["properties"]["event"] == {"type": "string", "const": name}
         assert set(schema["required"]) == set(schema["properties"]) == {"type", "cursor", "event", "at", "data"}
@@ -56,17 +56,17 @@ class TestEventSchemas:
 
 class TestEventExamples:
     @pytest.mark.parametrize(("name", "example"), EXAMPLES)
-    def test_example_is_valid_as_this_event(self, name: str, example: Any) -> None:
+    def test_event_example_is_valid(self, name: str, example: Any) -> None:
         assert example["event"] == name
         assert list(faults(DOCUMENT, {"$ref": MAPPING[name]}, example)) == []
         assert list(faults(DOCUMENT, FRAME, example)) == []
 
     @pytest.mark.parametrize(("name", "example"), EXAMPLES)
-    def test_example_is_invalid_as_any_other_event(self, name: str, example: Any) -> None:
+    def test_event_example_is_invalid_as_other_event(self, name: str, example: Any) -> None:
         others = [other for other in MAPPING if other != name]
         assert all(list(faults(DOCUMENT, {"$ref": MAPPING[other]}, example)) for other in others)
 
-    def test_data_of_another_event_is_invalid(self) -> None:
+    def test_event_name_with_data_of_other_event_is_invalid(self) -> None:
         receipt = resolve(DOCUMENT, {"$ref": MAPPING["receipt.updated"]})["examples"][0]
         assert list(faults(DOCUMENT, FRAME, {**receipt, "event": "message.created"})) != []
 

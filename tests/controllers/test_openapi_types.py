@@ -39,7 +39,7 @@ PROPERTIES = [
 ]
 
 
-class TestIntegers:
+class TestIntegerTypes:
     def test_integer_beyond_32_bits_has_format_int64(self) -> None:
         integers = [(place, schema) for place, schema in schemas(DOCUMENT) if "integer" in types_of(schema)]
         assert len(integers) > 50
@@ -50,12 +50,12 @@ class TestIntegers:
         ] == []
 
     @pytest.mark.parametrize("name", ["id", "target_id", "user_id", "seq", "last_seq", "read_seq", "version"])
-    def test_ids_and_numbers_of_messages_have_format_int64(self, name: str) -> None:
+    def test_ids_and_message_seqs_have_format_int64(self, name: str) -> None:
         found = [schema for _, each, schema in PROPERTIES if each == name and "integer" in types_of(schema)]
         assert found
         assert {schema["format"] for schema in found} == {"int64"}
 
-    def test_bounds_of_integers_are_whole(self) -> None:
+    def test_integer_bounds_are_integers(self) -> None:
         bounds = [
             schema[bound]
             for _, schema in schemas(DOCUMENT)
@@ -66,7 +66,7 @@ class TestIntegers:
         assert [bound for bound in bounds if not isinstance(bound, int)] == []
 
 
-class TestDates:
+class TestDateTypes:
     def test_date_has_format_date_time(self) -> None:
         dates = [(place, schema) for place, name, schema in PROPERTIES if name in DATES or name.endswith("_at")]
         assert len(dates) > 15
@@ -82,15 +82,15 @@ class TestDates:
         assert [place for place, schema in shown if schema.get("format") != "date-time"] == []
 
 
-class TestAbsence:
+class TestNullability:
     @each
-    async def test_parameter_is_left_out_and_never_null(self, operation: Operation) -> None:
+    async def test_parameter_is_optional_and_never_null(self, operation: Operation) -> None:
         for parameter in operation.told.get("parameters", ()):
             schema = parameter["schema"]
             assert isinstance(schema["type"], str), parameter["name"]
             assert not {"oneOf", "anyOf"} & set(schema), parameter["name"]
 
-    def test_scalar_that_can_be_null_is_one_schema_of_two_types(self) -> None:
+    def test_nullable_scalar_is_single_schema_of_two_types(self) -> None:
         nested = [
             place
             for place, schema in schemas(DOCUMENT)
@@ -101,18 +101,18 @@ class TestAbsence:
         # A number or a text or neither: three types.
         assert {place.split("/")[3] for place in nested} <= {"Kdf"}
 
-    def test_choice_that_can_be_null_lists_null(self) -> None:
+    def test_nullable_enum_lists_null(self) -> None:
         choices = [schema["enum"] for _, schema in schemas(DOCUMENT) if "enum" in schema and "null" in types_of(schema)]
         assert choices
         assert all(None in values for values in choices)
 
-    def test_view_has_all_its_fields(self) -> None:
+    def test_view_requires_all_fields(self) -> None:
         for name, schema in DOCUMENT["components"]["schemas"].items():
             if name.endswith(("View", "Page")):
                 assert set(schema["required"]) == set(schema["properties"]), name
 
 
-class TestLimits:
+class TestDocumentedLimits:
     @pytest.mark.parametrize("name", ["MessageDraft", "MessagePatch"])
     def test_body_of_a_message_is_limited_in_bytes(self, name: str) -> None:
         body = DOCUMENT["components"]["schemas"][name]["properties"]["body"]

@@ -61,7 +61,7 @@ class TestOwnPages:
         with pytest.raises(OriginNotAllowed):
             ensure_origin(_scope(origin, host), ())
 
-    def test_server_without_a_name_has_no_pages(self) -> None:
+    def test_server_without_public_url_has_no_own_pages(self) -> None:
         for host in (None, "", "chat.example/", "https://chat.example"):
             with pytest.raises(OriginNotAllowed):
                 ensure_origin(_scope("https://chat.example", host), ())
@@ -73,6 +73,6 @@ class TestListedPages:
         ensure_origin(_scope(origin, "chat.example"), ("https://app.example", "capacitor://localhost"))
 
     @pytest.mark.parametrize("origin", ["http://app.example", "https://app.example:80", "capacitor://localhost:80"])
-    def test_other_one_is_refused(self, origin: str) -> None:
+    def test_unlisted_origin_is_refused(self, origin: str) -> None:
         with pytest.raises(OriginNotAllowed):
             ensure_origin(_scope(origin, "chat.example"), ("https://app.example", "capacitor://localhost"))

@@ -26,17 +26,17 @@ async def read(
     return await client.get(f"{operation.url(target_id=other.id)}?{query}", headers=person.headers)
 
 
-class TestLimit:
+class TestLimitParameter:
     @paged
     @pytest.mark.parametrize("value", ["0", "-1", "100000", "abc", "", "1.5", "true", "null", "0x10", "%00", HUGE])
-    async def test_bad_one_is_named(
+    async def test_invalid_limit_is_named(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
     ) -> None:
         answer = await read(client, operation, ada, bob, f"limit={value}")
         assert_problem(answer, 400, "validation_failed", field="limit")
 
     @paged
-    async def test_bounds_are_taken(
+    async def test_limit_bounds_are_accepted(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation
     ) -> None:
         most = 1000 if operation.id == "listStatuses" else 200
@@ -46,18 +46,18 @@ class TestLimit:
         assert_problem(answer, 400, "validation_failed", field="limit")
 
     @paged
-    async def test_of_two_the_last_one_holds(
+    async def test_last_repeated_parameter_applies(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation
     ) -> None:
         assert (await read(client, operation, ada, bob, "limit=0&limit=1")).status_code == 200
 
 
-class TestCursor:
+class TestCursorParameter:
     @by_cursor
     @pytest.mark.parametrize(
         "value", ["garbage", "", "%00", "%F0%9F%98%80", "%ff", "-1", "A" * 65, HUGE, "..%2f", "1'--"]
     )
-    async def test_garbage_is_named(
+    async def test_invalid_cursor_is_named(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, value: str
     ) -> None:
         answer = await read(client, operation, ada, bob, f"cursor={value}")
@@ -67,7 +67,7 @@ class TestCursor:
         "text",
         ["", ".", "1", "1.", ".1", "x.y", "1.1.1", "1e9.1", "nan.1", f"{10**30}.1", f"1.{10**30}", "-99999999999999.1"],
     )
-    async def test_forged_cursor_of_conversations_is_no_fault_of_ours(
+    async def test_forged_conversation_cursor_causes_no_server_error(
         self, client: httpx.AsyncClient, ada: Person, text: str
     ) -> None:
         cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
@@ -75,18 +75,16 @@ class TestCursor:
         assert answer.status_code in {200, 400}
 
 
-class TestHistory:
+class TestHistoryParameters:
     @pytest.mark.parametrize("name", ["before", "after"])
     @pytest.mark.parametrize("value", ["-1", "abc", "", "1.5", HUGE, str(2**53), "%00"])
-    async def test_bad_place_is_named(
+    async def test_invalid_before_or_after_is_named(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, name: str, value: str
     ) -> None:
         answer = await client.get(f"/history/{bob.id}?{name}={value}", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field=name)
 
-    async def test_before_and_after_don_t_go_together(
-        self, client: httpx.AsyncClient, ada: Person, bob: Person
-    ) -> None:
+    async def test_before_with_after_is_refused(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.get(f"/history/{bob.id}?before=5&after=1", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field="after")
 
@@ -99,43 +97,45 @@ OPTIONAL = [
 ]
 
 
-class TestNull:
+class TestNullParameter:
     @pytest.mark.parametrize(("operation", "name"), OPTIONAL)
     @pytest.mark.parametrize("value", ["null", "NULL", "%6eull"])
-    async def test_null_is_not_an_absent_parameter(
+    async def test_null_is_not_treated_as_absent_parameter(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, operation: Operation, name: str, value: str
     ) -> None:
         answer = await client.get(f"{operation.url(target_id=bob.id)}?{name}={value}", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field=name)
 
-    async def test_null_among_others_is_refused(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_null_among_valid_parameters_is_refused(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/contacts?state=mutual&limit=3&cursor=null", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field="cursor")
 
 
-class TestChoices:
+class TestChoiceParameters:
     @pytest.mark.parametrize("state", ["friends", "", "none", "MUTUAL", "mutual,blocked", "%00"])
-    async def test_state_of_contacts_is_named(self, client: httpx.AsyncClient, ada: Person, state: str) -> None:
+    async def test_invalid_contact_state_is_named(self, client: httpx.AsyncClient, ada: Person, state: str) -> None:
         answer = await client.get(f"/contacts?state={state}", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field="state")
 
     @pytest.mark.parametrize("username", ["", "%00", "a%00b", "x" * 65, "x" * 10_000])
-    async def test_username_is_named(self, client: httpx.AsyncClient, ada: Person, username: str) -> None:
+    async def test_invalid_username_parameter_is_named(
+        self, client: httpx.AsyncClient, ada: Person, username: str
+    ) -> None:
         answer = await client.get(f"/users?username={username}", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field="username")
 
     @pytest.mark.parametrize(
         "username", ["%ED%A0%80", "%ff", "null", "'%20OR%201=1--", "%25", "%F0%9F%98%80", "a%0d%0ab"]
     )
-    async def test_strange_username_is_nobody_s(self, client: httpx.AsyncClient, ada: Person, username: str) -> None:
+    async def test_unusual_username_is_404(self, client: httpx.AsyncClient, ada: Person, username: str) -> None:
         answer = await client.get(f"/users?username={username}", headers=ada.headers)
         assert_problem(answer, 404, "peer_not_found")
 
 
-class TestNumbersOfPaths:
+class TestPathNumbers:
     @pytest.mark.parametrize("operation", WITH_NUMBERS, ids=lambda operation: operation.id)
     @pytest.mark.parametrize("value", ["abc", HUGE, "1.5", "%00", "..%2f", "1e9", "NaN", "0x10", "null"])
-    async def test_what_is_no_number_is_404(
+    async def test_path_without_number_is_404(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, value: str
     ) -> None:
         url = operation.url(user_id=value, target_id=value)
@@ -144,7 +144,7 @@ class TestNumbersOfPaths:
 
     @pytest.mark.parametrize("operation", WITH_NUMBERS, ids=lambda operation: operation.id)
     @pytest.mark.parametrize("value", ["0", "-1", str(2**53), str(2**64), "9" * 4000])
-    async def test_out_of_bounds_is_named(
+    async def test_path_number_out_of_bounds_is_named(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, value: str
     ) -> None:
         url = operation.url(user_id=value, target_id=value)
@@ -155,12 +155,14 @@ class TestNumbersOfPaths:
 
     @pytest.mark.parametrize("path", ["/messages/{}", "/devices/{}"])
     @pytest.mark.parametrize("value", ["abc", "1", "0" * 36, "%00", "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5", HUGE])
-    async def test_what_is_no_uuid_is_404(self, client: httpx.AsyncClient, ada: Person, path: str, value: str) -> None:
+    async def test_path_without_uuid_is_404(
+        self, client: httpx.AsyncClient, ada: Person, path: str, value: str
+    ) -> None:
         answer = await client.delete(path.format(value), headers=ada.headers)
         assert_problem(answer, 404, "not_found")
 
 
-class TestPaths:
+class TestUnknownPaths:
     @pytest.mark.parametrize(
         "path",
         [
@@ -183,11 +185,11 @@ class TestPaths:
             "/%ff%fe",
         ],
     )
-    async def test_unknown_one_is_a_problem_of_404(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
+    async def test_unknown_path_is_404_problem(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
         assert_problem(await client.get(path, headers=ada.headers), 404, "not_found")
 
     @pytest.mark.parametrize("path", ["/nowhere", "/%F0%9F%98%80", "/x?y=<script>alert(1)</script>"])
-    async def test_unknown_one_is_not_repeated(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_unknown_path_is_not_repeated_in_problem(self, client: httpx.AsyncClient, path: str) -> None:
         answer = await client.get(path)
         assert answer.json()["detail"] == "Not found"
 
@@ -198,10 +200,10 @@ def _methods(operation: Operation) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-class TestMethods:
+class TestUnknownMethods:
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
     @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "FOO"])
-    async def test_unknown_one_is_405_with_those_that_are_allowed(
+    async def test_unknown_method_is_405_with_allowed_methods(
         self, client: httpx.AsyncClient, operation: Operation, method: str
     ) -> None:
         answer = await client.request(method, operation.url())
@@ -209,7 +211,7 @@ class TestMethods:
         assert answer.headers["allow"] == _methods(operation)
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-    async def test_options_needs_no_token_and_says_what_is_allowed(
+    async def test_options_lists_allowed_methods_without_token(
         self, client: httpx.AsyncClient, operation: Operation
     ) -> None:
         answer = await client.options(operation.url())
@@ -217,8 +219,8 @@ class TestMethods:
         assert answer.headers["allow"] == _methods(operation)
 
 
-class TestHeaders:
-    async def test_huge_header_is_no_fault_of_ours(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestHostileHeaders:
+    async def test_huge_header_causes_no_server_error(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/profile", headers={**ada.headers, "X-Huge": "a" * 1_000_000})
         assert answer.status_code == 200
 
@@ -227,7 +229,7 @@ class TestHeaders:
         answer = await client.get("/profile", headers={**ada.headers, "Range": ranges})
         assert answer.status_code == 200
 
-    async def test_address_that_a_client_claims_is_not_believed(self, client: httpx.AsyncClient, make: Factory) -> None:
+    async def test_forwarded_headers_of_client_are_ignored(self, client: httpx.AsyncClient, make: Factory) -> None:
         ada = await make.person()
         headers = {**ada.headers, "X-Forwarded-For": "192.0.2.77", "X-Forwarded-Host": "evil.example", "Host": "evil"}
         answer = await client.get("/profile", headers=headers)

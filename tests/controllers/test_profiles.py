@@ -24,17 +24,17 @@ PERSON = {
 
 
 class TestOwnProfile:
-    async def test_has_the_keys_of_the_contract(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_profile_has_documented_keys(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/profile", headers=ada.headers)
         assert (answer.status_code, set(answer.json()), set(answer.json()["privacy"])) == (200, PROFILE, PRIVACY)
 
-    async def test_has_an_id_and_times(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_profile_has_id_and_times(self, client: httpx.AsyncClient, ada: Person) -> None:
         profile = (await client.get("/profile", headers=ada.headers)).json()
         assert is_peer_id(profile["id"])
         assert is_time(profile["created_at"])
         assert is_time(profile["last_activity"])
 
-    async def test_avatar_is_null_and_not_missing(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_missing_avatar_is_null(self, client: httpx.AsyncClient, ada: Person) -> None:
         assert (await client.get("/profile", headers=ada.headers)).json()["avatar"] is None
 
     @pytest.mark.parametrize(
@@ -50,17 +50,21 @@ class TestOwnProfile:
             ("privacy", dict.fromkeys(PRIVACY, "nobody")),
         ],
     )
-    async def test_put_changes_a_field(self, client: httpx.AsyncClient, ada: Person, field: str, value: object) -> None:
+    async def test_put_changes_profile_field(
+        self, client: httpx.AsyncClient, ada: Person, field: str, value: object
+    ) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={field: value})
         assert (answer.status_code, answer.json()[field]) == (200, value)
         assert (await client.get("/profile", headers=ada.headers)).json()[field] == value
 
-    async def test_field_left_out_keeps_its_value(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_omitted_field_keeps_value(self, client: httpx.AsyncClient, ada: Person) -> None:
         before = (await client.get("/profile", headers=ada.headers)).json()
         after = (await client.put("/profile", headers=ada.headers, json={"privacy": {"avatar": "nobody"}})).json()
         assert after == {**before, "privacy": {**before["privacy"], "avatar": "nobody"}}
 
-    async def test_username_of_another_is_409(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_taken_username_in_profile_update_is_409(
+        self, client: httpx.AsyncClient, ada: Person, bob: Person
+    ) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={"username": bob.username.upper()})
         assert_problem(answer, 409, "username_taken")
 
@@ -80,35 +84,35 @@ class TestOwnProfile:
             ("username", "12345678", "invalid_characters"),
         ],
     )
-    async def test_bad_value_is_named(
+    async def test_invalid_profile_value_is_named(
         self, client: httpx.AsyncClient, ada: Person, field: str, value: str, code: str
     ) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={field: value})
         assert_problem(answer, 400, "validation_failed", field=field)
         assert answer.json()["errors"][0]["code"] == code
 
-    async def test_nested_field_is_named_by_its_path(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_nested_field_is_named_by_path(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={"privacy": {"avatar": "friends"}})
         assert_problem(answer, 400, "validation_failed", field="privacy.avatar")
 
-    async def test_unknown_nested_field_is_named_by_its_path(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_unknown_nested_field_is_named_by_path(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={"privacy": {"shoe_size": "nobody"}})
         assert_problem(answer, 400, "unknown_field", field="privacy.shoe_size")
 
-    async def test_unknown_field_of_two_lines_is_one(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_unknown_field_with_newline_is_named(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.put("/profile", headers=ada.headers, json={"a\nb": 1})
         assert_problem(answer, 400, "unknown_field", field="a\nb")
 
 
 class TestIfMatch:
-    async def test_answers_carry_an_entity_tag(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_profile_answers_have_etag(self, client: httpx.AsyncClient, ada: Person) -> None:
         read = await client.get("/profile", headers=ada.headers)
         written = await client.put("/profile", headers=ada.headers, json={"about": "x"})
         assert read.headers["etag"] != written.headers["etag"]
         assert (await client.get("/profile", headers=ada.headers)).headers["etag"] == written.headers["etag"]
 
     @pytest.mark.parametrize("form", ["{tag}", "*", " {tag} ", '"77777", {tag}', '{tag},"77777"', 'W/"77777", {tag}'])
-    async def test_current_version_passes(self, client: httpx.AsyncClient, ada: Person, form: str) -> None:
+    async def test_current_profile_version_is_accepted(self, client: httpx.AsyncClient, ada: Person, form: str) -> None:
         tag = (await client.get("/profile", headers=ada.headers)).headers["etag"]
         headers = {**ada.headers, "If-Match": form.format(tag=tag)}
         assert (await client.put("/profile", headers=headers, json={"about": "x"})).status_code == 200
@@ -116,7 +120,7 @@ class TestIfMatch:
     @pytest.mark.parametrize(
         "form", ['"77777"', "W/{tag}", "garbage", "", "{bare}", '"', '"-1"', '"' + "9" * 10_000 + '"']
     )
-    async def test_anything_else_is_412_and_changes_nothing(
+    async def test_mismatched_if_match_is_412_without_effect(
         self, client: httpx.AsyncClient, ada: Person, form: str
     ) -> None:
         before = await client.get("/profile", headers=ada.headers)
@@ -126,7 +130,7 @@ class TestIfMatch:
         assert_problem(answer, 412, "version_conflict")
         assert (await client.get("/profile", headers=ada.headers)).json() == before.json()
 
-    async def test_second_of_two_writers_is_told(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_second_writer_gets_412(self, client: httpx.AsyncClient, ada: Person) -> None:
         tag = (await client.get("/profile", headers=ada.headers)).headers["etag"]
         headers = {**ada.headers, "If-Match": tag}
         first = await client.put("/profile", headers=headers, json={"about": "first"})
@@ -135,11 +139,11 @@ class TestIfMatch:
 
 
 class TestLookUp:
-    async def test_by_id_has_the_keys_of_a_person(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_look_up_by_id_has_documented_keys(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.get(f"/users/{bob.id}", headers=ada.headers)
         assert (answer.status_code, set(answer.json()), answer.json()["contact"]) == (200, PERSON, "mutual")
 
-    async def test_by_username_in_any_case(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_look_up_by_username_ignores_case(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         answer = await client.get("/users", headers=ada.headers, params={"username": bob.username.upper()})
         assert (answer.status_code, answer.json()["id"]) == (200, bob.id)
 
@@ -149,7 +153,7 @@ class TestLookUp:
         assert (person["last_activity"], person["status"], person["online"]) == (None, None, False)
 
     @pytest.mark.parametrize("path", ["/users/99999999999", "/users?username=nobody-has-this-name"])
-    async def test_unknown_is_404(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
+    async def test_look_up_of_unknown_user_is_404(self, client: httpx.AsyncClient, ada: Person, path: str) -> None:
         assert_problem(await client.get(path, headers=ada.headers), 404, "peer_not_found")
 
     async def test_missing_username_is_named(self, client: httpx.AsyncClient, ada: Person) -> None:

@@ -17,7 +17,9 @@ STRICT = [each for each in OPERATIONS if each.id not in PROBES]
 
 class TestUnknownParameter:
     @pytest.mark.parametrize("operation", STRICT, ids=lambda operation: operation.id)
-    async def test_operation_refuses_it(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
+    async def test_operation_refuses_unknown_parameter(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation
+    ) -> None:
         sent: dict[str, Any] = {"json": {}} if operation.body_schema is not None else {}
         if operation.id == "uploadAvatar":
             sent = {"files": {"file": b"x"}}
@@ -40,37 +42,37 @@ class TestUnknownParameter:
             ("%ff=1", "\ufffd"),
         ],
     )
-    async def test_both_ways_name_it(
+    async def test_fast_path_and_framework_name_unknown_parameter(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, path: str, query: str, field: str
     ) -> None:
         answer = await client.get(f"{path.format(id=bob.id)}?{query}", headers=ada.headers)
         assert_problem(answer, 400, "unknown_field", field=field)
 
-    async def test_all_of_them_are_named_up_to_twenty(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_unknown_parameters_are_named_up_to_twenty(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/contacts?limit=5&x=1&y=2&x=3", headers=ada.headers)
         assert [fault["field"] for fault in answer.json()["errors"]] == ["x", "y"]
         many = "&".join(f"p{number}=1" for number in range(100))
         answer = await client.get(f"/contacts?{many}", headers=ada.headers)
         assert len(answer.json()["errors"]) == 20
 
-    async def test_token_is_checked_first(self, client: httpx.AsyncClient) -> None:
+    async def test_token_is_checked_before_query(self, client: httpx.AsyncClient) -> None:
         for path in ("/profile?x=1", "/devices?x=1"):
             answer = await client.get(path, headers={"Authorization": "Bearer mat_forged"})
             assert_problem(answer, 401, "unauthenticated")
 
 
-class TestIgnored:
+class TestIgnoredQueries:
     @pytest.mark.parametrize(
         "path", ["/health/live", "/health/ready", "/docs", "/docs/start.js", "/demo", "/openapi.json"]
     )
-    async def test_query_of_pages_and_probes(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_query_of_pages_and_probes_is_ignored(self, client: httpx.AsyncClient, path: str) -> None:
         assert (await client.get(f"{path}?_=1767225600")).status_code == 200
 
     @pytest.mark.parametrize("path", ["/profile", "/login", "/contacts"])
-    async def test_query_of_options(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_query_of_options_is_ignored(self, client: httpx.AsyncClient, path: str) -> None:
         assert (await client.options(f"{path}?x=1")).status_code == 204
 
     @pytest.mark.parametrize("query", ["", "&", "&&limit=5&", "limit=5"])
-    async def test_nothing_between_separators(self, client: httpx.AsyncClient, ada: Person, query: str) -> None:
+    async def test_empty_query_parts_are_ignored(self, client: httpx.AsyncClient, ada: Person, query: str) -> None:
         for path in ("/contacts", "/devices"):
             assert (await client.get(f"{path}?{query}", headers=ada.headers)).status_code == 200

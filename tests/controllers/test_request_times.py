@@ -64,7 +64,7 @@ def _seconds(container: Container, method: str, route: str, status: int) -> floa
     return container.metrics.registry.get_sample_value("messenger_request_seconds_sum", labels) or 0.0
 
 
-class TestRefusedRequest:
+class TestRefusedRequestTime:
     @pytest.mark.parametrize(
         ("service", "name", "error", "method", "route"),
         [
@@ -73,7 +73,7 @@ class TestRefusedRequest:
             ("messages", "history", PeerNotFound(), "GET", "/history/{target_id}"),
         ],
     )
-    async def test_time_is_that_of_the_work(
+    async def test_refused_request_reports_full_duration(
         self,
         ada: Person,
         logging_container: Container,
@@ -97,7 +97,7 @@ class TestRefusedRequest:
         assert _seconds(logging_container, method, route, error.status) == before + SECONDS
         assert f"{method} {route} {error.status} 7500.0ms" in caplog.messages
 
-    async def test_unknown_path_takes_no_time(
+    async def test_unknown_path_reports_no_duration(
         self, client: httpx.AsyncClient, container: Container, stopwatch: Stopwatch
     ) -> None:
         before = _seconds(container, "GET", "unknown", 404)

@@ -26,69 +26,69 @@ async def store(client: httpx.AsyncClient, person: Person, envelope: Any = ENVEL
     return await client.post(PATH, headers={**person.headers, **named}, json=envelope)
 
 
-class TestStore:
-    async def test_is_201_with_the_first_version(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestStoreEnvelope:
+    async def test_store_is_201_with_first_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await store(client, ada)
         assert (answer.status_code, set(answer.json()), answer.json()["version"]) == (201, SECRET, 1)
         assert is_time(answer.json()["created_at"])
 
-    async def test_what_was_left_out_is_null(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_omitted_envelope_fields_are_null(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await store(client, ada)
         assert (answer.json()["mac"], answer.json()["key_id"]) == (None, None)
 
-    async def test_next_one_is_the_next_version(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_second_store_is_next_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         answers = [await store(client, ada), await store(client, ada, OTHER)]
         assert [answer.json()["version"] for answer in answers] == [1, 2]
 
-    async def test_get_gives_the_newest_as_it_was_sent(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_get_returns_newest_envelope_unchanged(self, client: httpx.AsyncClient, ada: Person) -> None:
         await store(client, ada)
         await store(client, ada, OTHER)
         answer = await client.get(PATH, headers=ada.headers)
         assert answer.status_code == 200
         assert {name: answer.json()[name] for name in OTHER} == OTHER
 
-    async def test_get_of_nothing_is_404(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_get_of_missing_safe_is_404(self, client: httpx.AsyncClient, ada: Person) -> None:
         assert_problem(await client.get(PATH, headers=ada.headers), 404, "secret_not_found")
 
-    async def test_is_one_s_own(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_safe_is_visible_only_to_owner(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         await store(client, ada)
         assert_problem(await client.get(PATH, headers=bob.headers), 404, "secret_not_found")
 
-    async def test_documented_example_is_taken(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_documented_example_is_accepted(self, client: httpx.AsyncClient, ada: Person) -> None:
         schema = OPERATION["storeSecret"].body_schema
         assert schema is not None
         assert (await store(client, ada, sample(DOCUMENT, schema))).status_code == 201
 
 
-class TestPreconditions:
-    async def test_entity_tag_is_of_the_version(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestStorePreconditions:
+    async def test_etag_is_version_of_safe(self, client: httpx.AsyncClient, ada: Person) -> None:
         written = await store(client, ada)
         read = await client.get(PATH, headers=ada.headers)
         assert written.headers["etag"] == read.headers["etag"]
         assert not read.headers["etag"].startswith("W/")
 
     @pytest.mark.parametrize("form", ['"1"', "*", ' "1"', '"7", "1"', '"1","7"', 'W/"7", "1"'])
-    async def test_current_version_passes(self, client: httpx.AsyncClient, ada: Person, form: str) -> None:
+    async def test_current_safe_version_is_accepted(self, client: httpx.AsyncClient, ada: Person, form: str) -> None:
         await store(client, ada)
         assert (await store(client, ada, OTHER, If_Match=form)).json()["version"] == 2
 
     @pytest.mark.parametrize("form", ['"7"', 'W/"1"', "1", "garbage", "", '"', '"' + "9" * 10_000 + '"'])
-    async def test_anything_else_is_412_and_stores_nothing(
+    async def test_mismatched_if_match_is_412_and_does_not_store(
         self, client: httpx.AsyncClient, ada: Person, form: str
     ) -> None:
         await store(client, ada)
         assert_problem(await store(client, ada, OTHER, If_Match=form), 412, "version_conflict")
         assert (await client.get(PATH, headers=ada.headers)).json()["version"] == 1
 
-    async def test_if_match_of_any_needs_one(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_if_match_star_requires_existing_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         assert_problem(await store(client, ada, If_Match="*"), 412, "version_conflict")
 
-    async def test_if_none_match_of_any_makes_the_first(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_if_none_match_star_allows_only_first_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         answers = [await store(client, ada, each, If_None_Match="*") for each in (ENVELOPE, OTHER)]
         assert [answer.status_code for answer in answers] == [201, 412]
 
 
-class TestRefused:
+class TestRefusedEnvelopes:
     @pytest.mark.parametrize(
         "envelope",
         [
@@ -104,7 +104,7 @@ class TestRefused:
             pytest.param({"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": BARE_KEY}, id="JWK"),
         ],
     )
-    async def test_what_is_no_envelope_is_422_and_not_repeated(
+    async def test_invalid_envelope_is_422_and_not_repeated(
         self, client: httpx.AsyncClient, ada: Person, envelope: Any
     ) -> None:
         answer = await store(client, ada, envelope)
@@ -117,19 +117,19 @@ class TestRefused:
         headers = {**ada.headers, "Content-Type": "application/json"}
         assert_problem(await client.post(PATH, headers=headers, content=body), 422, "not_encrypted")
 
-    async def test_over_64_kib_is_413(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_envelope_over_64_kib_is_413(self, client: httpx.AsyncClient, ada: Person) -> None:
         envelope = {**ENVELOPE, "ciphertext": "A" * 65536}
         assert_problem(await store(client, ada, envelope), 413, "secret_too_large")
 
 
-class TestMessagePack:
-    async def test_goes_in_and_comes_out(self, client: httpx.AsyncClient, ada: Person) -> None:
+class TestMessagePackEnvelopes:
+    async def test_msgpack_envelope_is_stored_and_returned(self, client: httpx.AsyncClient, ada: Person) -> None:
         headers = {**ada.headers, "Content-Type": MSGPACK, "Accept": MSGPACK}
         answer = await client.post(PATH, headers=headers, content=msgspec.msgpack.encode(ENVELOPE))
         assert (answer.status_code, answer.headers["content-type"]) == (201, MSGPACK)
         assert set(msgspec.msgpack.decode(answer.content)) == SECRET
 
-    async def test_bare_key_as_its_binary_is_422(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_bare_binary_key_is_422(self, client: httpx.AsyncClient, ada: Person) -> None:
         headers = {**ada.headers, "Content-Type": MSGPACK}
         body = msgspec.msgpack.encode({**ENVELOPE, "ciphertext": bytes(range(32))})
         assert_problem(await client.post(PATH, headers=headers, content=body), 422, "not_encrypted")

@@ -55,7 +55,7 @@ async def _rename(client: httpx.AsyncClient, ada: Person, name: str) -> httpx.Re
     return await client.put("/profile", headers=ada.headers, json={"name": name})
 
 
-class TestNames:
+class TestNameTexts:
     @pytest.mark.parametrize("name", VISIBLE)
     async def test_emoji_sequence_is_kept(self, client: httpx.AsyncClient, ada: Person, bob: Person, name: str) -> None:
         renamed = await _rename(client, ada, name)
@@ -85,7 +85,7 @@ class TestNames:
             ("x" * 65, 400),
         ],
     )
-    async def test_length_is_that_of_nfc(
+    async def test_name_length_is_counted_in_nfc(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, name: str, status: int, form: Any
     ) -> None:
         sent = unicodedata.normalize(form, name)
@@ -97,7 +97,7 @@ class TestNames:
         else:
             assert renamed.json()["errors"][0]["code"] == aliased.json()["errors"][0]["code"] == "too_long"
 
-    async def test_marks_without_end_are_too_long(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_name_of_endless_marks_is_too_long(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await _rename(client, ada, "a" + "\u0301\u0316" * 200_000)
         assert_problem(answer, 400, "validation_failed", field="name")
 
@@ -125,7 +125,7 @@ class TestDeviceNames:
             pytest.param("\u0301", "Unnamed device", id="a mark alone"),
         ],
     )
-    async def test_name_never_refuses_a_sign_in(
+    async def test_device_name_never_prevents_sign_in(
         self, client: httpx.AsyncClient, ada: Person, given: str, shown: str | None
     ) -> None:
         login = {"login": ada.username, "password": PASSWORD, "device_name": given}
@@ -142,7 +142,7 @@ class TestDeviceNames:
 class TestProfileTexts:
     @pytest.mark.parametrize(("field", "limit"), [("about", 500), ("status_text", 140), ("message", 500)])
     @pytest.mark.parametrize("form", ["NFC", "NFD"])
-    async def test_length_is_that_of_nfc(
+    async def test_profile_text_length_is_counted_in_nfc(
         self, client: httpx.AsyncClient, ada: Person, field: str, limit: int, form: Any
     ) -> None:
         for length, is_good in ((limit, True), (limit + 1, False)):
@@ -155,7 +155,9 @@ class TestProfileTexts:
 
     @pytest.mark.parametrize("field", ["about", "status_text", "message"])
     @pytest.mark.parametrize("override", ["\u202d", "\u202e"])
-    async def test_override_is_refused(self, client: httpx.AsyncClient, ada: Person, field: str, override: str) -> None:
+    async def test_bidi_override_is_refused(
+        self, client: httpx.AsyncClient, ada: Person, field: str, override: str
+    ) -> None:
         answer = await self._write(client, ada, field, f"Pay {override}ada")
         assert_problem(answer, 400, "validation_failed", field=field)
         assert answer.json()["errors"][0]["code"] == "invalid_characters"
@@ -174,7 +176,7 @@ class TestProfileTexts:
         return await client.post("/subscribe", headers=ada.headers, json=body)
 
 
-class TestBodies:
+class TestMessageBodies:
     @pytest.mark.parametrize(
         "body",
         [
@@ -192,7 +194,7 @@ class TestBodies:
             " " * 60_000,
         ],
     )
-    async def test_body_without_anything_to_see_is_refused(
+    async def test_invisible_body_is_refused(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, body: str
     ) -> None:
         draft = {"target_id": bob.id, "client_id": "blank", "body": body}
@@ -206,14 +208,12 @@ class TestBodies:
         assert (await client.get(path, headers=ada.headers)).json()["body"] == "Hello"
 
     @pytest.mark.parametrize("body", [".", " x ", "\u200bx", "👍🏽", SCOTLAND, "\u0301", "\ue000", " " * 60_000 + "x"])
-    async def test_body_with_something_to_see_is_sent(
-        self, client: httpx.AsyncClient, ada: Person, bob: Person, body: str
-    ) -> None:
+    async def test_visible_body_is_sent(self, client: httpx.AsyncClient, ada: Person, bob: Person, body: str) -> None:
         draft = {"target_id": bob.id, "client_id": "seen", "body": body}
         answer = await client.post("/messages", headers=ada.headers, json=draft)
         assert (answer.status_code, answer.json()["body"]) == (201, body)
 
-    async def test_token_is_checked_first(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_token_is_checked_before_body(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         forged = {"Authorization": "Bearer mat_forged"}
         draft = {"target_id": bob.id, "client_id": "blank", "body": " "}
         assert_problem(await client.post("/messages", headers=forged, json=draft), 401, "unauthenticated")

@@ -68,7 +68,7 @@ class TestMutedUntil:
             assert [each["muted_until"] for each in listed] == [shown]
 
     @pytest.mark.parametrize("given", [0, 1.5, True, [], {}, 1767225600])
-    async def test_value_that_is_not_text_is_refused(
+    async def test_non_text_time_is_refused(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, given: object
     ) -> None:
         answer = await _mute(client, ada, bob, given)
@@ -84,7 +84,7 @@ class TestMutedUntil:
             ("0001-01-01T00:00:00Z", PAST),
         ],
     )
-    async def test_msgpack_has_a_type_for_it(
+    async def test_msgpack_timestamp_is_accepted(
         self, client: httpx.AsyncClient, ada: Person, bob: Person, given: datetime | str, shown: str
     ) -> None:
         seconds = int(given.timestamp()) if isinstance(given, datetime) else 0
@@ -94,6 +94,6 @@ class TestMutedUntil:
         answer = await client.put(f"/conversations/{bob.id}", headers=headers, content=content)
         assert (answer.status_code, answer.json()["muted_until"]) == (200, shown)
 
-    async def test_past_one_does_not_mute(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+    async def test_past_time_does_not_mute(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
         await _mute(client, ada, bob, "0001-01-01T00:00:00Z")
         assert (await _mute(client, ada, bob, None)).json()["muted_until"] is None

@@ -26,7 +26,7 @@ def sample(registry: CollectorRegistry, kind: str, label: str) -> float | None:
     return registry.get_sample_value(f"seconds_{kind}", {"name": label})
 
 
-def test_shows_what_the_library_would_show(registry: CollectorRegistry, timings: Timings) -> None:
+def test_batched_histogram_matches_library_histogram(registry: CollectorRegistry, timings: Timings) -> None:
     chance = Random(4)
     values = [*BUCKETS, 0.0, *(chance.uniform(0, 0.2) for _ in range(200))]
     other = CollectorRegistry()
@@ -46,12 +46,12 @@ def test_shows_what_the_library_would_show(registry: CollectorRegistry, timings:
     assert sample(registry, "sum", "a") == pytest.approx(sum(values))
 
 
-def test_reading_counts_once(registry: CollectorRegistry, timings: Timings) -> None:
+def test_reading_batched_histogram_counts_once(registry: CollectorRegistry, timings: Timings) -> None:
     timings.note(0.5, "a")
     assert [sample(registry, "count", "a") for _ in range(2)] == [1, 1]
 
 
-def test_what_is_noted_after_reading_is_counted_too(registry: CollectorRegistry, timings: Timings) -> None:
+def test_observation_after_reading_is_counted(registry: CollectorRegistry, timings: Timings) -> None:
     timings.note(0.5, "a")
     generate_latest(registry)
     timings.note(0.5, "a")

@@ -53,10 +53,10 @@ async def ask(client: httpx.AsyncClient, operation: Operation, headers: dict[str
     return await client.request(operation.method, url, headers=headers, **body)
 
 
-class TestTokens:
+class TestBadTokens:
     @guarded
     @pytest.mark.parametrize("kind", BAD)
-    async def test_bad_one_is_401(
+    async def test_bad_token_is_401(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, kind: str
     ) -> None:
         template = BAD[kind]
@@ -64,7 +64,7 @@ class TestTokens:
         assert_problem(await ask(client, operation, headers), 401, "unauthenticated")
 
     @guarded
-    async def test_expired_one_is_401(
+    async def test_expired_token_is_401(
         self, client: httpx.AsyncClient, make: Factory, clock: FixedClock, operation: Operation
     ) -> None:
         ada = await make.person()
@@ -72,17 +72,21 @@ class TestTokens:
         assert_problem(await ask(client, operation, ada.headers), 401, "unauthenticated")
 
     @guarded
-    async def test_signed_out_one_is_401(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
+    async def test_token_of_signed_out_device_is_401(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation
+    ) -> None:
         await client.post("/logout", headers=ada.headers)
         assert_problem(await ask(client, operation, ada.headers), 401, "unauthenticated")
 
     @guarded
-    async def test_without_one_the_body_is_not_looked_at(self, client: httpx.AsyncClient, operation: Operation) -> None:
+    async def test_missing_token_is_401_despite_invalid_body(
+        self, client: httpx.AsyncClient, operation: Operation
+    ) -> None:
         answer = await client.request(operation.method, operation.url(), content=b"\xff")
         assert_problem(answer, 401, "unauthenticated")
 
     @guarded
-    async def test_with_a_forged_one_the_body_is_not_spoken_of(
+    async def test_forged_token_is_401_despite_invalid_body(
         self, client: httpx.AsyncClient, operation: Operation
     ) -> None:
         url = operation.url() + ("?username=nobody" if operation.id == "findUser" else "")
@@ -91,7 +95,7 @@ class TestTokens:
         assert_problem(answer, 401, "unauthenticated")
 
     @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
-    async def test_scheme_has_no_case(self, client: httpx.AsyncClient, ada: Person, scheme: str) -> None:
+    async def test_bearer_scheme_is_case_insensitive(self, client: httpx.AsyncClient, ada: Person, scheme: str) -> None:
         headers = {"Authorization": f"{scheme} {ada.access_token}"}
         assert (await client.get("/profile", headers=headers)).status_code == 200
 
@@ -99,13 +103,11 @@ class TestTokens:
         ("path", "name"),
         [("/profile", "access_token"), ("/sync", "access_token"), ("/sync", "ticket"), ("/ws", "ticket")],
     )
-    async def test_token_in_the_address_is_none(
-        self, client: httpx.AsyncClient, ada: Person, path: str, name: str
-    ) -> None:
+    async def test_token_in_query_is_401(self, client: httpx.AsyncClient, ada: Person, path: str, name: str) -> None:
         answer = await client.get(path, params={name: ada.access_token})
         assert_problem(answer, 401, "unauthenticated")
 
-    async def test_ticket_opens_a_socket_and_nothing_else(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_ticket_is_valid_only_for_socket(self, client: httpx.AsyncClient, ada: Person) -> None:
         ticket = (await client.post("/ws/ticket", headers=ada.headers)).json()["ticket"]
         answers = [await client.get(path, params={"ticket": ticket}) for path in ("/sync", "/ws", "/profile")]
         answers += [await client.get(path, headers={"Authorization": f"Bearer {ticket}"}) for path in ("/sync", "/ws")]
@@ -184,7 +186,7 @@ ATTEMPTS: list[Attempt] = [
 
 class TestOtherPeoplesIds:
     @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt[0])
-    async def test_is_refused_and_changes_nothing(
+    async def test_foreign_id_is_refused_without_effect(
         self,
         client: httpx.AsyncClient,
         make: Factory,
@@ -201,7 +203,7 @@ class TestOtherPeoplesIds:
         assert_problem(answer, status, code)
         assert [await snapshot(person) for person in (ada, bob)] == before
 
-    async def test_reply_to_a_message_of_others_is_404(
+    async def test_reply_to_foreign_message_is_404(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         message = await make.message(ada, bob)
@@ -210,7 +212,7 @@ class TestOtherPeoplesIds:
         answer = await client.post("/messages", headers=mallory.headers, json=body)
         assert_problem(answer, 404, "message_not_found")
 
-    async def test_history_shows_one_s_own_conversation_alone(
+    async def test_history_shows_only_own_conversation(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person
     ) -> None:
         await make.message(ada, bob)
@@ -219,7 +221,7 @@ class TestOtherPeoplesIds:
         assert (answer.status_code, answer.json()["items"]) == (200, [])
 
     @pytest.mark.parametrize("operation", ["getMessage", "editMessage", "deleteMessage", "signOutDevice"])
-    async def test_what_is_another_s_looks_like_what_is_nowhere(
+    async def test_foreign_id_looks_like_unknown_id(
         self, client: httpx.AsyncClient, make: Factory, ada: Person, bob: Person, operation: str
     ) -> None:
         message = await make.message(ada, bob)

@@ -252,7 +252,7 @@ class TestChangePassword:
         await container.services.accounts.change_password(ada.actor, PASSWORD, OTHER_PASSWORD)
         assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
 
-    async def test_wrong_old_password_changes_nothing(self, container: Container, make: Factory) -> None:
+    async def test_wrong_old_password_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
         await make.device(ada)
         with pytest.raises(InvalidCredentials):

@@ -97,7 +97,7 @@ class TestAvatarUpload:
         with pytest.raises(AvatarNotFound):
             await avatars.file(old)
 
-    async def test_uploading_same_image_again_changes_nothing(
+    async def test_uploading_same_image_again_has_no_effect(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
     ) -> None:
         first = await avatars.upload(ada.actor, image)

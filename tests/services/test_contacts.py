@@ -99,7 +99,7 @@ class TestSubscribe:
         assert shown is not None
         assert shown.message == "It's Ada"
 
-    async def test_repeated_request_changes_nothing_visible(
+    async def test_repeated_request_is_ignored(
         self, container: Container, make: Factory, clock: FixedClock, published: list[WakeUp]
     ) -> None:
         ada, bob = await make.people(2)
@@ -182,7 +182,7 @@ class TestContactEvents:
             shown = msgspec.to_builtins(await contact(container, one, other))
             assert await told(container, one, "contact.updated") == [{"target_id": other.id, **shown}]
 
-    async def test_contact_event_of_ended_contact_has_state_none(self, container: Container, make: Factory) -> None:
+    async def test_contact_event_of_ended_contact_shows_ended_state(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.contacts.unsubscribe(ada.actor, bob.id)
         assert (await told(container, bob, "contact.updated"))[-1] == {

@@ -58,7 +58,7 @@ async def count(container: Container, table: str) -> int:
 
 
 class TestSweep:
-    async def test_empty_database_has_nothing_to_remove(self, fresh: Container) -> None:
+    async def test_sweep_of_empty_database_removes_no_rows(self, fresh: Container) -> None:
         assert await fresh.services.maintenance.sweep() == dict.fromkeys(
             [*SWEEPS, "expired_messages", "idle_devices", "avatars"], 0
         )

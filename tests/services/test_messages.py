@@ -201,7 +201,7 @@ class TestDeleteMessage:
         assert await told(container, bob, message) == ["message.created", *others]
 
     @pytest.mark.parametrize("who", ["everyone", "me"])
-    async def test_repeated_deletion_changes_and_announces_nothing_new(
+    async def test_repeated_deletion_is_not_announced_again(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock, who: Who
     ) -> None:
         ada = ada_and_bob[0]

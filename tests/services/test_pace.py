@@ -300,7 +300,7 @@ class TestLookingForPeople:
     @pytest.mark.parametrize(
         "way", ["history", "block", "unblock", "unsubscribe", "confirm", "settings", "message", "typing", "calling"]
     )
-    async def test_every_request_that_probes_user_numbers_is_counted(
+    async def test_every_request_probing_user_numbers_is_counted(
         self, limited: Container, make: Factory, way: str, exists: bool
     ) -> None:
         ada, bob = await make.people(2)
@@ -366,14 +366,14 @@ class TestStatementCost:
         await send_to(limited.services.messages, ada, [bob], ONE.burst)
         assert await self.cost(statements, limited.services.messages.send(ada.actor, draft(bob.id, ONE.burst))) == 1
 
-    async def test_look_up_of_stranger_costs_three_statements(
+    async def test_history_of_stranger_costs_four_statements(
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         ada = await make.person()
         history = limited.services.messages.history(ada.actor, NOBODY, before=None, after=None, limit=1)
         assert await self.cost(statements, history) == 4
 
-    async def test_contact_change_costs_two_statements(
+    async def test_limits_add_two_statements_to_contact_change(
         self, container: Container, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         costs = []
@@ -402,7 +402,7 @@ async def test_receipts_and_edits_count_as_changes(limited: Container, make: Fac
         await limited.services.conversations.receipt(ada.actor, ReceiptDraft(target_id=bob.id, read_seq=1))
 
 
-async def test_contact_request_to_stranger_counts_as_look_up(limited: Container, make: Factory) -> None:
+async def test_contact_requests_to_known_and_unknown_targets_share_limit(limited: Container, make: Factory) -> None:
     """Requests have a limit of their own, whoever is asked."""
     ada, bob = await make.people(2)
     await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)

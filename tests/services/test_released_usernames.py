@@ -103,7 +103,7 @@ class TestFormerOwner:
         with pytest.raises(UsernameTaken):
             await register(container, ada.username)
 
-    async def test_erasure_releases_earlier_usernames_to_no_owner(
+    async def test_erasure_keeps_earlier_usernames_reserved(
         self, container: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada = await make.person()
