@@ -19,8 +19,8 @@ from messenger.database.engine import create_engine
 from messenger.media.processor import ImageProcessor
 from messenger.migrations import head_revision
 from messenger.observability.metrics import Metrics
-from messenger.realtime.bounded_streams import Turnstile
-from messenger.realtime.delivery_acks import Taker
+from messenger.realtime.bounded_streams import BoundedStreams
+from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.hub import Hub
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.runtime import Realtime
@@ -96,10 +96,10 @@ class Container:
         )
         unreadable = Unreadable(self.uow, self.metrics.unreadable)
         streams, presences = StreamService(self.uow, unreadable), PresenceService(self.uow, self.clock)
-        taker = Taker(streams)
-        self.realtime = self._realtime(streams, presences, taker)
+        acks = DeliveryAcks(streams)
+        self.realtime = self._realtime(streams, presences, acks)
         usernames = UsernameDigests(_derive(secret, "usernames"))
-        self.services = self._services(secret, usernames, unreadable, streams, presences, taker)
+        self.services = self._services(secret, usernames, unreadable, streams, presences, acks)
         self.administration = AdministrationService(
             self.uow, self.clock, self.hasher, usernames, password_min_length=settings.password_min_length
         )
@@ -116,7 +116,7 @@ class Container:
         )
         return Bus(uuid4(), transport, talks=bool(settings.bus_url) or settings.workers > 1)
 
-    def _realtime(self, streams: StreamService, presences: PresenceService, taker: Taker) -> Realtime:
+    def _realtime(self, streams: StreamService, presences: PresenceService, acks: DeliveryAcks) -> Realtime:
         settings = self.settings
         return Realtime(
             self.bus.origin,
@@ -125,8 +125,8 @@ class Container:
             self.hub,
             PresenceBoard(self.bus.origin, presences, self.hub.signal),
             # Half of the pool is for requests, whatever the sockets want.
-            Turnstile(streams, max(1, settings.pool_size // 2)),
-            taker,
+            BoundedStreams(streams, max(1, settings.pool_size // 2)),
+            acks,
             socket_timeout=settings.socket_timeout,
             limited=settings.rate_limits == "on",
         )
@@ -138,7 +138,7 @@ class Container:
         unreadable: Unreadable,
         streams: StreamService,
         presences: PresenceService,
-        taker: Taker,
+        acks: DeliveryAcks,
     ) -> Services:
         settings, uow, clock, store = self.settings, self.uow, self.clock, self.store
         presence = self.realtime.presence
@@ -194,7 +194,7 @@ class Container:
             safe=SafeService(uow, gate),
             signals=SignalService(uow, gate),
             streams=streams,
-            sync=SyncService(uow, unreadable, self.hub, taker),
+            sync=SyncService(uow, unreadable, self.hub, acks),
         )
 
     @contextlib.asynccontextmanager
@@ -220,7 +220,7 @@ class Container:
     async def close(self) -> None:
         """Give back connections, threads and processes; what other processes must hear is said first."""
         await self.bus.flush()
-        await self.realtime.taker.finish()
+        await self.realtime.acks.finish()
         await self.images.close()
         self.hasher.close()
         self.metrics.count()

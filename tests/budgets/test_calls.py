@@ -94,7 +94,7 @@ class World:
             life = asyncio.create_task(socket.converse())
             await socket.heard("caught_up")
         # Its device has what came before: nothing of that is told in the midst of what is counted.
-        await self.container.realtime.taker.finish()
+        await self.container.realtime.acks.finish()
         try:
             yield socket, meter
         finally:
@@ -142,7 +142,7 @@ async def test_send_to_connected_recipient_stays_within_call_budget(world: World
             # Her device has it, and all are told; nothing of that is the sender's price.
             assert (await socket.heard("event"))["event"] == "message.created"
             socket.connection.pong()
-            await world.container.realtime.taker.finish()
+            await world.container.realtime.acks.finish()
             await socket.heard("event")
 
         problem = settle("POST /messages, to a socket", await counted(world.sent, between=received))

@@ -349,7 +349,7 @@ async def _proved(settled: Container, person: Person) -> str:
     for _ in range(2):
         cursor = (await settled.services.sync.sync(person.actor, cursor=None, limit=1)).cursor
         await settled.services.sync.sync(person.actor, cursor=cursor, limit=1)
-        await settled.realtime.taker.finish()
+        await settled.realtime.acks.finish()
     return cursor
 
 
@@ -371,7 +371,7 @@ async def test_sync_proving_delivery_stays_within_statement_budget(
         cursor = (await settled.services.sync.sync(ada.actor, cursor=None, limit=1)).cursor
         async with log.recording() as sent:
             await http.get("/sync", params={"cursor": cursor}, headers=ada.headers)
-            await settled.realtime.taker.finish()
+            await settled.realtime.acks.finish()
     assert len(sent) == BUDGETS["GET /sync, with a cursor that proves something"], sent
 
 

@@ -27,8 +27,8 @@ NARROW: dict[str, Any] = {
     "messenger.realtime.socket.MAX_QUEUED": 6,
     "messenger.realtime.socket.PAGE": 4,
     "messenger.server.websocket_protocol._BUFFERED_BYTES": 2048,
-    "messenger.realtime.upkeep.LOOK_SECONDS": 0.5,
-    "messenger.realtime.upkeep.LOOK_SECONDS_WITHOUT_BUS": 0.2,
+    "messenger.realtime.upkeep.RECONCILE_SECONDS": 0.5,
+    "messenger.realtime.upkeep.RECONCILE_SECONDS_WITHOUT_BUS": 0.2,
     "messenger.realtime.presence.EVERY_SECONDS": 0.2,
     "messenger.bus.bus._LAST_RETRY": 0.2,
 }

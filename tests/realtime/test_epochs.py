@@ -80,7 +80,7 @@ class TestNewEpoch:
         while ada.id not in hosted.hub.waiting_users():
             await asyncio.sleep(0)
         await stream_epoch.begin_at(hosted.settings.database_url)
-        hosted.realtime.upkeep.doubt(None)
+        hosted.realtime.upkeep.suspect(None)
         assert (await asyncio.wait_for(asked, 5)).status_code == 410
 
     async def test_socket_with_an_older_cursor_is_resynced(
@@ -104,7 +104,7 @@ class TestNewEpoch:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as wire:
             epoch = await stream_epoch.begin_at(hosted.settings.database_url)
-            hosted.realtime.upkeep.doubt(None)
+            hosted.realtime.upkeep.suspect(None)
             assert (await wire.next("resync"))["cursor"].endswith(f"-{epoch}")
             assert (await wire.next("caught_up"))["cursor"].endswith(f"-{epoch}")
             await people.message(ada, bob, "New")
@@ -120,7 +120,7 @@ class TestNewEpoch:
         async with realtime.wire(bob, cursor=old):
             pass
         await sync(realtime, bob, old)
-        await hosted.realtime.taker.finish()
+        await hosted.realtime.acks.finish()
         page = await hosted.services.conversations.list_page(ada.actor, cursor=None, limit=1)
         assert page.items[0].target_receipt is not None
         assert page.items[0].target_receipt.delivered_seq == 0

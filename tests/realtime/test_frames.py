@@ -428,7 +428,7 @@ async def test_socket_without_a_cursor_proves_nothing(realtime: Realtime, people
     ada, bob = await people.friends()
     await people.message(ada, bob)
     async with realtime.wire(bob):
-        await hosted.realtime.taker.finish()
+        await hosted.realtime.acks.finish()
     assert [e["event"] for e in await stream(realtime, ada)] == [
         "device.added",
         "contact.updated",

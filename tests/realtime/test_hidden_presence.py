@@ -10,7 +10,7 @@ import pytest
 
 from messenger.container import Container
 from messenger.realtime import typing_signals as typing_board
-from messenger.realtime.interfaces import Socketed
+from messenger.realtime.interfaces import SocketRef
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory, Person
@@ -282,9 +282,9 @@ class TestTyping:
 async def _lose_worker(hosted: Container, person: Person) -> None:
     """Let the device have been connected to a worker whose lease is over."""
     worker = uuid4()
-    arrival = await hosted.services.streams.arrive(person.actor)
+    handshake = await hosted.services.streams.open_socket(person.actor)
     await hosted.services.presence.renew(worker)
-    await hosted.services.presence.write(worker, [Socketed(arrival.actor, arrival.number)], [])
+    await hosted.services.presence.write(worker, [SocketRef(handshake.actor, handshake.generation)], [])
     async with hosted.engine.begin() as connection:
         await connection.exec_driver_sql(
             f"UPDATE workers SET seen_at = seen_at - interval '31 seconds' WHERE id = '{worker}'"

@@ -13,7 +13,7 @@ from messenger.actor import Actor
 from messenger.container import Container
 from messenger.realtime import presence as presence_module
 from messenger.realtime import typing_signals as typing_board
-from messenger.realtime.interfaces import Presence, Socketed
+from messenger.realtime.interfaces import Presence, SocketRef
 from messenger.realtime.presence import BURST, PresenceBoard
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import ProfilePatch, StatusView, SubscribeDraft
@@ -129,7 +129,7 @@ class TestOnline:
         ada, bob = await people.friends()
         other = uuid4()
         await hosted.services.presence.renew(other)
-        await hosted.services.presence.write(other, [Socketed(ada.actor, 1)], [])
+        await hosted.services.presence.write(other, [SocketRef(ada.actor, 1)], [])
         assert await online(hosted, bob, ada)
         async with hosted.engine.begin() as connection:
             await connection.exec_driver_sql(
@@ -173,7 +173,7 @@ class TestBoard:
         monkeypatch.setattr(presence_module, "EVERY_SECONDS", 0.05)
         table, told = _Table(), asyncio.Queue[bool]()
         board = PresenceBoard(uuid4(), table, lambda _, __, view: told.put_nowait(cast(StatusView, view).online))
-        socket = Socketed(Actor(1, uuid4()), 1)
+        socket = SocketRef(Actor(1, uuid4()), 1)
         for _ in range(50):
             board.connected(socket)
             await board._pass()
@@ -192,7 +192,7 @@ class TestBoard:
         table, told = _Table(), []
         board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
         for user in range(1000):
-            board.connected(Socketed(Actor(user, uuid4()), user))
+            board.connected(SocketRef(Actor(user, uuid4()), user))
         await board._pass()
         await board._pass()
         assert (table.written, table.described, len(told)) == ([(500, 0), (500, 0)], 2, 1000)
@@ -201,7 +201,7 @@ class TestBoard:
         table, told = _Table(), []
         board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(view))
         actor = Actor(1, uuid4())
-        old, new = Socketed(actor, 1), Socketed(actor, 2)
+        old, new = SocketRef(actor, 1), SocketRef(actor, 2)
         board.disconnected(old)
         board.connected(new)
         await board._pass()

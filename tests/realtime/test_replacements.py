@@ -11,10 +11,10 @@ import pytest
 from messenger.actor import Actor
 from messenger.bus.bus import Bus
 from messenger.container import Container
-from messenger.realtime.delivery_acks import Taker
+from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import ELSEWHERE, JSON
 from messenger.realtime.hub import Hub
-from messenger.realtime.interfaces import Socketed
+from messenger.realtime.interfaces import SocketRef
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
 from messenger.services import _events
@@ -34,12 +34,12 @@ class Sockets:
         self.table = Table()
 
     def socket(self, number: int) -> Socket:
-        return Socket(ADA, number, HeldConnection(), JSON, self.table, Taker(self.table), after=0)
+        return Socket(ADA, number, HeldConnection(), JSON, self.table, DeliveryAcks(self.table), after=0)
 
     @property
     def current(self) -> int | None:
         socket = self.hub.sockets.get(ADA.device_id)
-        return None if socket is None else socket.number
+        return None if socket is None else socket.generation
 
 
 def close_code(socket: Socket) -> int | None:
@@ -78,7 +78,7 @@ class _Presences:
         self.written: list[tuple[list[int], list[int]]] = []
 
     async def write(self, worker_id: UUID, connected: Any, disconnected: Any) -> list[int]:
-        self.written.append(([each.number for each in connected], [each.number for each in disconnected]))
+        self.written.append(([each.generation for each in connected], [each.generation for each in disconnected]))
         return []
 
     async def describe(self, users: Any) -> dict[int, Any]:
@@ -94,23 +94,23 @@ class TestBoard:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
         for number in order:
-            board.connected(Socketed(ADA, number))
+            board.connected(SocketRef(ADA, number))
         await board._pass()
         assert presences.written == [([2], [])]
 
     async def test_older_socket_that_leaves_does_not_keep_the_newer_one_from_being_written(self) -> None:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
-        board.connected(Socketed(ADA, 2))
-        board.disconnected(Socketed(ADA, 1))
+        board.connected(SocketRef(ADA, 2))
+        board.disconnected(SocketRef(ADA, 1))
         await board._pass()
         assert presences.written == [([2], [])]
 
     async def test_socket_that_leaves_at_once_is_not_written(self) -> None:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
-        board.connected(Socketed(ADA, 1))
-        board.disconnected(Socketed(ADA, 1))
+        board.connected(SocketRef(ADA, 1))
+        board.disconnected(SocketRef(ADA, 1))
         await board._pass()
         assert presences.written == [([], [1])]
 
@@ -134,7 +134,7 @@ class TestTable:
         workers = {number: uuid4() for number in order}
         for number in order:
             await hosted.services.presence.renew(workers[number])
-            await hosted.services.presence.write(workers[number], [Socketed(ada.actor, number)], [])
+            await hosted.services.presence.write(workers[number], [SocketRef(ada.actor, number)], [])
         assert await row(hosted, ada) == (workers[2], 2)
 
     async def test_older_socket_that_leaves_keeps_the_row_of_the_newer_one(
@@ -144,10 +144,10 @@ class TestTable:
         older, newer = uuid4(), uuid4()
         for worker, number in ((older, 1), (newer, 2)):
             await hosted.services.presence.renew(worker)
-            await hosted.services.presence.write(worker, [Socketed(ada.actor, number)], [])
-        turned = await hosted.services.presence.write(older, [], [Socketed(ada.actor, 1)])
+            await hosted.services.presence.write(worker, [SocketRef(ada.actor, number)], [])
+        turned = await hosted.services.presence.write(older, [], [SocketRef(ada.actor, 1)])
         assert (turned, await row(hosted, ada)) == ([], (newer, 2))
-        turned = await hosted.services.presence.write(newer, [], [Socketed(ada.actor, 2)])
+        turned = await hosted.services.presence.write(newer, [], [SocketRef(ada.actor, 2)])
         assert (turned, await row(hosted, ada)) == ([ada.id], None)
 
 

@@ -14,9 +14,9 @@ from messenger.errors import DatabaseUnavailable, Unauthenticated
 from messenger.events import WakeUp
 from messenger.realtime.catch_up_window import share_of
 from messenger.realtime.channel import Channel
-from messenger.realtime.delivery_acks import Taker
+from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import JSON, Broadcast, SignalFrame
-from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamEvent, StreamPage, Taken
+from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, SocketRef, StreamEvent, StreamPage
 from messenger.realtime.socket import MAX_QUEUED, MAX_QUEUED_BYTES, Socket
 from messenger.schemas.realtime import EventFrame, RemovedDeviceView, stream_cursor
 from messenger.testing.connections import HeldConnection
@@ -37,7 +37,7 @@ class Table:
         self.limits: list[int] = []
         self.faults: list[Exception] = []
         self.kept_from = 1
-        self.taken: list[Taken] = []
+        self.acks: list[DeliveryAck] = []
         self.take_faults: list[Exception] = []
         self.on_read: Any = None
 
@@ -60,16 +60,16 @@ class Table:
             self.on_read()
         return StreamPage(page, after + len(page), head, 0)
 
-    async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
-        return Arrival(ADA, len(self.events), 0, "", 1)
+    async def open_socket(self, caller: Any, ticket: str | None = None) -> Handshake:
+        return Handshake(ADA, len(self.events), 0, "", 1)
 
-    async def take(self, taken: Sequence[Taken]) -> None:
+    async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
         if self.take_faults:
             raise self.take_faults.pop()
-        self.taken.extend(taken)
+        self.acks.extend(acks)
 
-    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
-        return Lookout({}, None, set(), set(), set())
+    async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
+        return SocketAudit({}, None, set(), set(), set())
 
 
 class Rig:
@@ -78,9 +78,9 @@ class Rig:
     def __init__(self, table: Table, *, after: int = 0, latest: int | None = None, pings: bool = True) -> None:
         self.table = table
         self.connection = HeldConnection(pings=pings)
-        self.taker = Taker(table)
+        self.acks = DeliveryAcks(table)
         self.channel = Channel(ADA.user_id)
-        self.socket = Socket(ADA, 1, self.connection, JSON, table, self.taker, after=after)
+        self.socket = Socket(ADA, 1, self.connection, JSON, table, self.acks, after=after)
         self.channel.join(self.socket, latest=len(table.events) if latest is None else latest)
 
     @property
@@ -184,7 +184,7 @@ class TestLive:
         rig = Rig(Table(3))
         await rig.go_live()
         other = HeldConnection()
-        second = Socket(ADA, 1, other, JSON, rig.table, rig.taker, after=3)
+        second = Socket(ADA, 1, other, JSON, rig.table, rig.acks, after=3)
         rig.channel.join(second, latest=3)
         second.start()
         await rig.until(lambda: second.live)
@@ -366,9 +366,9 @@ class TestProof:
         assert rig.connection.asked == []
         rig.commit(told=False, foreign=True)
         await rig.until(lambda: rig.connection.asked == [b"5"])
-        assert rig.table.taken == []
+        assert rig.table.acks == []
         rig.connection.pong()
-        await rig.until(lambda: rig.table.taken == [Taken(1, 5)])
+        await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 5)])
 
     async def test_one_question_at_a_time_answers_all_before_it(self) -> None:
         rig = Rig(Table(3))
@@ -387,7 +387,7 @@ class TestProof:
         for payload in (b"", b"99", b"x", b"9" * 40):
             rig.socket.on_pong(payload)
         await asyncio.sleep(0)
-        assert rig.table.taken == []
+        assert rig.table.acks == []
 
     async def test_goes_with_its_message_and_covers_no_later_one(self) -> None:
         rig = Rig(Table(3))
@@ -400,13 +400,13 @@ class TestProof:
         rig.connection.pong()
         rig.hand(foreign=True)
         assert rig.connection.asked == [b"7"]
-        await rig.until(lambda: rig.table.taken == [Taken(1, 6)])
+        await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 6)])
 
     async def test_of_one_device_is_enough(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         other = HeldConnection()
-        second = Socket(Actor(ADA.user_id, uuid4()), 2, other, JSON, rig.table, rig.taker, after=3)
+        second = Socket(Actor(ADA.user_id, uuid4()), 2, other, JSON, rig.table, rig.acks, after=3)
         rig.channel.join(second, latest=3)
         second.start()
         await rig.until(lambda: second.live)
@@ -414,50 +414,50 @@ class TestProof:
         assert (rig.connection.asked, other.asked) == ([b"4"], [b"4"])
         assert other.written[-1] is rig.connection.written[-1]
         other.pong()
-        await rig.until(lambda: rig.table.taken == [Taken(1, 4)])
+        await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 4)])
         rig.connection.pong()
-        assert rig.taker._waiting == {}
+        assert rig.acks._waiting == {}
         rig.hand(foreign=True)
         rig.connection.pong()
-        assert rig.taker._waiting == {1: 5}
-        await rig.taker.finish()
+        assert rig.acks._waiting == {1: 5}
+        await rig.acks.finish()
 
     async def test_without_pings_writing_has_to_do(self) -> None:
         rig = Rig(Table(3), pings=False)
         await rig.go_live()
         rig.commit(told=False, foreign=True)
-        await rig.until(lambda: rig.table.taken == [Taken(1, 4)])
+        await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 4)])
 
 
-class TestTaker:
+class TestDeliveryAcks:
     """Proofs that can't be written wait."""
 
     async def test_is_tried_again_after_any_fault(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_SECONDS", 0)
         rig = Rig(Table())
         for fault in (DatabaseUnavailable(), ValueError("a fault of ours")):
             rig.table.take_faults = [fault]
-            rig.taker.took(1, 5)
-            rig.taker.took(2, 7)
-            await rig.until(lambda: rig.taker._task is None)
-            assert rig.table.taken == [Taken(1, 5), Taken(2, 7)]
-            rig.table.taken.clear()
+            rig.acks.ack(1, 5)
+            rig.acks.ack(2, 7)
+            await rig.until(lambda: rig.acks._task is None)
+            assert rig.table.acks == [DeliveryAck(1, 5), DeliveryAck(2, 7)]
+            rig.table.acks.clear()
         told = [record for record in caplog.records if record.name == "messenger.realtime.delivery_acks"]
         assert [record.exc_info is not None for record in told] == [False, True]
 
     async def test_who_fails_holds_up_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_SECONDS", 0)
-        monkeypatch.setattr("messenger.realtime.delivery_acks._TAKE_BATCH", 1)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_SECONDS", 0)
+        monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_USERS", 1)
         rig = Rig(Table())
         rig.table.take_faults = [ValueError("a fault of ours")]
-        rig.taker.took(1, 5)
-        rig.taker.took(2, 7)
-        await rig.until(lambda: rig.taker._task is None)
-        assert rig.table.taken == [Taken(2, 7), Taken(1, 5)]
+        rig.acks.ack(1, 5)
+        rig.acks.ack(2, 7)
+        await rig.until(lambda: rig.acks._task is None)
+        assert rig.table.acks == [DeliveryAck(2, 7), DeliveryAck(1, 5)]
 
 
 async def test_peer_that_goes_while_its_page_is_read_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:

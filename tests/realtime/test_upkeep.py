@@ -18,7 +18,7 @@ from messenger.container import Container
 from messenger.errors import RefreshTokenReused
 from messenger.realtime import upkeep
 from messenger.realtime.frames import JSON
-from messenger.realtime.interfaces import Socketed
+from messenger.realtime.interfaces import SocketRef
 from messenger.testing import Factory
 from messenger.testing.connections import HeldConnection
 from messenger.web import sockets
@@ -83,7 +83,7 @@ class TestSignedOut:
         async with realtime.wire(ada) as wire:
             async with hosted.engine.begin() as connection:
                 await connection.exec_driver_sql(f"DELETE FROM devices WHERE id = '{ada.actor.device_id}'")
-            hosted.realtime.upkeep.doubt(None)
+            hosted.realtime.upkeep.suspect(None)
             assert (await wire.closed())[0] == 4401
 
 
@@ -109,8 +109,8 @@ class TestElsewhere:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await hosted.realtime.presence._pass()
-            await hosted.services.presence.write(uuid4(), [Socketed(ada.actor, 2**40)], [])
-            hosted.realtime.upkeep.doubt(ada.id)
+            await hosted.services.presence.write(uuid4(), [SocketRef(ada.actor, 2**40)], [])
+            hosted.realtime.upkeep.suspect(ada.id)
             assert (await wire.closed())[0] == 4409
 
     async def test_row_that_a_crash_took_comes_back(
@@ -121,7 +121,7 @@ class TestElsewhere:
             await hosted.realtime.presence._pass()
             async with hosted.engine.begin() as connection:
                 await connection.exec_driver_sql("DELETE FROM connections")
-            hosted.realtime.upkeep.doubt(None)
+            hosted.realtime.upkeep.suspect(None)
             await his.signal("presence", user_id=ada.id, online=True)
 
 
@@ -145,16 +145,16 @@ class TestLook:
     ) -> None:
         ada, bob = await people.friends()
         if cause == "time":
-            monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
+            monkeypatch.setattr(upkeep, "RECONCILE_SECONDS", 0.05)
         async with realtime.wire(bob) as wire:
             await Factory(deaf).message(ada, bob, "Unheard")
             if cause == "doubt":
-                hosted.realtime.upkeep.doubt(None)
+                hosted.realtime.upkeep.suspect(None)
             elif cause == "the bus is lost":
                 hosted.hub.on_disconnect()
             else:
                 # The look that is under way still has its old time.
-                hosted.realtime.upkeep.doubt(ada.id)
+                hosted.realtime.upkeep.suspect(ada.id)
             assert (await wire.event("message.created"))["body"] == "Unheard"
 
 

@@ -18,7 +18,7 @@ from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import MessengerError, NoPendingRequest, PeerNotFound
-from messenger.realtime.interfaces import Taken
+from messenger.realtime.interfaces import DeliveryAck
 from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.types import timestamp
@@ -60,7 +60,7 @@ async def worker(container: Container, at: datetime) -> AsyncIterator[Container]
 
 
 ALLOWED: dict[str, Call] = {
-    "arrival of a socket": lambda to, me, other: to.streams.arrive(me),
+    "arrival of a socket": lambda to, me, other: to.streams.open_socket(me),
     "avatar removed": lambda to, me, other: to.avatars.remove(me),
     "call over a socket": lambda to, me, other: to.signals.call_audience(me, other),
     "contact named": lambda to, me, other: to.contacts.set_alias(me, other, AliasDraft(alias="Bobby")),
@@ -147,7 +147,7 @@ class TestActivityStamp:
         ada, before = await make.person(), clock.now()
         clock.advance(seconds=1)
         page = await container.services.streams.read(ada.actor, after=0, limit=10)
-        await container.services.streams.take([Taken(ada.id, page.end)])
+        await container.services.streams.record_delivered([DeliveryAck(ada.id, page.end)])
         assert await stamps(container, ada) == (before, before)
 
     async def test_request_stamps_only_calling_device(

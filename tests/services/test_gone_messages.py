@@ -103,7 +103,7 @@ class TestUnread:
         await delete(container, ada, messages[0])
         cursor = await end(container, bob)
         await container.services.sync.sync(bob.actor, cursor=cursor, limit=10)
-        await container.realtime.taker.finish()
+        await container.realtime.acks.finish()
         view = await only(container, bob)
         told: Any = [event.data for event in await events(container, bob, cursor, receipts=True)]
         assert [(receipt.unread, receipt.version) for receipt in told] == [(2, view.version)]

@@ -118,7 +118,7 @@ class TestSweep:
             events = (await sync(phone.actor, cursor=cursor, limit=10)).events
             gone = {("device.removed", row["id"]) for row in ended if row["user_id"] == phone.id}
             assert {(frame.event, frame.data.id) for frame in events} == gone
-        await fresh.realtime.taker.finish()
+        await fresh.realtime.acks.finish()
         assert sorted((news.user_id, news.name) for news in recorder.news) == sorted(
             (row["user_id"], "device.removed") for row in ended
         )

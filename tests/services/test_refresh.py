@@ -190,7 +190,7 @@ async def _fail(container: Container, token: str) -> None:
 
 
 async def _open_socket(container: Container, token: str) -> None:
-    await container.services.streams.arrive(bearer(token))
+    await container.services.streams.open_socket(bearer(token))
 
 
 async def _take_ticket(container: Container, token: str) -> None:

@@ -1,4 +1,4 @@
-"""A turnstile before the database: however many sockets come at once, requests find a connection too."""
+"""Limits concurrent database work for sockets, so that requests always find a free connection."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from messenger.actor import Actor, Caller
-from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamPage, Streams, Taken
+from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, SocketRef, StreamPage, Streams
 
 
-class Turnstile:
+class BoundedStreams:
     """The same streams, `width` arrivals and pages of sockets at a time; the others wait here, without a time limit.
 
     The pool gives up on who waits there for two seconds: right for a request, wrong for 5,000 sockets that come back.
@@ -18,19 +18,19 @@ class Turnstile:
 
     def __init__(self, streams: Streams, width: int) -> None:
         self._streams = streams
-        self._arrivals = asyncio.Semaphore(max(1, width // 2))
+        self._handshakes = asyncio.Semaphore(max(1, width // 2))
         self._pages = asyncio.Semaphore(max(1, width - width // 2))
 
-    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
-        async with self._arrivals:
-            return await self._streams.arrive(caller, ticket)
+    async def open_socket(self, caller: Caller | None, ticket: str | None = None) -> Handshake:
+        async with self._handshakes:
+            return await self._streams.open_socket(caller, ticket)
 
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         async with self._pages:
             return await self._streams.read(actor, after=after, limit=limit)
 
-    async def take(self, taken: Sequence[Taken]) -> None:
-        await self._streams.take(taken)
+    async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
+        await self._streams.record_delivered(acks)
 
-    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
-        return await self._streams.look(sockets, waiting)
+    async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
+        return await self._streams.reconcile(sockets, waiting)

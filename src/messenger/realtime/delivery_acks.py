@@ -7,16 +7,16 @@ import itertools
 import logging
 
 from messenger.errors import MessengerError
-from messenger.realtime.interfaces import Streams, Taken
+from messenger.realtime.interfaces import DeliveryAck, Streams
 
 logger = logging.getLogger(__name__)
 
-_TAKE_SECONDS = 0.1
-_TAKE_BATCH = 200
+_BATCH_SECONDS = 0.1
+_BATCH_USERS = 200
 _RETRY_SECONDS = 1.0
 
 
-class Taker:
+class DeliveryAcks:
     """Gathers what devices have proved to have, and moves delivered receipts in batches."""
 
     def __init__(self, streams: Streams) -> None:
@@ -24,7 +24,7 @@ class Taker:
         self._waiting: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def took(self, user_id: int, position: int) -> None:
+    def ack(self, user_id: int, position: int) -> None:
         """A device of this user has all up to here. The first goes at once, what follows is gathered."""
         self._waiting[user_id] = max(position, self._waiting.get(user_id, 0))
         if self._task is None:
@@ -41,15 +41,15 @@ class Taker:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                users = sorted(itertools.islice(self._waiting, _TAKE_BATCH))
-                await self._take([Taken(user, self._waiting.pop(user)) for user in users])
-                await asyncio.sleep(_TAKE_SECONDS)
+                users = sorted(itertools.islice(self._waiting, _BATCH_USERS))
+                await self._write([DeliveryAck(user, self._waiting.pop(user)) for user in users])
+                await asyncio.sleep(_BATCH_SECONDS)
         finally:
             self._task = None
 
-    async def _take(self, taken: list[Taken]) -> None:
+    async def _write(self, acks: list[DeliveryAck]) -> None:
         try:
-            await self._streams.take(taken)
+            await self._streams.record_delivered(acks)
             return
         except MessengerError as error:
             logger.warning("delivered receipts could not be written, they wait: %s", error.code)
@@ -57,6 +57,6 @@ class Taker:
             logger.exception("delivered receipts could not be written, they wait")
         # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone. They wait behind the
         # others, so that one which can't ever be written holds up no more than its batch.
-        for each in taken:
+        for each in acks:
             self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
         await asyncio.sleep(_RETRY_SECONDS)

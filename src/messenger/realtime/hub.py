@@ -19,13 +19,13 @@ from messenger.realtime.socket import Socket
 class Hub:
     """Sockets and waiting requests of this process, by user; tells the other workers through the bus.
 
-    `on_doubt` is told of a user whose devices or sockets may not be what they were: the table has to be looked at.
+    `on_suspect` is told of a user whose devices or sockets may not be what they were: the table has to be looked at.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.sockets: dict[UUID, Socket] = {}
         self.closing = False
-        self.on_doubt: Callable[[int | None], None] = lambda _: None
+        self.on_suspect: Callable[[int | None], None] = lambda _: None
         self._bus = bus
         self._channels: dict[int, Channel] = {}
         self._bells: dict[UUID, Bell] = {}
@@ -39,7 +39,7 @@ class Hub:
         False: that is this one.
         """
         other = self.sockets.get(socket.actor.device_id)
-        if other is not None and other.number > socket.number:
+        if other is not None and other.generation > socket.generation:
             socket.close(ELSEWHERE, "connected elsewhere")
             return False
         self.sockets[socket.actor.device_id] = socket
@@ -146,12 +146,12 @@ class Hub:
         elif isinstance(message, Connected):
             # A hint like every other: which of two sockets is the newer one says the table.
             if message.device_id in self.sockets:
-                self.on_doubt(message.user_id)
+                self.on_suspect(message.user_id)
         else:
             self._on_revoked(message.user_id)
 
     def _on_revoked(self, user_id: int) -> None:
-        self.on_doubt(user_id)
+        self.on_suspect(user_id)
         channel = self._channels.get(user_id)
         if channel is not None:
             channel.on_revoked()
@@ -166,8 +166,8 @@ class Hub:
 
     def on_disconnect(self) -> None:
         """The last words may be lost: look at the table, now; the looks after it follow sooner."""
-        self.on_doubt(None)
+        self.on_suspect(None)
 
     def on_reconnect(self) -> None:
         """What was said while the bus was away is lost: look at the table, now."""
-        self.on_doubt(None)
+        self.on_suspect(None)

@@ -24,33 +24,33 @@ class StreamEvent(msgspec.Struct, frozen=True):
 class StreamPage(msgspec.Struct, frozen=True):
     """What a stream holds after a position. `end`: up to where this page reaches; `head`: where the stream ends.
 
-    `epoch`: the database history that the positions belong to. `taken`: the position that the device has acknowledged.
+    `epoch`: the database history that the positions belong to. `acked_position`: what the device has acknowledged.
     `lost`: the next events after the position have been removed, or never existed.
     """
 
     events: list[StreamEvent]
     end: int
     head: int
-    taken: int
+    acked_position: int
     epoch: str = ""
     lost: bool = False
 
 
-class Taken(msgspec.Struct, frozen=True):
+class DeliveryAck(msgspec.Struct, frozen=True):
     """A device of this user has proved that it has all events up to `position`."""
 
     user_id: int
     position: int
 
 
-class Socketed(msgspec.Struct, frozen=True):
-    """A device and its socket here; of two sockets the one with the higher number is the newer."""
+class SocketRef(msgspec.Struct, frozen=True):
+    """A device and its socket here; of two sockets the one with the higher generation is the newer."""
 
     actor: Actor
-    number: int
+    generation: int
 
 
-class Lookout(msgspec.Struct, frozen=True):
+class SocketAudit(msgspec.Struct, frozen=True):
     """What the tables say of the sockets that are here."""
 
     positions: dict[int, int]
@@ -76,20 +76,20 @@ class Presence(msgspec.Struct, frozen=True):
     hidden: bool
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class Handshake(msgspec.Struct, frozen=True):
     """A device that may open a socket: the end and the `epoch` of its user's stream, the position that it has
-    acknowledged (`taken`), and the number of this arrival.
+    acknowledged (`acked_position`), and the generation of this arrival.
     """
 
     actor: Actor
     position: int
-    taken: int
+    acked_position: int
     epoch: str
-    number: int
+    generation: int
 
 
 class Streams(Protocol):
-    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
+    async def open_socket(self, caller: Caller | None, ticket: str | None = None) -> Handshake:
         """Who knocks, by token or by ticket. Raises `Unauthenticated`, `Unavailable`."""
         ...
 
@@ -97,18 +97,18 @@ class Streams(Protocol):
         """A page of the actor's stream. Raises `Unauthenticated`, `Unavailable`."""
         ...
 
-    async def take(self, taken: Sequence[Taken]) -> None:
+    async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
         """Move delivered receipts to where devices have proved to be."""
         ...
 
-    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+    async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
         """Compare these sockets with the tables, and where the streams of their users and of `waiting` ones end."""
         ...
 
 
 class Presences(Protocol):
     async def write(
-        self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
+        self, worker_id: UUID, connected: Sequence[SocketRef], disconnected: Sequence[SocketRef]
     ) -> list[int]:
         """Record connections and disconnections; returns users with a first connection and users without any left."""
         ...

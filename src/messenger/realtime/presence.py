@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from messenger.errors import MessengerError
-from messenger.realtime.interfaces import Presence, Presences, Socketed
+from messenger.realtime.interfaces import Presence, Presences, SocketRef
 from messenger.schemas.users import StatusView
 
 logger = logging.getLogger(__name__)
@@ -80,11 +80,11 @@ class PresenceBoard:
 
     def __init__(self, worker_id: UUID, presences: Presences, tell: Tell) -> None:
         self.worker_id = worker_id
-        self.on_written: Callable[[Socketed], None] = lambda _: None
+        self.on_written: Callable[[SocketRef], None] = lambda _: None
         self._presences = presences
         self._tell = tell
-        self._up: dict[UUID, Socketed] = {}
-        self._down: dict[int, Socketed] = {}
+        self._up: dict[UUID, SocketRef] = {}
+        self._down: dict[int, SocketRef] = {}
         self._changed: dict[int, _Change] = {}
         self._paces: OrderedDict[int, _Pace] = OrderedDict()
         self._later: dict[int, tuple[asyncio.TimerHandle, _Change]] = {}
@@ -93,19 +93,19 @@ class PresenceBoard:
 
     # --- what happens; none of these waits ---
 
-    def connected(self, socket: Socketed) -> None:
+    def connected(self, socket: SocketRef) -> None:
         """A device has a socket here."""
         waiting = self._up.get(socket.actor.device_id)
-        if waiting is not None and waiting.number > socket.number:
+        if waiting is not None and waiting.generation > socket.generation:
             return
         self._up[socket.actor.device_id] = socket
         self._wake.set()
 
-    def disconnected(self, socket: Socketed) -> None:
+    def disconnected(self, socket: SocketRef) -> None:
         """That socket is no more."""
         if self._up.get(socket.actor.device_id) == socket:
             del self._up[socket.actor.device_id]
-        self._down[socket.number] = socket
+        self._down[socket.generation] = socket
         self._wake.set()
 
     def status_changed(self, user_id: int) -> None:
@@ -220,13 +220,13 @@ class PresenceBoard:
 
         self._later[user_id] = asyncio.get_running_loop().call_later(wait, announce), change
 
-    def _take(self, waiting: dict[Key, Socketed]) -> list[Socketed]:
+    def _take(self, waiting: dict[Key, SocketRef]) -> list[SocketRef]:
         keys = list(waiting)[:BATCH]
         return [waiting.pop(key) for key in keys]
 
-    def _put_back(self, up: list[Socketed], down: list[Socketed]) -> None:
+    def _put_back(self, up: list[SocketRef], down: list[SocketRef]) -> None:
         for socket in up:
             self._up.setdefault(socket.actor.device_id, socket)
         for socket in down:
-            self._down.setdefault(socket.number, socket)
+            self._down.setdefault(socket.generation, socket)
         self._wake.set()

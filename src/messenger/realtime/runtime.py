@@ -12,10 +12,10 @@ from messenger.bus.bus import Bus
 from messenger.clock import Clock
 from messenger.errors import MessengerError
 from messenger.realtime.connection import Connection
-from messenger.realtime.delivery_acks import Taker
+from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import Codec
 from messenger.realtime.hub import Hub
-from messenger.realtime.interfaces import Socketed, Streams
+from messenger.realtime.interfaces import SocketRef, Streams
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
 from messenger.realtime.typing_signals import Typist
@@ -33,7 +33,7 @@ class Realtime:
         hub: Hub,
         presence: PresenceBoard,
         streams: Streams,
-        taker: Taker,
+        acks: DeliveryAcks,
         *,
         socket_timeout: float,
         limited: bool,
@@ -46,14 +46,14 @@ class Realtime:
         self.limited = limited
         self._clock = clock
         self.streams = streams
-        self.taker = taker
+        self.acks = acks
 
     def socket(
-        self, actor: Actor, number: int, connection: Connection, codec: Codec, *, after: int, epoch: str = ""
+        self, actor: Actor, generation: int, connection: Connection, codec: Codec, *, after: int, epoch: str = ""
     ) -> Socket:
         """A socket for this device, not yet connected."""
         return Socket(
-            actor, number, connection, codec, self.streams, self.taker, after=after, epoch=epoch, is_known=False
+            actor, generation, connection, codec, self.streams, self.acks, after=after, epoch=epoch, is_known=False
         )
 
     def typist(self, user_id: int) -> Typist:
@@ -63,9 +63,9 @@ class Realtime:
     @contextlib.contextmanager
     def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
         """The time in which a socket is handed events, and its user is online."""
-        socketed = Socketed(socket.actor, socket.number)
+        ref = SocketRef(socket.actor, socket.generation)
         if self.hub.connect(socket, latest=latest):
-            self.presence.connected(socketed)
+            self.presence.connected(ref)
         try:
             yield
         finally:
@@ -73,7 +73,7 @@ class Realtime:
             # When the server stops, its clients come back elsewhere within seconds: nobody is told that they went.
             # Those who don't come are found when this worker's lease is over.
             if not self.hub.closing:
-                self.presence.disconnected(socketed)
+                self.presence.disconnected(ref)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,13 +81,13 @@ class Realtime:
         # Without a lease its sockets count for nothing; a database that is away gets it from the loop, later.
         with contextlib.suppress(MessengerError):
             await self.presence.renew()
-        loops = (self.bus.run, self.upkeep.renew, self.presence.run, self.upkeep.beat, self.upkeep.look)
+        loops = (self.bus.run, self.upkeep.renew, self.presence.run, self.upkeep.beat, self.upkeep.reconcile)
         tasks = [asyncio.create_task(loop(), name=f"realtime.{loop.__name__}") for loop in loops]
         try:
             yield
         finally:
             self.hub.close()
-            await self.taker.finish()
+            await self.acks.finish()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

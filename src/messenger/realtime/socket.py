@@ -11,7 +11,7 @@ from messenger.actor import Actor
 from messenger.errors import MessengerError, Unauthenticated
 from messenger.realtime.catch_up_window import next_limit, share_of
 from messenger.realtime.connection import Connection, Gone
-from messenger.realtime.delivery_acks import Taker
+from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import FAULT, SIGNED_OUT, Broadcast, CaughtUp, Codec, Message, Refusal, Reply, Resync
 from messenger.realtime.interfaces import StreamEvent, StreamPage, Streams
 from messenger.schemas.realtime import stream_cursor
@@ -57,6 +57,7 @@ class Socket:
     # There are many of these, most of them idle: no dictionary, and no deque, which is 760 bytes when it is empty.
     __slots__ = (
         "__weakref__",
+        "_acks",
         "_asked",
         "_foreign",
         "_is_known",
@@ -67,26 +68,25 @@ class Socket:
         "_queued",
         "_queued_bytes",
         "_streams",
-        "_taker",
         "_written",
         "actor",
         "codec",
         "connection",
         "epoch",
+        "generation",
         "home",
         "live",
-        "number",
         "ping_at",
     )
 
     def __init__(
         self,
         actor: Actor,
-        number: int,
+        generation: int,
         connection: Connection,
         codec: Codec,
         streams: Streams,
-        taker: Taker,
+        acks: DeliveryAcks,
         *,
         after: int,
         epoch: str = "",
@@ -94,13 +94,13 @@ class Socket:
     ) -> None:
         self.actor = actor
         self.epoch = epoch
-        self.number = number
+        self.generation = generation
         self.connection = connection
         self.codec = codec
         self.live = False
         self.home: Home | None = None
         self._streams = streams
-        self._taker = taker
+        self._acks = acks
         self._limit = PAGE
         self._written = after
         self._queued = after
@@ -263,7 +263,7 @@ class Socket:
             if position <= self.home.proved:
                 return
             self.home.proved = position
-        self._taker.took(self.actor.user_id, position)
+        self._acks.ack(self.actor.user_id, position)
 
     async def _run(self) -> None:
         """The pump: ends when nothing waits and the socket is live, so that an idle socket has no task of its own."""
@@ -340,7 +340,7 @@ class Socket:
         self.connection.write(self.codec.message(Resync(stream_cursor(page.head, page.epoch))))
         self._written, self.epoch = page.head, page.epoch
         self._foreign = self._asked = 0
-        return StreamPage([], page.head, page.head, page.taken, page.epoch, lost=True)
+        return StreamPage([], page.head, page.head, page.acked_position, page.epoch, lost=True)
 
     async def _read(self) -> StreamPage:
         wait = _FIRST_RETRY

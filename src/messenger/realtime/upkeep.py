@@ -11,15 +11,15 @@ from messenger.bus.bus import Bus
 from messenger.errors import MessengerError
 from messenger.realtime.frames import ELSEWHERE, SIGNED_OUT, SILENT
 from messenger.realtime.hub import Hub
-from messenger.realtime.interfaces import Lookout, Socketed, Streams
+from messenger.realtime.interfaces import SocketAudit, SocketRef, Streams
 from messenger.realtime.presence import PresenceBoard
 from messenger.realtime.socket import Socket
 
 logger = logging.getLogger(__name__)
 
 STALLED_SECONDS = 30.0
-LOOK_SECONDS = 5.0
-LOOK_SECONDS_WITHOUT_BUS = 1.0
+RECONCILE_SECONDS = 5.0
+RECONCILE_SECONDS_WITHOUT_BUS = 1.0
 RENEW_SECONDS = 10.0
 _BEAT_SECONDS = 1.0
 # Who is silent hears why; an answer to that is not waited for, since pings had none.
@@ -39,23 +39,23 @@ class Upkeep:
         self._bus = bus
         self._streams = streams
         self._timeout = max(socket_timeout - _MARGIN_SECONDS, socket_timeout / 2)
-        self._doubts: set[int] = set()
-        self._doubt_all = False
+        self._suspects: set[int] = set()
+        self._suspect_all = False
         self._wake = asyncio.Event()
-        hub.on_doubt = self.doubt
+        hub.on_suspect = self.suspect
         presence.on_written = self._on_written
 
-    def doubt(self, user_id: int | None) -> None:
+    def suspect(self, user_id: int | None) -> None:
         """Look at the table for this user's sockets, or for all, now."""
         if user_id is None:
-            self._doubt_all = True
+            self._suspect_all = True
         else:
-            self._doubts.add(user_id)
+            self._suspects.add(user_id)
         self._wake.set()
 
-    def _on_written(self, socketed: Socketed) -> None:
-        socket = self._hub.sockets.get(socketed.actor.device_id)
-        if socket is not None and socket.number == socketed.number:
+    def _on_written(self, ref: SocketRef) -> None:
+        socket = self._hub.sockets.get(ref.actor.device_id)
+        if socket is not None and socket.generation == ref.generation:
             socket.on_known()
             self._hub.connected(socket)
 
@@ -102,50 +102,50 @@ class Upkeep:
 
     # --- the look at the table ---
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """Until cancelled: every few seconds at all sockets, at once where there is doubt."""
-        looked_at = monotonic()
+        reconciled_at = monotonic()
         while True:
-            every = LOOK_SECONDS if self._bus.connected else LOOK_SECONDS_WITHOUT_BUS
+            every = RECONCILE_SECONDS if self._bus.connected else RECONCILE_SECONDS_WITHOUT_BUS
             try:
-                async with asyncio.timeout(max(0.0, looked_at + every - monotonic())):
+                async with asyncio.timeout(max(0.0, reconciled_at + every - monotonic())):
                     await self._wake.wait()
             except TimeoutError:
-                self._doubt_all = True
+                self._suspect_all = True
             self._wake.clear()
-            everyone, users = self._doubt_all, self._doubts
-            self._doubt_all, self._doubts = False, set()
+            everyone, users = self._suspect_all, self._suspects
+            self._suspect_all, self._suspects = False, set()
             if everyone:
-                looked_at = monotonic()
+                reconciled_at = monotonic()
             sockets = [each for each in self._hub.sockets.values() if everyone or each.actor.user_id in users]
             try:
                 for start in range(0, len(sockets), _BATCH):
-                    await self._look_at(sockets[start : start + _BATCH], [])
+                    await self._reconcile(sockets[start : start + _BATCH], [])
                 if everyone:
-                    await self._look_at([], list(self._hub.waiting_users()))
+                    await self._reconcile([], list(self._hub.waiting_users()))
             except MessengerError:
                 # The database is away; the next look is soon.
                 continue
             except Exception:
                 logger.exception("a look at the table failed")
 
-    async def _look_at(self, sockets: list[Socket], waiting: list[int]) -> None:
+    async def _reconcile(self, sockets: list[Socket], waiting: list[int]) -> None:
         if not (sockets or waiting):
             return
-        asked = [Socketed(socket.actor, socket.number) for socket in sockets]
-        lookout = await self._streams.look(asked, waiting)
+        asked = [SocketRef(socket.actor, socket.generation) for socket in sockets]
+        audit = await self._streams.reconcile(asked, waiting)
         for socket in sockets:
-            self._judge(socket, lookout)
-        for user_id, position in lookout.positions.items():
-            self._hub.on_hint(user_id, position, lookout.epoch)
+            self._compare(socket, audit)
+        for user_id, position in audit.positions.items():
+            self._hub.on_hint(user_id, position, audit.epoch)
 
-    def _judge(self, socket: Socket, lookout: Lookout) -> None:
+    def _compare(self, socket: Socket, audit: SocketAudit) -> None:
         if self._hub.sockets.get(socket.actor.device_id) is not socket:
             # It ended, or was replaced, while the table was asked.
             return
-        if socket.actor.device_id in lookout.signed_out:
+        if socket.actor.device_id in audit.signed_out:
             socket.close(SIGNED_OUT, "signed out")
-        elif socket.number in lookout.elsewhere:
+        elif socket.generation in audit.elsewhere:
             socket.close(ELSEWHERE, "connected elsewhere")
-        elif socket.number in lookout.unknown:
-            self._presence.connected(Socketed(socket.actor, socket.number))
+        elif socket.generation in audit.unknown:
+            self._presence.connected(SocketRef(socket.actor, socket.generation))

@@ -14,7 +14,7 @@ from messenger.server.refusals import fields, problem
 _VERSION = "Sec-WebSocket-Version"
 
 
-class Handshake(ServerProtocol):
+class HandshakeProtocol(ServerProtocol):
     """The library's protocol; it would refuse in plain text, and a wrong version without naming the supported one."""
 
     def reject(self, status: Any, text: str) -> Response:

@@ -16,7 +16,7 @@ from messenger.realtime.connection import EXTENSION, Gone, Listener
 from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
 from messenger.server.compact import Flag, Inbox
 from messenger.server.refusals import refusal
-from messenger.server.websocket_handshake import Handshake
+from messenger.server.websocket_handshake import HandshakeProtocol
 from messenger.server.websocket_holder import SocketHolder
 
 MAX_FRAME_BYTES = 512 * 1024
@@ -58,7 +58,7 @@ class UvicornConnection(SocketHolder):
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         self._bind()
-        self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
+        self.conn = HandshakeProtocol(max_size=self.config.ws_max_size, logger=self.logger)
         self.queue = Inbox()  # type: ignore[assignment]
         self.writable = Flag()  # type: ignore[assignment]
         self.close_timeout = _CLOSE_SECONDS

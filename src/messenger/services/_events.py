@@ -78,14 +78,14 @@ async def _page(
 
     An event that can't be shown is no gap: `end` is behind it.
     """
-    head, taken, epoch = (rows[0].head, rows[0].taken, rows[0].epoch) if rows else (0, 0, "")
+    head, acked_position, epoch = (rows[0].head, rows[0].taken, rows[0].epoch) if rows else (0, 0, "")
     found = [row for row in rows if row.position is not None]
     if wanted not in {None, epoch}:
-        return StreamPage([], head, head, taken, epoch, lost=True)
+        return StreamPage([], head, head, acked_position, epoch, lost=True)
     if any(row.position != place for place, row in enumerate(found, start=after + 1)) or (not found and head != after):
-        return StreamPage([], head, head, taken, epoch, lost=True)
+        return StreamPage([], head, head, acked_position, epoch, lost=True)
     events = await unreadable.shown("event", actor, partial(_event, actor), found)
-    return StreamPage(events, after + len(found), head, taken, epoch)
+    return StreamPage(events, after + len(found), head, acked_position, epoch)
 
 
 def _event(actor: Actor, row: StreamRow) -> StreamEvent:

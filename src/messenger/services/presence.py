@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from messenger.clock import Clock
-from messenger.realtime.interfaces import Presence, Socketed
+from messenger.realtime.interfaces import Presence, SocketRef
 from messenger.services._views import status_view
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
@@ -30,7 +30,7 @@ class PresenceService:
 
     @retry_on_conflict
     async def write(
-        self, worker_id: UUID, connected: Sequence[Socketed], disconnected: Sequence[Socketed]
+        self, worker_id: UUID, connected: Sequence[SocketRef], disconnected: Sequence[SocketRef]
     ) -> list[int]:
         """Record connections and disconnections; returns users with a first or no remaining one. Two round trips."""
         up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
@@ -56,5 +56,5 @@ class PresenceService:
             return await uow.connections.bury()
 
 
-def _row(socket: Socketed) -> tuple[UUID, int, int]:
-    return socket.actor.device_id, socket.actor.user_id, socket.number
+def _row(socket: SocketRef) -> tuple[UUID, int, int]:
+    return socket.actor.device_id, socket.actor.user_id, socket.generation

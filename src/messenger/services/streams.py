@@ -8,7 +8,7 @@ from datetime import timedelta
 from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
 from messenger.events import ReceiptUpdated, WakeUp
-from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamPage, Taken
+from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, SocketRef, StreamPage
 from messenger.schemas.realtime import TicketView
 from messenger.schemas.types import timestamp
 from messenger.security.tokens import new_ticket, token_hash
@@ -34,7 +34,7 @@ class StreamService:
             await uow.connections.issue_ticket(caller, ticket_hash=token_hash(ticket), expires_at=expires_at)
         return TicketView(ticket, TICKET_SECONDS)
 
-    async def arrive(self, caller: Caller | None, ticket: str | None = None) -> Arrival:
+    async def open_socket(self, caller: Caller | None, ticket: str | None = None) -> Handshake:
         """Who knocks, by token or by ticket. Raises `Unauthenticated`."""
         if caller is None:
             caller = await self._redeem(ticket)
@@ -42,7 +42,7 @@ class StreamService:
             row = await uow.connections.arrive(caller)
         if row is None:
             raise Unauthenticated
-        return Arrival(Actor(row.user_id, row.device_id), row.position, row.taken, row.epoch, row.number)
+        return Handshake(Actor(row.user_id, row.device_id), row.position, row.taken, row.epoch, row.number)
 
     async def _redeem(self, ticket: str | None) -> Actor:
         if not ticket or len(ticket) > 128:
@@ -59,25 +59,25 @@ class StreamService:
         return page
 
     @retry_on_conflict
-    async def take(self, taken: Sequence[Taken]) -> None:
+    async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
         """Move delivered receipts to what devices have proved to have; their other sides are told."""
         async with self._uow.command() as uow:
-            told = await uow.streams.take([each.user_id for each in taken], [each.position for each in taken])
+            told = await uow.streams.take([ack.user_id for ack in acks], [ack.position for ack in acks])
             at = timestamp(uow.now)
             # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
             uow.announce(
                 WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at) for row in told
             )
 
-    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+    async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
         """What the tables say of these sockets, and where their users' streams end; two round trips at most."""
         users = {socket.actor.user_id for socket in sockets} | set(waiting)
         async with self._uow.read() as uow:
             positions = await uow.streams.positions(sorted(users))
-            judged = await uow.connections.judge([(socket.actor.device_id, socket.number) for socket in sockets])
-        mine = {socket.actor.device_id: socket.number for socket in sockets}
+            judged = await uow.connections.judge([(socket.actor.device_id, socket.generation) for socket in sockets])
+        mine = {socket.actor.device_id: socket.generation for socket in sockets}
         signed_in = [row for row in judged if row.signed_in]
-        return Lookout(
+        return SocketAudit(
             {row.user_id: row.position for row in positions},
             positions[0].epoch if positions else None,
             signed_out={row.device_id for row in judged if not row.signed_in},

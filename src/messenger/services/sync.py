@@ -32,20 +32,20 @@ class Doorbell(Protocol):
     def listening(self, actor: Actor, after: int, epoch: str) -> AbstractContextManager[Bell]: ...
 
 
-class Taker(Protocol):
+class DeliveryAcks(Protocol):
     """Is told what a device has proved to have."""
 
-    def took(self, user_id: int, position: int) -> None: ...
+    def ack(self, user_id: int, position: int) -> None: ...
 
 
 class SyncService:
     """Reads cost one round trip; nothing of the database is held while a request waits."""
 
-    def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable, doorbell: Doorbell, taker: Taker) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable, doorbell: Doorbell, acks: DeliveryAcks) -> None:
         self._uow = uow
         self._unreadable = unreadable
         self._doorbell = doorbell
-        self._taker = taker
+        self._acks = acks
 
     async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
         """What came after the cursor; waits up to `wait` seconds for the first event. Raises `CursorExpired`."""
@@ -57,8 +57,8 @@ class SyncService:
             page = await self._await_page(actor, Place(after, epoch), limit, wait)
         if page.lost:
             raise CursorExpired
-        if after > page.taken:
-            self._taker.took(actor.user_id, after)
+        if after > page.acked_position:
+            self._acks.ack(actor.user_id, after)
         return SyncView([event.frame for event in page.events], stream_cursor(page.end, epoch), page.end < page.head)
 
     async def _await_page(self, actor: Actor, place: Place, limit: int, wait: float) -> StreamPage:

@@ -10,7 +10,7 @@ import msgspec
 
 from messenger.actor import Actor
 from messenger.container import Container
-from messenger.realtime.interfaces import Socketed
+from messenger.realtime.interfaces import SocketRef
 from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.users import ConfirmDraft, SubscribeDraft
@@ -73,9 +73,9 @@ class Factory:
 
     async def connected(self, person: Person) -> None:
         """Let a socket of this device live, on a worker that was seen just now."""
-        worker, arrival = uuid4(), await self._services.streams.arrive(person.actor)
+        worker, handshake = uuid4(), await self._services.streams.open_socket(person.actor)
         await self._services.presence.renew(worker)
-        await self._services.presence.write(worker, [Socketed(arrival.actor, arrival.number)], [])
+        await self._services.presence.write(worker, [SocketRef(handshake.actor, handshake.generation)], [])
 
     async def befriend(self, one: Person, other: Person) -> None:
         """Make the contact mutual."""

@@ -22,7 +22,7 @@ from messenger.errors import (
 )
 from messenger.realtime.connection import EXTENSION, AsgiConnection, Connection
 from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_KIND, Codec, Request, Welcome
-from messenger.realtime.interfaces import Arrival
+from messenger.realtime.interfaces import Handshake
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
 from messenger.schemas.realtime import Place, cursor_place, stream_cursor
@@ -50,7 +50,7 @@ class Admission(msgspec.Struct, frozen=True):
     `returns`: it said from where on, and so has what came before.
     """
 
-    arrival: Arrival
+    handshake: Handshake
     after: Place
     returns: bool
     codec: Codec
@@ -104,20 +104,20 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     state = socket.app.state
     connection = _connection(socket)
     realtime: Realtime = state.realtime
-    actor = admission.arrival.actor
-    arrival, (after, epoch) = admission.arrival, admission.after
-    mine = realtime.socket(actor, arrival.number, connection, admission.codec, after=after, epoch=epoch)
+    actor = admission.handshake.actor
+    handshake, (after, epoch) = admission.handshake, admission.after
+    mine = realtime.socket(actor, handshake.generation, connection, admission.codec, after=after, epoch=epoch)
     welcome = Welcome(stream_cursor(after, epoch), str(actor.device_id), realtime.upkeep.heartbeat)
     connection.write(admission.codec.message(welcome))
-    if admission.returns and epoch == arrival.epoch and arrival.taken < after <= arrival.position:
+    if admission.returns and epoch == handshake.epoch and handshake.acked_position < after <= handshake.position:
         # A cursor that comes back is the proof that what came before it has arrived.
-        realtime.taker.took(actor.user_id, after)
+        realtime.acks.ack(actor.user_id, after)
     typist = realtime.typist(actor.user_id)
     session = Session(actor, state.services, realtime.hub, typist)
     state.metrics.socket_opened()
     code = 1006
     try:
-        with realtime.connected(mine, latest=arrival.position):
+        with realtime.connected(mine, latest=handshake.position):
             code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
         # Without the database its visibility is unknown: let it time out.
         with contextlib.suppress(MessengerError):
@@ -212,9 +212,9 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     devices = socket.app.state.services.devices
     if caller is not None:
         await devices.admit_socket(caller)
-    arrival = await socket.app.state.realtime.streams.arrive(caller, ticket)
+    handshake = await socket.app.state.realtime.streams.open_socket(caller, ticket)
     if caller is None:
         # The device of a ticket is only known here.
-        await devices.admit_socket(arrival.actor)
+        await devices.admit_socket(handshake.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
-    return Admission(arrival, after or Place(arrival.position, arrival.epoch), after is not None, codec)
+    return Admission(handshake, after or Place(handshake.position, handshake.epoch), after is not None, codec)

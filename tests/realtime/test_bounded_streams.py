@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from messenger.actor import Actor
-from messenger.realtime.bounded_streams import Turnstile
-from messenger.realtime.interfaces import Arrival, Lookout, Socketed, StreamPage, Taken
+from messenger.realtime.bounded_streams import BoundedStreams
+from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, SocketRef, StreamPage
 
 ADA = Actor(1, uuid4())
 
@@ -30,39 +30,39 @@ class Slow:
         self.now -= 1
         self.served.append(what)
 
-    async def arrive(self, caller: Any, ticket: str | None = None) -> Arrival:
+    async def open_socket(self, caller: Any, ticket: str | None = None) -> Handshake:
         await self._serve("arrival")
-        return Arrival(ADA, 0, 0, "", 1)
+        return Handshake(ADA, 0, 0, "", 1)
 
     async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         await self._serve("page")
         return StreamPage([], 0, 0, 0)
 
-    async def take(self, taken: Sequence[Taken]) -> None:
+    async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
         await self._serve("proof")
 
-    async def look(self, sockets: Sequence[Socketed], waiting: Sequence[int]) -> Lookout:
+    async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
         await self._serve("look")
-        return Lookout({}, None, set(), set(), set())
+        return SocketAudit({}, None, set(), set(), set())
 
 
 @pytest.mark.parametrize(("width", "most"), [(1, 2), (2, 2), (5, 5), (6, 6)])
 async def test_no_more_than_fit_at_a_time(width: int, most: int) -> None:
     streams = Slow()
-    turnstile = Turnstile(streams, width)
+    bounded = BoundedStreams(streams, width)
     await asyncio.gather(
-        *(turnstile.arrive(None) for _ in range(50)), *(turnstile.read(ADA, after=0, limit=1) for _ in range(50))
+        *(bounded.open_socket(None) for _ in range(50)), *(bounded.read(ADA, after=0, limit=1) for _ in range(50))
     )
     assert (streams.most, len(streams.served)) == (most, 100)
 
 
 async def test_first_page_does_not_wait_for_the_last_arrival() -> None:
     streams = Slow()
-    turnstile = Turnstile(streams, 4)
+    bounded = BoundedStreams(streams, 4)
 
     async def come() -> None:
-        await turnstile.arrive(None)
-        await turnstile.read(ADA, after=0, limit=1)
+        await bounded.open_socket(None)
+        await bounded.read(ADA, after=0, limit=1)
 
     await asyncio.gather(*(come() for _ in range(100)))
     assert "page" in streams.served[:10]
@@ -70,9 +70,9 @@ async def test_first_page_does_not_wait_for_the_last_arrival() -> None:
 
 async def test_proofs_and_looks_do_not_queue() -> None:
     streams = Slow()
-    turnstile = Turnstile(streams, 1)
-    pages = [asyncio.create_task(turnstile.read(ADA, after=0, limit=1)) for _ in range(20)]
+    bounded = BoundedStreams(streams, 1)
+    pages = [asyncio.create_task(bounded.read(ADA, after=0, limit=1)) for _ in range(20)]
     await asyncio.sleep(0)
-    await asyncio.gather(turnstile.take([]), turnstile.look([], []))
+    await asyncio.gather(bounded.record_delivered([]), bounded.reconcile([], []))
     assert set(streams.served[:4]) >= {"proof", "look"}
     await asyncio.gather(*pages)
