@@ -66,7 +66,7 @@ async def serving(container: Container, person: Person | None) -> AsyncIterator[
     await task
 
 
-async def test_socket_works(hosted: Container, people: Factory) -> None:
+async def test_socket_sends_and_receives_frames(hosted: Container, people: Factory) -> None:
     ada, bob = await people.friends()
     async with serving(hosted, bob) as server:
         assert (await server.next())["type"] == "websocket.accept"
@@ -81,7 +81,7 @@ async def test_socket_works(hosted: Container, people: Factory) -> None:
         assert (await server.frame("event"))["event"] == "receipt.updated"
 
 
-async def test_refusal_is_a_close(hosted: Container) -> None:
+async def test_refused_handshake_closes_socket(hosted: Container) -> None:
     async with serving(hosted, None) as server:
         assert await server.next() == {"type": "websocket.close", "code": 4401, "reason": "unauthenticated"}
 
@@ -99,8 +99,8 @@ async def test_newer_socket_closes_the_older(hosted: Container, people: Factory)
             assert message["code"] == 4409
 
 
-class TestConnection:
-    async def test_peer_that_takes_nothing_leaves_no_room(self) -> None:
+class TestAsgiConnection:
+    async def test_peer_not_reading_leaves_no_room(self) -> None:
         taken: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
         connection = AsgiConnection(taken.put)
         for _ in range(3):
@@ -112,7 +112,7 @@ class TestConnection:
         await connection.drain()
         assert (connection.has_room, connection.stalled_since) == (True, None)
 
-    async def test_abort_ends_it(self) -> None:
+    async def test_abort_ends_connection(self) -> None:
         taken: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
         connection = AsgiConnection(taken.put)
         for _ in range(3):
@@ -122,7 +122,7 @@ class TestConnection:
         with pytest.raises(Gone):
             await connection.drain()
 
-    async def test_peer_that_went_away_ends_it(self) -> None:
+    async def test_lost_peer_ends_connection(self) -> None:
         async def gone(_: Any) -> None:
             raise OSError
 

@@ -47,7 +47,7 @@ class Slow:
 
 
 @pytest.mark.parametrize(("width", "most"), [(1, 2), (2, 2), (5, 5), (6, 6)])
-async def test_no_more_than_fit_at_a_time(width: int, most: int) -> None:
+async def test_concurrent_catch_ups_are_bounded(width: int, most: int) -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, width)
     await asyncio.gather(
@@ -56,7 +56,7 @@ async def test_no_more_than_fit_at_a_time(width: int, most: int) -> None:
     assert (streams.most, len(streams.served)) == (most, 100)
 
 
-async def test_first_page_does_not_wait_for_the_last_arrival() -> None:
+async def test_first_page_does_not_wait_for_last_socket() -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, 4)
 
@@ -68,7 +68,7 @@ async def test_first_page_does_not_wait_for_the_last_arrival() -> None:
     assert "page" in streams.served[:10]
 
 
-async def test_proofs_and_looks_do_not_queue() -> None:
+async def test_acknowledgements_and_polls_do_not_queue() -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, 1)
     pages = [asyncio.create_task(bounded.read(ADA, after=0, limit=1)) for _ in range(20)]

@@ -27,8 +27,8 @@ def signal(*users: int, data: object = None) -> Signal:
     return Signal(users, "typing", msgspec.Raw(msgspec.json.encode(data)))
 
 
-class TestSay:
-    async def test_each_kind_of_message_arrives_whole(self, broker: MemoryBroker) -> None:
+class TestPublish:
+    async def test_each_kind_of_message_arrives_complete(self, broker: MemoryBroker) -> None:
         said: list[BusMessage] = [
             News(7, 3),
             signal(1, 2, data={"käse": "✓"}),
@@ -49,7 +49,7 @@ class TestSay:
         assert broker.payloads
         assert own.heard == []
 
-    async def test_what_is_said_at_once_goes_in_one_payload(self, broker: MemoryBroker) -> None:
+    async def test_messages_published_together_share_payload(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
             for user in range(100):
@@ -57,14 +57,14 @@ class TestSay:
             await other.until(lambda: len(other.heard) == 100)
         assert len(broker.payloads) == 1
 
-    async def test_of_several_news_of_a_user_the_newest_is_sent(self, broker: MemoryBroker) -> None:
+    async def test_newest_wake_up_of_user_is_sent(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
             speaker.say(News(1, 5), News(2, 1), News(1, 7), Revoked(3), News(1, 6))
             await other.until_heard(Revoked(3))
         assert other.heard == [News(1, 7), News(2, 1), Revoked(3)]
 
-    async def test_what_is_too_much_for_a_payload_is_split(self, broker: MemoryBroker) -> None:
+    async def test_messages_exceeding_payload_are_split(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=1_000)
         said: list[BusMessage] = [*(News(user, user) for user in range(400)), signal(*range(10_000, 12_000))]
         async with running(speaker, bus_of(broker)) as (_, other):
@@ -76,7 +76,7 @@ class TestSay:
         assert max(map(len, broker.payloads)) <= 1_000
         assert speaker.lost == 0
 
-    async def test_what_can_not_be_split_is_dropped_and_the_rest_arrives(
+    async def test_oversized_message_is_dropped_and_rest_arrives(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         speaker = bus_of(broker, max_payload=500)
@@ -87,7 +87,7 @@ class TestSay:
         assert speaker.lost == 1
         assert "too large for this bus" in caplog.text
 
-    async def test_past_the_bound_the_oldest_are_dropped(
+    async def test_oldest_messages_beyond_queue_bound_are_dropped(
         self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(bus_module, "MAX_WAITING", 10)
@@ -98,7 +98,7 @@ class TestSay:
             await listener.until_heard(Revoked(24))
         assert speaker.lost == 15
 
-    async def test_a_bus_that_does_not_talk_still_hears(self, broker: MemoryBroker) -> None:
+    async def test_silent_bus_still_receives(self, broker: MemoryBroker) -> None:
         silent, other = Bus(uuid4(), broker.transport(), talks=False), bus_of(broker)
         async with running(silent, other) as (listener, _):
             silent.say(Revoked(1))
@@ -106,7 +106,7 @@ class TestSay:
             await listener.until_heard(Revoked(2))
         assert len(broker.payloads) == 1
 
-    async def test_without_a_transport_it_is_connected_and_says_nothing(self) -> None:
+    async def test_bus_without_transport_is_connected_and_sends_no_payload(self) -> None:
         bus = Bus(uuid4())
         bus.say(Revoked(1))
         await bus.run()
@@ -114,8 +114,8 @@ class TestSay:
         assert bus.connected
 
 
-class TestRun:
-    async def test_a_loss_is_told_once_when_it_is_one_already(self, broker: MemoryBroker) -> None:
+class TestConnectionLoss:
+    async def test_connection_loss_is_reported_once(self, broker: MemoryBroker) -> None:
         bus = bus_of(broker)
         async with running(bus, bus_of(broker)) as (listener, _):
             broker.stop()
@@ -125,7 +125,7 @@ class TestRun:
             await listener.until_connected()
         assert listener.disconnects == 1
 
-    async def test_coming_back_calls_on_reconnect_once_and_not_at_first(self, broker: MemoryBroker) -> None:
+    async def test_reconnect_is_reported_once_and_not_at_first_connect(self, broker: MemoryBroker) -> None:
         one, two = bus_of(broker), bus_of(broker)
         async with running(one, two) as (first, second):
             assert first.reconnects == 0
@@ -139,7 +139,7 @@ class TestRun:
             await second.until_heard(Revoked(1))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
-    async def test_a_first_connection_that_had_to_wait_counts_as_one_that_is_back(
+    async def test_delayed_first_connection_counts_as_reconnect(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         broker.stop()
@@ -154,7 +154,7 @@ class TestRun:
         assert listener.reconnects == 1
         assert not bus.connected
 
-    async def test_what_is_said_while_away_is_sent_once_back(self, broker: MemoryBroker) -> None:
+    async def test_messages_published_while_away_are_sent_after_reconnect(self, broker: MemoryBroker) -> None:
         transport = broker.transport()
         speaker = Bus(uuid4(), transport)
         async with running(speaker, bus_of(broker)) as (own, other):
@@ -164,7 +164,7 @@ class TestRun:
             transport.start()
             await other.until_heard(Revoked(1))
 
-    async def test_what_a_lost_connection_did_not_take_is_sent_over_the_next(self, broker: MemoryBroker) -> None:
+    async def test_messages_not_taken_by_lost_connection_are_sent_over_next(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=200)
         sent: list[str] = []
 
@@ -181,7 +181,7 @@ class TestRun:
         assert len(other.heard) == 10
         assert speaker.lost == 0
 
-    async def test_one_payload_that_is_never_taken_does_not_hold_up_the_others(self, broker: MemoryBroker) -> None:
+    async def test_refused_payload_does_not_block_other_payloads(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=100)
         broker.refuses = lambda payload: '"r",13' in payload
         async with running(speaker, bus_of(broker)) as (_, other):
@@ -191,7 +191,7 @@ class TestRun:
         assert len(other.heard) == 20 - speaker.lost
         assert speaker.lost < 10
 
-    async def test_connections_that_do_not_last_are_made_ever_more_rarely(
+    async def test_short_lived_connections_back_off(
         self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("random.uniform", lambda low, high: high)
@@ -215,7 +215,7 @@ class TestRun:
         "junk",
         ["", "nonsense", "[]", "{}", '["x",[]]', f'["{UUID(int=1)}",[["z",1]]]', f'["{UUID(int=1)}",[["n","x",1]]]'],
     )
-    async def test_a_payload_that_is_no_parcel_is_passed_over(
+    async def test_malformed_payload_is_ignored(
         self, broker: MemoryBroker, junk: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         speaker = bus_of(broker)
@@ -226,7 +226,7 @@ class TestRun:
         assert other.reconnects == 0
         assert "no parcel of ours" in caplog.text
 
-    async def test_a_receiver_that_raises_hears_the_next_message(
+    async def test_failing_receiver_gets_next_message(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Raising(Listener):
@@ -255,7 +255,7 @@ class TestRun:
         assert "a fault of the receiver's" in caplog.text
         assert "another fault of the receiver's" in caplog.text
 
-    async def test_a_fault_of_the_transport_is_logged_and_tried_again(
+    async def test_transport_error_is_logged_and_retried(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         def fault(_: str) -> bool:
@@ -270,7 +270,7 @@ class TestRun:
             assert own.reconnects == 1
         assert [record.exc_info is not None for record in caplog.records if "away" in record.message] == [True]
 
-    async def test_that_it_is_away_is_logged_once_with_the_reason(
+    async def test_outage_is_logged_once_with_reason(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
@@ -289,7 +289,7 @@ class TestRun:
 
 
 class TestFlush:
-    async def test_what_waits_is_sent_without_a_running_bus(self, broker: MemoryBroker) -> None:
+    async def test_flush_sends_queued_messages_without_running_bus(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(bus_of(broker)) as (other,):
             speaker.say(Revoked(1), News(2, 3))
@@ -298,7 +298,7 @@ class TestFlush:
             await speaker.flush()
         assert len(broker.payloads) == 1
 
-    async def test_a_bus_that_is_away_is_logged(self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_flush_logs_unavailable_bus(self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
         broker.stop()
         speaker = bus_of(broker)
         speaker.say(Revoked(1))

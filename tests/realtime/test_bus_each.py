@@ -21,15 +21,15 @@ FIXTURES = (bus_database, quiet)
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-class TestNats:
-    async def test_of_several_servers_one_that_lives_is_used(self) -> None:
+class TestNatsTransport:
+    async def test_first_reachable_server_is_used(self) -> None:
         with NatsServer() as server:
             url = f"nats://127.0.0.1:{free_port()},{server.url}"
             for _ in range(4):
                 async with NatsTransport(url, "tests").connect() as link:
                     await link.publish("something")
 
-    async def test_a_server_that_takes_less_is_given_less(self, tmp_path: Path) -> None:
+    async def test_payloads_respect_server_maximum(self, tmp_path: Path) -> None:
         config = tmp_path / "nats.conf"
         config.write_text("max_payload: 2000\n")
         with NatsServer(extra=["--config", str(config)]) as server:
@@ -39,14 +39,14 @@ class TestNats:
                 await second.until(lambda: len(users_of(second)) == 2_000)
             assert first.reconnects == 0
 
-    async def test_tls_is_not_done_without(self) -> None:
+    async def test_required_tls_is_not_skipped(self) -> None:
         with NatsServer() as server:
             url = server.url.replace("nats:", "tls:")
             with pytest.raises(OSError, match="does not encrypt"):
                 async with NatsTransport(url, "tests").connect():
                     pass
 
-    async def test_the_right_to_speak_that_is_missing_is_noticed(self, tmp_path: Path) -> None:
+    async def test_missing_publish_permission_is_detected(self, tmp_path: Path) -> None:
         config = tmp_path / "nats.conf"
         rights = "publish: {deny: messenger_tests}"
         config.write_text(f"authorization {{users: [{{user: u, password: hidden, permissions: {{{rights}}}}}]}}\n")
@@ -59,8 +59,8 @@ class TestNats:
                     await anext(aiter(link.payloads()))
 
 
-class TestRedis:
-    async def test_a_connection_that_only_listens_is_kept_alive(self) -> None:
+class TestRedisTransport:
+    async def test_listening_connection_is_kept_alive(self) -> None:
         with RedisServer(extra=["--timeout", "1"]) as server:
             one, two = (bus_over(RedisTransport(server.url, "tests", patience=0.3)) for _ in range(2))
             async with running(one, two) as (first, second):
@@ -70,14 +70,14 @@ class TestRedis:
                 await second.until_heard(Revoked(1))
             assert (first.reconnects, second.reconnects) == (0, 0)
 
-    async def test_a_database_with_a_number_hears_all_others(self) -> None:
+    async def test_numbered_databases_share_channel(self) -> None:
         with RedisServer() as server:
             one, two = (bus_over(RedisTransport(f"{server.url}/{number}", "tests")) for number in (0, 3))
             async with running(one, two) as (_, second):
                 one.say(Revoked(1))
                 await second.until_heard(Revoked(1))
 
-    async def test_a_connection_that_hears_nothing_more_is_noticed_though_the_other_works(self) -> None:
+    async def test_silent_subscription_is_detected_while_publishing_works(self) -> None:
         with RedisServer() as server:
 
             async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -90,15 +90,15 @@ class TestRedis:
                     await listener.until(lambda: listener.reconnects == 1, seconds=5)
 
 
-class TestPostgres:
-    async def test_one_connection_a_bus_with_its_name(self, bus_database: Postgres) -> None:
+class TestPostgresTransport:
+    async def test_bus_uses_single_named_connection(self, bus_database: Postgres) -> None:
         async with running(bus_over(bus_database.transport()), bus_over(bus_database.transport())):
             rows = await bus_database.sql(
                 f"SELECT application_name FROM pg_stat_activity WHERE datname = '{bus_database.name}'"
             )
         assert [row["application_name"] for row in rows] == [APPLICATION_NAME] * 2
 
-    async def test_equal_and_odd_parts_arrive(self, bus_database: Postgres) -> None:
+    async def test_repeated_and_unusual_payloads_arrive(self, bus_database: Postgres) -> None:
         payloads = ["x" * 50_000, "ä" * 5_000, "x" * 7_900, "x" * 7_901, "1/2:", "'); --", "\\", "😀" * 30_000]
         async with bus_database.transport().connect() as link:
             for payload in payloads:

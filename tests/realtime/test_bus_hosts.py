@@ -102,9 +102,7 @@ async def talk(one: Peer, two: Peer, number: int) -> None:
 
 
 class TestHosts:
-    async def test_a_killed_server_that_comes_back_is_found_by_both(
-        self, hosts: Network, server: ServerProcess
-    ) -> None:
+    async def test_killed_server_is_found_again_by_both_hosts(self, hosts: Network, server: ServerProcess) -> None:
         async with peers(hosts, server) as (one, two):
             await talk(one, two, 1)
             server.kill()
@@ -117,9 +115,7 @@ class TestHosts:
         assert one.told == ["up", "heard 2", "down", "back", "up", "heard 4"]
         assert two.told == ["up", "heard 1", "down", "back", "up", "heard 3"]
 
-    async def test_a_cable_that_is_pulled_is_noticed_by_the_host_behind_it(
-        self, hosts: Network, server: ServerProcess
-    ) -> None:
+    async def test_cut_cable_is_detected_by_affected_host(self, hosts: Network, server: ServerProcess) -> None:
         async with peers(hosts, server, patience=1) as (one, two):
             await talk(one, two, 1)
             hosts.hosts[0].cut()

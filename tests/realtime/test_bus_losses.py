@@ -19,8 +19,8 @@ FIXTURES = (bus_database, bus_server, quiet)
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-class TestLosses:
-    async def test_a_killed_server_is_noticed_and_found_again(self, bus_server: Server) -> None:
+class TestTransportLoss:
+    async def test_killed_server_is_detected_and_found_again(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         async with running(one, two) as (first, second):
             await bus_server.kill()
@@ -37,7 +37,7 @@ class TestLosses:
             await first.until_heard(Revoked(2))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
-    async def test_a_server_that_dies_amid_the_traffic_is_found_again(self, bus_server: Server) -> None:
+    async def test_server_killed_under_traffic_is_found_again(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         async with running(one, two) as (first, second):
             chatter = asyncio.create_task(chat(one, two))
@@ -53,7 +53,7 @@ class TestLosses:
             await second.until_heard(Revoked(1))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
-    async def test_saying_things_while_away_neither_raises_nor_grows(self, bus_server: Server) -> None:
+    async def test_publishing_while_away_neither_raises_nor_grows_memory(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         async with running(one, two) as (first, second):
             await bus_server.kill()
@@ -69,7 +69,7 @@ class TestLosses:
             one.say(Revoked(-1))
             await second.until_heard(Revoked(-1))
 
-    async def test_a_server_that_falls_silent_is_noticed(self, bus_server: Server) -> None:
+    async def test_frozen_server_is_detected(self, bus_server: Server) -> None:
         bus = bus_over(bus_server.transport(patience=0.5))
         async with running(bus) as (listener,):
             await bus_server.freeze()
@@ -78,7 +78,7 @@ class TestLosses:
             await listener.until(lambda: listener.reconnects == 1)
             await listener.until_connected()
 
-    async def test_saying_something_to_a_silent_server_ends_in_an_error(self, bus_server: Server) -> None:
+    async def test_publishing_to_frozen_server_raises_error(self, bus_server: Server) -> None:
         async with bus_server.transport(patience=0.5).connect() as link:
             await link.publish("before")
             await bus_server.freeze()
@@ -89,7 +89,7 @@ class TestLosses:
         assert asyncio.get_running_loop().time() - started < transport_common.CLOSE_SECONDS + 1
         await bus_server.thaw()
 
-    async def test_a_network_that_carries_nothing_more_is_noticed_and_nothing_is_left(self, bus_server: Server) -> None:
+    async def test_dead_network_is_detected_and_leaves_no_sockets_or_tasks(self, bus_server: Server) -> None:
         # Tasks of other libraries, a browser's driver say, live as long as the session.
         before = asyncio.all_tasks()
         async with Proxy(bus_server.dial) as proxy:
@@ -111,20 +111,20 @@ class TestLosses:
                     await asyncio.sleep(0.01)
             assert [task for task in asyncio.all_tasks() - before if "/site-packages/" in repr(task)] == []
 
-    async def test_a_bus_whose_network_carries_nothing_more_is_away(self, bus_server: Server) -> None:
+    async def test_bus_on_dead_network_is_disconnected(self, bus_server: Server) -> None:
         async with Proxy(bus_server.dial) as proxy:
             bus = bus_over(bus_server.transport(patience=0.5, port=proxy.port))
             async with running(bus) as (listener,):
                 proxy.hold()
                 await listener.until(lambda: listener.reconnects == 1, seconds=5)
 
-    async def test_a_server_that_is_away_is_refused_at_once(self, bus_server: Server) -> None:
+    async def test_connecting_to_stopped_server_fails_at_once(self, bus_server: Server) -> None:
         await bus_server.kill()
         with pytest.raises(OSError, match=r"\w"):
             async with asyncio.timeout(5), bus_server.transport().connect():
                 pass
 
-    async def test_a_lost_connection_stays_lost(self, bus_server: Server) -> None:
+    async def test_lost_connection_stays_closed(self, bus_server: Server) -> None:
         async with bus_server.transport().connect() as link:
             await bus_server.kill()
             for _ in range(2):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 
 class TestEachTransport:
-    async def test_two_buses_hear_each_other_and_not_themselves(self, bus_server: Server) -> None:
+    async def test_two_buses_receive_only_messages_of_each_other(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         said: list[BusMessage] = [News(7, 3), signal_to(2, {"käse": "✓"}), Connected(5, uuid4()), Revoked(9)]
         async with running(one, two) as (first, second):
@@ -30,7 +30,7 @@ class TestEachTransport:
         assert second.heard == said
         assert first.heard == [News(8, 1)]
 
-    async def test_namespaces_do_not_hear_each_other(self, bus_server: Server) -> None:
+    async def test_namespaces_are_separate(self, bus_server: Server) -> None:
         names = ["tests", "other", "Other", "odd 'name'; > * .ä", "x" * 200]
         buses = [bus_over(bus_server.transport(name)) for name in names for _ in range(2)]
         async with running(*buses) as listeners:
@@ -41,7 +41,7 @@ class TestEachTransport:
             # Whoever hears the last one too early would have heard the others as well.
             assert [len(listener.heard) for listener in listeners] == [1] * len(buses)
 
-    async def test_much_arrives_whole(self, bus_server: Server) -> None:
+    async def test_many_messages_arrive_complete(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         news = [News(10_000_000 + user, 1_000_000) for user in range(700)]
         async with running(one, two) as (_, second):
@@ -52,28 +52,28 @@ class TestEachTransport:
         assert users_of(second)[2_000:] == list(signal_to(15_000).users)
         assert one.lost == 0
 
-    async def test_the_largest_signal_of_a_call_arrives(self, bus_server: Server) -> None:
+    async def test_largest_call_signal_arrives(self, bus_server: Server) -> None:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         said = [signal_to(1, {"payload": letter * (64 * 1024 // len(letter.encode()))}) for letter in ("x", "ä", "😀")]
         async with running(one, two) as (_, second):
             one.say(*said)
             await second.until_heard(*said)
 
-    async def test_many_may_speak_at_once(self, bus_server: Server) -> None:
+    async def test_many_buses_publish_concurrently(self, bus_server: Server) -> None:
         async with bus_server.transport(patience=1).connect() as link:
             await asyncio.gather(*(link.publish(f"{number}") for number in range(300)))
             heard = aiter(link.payloads())
             async with asyncio.timeout(10):
                 assert {await anext(heard) for _ in range(300)} == {f"{number}" for number in range(300)}
 
-    async def test_what_a_finished_process_says_arrives(self, bus_server: Server) -> None:
+    async def test_message_of_finished_process_arrives(self, bus_server: Server) -> None:
         speaker = bus_over(bus_server.transport())
         async with running(bus_over(bus_server.transport())) as (other,):
             speaker.say(Revoked(1))
             await speaker.flush()
             await other.until_heard(Revoked(1))
 
-    async def test_what_is_no_parcel_is_passed_over(self, bus_server: Server) -> None:
+    async def test_malformed_payload_on_transport_is_ignored(self, bus_server: Server) -> None:
         speaker = bus_over(bus_server.transport())
         async with (
             bus_server.transport().connect() as link,
@@ -85,7 +85,7 @@ class TestEachTransport:
             await other.until_heard(Revoked(1))
         assert other.reconnects == 0
 
-    async def test_a_refused_password_is_not_told(self, bus_server: Server) -> None:
+    async def test_refused_password_is_not_revealed(self, bus_server: Server) -> None:
         wrong = "wr/ng:s@cret"
         with pytest.raises(OSError, match=r"(?i)auth|password") as raised:
             async with bus_server.transport(password=wrong).connect():

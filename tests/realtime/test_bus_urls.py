@@ -15,7 +15,7 @@ from messenger.bus.redis import RedisTransport
 from messenger.testing.servers import REQUIRED, require
 
 
-class TestUrls:
+class TestBusUrls:
     @pytest.mark.parametrize(
         "url",
         [
@@ -31,7 +31,7 @@ class TestUrls:
             "",
         ],
     )
-    def test_a_wrong_one_is_refused_without_its_secret(self, url: str) -> None:
+    def test_invalid_url_is_refused_without_secret(self, url: str) -> None:
         with pytest.raises(ValueError, match="it must") as raised:
             transport_of(url, database_url="", namespace="tests")
         told = "".join(traceback.format_exception(raised.value))
@@ -50,25 +50,25 @@ class TestUrls:
             ("unix:///run/redis.sock?db=1", RedisTransport),
         ],
     )
-    def test_a_right_one_names_its_transport(self, url: str, kind: type) -> None:
+    def test_valid_url_selects_transport(self, url: str, kind: type) -> None:
         assert isinstance(transport_of(url, database_url="postgresql:///x", namespace="tests"), kind)
 
-    def test_local_has_none(self) -> None:
+    def test_local_url_has_no_transport(self) -> None:
         assert transport_of("local:", database_url="", namespace="tests") is None
 
     @pytest.mark.parametrize(("url", "module"), [("nats://host", "nats.aio.client"), ("redis://host", "redis.asyncio")])
-    def test_a_missing_library_is_named(self, url: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_library_is_named(self, url: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(ValueError, match=f"requires the extra `{module.partition('.')[0]}`"):
             transport_of(url, database_url="", namespace="tests")
 
-    def test_secrets_are_found_as_written_and_as_meant(self) -> None:
+    def test_secrets_are_masked_encoded_and_decoded(self) -> None:
         found = transport_common.secrets_of(
             "nats://me:p%2Fw@a:1,nats://t%3Ak@b,postgresql://x@/d?host=/run&password=q%20p"
         )
         assert set(found) == {"p%2Fw", "p/w", "t%3Ak", "t:k", "x", "q%20p", "q p"}
 
-    def test_an_error_does_not_tell_them(self) -> None:
+    def test_translated_error_masks_secrets(self) -> None:
         url = "redis://me:p%2Fw@host"
         with pytest.raises(ConnectionError) as raised, transport_common.translated(url, LookupError):
             raise LookupError(f"{url} does not take p/w of me")
@@ -76,13 +76,13 @@ class TestUrls:
         assert "p/w" not in "".join(traceback.format_exception(raised.value)).replace("take p/w of me", "")
 
 
-class TestServers:
-    def test_a_missing_binary_skips_and_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestRequiredServers:
+    def test_missing_binary_skips_and_names_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(REQUIRED, raising=False)
         with pytest.raises(pytest.skip.Exception, match=r"NOT TESTED: .*apt-get install no-such-package"):
             require("no-such-server", package="no-such-package")
 
-    def test_a_missing_binary_fails_where_it_is_required(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_binary_fails_when_required(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(REQUIRED, "1")
         with pytest.raises(pytest.fail.Exception, match="apt-get install no-such-package"):
             require("no-such-server", package="no-such-package")

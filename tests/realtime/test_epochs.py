@@ -38,23 +38,23 @@ def bodies(answer: Any) -> list[str]:
     return [event["data"]["body"] for event in answer.json()["events"] if event["event"] == "message.created"]
 
 
-class TestCursor:
+class TestCursorEpoch:
     @pytest.mark.parametrize("place", [Place(0, ""), Place(42, ""), Place(42, "1f3a9c2b")])
-    def test_contains_position_and_epoch(self, place: Place) -> None:
+    def test_cursor_contains_position_and_epoch(self, place: Place) -> None:
         assert cursor_place(stream_cursor(*place)) == place
 
     @pytest.mark.parametrize("cursor", ["", "e", "42", "e-1", "e1-", "e1-A", "e1-a-b", "e1 ", "e1\n", "e" + "1" * 16])
-    def test_invalid_one_is_refused(self, cursor: str) -> None:
+    def test_invalid_cursor_cannot_be_parsed(self, cursor: str) -> None:
         assert cursor_place(cursor) is None
 
-    async def test_without_an_epoch_belongs_to_the_first(self, realtime: Realtime, people: Factory) -> None:
+    async def test_cursor_without_epoch_belongs_to_first_epoch(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         assert (await sync(realtime, ada)).json()["cursor"] == "e1"
         assert [event["cursor"] for event in (await sync(realtime, ada, "e0")).json()["events"]] == ["e1"]
 
 
 class TestNewEpoch:
-    async def test_older_cursor_expires_however_far_the_stream_has_come(
+    async def test_older_cursor_expires_despite_stream_progress(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -72,7 +72,7 @@ class TestNewEpoch:
         assert all(event["cursor"].endswith(f"-{epoch}") for event in answer.json()["events"])
         assert bodies(await sync(realtime, bob, answer.json()["cursor"])) == []
 
-    async def test_waiting_request_is_answered_that_its_cursor_has_expired(
+    async def test_waiting_poll_returns_cursor_expired(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
@@ -110,7 +110,7 @@ class TestNewEpoch:
             await people.message(ada, bob, "New")
             assert (await wire.next("event", "message.created"))["cursor"].endswith(f"-{epoch}")
 
-    async def test_older_cursor_acknowledges_nothing(
+    async def test_older_cursor_acknowledges_no_delivery(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -140,8 +140,8 @@ async def database(fresh_database_url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-class TestRestore:
-    async def test_first_server_and_those_after_it_keep_the_epoch(self, database: Any) -> None:
+class TestRestoredDatabase:
+    async def test_same_folder_keeps_epoch(self, database: Any) -> None:
         assert await epoch_of(database) == ""
         for folder in ("folder 1", None, "folder 1"):
             await stream_epoch.follow(database, folder)
@@ -166,7 +166,7 @@ class TestRestore:
             seen.add(await epoch_of(database))
         assert len(seen) == 3
 
-    async def test_concurrent_processes_begin_one_epoch(self, database: Any, fresh_database_url: str) -> None:
+    async def test_concurrent_processes_begin_single_epoch(self, database: Any, fresh_database_url: str) -> None:
         await database.execute("UPDATE stream_epoch SET origin = 'elsewhere'")
         others = [await asyncpg.connect(fresh_database_url) for _ in range(4)]
         async with database.transaction():
@@ -182,7 +182,7 @@ class TestRestore:
         assert len(epochs) == 1
         assert len(epochs[0]["epoch"]) == 8
 
-    async def test_new_connections_of_a_running_server_detect_it(
+    async def test_new_connections_of_running_server_detect_new_epoch(
         self, database: Any, fresh_database_url: str, settings: Settings
     ) -> None:
         await database.execute("UPDATE stream_epoch SET origin = 'elsewhere'")

@@ -22,8 +22,8 @@ async def stream(realtime: Realtime, person: Person, cursor: str = "e0") -> list
     return events
 
 
-class TestReplay:
-    async def test_is_what_came_after_the_cursor_in_order(self, realtime: Realtime, people: Factory) -> None:
+class TestSocketReplay:
+    async def test_replay_sends_events_after_cursor_in_order(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         for number in range(5):
             await people.message(ada, bob, f"Message {number}")
@@ -34,19 +34,21 @@ class TestReplay:
         assert frames[1:-1] == whole[3:]
         assert frames[-1]["cursor"] == whole[-1]["cursor"]
 
-    async def test_of_more_than_a_page_is_whole(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_replay_of_several_pages_is_complete(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         sent = [await people.message(ada, bob, f"{number}") for number in range(250)]
         async with realtime.wire(bob, cursor="e0") as wire:
             bodies = [f["data"]["body"] for f in wire.frames if f.get("event") == "message.created"]
         assert bodies == [message.body for message in sent]
 
-    async def test_at_the_end_is_none(self, realtime: Realtime, people: Factory) -> None:
+    async def test_replay_at_end_sends_no_events(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada, cursor="e1", live=False) as wire:
             assert [(await wire.receive())["type"] for _ in range(2)] == ["welcome", "caught_up"]
 
-    async def test_of_what_is_not_kept_is_a_resync_and_then_live(
+    async def test_replay_of_swept_events_sends_resync_then_live_events(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -58,7 +60,7 @@ class TestReplay:
             await people.message(ada, bob, "After")
             assert (await wire.event("message.created"))["body"] == "After"
 
-    async def test_from_ahead_of_the_stream_is_a_resync(self, realtime: Realtime, people: Factory) -> None:
+    async def test_replay_from_ahead_of_stream_sends_resync(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada, cursor="e999", live=False) as wire:
             await wire.receive()
@@ -71,22 +73,22 @@ async def _forget(container: Container, person: Person) -> None:
         await connection.exec_driver_sql(f"DELETE FROM events WHERE user_id = {person.id} AND position <= 2")
 
 
-class TestLive:
-    async def test_message_reaches_both_sides_as_each_addresses_it(self, realtime: Realtime, people: Factory) -> None:
+class TestLiveEvents:
+    async def test_message_event_has_target_id_of_each_side(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             await people.message(ada, bob, "Hello")
             assert (await hers.event("message.created"))["target_id"] == bob.id
             assert (await his.event("message.created"))["target_id"] == ada.id
 
-    async def test_what_is_handed_over_is_what_is_read_later(self, realtime: Realtime, people: Factory) -> None:
+    async def test_live_event_equals_event_read_later(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as wire:
             await people.message(ada, bob, "Hello", mentions=[bob.id])
             frame = await wire.next("event", "message.created")
         assert frame == next(e for e in await stream(realtime, bob) if e["cursor"] == frame["cursor"])
 
-    async def test_every_device_sees_one_and_the_same_stream(self, realtime: Realtime, people: Factory) -> None:
+    async def test_every_device_receives_same_stream(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         phone = await people.device(bob)
         async with realtime.wire(bob) as one, realtime.wire(phone) as other:
@@ -99,7 +101,9 @@ class TestLive:
         assert seen[0] == seen[1]
         assert [frame["event"] for frame in seen[0]] == ["message.created"]
 
-    async def test_edit_and_deletion(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_edit_and_deletion_are_sent_live(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         message = await people.message(ada, bob, "Helo")
         async with realtime.wire(bob) as wire:
@@ -110,7 +114,7 @@ class TestLive:
             gone = await wire.event("message.deleted")
             assert (gone["id"], gone["body"], gone["deleted_at"] is not None) == (str(message.id), None, True)
 
-    async def test_settings_are_the_conversation_as_it_is_listed(
+    async def test_conversation_event_equals_listed_conversation(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -121,7 +125,7 @@ class TestLive:
         listed = (await hosted.services.conversations.list_page(ada.actor, cursor=None, limit=1)).items[0]
         assert told == msgspec.to_builtins(listed)
 
-    async def test_contact_s_profile_is_what_privacy_shows(
+    async def test_profile_event_of_contact_follows_privacy(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -132,7 +136,7 @@ class TestLive:
         assert told == msgspec.to_builtins(person)
         assert own == msgspec.to_builtins((await hosted.services.profiles.get(ada.actor)).profile)
 
-    async def test_contact_is_told_with_its_name(self, realtime: Realtime, people: Factory) -> None:
+    async def test_contact_event_includes_user(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.people(2)
         async with realtime.wire(bob) as wire:
             await people.befriend(ada, bob)
@@ -140,7 +144,7 @@ class TestLive:
             assert (asked["state"], asked["user"]["id"], asked["target_id"]) == ("pending_in", ada.id, ada.id)
             assert (await wire.event("contact.updated"))["state"] == "mutual"
 
-    async def test_new_device_is_told_to_the_others(self, realtime: Realtime, people: Factory) -> None:
+    async def test_new_device_is_announced_to_other_devices(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             phone = await people.device(ada, "Phone")
@@ -148,8 +152,8 @@ class TestLive:
         assert (added["id"], added["name"], added["current"]) == (str(phone.actor.device_id), "Phone", False)
 
 
-class TestDelivered:
-    async def test_pong_moves_the_receipt_on_both_sides(self, realtime: Realtime, people: Factory) -> None:
+class TestDeliveryReceipts:
+    async def test_pong_advances_delivery_receipt_on_both_sides(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             await people.message(ada, bob)
@@ -165,7 +169,7 @@ class TestDelivered:
         }
         assert own == {**theirs, "target_id": ada.id, "unread": 1, "version": 1}
 
-    async def test_cursor_that_comes_back_is_a_proof_too(self, realtime: Realtime, people: Factory) -> None:
+    async def test_returned_cursor_advances_delivery_receipt(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         cursor = (await realtime.sync(bob, cursor="e0", limit=200)).json()["cursor"]
@@ -174,7 +178,9 @@ class TestDelivered:
             await realtime.sync(bob, cursor=cursor)
             assert (await wire.event("receipt.updated", user_id=bob.id))["delivered_seq"] == 1
 
-    async def test_stranger_learns_nothing(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_stranger_receives_no_delivery_receipt(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.people(2)
         await hosted.services.profiles.update(
             bob.actor, msgspec.convert({"privacy": {"messages_from": "everyone"}}, ProfilePatch)
@@ -184,7 +190,7 @@ class TestDelivered:
             await his.event("receipt.updated", user_id=bob.id)
         assert [e["event"] for e in await stream(realtime, ada)] == ["device.added", "message.created"]
 
-    async def test_many_are_one_receipt(self, realtime: Realtime, people: Factory) -> None:
+    async def test_many_deliveries_are_single_receipt(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         for _ in range(30):
             await people.message(ada, bob)
@@ -192,8 +198,8 @@ class TestDelivered:
             assert (await hers.event("receipt.updated", user_id=bob.id))["delivered_seq"] == 30
 
 
-class TestRequests:
-    async def test_message_is_sent_and_comes_back_in_the_stream(self, realtime: Realtime, people: Factory) -> None:
+class TestSocketRequests:
+    async def test_sent_message_returns_in_stream(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as wire:
             reply = await wire.ask("message.send", target_id=bob.id, client_id="one", body="Hello")
@@ -212,14 +218,14 @@ class TestRequests:
             ({"target_id": 1, "client_id": "x", "body": " \u200b\u2800"}, "validation_failed"),
         ],
     )
-    async def test_refusal_is_that_of_http(
+    async def test_socket_error_equals_http_problem(
         self, realtime: Realtime, people: Factory, data: dict[str, Any], code: str
     ) -> None:
         async with realtime.wire(await people.person()) as wire:
             error = (await wire.ask("message.send", **data))["error"]
         assert (error["code"], set(error) >= {"type", "title", "status", "detail", "errors"}) == (code, True)
 
-    async def test_receipt(self, realtime: Realtime, people: Factory) -> None:
+    async def test_receipt_set_advances_receipt(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         async with realtime.wire(bob) as wire:
@@ -231,7 +237,7 @@ class TestRequests:
             assert (await wire.event("receipt.updated", read_seq=1))["unread"] == 0
             assert (await wire.ask("receipt.set", target_id=ada.id, read_seq=2))["error"]["status"] == 400
 
-    async def test_presence_is_the_profile_s_status(self, realtime: Realtime, people: Factory) -> None:
+    async def test_presence_set_changes_profile_status(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             reply = await wire.ask("presence.set", status="busy", status_text="Reading")
@@ -239,7 +245,7 @@ class TestRequests:
             assert (await wire.event("profile.updated"))["status"] == "busy"
             assert (await wire.ask("presence.set", status="asleep"))["error"]["code"] == "validation_failed"
 
-    async def test_replies_come_in_order(self, realtime: Realtime, people: Factory) -> None:
+    async def test_replies_arrive_in_order(self, realtime: Realtime, people: Factory) -> None:
         async with realtime.wire(await people.person()) as wire:
             for number in range(40):
                 await wire.send({"type": "request", "id": number, "method": "ping"})
@@ -264,7 +270,7 @@ class TestRequests:
             '{"type": "request", "id": 1, "method": "ping", "data": ' + "[" * 100_000 + "}",
         ],
     )
-    async def test_frame_that_can_t_be_read_is_refused_and_no_more(
+    async def test_unreadable_frame_is_refused_and_socket_stays_open(
         self, realtime: Realtime, people: Factory, payload: str
     ) -> None:
         async with realtime.wire(await people.person()) as wire:
@@ -285,7 +291,7 @@ class TestRequests:
         ],
     )
     @pytest.mark.parametrize("protocol", ["messenger.json", "messenger.msgpack"])
-    async def test_invalid_frame_is_refused_under_its_id(
+    async def test_invalid_frame_is_refused_with_request_id(
         self, realtime: Realtime, people: Factory, frame: dict[str, Any], code: str, protocol: str
     ) -> None:
         async with realtime.wire(await people.person(), subprotocols=[protocol]) as wire:
@@ -304,7 +310,7 @@ class TestRequests:
         assert {fault["field"] for fault in error["errors"]} == {"target_id", "client_id", "body", "more"}
 
     @pytest.mark.parametrize("data", ["null", "{}"])
-    async def test_no_data_is_empty_data(self, realtime: Realtime, people: Factory, data: str) -> None:
+    async def test_missing_data_counts_as_empty(self, realtime: Realtime, people: Factory, data: str) -> None:
         async with realtime.wire(await people.person()) as wire:
             await wire.send(f'{{"type": "request", "id": 7, "method": "ping", "data": {data}}}')
             assert await wire.next("reply") == {"type": "reply", "id": 7, "data": None}
@@ -313,7 +319,7 @@ class TestRequests:
         async with realtime.wire(await people.person()) as wire:
             assert (await wire.ask("message.burn"))["error"]["code"] == "unknown_method"
 
-    async def test_fault_of_ours_is_told_without_its_trace(
+    async def test_server_error_is_reported_without_traceback(
         self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def fail(*_: Any) -> None:
@@ -325,7 +331,7 @@ class TestRequests:
             assert (error["status"], "secret" in json.dumps(error)) == (500, False)
             assert (await wire.ask("ping"))["data"] is None
 
-    async def test_call_signal_reaches_the_other_side(self, realtime: Realtime, people: Factory) -> None:
+    async def test_call_signal_reaches_peer(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         call = str(uuid4())
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
@@ -353,8 +359,8 @@ class TestRequests:
             assert [f for f in await his.settled() if f["type"] == "signal"] == []
 
 
-class TestKinds:
-    async def test_messagepack_speaks_of_the_same(self, realtime: Realtime, people: Factory) -> None:
+class TestEncodings:
+    async def test_messagepack_frames_equal_json_frames(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         phone = await people.device(bob)
         async with (
@@ -373,12 +379,12 @@ class TestKinds:
     @pytest.mark.parametrize(
         "payload", [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff\xa1", b"\x91" * 5000]
     )
-    async def test_messagepack_that_lies_is_refused(self, realtime: Realtime, people: Factory, payload: bytes) -> None:
+    async def test_malformed_messagepack_is_refused(self, realtime: Realtime, people: Factory, payload: bytes) -> None:
         async with realtime.wire(await people.person(), subprotocols=["messenger.msgpack"]) as wire:
             await wire.send(payload)
             assert (await wire.next("reply"))["error"]["status"] == 400
 
-    async def test_wrong_kind_is_closed(self, realtime: Realtime, people: Factory) -> None:
+    async def test_wrong_frame_type_is_closed(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await wire.send(b"{}")
@@ -387,18 +393,18 @@ class TestKinds:
             await wire.send("{}")
             assert (await wire.closed())[0] == 1003
 
-    async def test_too_large_a_frame_is_closed(self, realtime: Realtime, people: Factory) -> None:
+    async def test_oversized_frame_is_closed(self, realtime: Realtime, people: Factory) -> None:
         async with realtime.wire(await people.person()) as wire:
             await wire.send("x" * (512 * 1024 + 1))
             assert (await wire.closed())[0] == 1009
 
-    async def test_fragments_are_one_message(self, realtime: Realtime, people: Factory) -> None:
+    async def test_fragmented_frames_form_single_request(self, realtime: Realtime, people: Factory) -> None:
         async with realtime.wire(await people.person()) as wire:
             await wire.connection.send(['{"type": "request",', ' "id": 3, "meth', 'od": "ping"}'])
             assert (await wire.next("reply"))["id"] == 3
 
 
-async def test_read_receipt_over_http_is_told(realtime: Realtime, people: Factory, hosted: Container) -> None:
+async def test_read_receipt_over_http_is_sent_live(realtime: Realtime, people: Factory, hosted: Container) -> None:
     ada, bob = await people.friends()
     await people.message(ada, bob)
     async with realtime.wire(ada) as hers:
@@ -407,9 +413,7 @@ async def test_read_receipt_over_http_is_told(realtime: Realtime, people: Factor
     assert (told["user_id"], told["unread"]) == (bob.id, None)
 
 
-async def test_fresh_load_shows_how_far_the_other_side_is(
-    realtime: Realtime, people: Factory, hosted: Container
-) -> None:
+async def test_fresh_load_shows_receipt_of_peer(realtime: Realtime, people: Factory, hosted: Container) -> None:
     ada, bob = await people.friends()
     await people.message(ada, bob)
 
@@ -424,7 +428,7 @@ async def test_fresh_load_shows_how_far_the_other_side_is(
     assert await shown() is None
 
 
-async def test_socket_without_a_cursor_proves_nothing(realtime: Realtime, people: Factory, hosted: Container) -> None:
+async def test_socket_without_cursor_proves_no_delivery(realtime: Realtime, people: Factory, hosted: Container) -> None:
     ada, bob = await people.friends()
     await people.message(ada, bob)
     async with realtime.wire(bob):

@@ -12,7 +12,7 @@ from messenger.container import Container
 from messenger.server.gc_tuning import THRESHOLDS, rarely_collected
 
 
-def test_everything_is_as_before_when_it_ends() -> None:
+def test_gc_settings_are_restored_at_end() -> None:
     before = gc.get_threshold(), gc.get_freeze_count()
     with rarely_collected():
         assert gc.get_threshold() == THRESHOLDS
@@ -20,7 +20,7 @@ def test_everything_is_as_before_when_it_ends() -> None:
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
-async def test_each_worker_does_it_while_it_runs(settings: Settings, engine: AsyncEngine) -> None:
+async def test_worker_tunes_gc_while_running(settings: Settings, engine: AsyncEngine) -> None:
     container = Container(msgspec.structs.replace(settings, bus_url="local:"), engine=engine)
     async with container.running():
         assert gc.get_threshold() == THRESHOLDS

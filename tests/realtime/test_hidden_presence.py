@@ -48,8 +48,8 @@ def hiding(request: pytest.FixtureRequest) -> dict[str, Any]:
     return fields
 
 
-class TestConnections:
-    async def test_hidden_user_connects_and_leaves_without_a_signal(
+class TestHiddenConnections:
+    async def test_hidden_user_connects_and_disconnects_without_signal(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.friends()
@@ -83,7 +83,7 @@ class TestConnections:
             await hosted.realtime.presence.renew()
             assert await presences(hosted, his) == []
 
-    async def test_device_that_returns_before_its_worker_is_removed_stays_online(
+    async def test_device_reconnecting_before_worker_is_removed_stays_online(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -95,7 +95,7 @@ class TestConnections:
                 assert await presences(hosted, his) == []
             await his.signal("presence", online=False)
 
-    async def test_hidden_user_who_connects_as_a_contact_begins_is_signalled_to_that_contact_alone(
+    async def test_hidden_user_is_signalled_only_to_new_contact(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.friends()
@@ -112,7 +112,7 @@ class TestConnections:
             assert (await hers.signal("presence", user_id=ada.id))["online"] is False
             assert await presences(hosted, his) == []
 
-    async def test_signal_that_waited_is_dropped_for_a_user_who_has_hidden(
+    async def test_queued_signal_is_dropped_after_user_hides(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -128,8 +128,8 @@ class TestConnections:
             assert await presences(hosted, his) == [False]
 
 
-class TestSettings:
-    async def test_second_way_of_hiding_shows_nothing_new(
+class TestHidingSettings:
+    async def test_second_hiding_setting_sends_no_signal(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -159,7 +159,7 @@ class TestSettings:
         assert (await hosted.services.profiles.get(ada.actor)).version == version
 
     @pytest.mark.parametrize("setting", ["messages_from", "calls_from", "groups_from"])
-    async def test_setting_that_no_contact_sees_is_written_for_the_owner_alone(
+    async def test_invisible_setting_is_recorded_only_for_owner(
         self, realtime: Realtime, people: Factory, hosted: Container, setting: str
     ) -> None:
         ada, bob = await people.friends()
@@ -178,7 +178,7 @@ class TestSettings:
             await change(hosted, ada, privacy={"last_seen": "everyone", "avatar": "contacts"})
             assert (await presences(hosted, his), await stream_end(realtime, bob)) == ([], end)
 
-    async def test_hiding_while_offline_shows_nothing(
+    async def test_hiding_while_offline_sends_no_signal(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -200,7 +200,7 @@ class TestSettings:
             await hosted.realtime.presence._pass()
             assert (await his.signal("presence"))["status"] == "away"
 
-    async def test_user_who_shows_again_is_announced(
+    async def test_user_showing_again_is_announced(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.friends()
@@ -210,7 +210,7 @@ class TestSettings:
             await change(hosted, ada, status="online", privacy={"last_seen": "contacts"})
             assert await presences(hosted, his) == [True]
 
-    async def test_avatar_that_no_contact_sees_is_written_for_the_owner_alone(
+    async def test_avatar_hidden_from_contacts_is_recorded_only_for_owner(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -222,7 +222,7 @@ class TestSettings:
         assert await stream_end(realtime, bob) == end
         assert await stream_end(realtime, ada) != hers
 
-    async def test_same_avatar_again_is_written_for_nobody(
+    async def test_unchanged_avatar_is_not_recorded(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -232,8 +232,8 @@ class TestSettings:
         assert [await stream_end(realtime, each) for each in (ada, bob)] == ends
 
 
-class TestTyping:
-    async def test_of_a_hidden_user_is_seen_by_nobody(
+class TestHiddenTyping:
+    async def test_typing_of_hidden_user_is_not_signalled(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.friends()
@@ -245,7 +245,7 @@ class TestTyping:
                 await hers.ask("typing", target_id=bob.id)
             assert await typings(his) == []
 
-    async def test_its_end_is_not_signalled_once_the_user_has_hidden(
+    async def test_typing_end_is_not_signalled_after_hiding(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.friends()
@@ -258,7 +258,7 @@ class TestTyping:
             await hosted.realtime.presence._pass()
             assert await typings(his) == []
 
-    async def test_ends_by_itself_when_the_user_has_hidden(
+    async def test_typing_ends_by_timeout_after_hiding(
         self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(typing_board, "GONE_SECONDS", 0.2)
@@ -270,7 +270,7 @@ class TestTyping:
             await hers.ask("typing", target_id=bob.id, typing=False)
             assert (await his.signal("typing", typing=False))["user_id"] == ada.id
 
-    async def test_to_a_stranger_is_refused_whether_hidden_or_not(
+    async def test_typing_of_hidden_user_to_stranger_is_refused(
         self, realtime: Realtime, people: Factory, hosted: Container, hiding: dict[str, Any]
     ) -> None:
         ada, bob = await people.people(2)

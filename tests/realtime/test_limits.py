@@ -39,9 +39,7 @@ async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
     await task
 
 
-async def test_requests_over_both_ways_are_of_one_bucket(
-    hosted: Container, realtime: Realtime, people: Factory
-) -> None:
+async def test_http_and_socket_requests_share_bucket(hosted: Container, realtime: Realtime, people: Factory) -> None:
     ada, limit = await people.person(), LIMITS["request"]
     await Gate(hosted.uow, enabled=True).take("request", ada.actor.device_id, cost=limit.burst)
     async with realtime.wire(ada) as wire:
@@ -54,7 +52,7 @@ async def test_requests_over_both_ways_are_of_one_bucket(
         assert (await wire.ask("nonsense"))["error"]["code"] == "unknown_method"
 
 
-async def test_messages_over_both_ways_are_of_one_pace(hosted: Container, realtime: Realtime, people: Factory) -> None:
+async def test_http_and_socket_messages_share_limit(hosted: Container, realtime: Realtime, people: Factory) -> None:
     ada, bob = await people.friends()
     await people.message(bob, ada)
     message, message_to = LIMITS["message"], LIMITS["message_to"]
@@ -69,8 +67,10 @@ async def test_messages_over_both_ways_are_of_one_pace(hosted: Container, realti
     assert (refused["error"]["code"], refused["error"]["retry_after"]) == ("rate_limited", 1)
 
 
-class TestHandshakes:
-    async def test_are_counted_by_device(self, hosted: Container, realtime: Realtime, people: Factory) -> None:
+class TestHandshakeLimits:
+    async def test_handshakes_are_limited_by_device(
+        self, hosted: Container, realtime: Realtime, people: Factory
+    ) -> None:
         ada, limit = await people.person(), LIMITS["handshake"]
         await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
         statuses = [await self._status(realtime, ada) for _ in range(limit.lease + 5)]
@@ -79,9 +79,7 @@ class TestHandshakes:
         # Another device of the same account has a limit of its own.
         assert await self._status(realtime, await people.device(ada)) == 101
 
-    async def test_with_tickets_are_counted_with_the_others(
-        self, hosted: Container, realtime: Realtime, people: Factory
-    ) -> None:
+    async def test_ticket_handshakes_share_limit(self, hosted: Container, realtime: Realtime, people: Factory) -> None:
         ada, limit = await people.person(), LIMITS["handshake"]
         await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
         statuses = []

@@ -30,8 +30,8 @@ async def signals(wire: Wire) -> list[dict[str, Any]]:
     return [frame for frame in await wire.settled() if frame["type"] == "signal"]
 
 
-class TestOnline:
-    async def test_turns_with_the_socket(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+class TestOnlineSignals:
+    async def test_presence_follows_socket(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         assert not await online(hosted, bob, ada)
         async with realtime.wire(bob) as his:
@@ -42,7 +42,7 @@ class TestOnline:
             assert (gone["online"], await online(hosted, bob, ada)) == (False, False)
             assert gone == msgspec.to_builtins((await hosted.services.contacts.statuses(bob.actor)).items[0])
 
-    async def test_is_of_the_user_not_of_the_device(
+    async def test_presence_covers_all_devices_of_user(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -57,7 +57,7 @@ class TestOnline:
             await his.signal("presence", online=False)
             assert await signals(his) == []
 
-    async def test_end_of_the_last_socket_is_the_last_activity(
+    async def test_end_of_last_socket_sets_last_activity(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -68,7 +68,7 @@ class TestOnline:
             gone = await his.signal("presence", online=False)
         assert gone["last_activity"] > before
 
-    async def test_strangers_and_those_who_only_asked_are_not_told(
+    async def test_strangers_and_pending_contacts_get_no_presence(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob, eve = await people.people(3)
@@ -79,7 +79,7 @@ class TestOnline:
             await hosted.realtime.presence._pass()
             assert (await signals(his), await signals(hers)) == ([], [])
 
-    async def test_who_hides_when_they_were_here_is_never_online(
+    async def test_user_hiding_last_seen_is_never_online(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -90,7 +90,7 @@ class TestOnline:
             told = await his.signal("presence", online=False)
             assert (told["last_activity"], await online(hosted, bob, ada)) == (None, False)
 
-    async def test_invisible_looks_like_gone(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_invisible_user_looks_offline(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as his, realtime.wire(ada) as hers:
             await his.signal("presence", online=True)
@@ -101,7 +101,7 @@ class TestOnline:
             told = await his.signal("presence", user_id=ada.id)
             assert (told["online"], told["status"]) == (True, "away")
 
-    async def test_status_by_a_socket_grows_no_contact_s_stream(
+    async def test_status_set_by_socket_writes_no_contact_stream(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -110,7 +110,7 @@ class TestOnline:
             await hers.ask("presence.set", status="busy")
         assert (await realtime.sync(bob)).json()["cursor"] == end
 
-    async def test_new_contacts_learn_of_each_other_and_parted_ones_lose_it(
+    async def test_presence_is_signalled_at_start_and_end_of_contact(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.people(2)
@@ -123,7 +123,7 @@ class TestOnline:
             assert await hers.signal("presence", user_id=bob.id, online=False) == {"user_id": bob.id, **gone}
             assert await his.signal("presence", user_id=ada.id, online=False) == {"user_id": ada.id, **gone}
 
-    async def test_dead_worker_s_users_are_told_gone(
+    async def test_users_of_dead_worker_are_signalled_offline(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -166,8 +166,8 @@ class _Table:
         return []
 
 
-class TestBoard:
-    async def test_one_who_flaps_is_told_now_and_then_with_the_latest_state(
+class TestPresenceBoard:
+    async def test_flapping_presence_is_signalled_at_intervals_with_latest_state(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(presence_module, "EVERY_SECONDS", 0.05)
@@ -188,7 +188,7 @@ class TestBoard:
                 pass
         running.cancel()
 
-    async def test_many_at_once_are_few_statements(self) -> None:
+    async def test_many_presence_changes_need_few_statements(self) -> None:
         table, told = _Table(), []
         board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
         for user in range(1000):
@@ -197,7 +197,7 @@ class TestBoard:
         await board._pass()
         assert (table.written, table.described, len(told)) == ([(500, 0), (500, 0)], 2, 1000)
 
-    async def test_device_that_came_back_is_one_row(self) -> None:
+    async def test_reconnected_device_is_written_once(self) -> None:
         table, told = _Table(), []
         board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(view))
         actor = Actor(1, uuid4())
@@ -208,8 +208,8 @@ class TestBoard:
         assert table.written == [(1, 0)]
 
 
-class TestTyping:
-    async def test_is_passed_on_to_the_other_side(self, realtime: Realtime, people: Factory) -> None:
+class TestTypingSignals:
+    async def test_typing_is_signalled_to_peer(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             assert (await hers.ask("typing", target_id=bob.id))["data"] is None
@@ -217,14 +217,14 @@ class TestTyping:
             assert (told["target_id"], told["user_id"], told["typing"]) == (ada.id, ada.id, True)
             assert told["expires_at"] is not None
 
-    async def test_is_passed_on_once_in_a_while(self, realtime: Realtime, people: Factory) -> None:
+    async def test_repeated_typing_is_throttled(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             for typing in (True, True, False, True, True, False):
                 await hers.ask("typing", target_id=bob.id, typing=typing)
             assert [f["data"]["typing"] for f in await signals(his) if f["event"] == "typing"] == [True, False]
 
-    async def test_is_gone_after_a_while(
+    async def test_typing_ends_after_timeout(
         self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(typing_board, "GONE_SECONDS", 0.05)
@@ -234,7 +234,7 @@ class TestTyping:
             await his.signal("typing", typing=True)
             assert (await his.signal("typing", typing=False))["expires_at"] is None
 
-    async def test_ends_with_the_message_and_with_the_socket(self, realtime: Realtime, people: Factory) -> None:
+    async def test_typing_ends_with_message_and_with_socket(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         phone = await people.device(ada)
         async with realtime.wire(bob) as his:
@@ -248,7 +248,7 @@ class TestTyping:
                 await his.signal("typing", typing=True)
             await his.signal("typing", typing=False)
 
-    async def test_to_a_stranger_is_refused(self, realtime: Realtime, people: Factory) -> None:
+    async def test_typing_to_stranger_is_refused(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.people(2)
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             assert (await hers.ask("typing", target_id=bob.id))["error"]["code"] == "not_a_contact"
@@ -256,7 +256,7 @@ class TestTyping:
             assert (await hers.ask("typing", target_id=1))["error"]["code"] == "peer_not_found"
             assert await signals(his) == []
 
-    async def test_is_never_stored(self, realtime: Realtime, people: Factory) -> None:
+    async def test_typing_is_never_stored(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         end = (await realtime.sync(bob)).json()["cursor"]
         async with realtime.wire(ada) as hers:

@@ -47,7 +47,7 @@ async def posted(realtime: Realtime, sender: Person, target: Person) -> str | No
 @pytest.mark.parametrize("mutual", [True, False], ids=["contacts", "strangers"])
 @pytest.mark.parametrize(("messages", "calls"), BOTH_WAYS)
 class TestMessagesAndCalls:
-    async def test_calls_from_decides_about_calls(
+    async def test_calls_from_controls_calls(
         self, realtime: Realtime, hosted: Container, people: Factory, messages: str, calls: str, mutual: bool
     ) -> None:
         ada, bob = await pair(people, hosted, mutual=mutual, messages_from=messages, calls_from=calls)
@@ -55,7 +55,7 @@ class TestMessagesAndCalls:
             refusal = await asked(wire, "call.signal", target_id=bob.id, call_id=str(uuid4()), payload={})
         assert refusal == (None if allows(calls, mutual=mutual) else "not_a_contact")
 
-    async def test_messages_from_decides_about_messages_and_typing(
+    async def test_messages_from_controls_messages_and_typing(
         self, realtime: Realtime, hosted: Container, people: Factory, messages: str, calls: str, mutual: bool
     ) -> None:
         ada, bob = await pair(people, hosted, mutual=mutual, messages_from=messages, calls_from=calls)
@@ -71,7 +71,7 @@ class TestMessagesAndCalls:
 
 @pytest.mark.parametrize("mutual", [True, False], ids=["contacts", "strangers"])
 @pytest.mark.parametrize(("avatar", "last_seen"), BOTH_WAYS)
-async def test_avatar_and_last_seen_show_to_their_own_audience(
+async def test_avatar_and_last_seen_follow_separate_audiences(
     hosted: Container, people: Factory, avatar: str, last_seen: str, mutual: bool
 ) -> None:
     ada, bob = await pair(people, hosted, mutual=mutual, avatar=avatar, last_seen=last_seen, messages_from="nobody")

@@ -47,9 +47,9 @@ def close_code(socket: Socket) -> int | None:
     return connection.close_code if connection.closed else None
 
 
-class TestHub:
+class TestHubReplacement:
     @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-    async def test_newer_socket_stays_whichever_comes_first(self, order: tuple[int, int]) -> None:
+    async def test_newer_socket_stays_in_either_order(self, order: tuple[int, int]) -> None:
         sockets = Sockets()
         made = {number: sockets.socket(number) for number in order}
         accepted = {number: sockets.hub.connect(made[number], latest=0) for number in order}
@@ -58,7 +58,7 @@ class TestHub:
         assert accepted == {2: True, 1: order == (1, 2)}
         made[2].close(1000)
 
-    async def test_closing_the_older_socket_does_not_affect_the_newer_one(self) -> None:
+    async def test_closing_older_socket_keeps_newer_socket(self) -> None:
         sockets = Sockets()
         older, newer = sockets.socket(1), sockets.socket(2)
         for socket in (older, newer):
@@ -88,9 +88,9 @@ class _Presences:
         return []
 
 
-class TestBoard:
+class TestBoardReplacement:
     @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-    async def test_newer_socket_is_written_whichever_comes_first(self, order: tuple[int, int]) -> None:
+    async def test_newer_socket_is_written_in_either_order(self, order: tuple[int, int]) -> None:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
         for number in order:
@@ -98,7 +98,7 @@ class TestBoard:
         await board._pass()
         assert presences.written == [([2], [])]
 
-    async def test_older_socket_that_leaves_does_not_keep_the_newer_one_from_being_written(self) -> None:
+    async def test_leaving_older_socket_does_not_prevent_writing_newer_socket(self) -> None:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
         board.connected(SocketRef(ADA, 2))
@@ -106,7 +106,7 @@ class TestBoard:
         await board._pass()
         assert presences.written == [([2], [])]
 
-    async def test_socket_that_leaves_at_once_is_not_written(self) -> None:
+    async def test_socket_leaving_at_once_is_not_written(self) -> None:
         presences = _Presences()
         board = PresenceBoard(uuid4(), presences, lambda *_: None)
         board.connected(SocketRef(ADA, 1))
@@ -125,9 +125,9 @@ async def row(hosted: Container, person: Person) -> tuple[UUID, int] | None:
     return None if first is None else (first.worker_id, first.number)
 
 
-class TestTable:
+class TestTableReplacement:
     @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-    async def test_newer_socket_has_the_row_whichever_worker_writes_first(
+    async def test_newer_socket_owns_row_in_either_write_order(
         self, people: Factory, hosted: Container, order: tuple[int, int]
     ) -> None:
         ada = await people.person()
@@ -137,9 +137,7 @@ class TestTable:
             await hosted.services.presence.write(workers[number], [SocketRef(ada.actor, number)], [])
         assert await row(hosted, ada) == (workers[2], 2)
 
-    async def test_older_socket_that_leaves_keeps_the_row_of_the_newer_one(
-        self, people: Factory, hosted: Container
-    ) -> None:
+    async def test_leaving_older_socket_keeps_row_of_newer_socket(self, people: Factory, hosted: Container) -> None:
         ada = await people.person()
         older, newer = uuid4(), uuid4()
         for worker, number in ((older, 1), (newer, 2)):
@@ -151,9 +149,9 @@ class TestTable:
         assert (turned, await row(hosted, ada)) == ([ada.id], None)
 
 
-class TestPoll:
+class TestConcurrentPolls:
     @pytest.mark.parametrize("reads", [1, 2])
-    async def test_event_committed_between_two_polls_ends_it(
+    async def test_event_committed_between_reads_ends_poll(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch, reads: int
     ) -> None:
         # Without the loop that looks at the table now and then, which would make up for it.

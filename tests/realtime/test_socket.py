@@ -113,13 +113,13 @@ class Rig:
 
 
 class TestCatchingUp:
-    async def test_pages_follow_each_other(self) -> None:
+    async def test_catch_up_reads_consecutive_pages(self) -> None:
         rig = Rig(Table(350))
         await rig.go_live()
         assert rig.positions == list(range(1, 351))
         assert rig.kinds[-1] == "caught_up"
 
-    async def test_what_is_committed_meanwhile_is_neither_lost_nor_repeated(self) -> None:
+    async def test_events_committed_during_catch_up_are_sent_once(self) -> None:
         rig = Rig(Table(150))
 
         def meanwhile() -> None:
@@ -132,34 +132,34 @@ class TestCatchingUp:
             rig.commit()
         assert rig.positions == list(range(1, len(rig.table.events) + 1))
 
-    async def test_hint_of_what_is_not_there_does_not_spin(self) -> None:
+    async def test_hint_beyond_stream_does_not_spin(self) -> None:
         rig = Rig(Table(3), latest=1000)
         await rig.go_live()
         assert (rig.positions, rig.table.reads) == ([1, 2, 3], 2)
         rig.commit()
         assert rig.positions == [1, 2, 3, 4]
 
-    async def test_database_that_is_away_is_waited_for(self) -> None:
+    async def test_catch_up_waits_for_unavailable_database(self) -> None:
         rig = Rig(Table(3))
         rig.table.faults = [DatabaseUnavailable()]
         await rig.go_live()
         assert (rig.positions, rig.connection.closed) == ([1, 2, 3], False)
 
-    async def test_device_that_is_signed_out_is_closed(self) -> None:
+    async def test_socket_of_signed_out_device_is_closed(self) -> None:
         rig = Rig(Table(3))
         rig.table.faults = [Unauthenticated()]
         rig.socket.start()
         await rig.until(lambda: rig.connection.closed)
         assert (rig.connection.close_code, rig.positions) == (4401, [])
 
-    async def test_fault_of_ours_is_1011(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_server_error_closes_with_1011(self, caplog: pytest.LogCaptureFixture) -> None:
         rig = Rig(Table(3))
         rig.table.faults = [ZeroDivisionError()]
         rig.socket.start()
         await rig.until(lambda: rig.connection.closed)
         assert (rig.connection.close_code, "a socket failed" in caplog.text) == (1011, True)
 
-    async def test_peer_that_does_not_read_is_not_written_to(self) -> None:
+    async def test_peer_not_reading_is_not_written_to(self) -> None:
         rig = Rig(Table(100))
         rig.connection.hold()
         rig.socket.start()
@@ -171,8 +171,8 @@ class TestCatchingUp:
         assert rig.positions == list(range(1, 101))
 
 
-class TestLive:
-    async def test_event_of_this_process_costs_no_read(self) -> None:
+class TestLiveSocket:
+    async def test_event_of_same_process_costs_no_read(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         reads = rig.table.reads
@@ -180,7 +180,7 @@ class TestLive:
             rig.commit()
         assert (rig.positions[-10:], rig.table.reads) == (list(range(4, 14)), reads)
 
-    async def test_hint_is_read_once_for_all_sockets(self) -> None:
+    async def test_hinted_event_is_read_once_for_all_sockets(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         other = HeldConnection()
@@ -196,7 +196,7 @@ class TestLive:
         # The same bytes: encoded once.
         assert other.written[-1] is rig.connection.written[-1]
 
-    async def test_out_of_order_news_are_put_in_order(self) -> None:
+    async def test_out_of_order_events_are_sent_in_order(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.table.add(3)
@@ -205,7 +205,7 @@ class TestLive:
         await rig.until(lambda: len(rig.positions) == 6)
         assert rig.positions == [1, 2, 3, 4, 5, 6]
 
-    async def test_repeated_news_are_told_once(self) -> None:
+    async def test_repeated_events_are_sent_once(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.commit()
@@ -214,7 +214,7 @@ class TestLive:
         await asyncio.sleep(0)
         assert rig.positions == [1, 2, 3, 4]
 
-    async def test_removed_device_hears_nothing_more(self) -> None:
+    async def test_removed_device_receives_no_more_events(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.table.add(data=RemovedDeviceView(ADA.device_id), name="device.removed")
@@ -222,7 +222,7 @@ class TestLive:
         await rig.until(lambda: rig.connection.closed)
         assert (rig.connection.close_code, rig.positions) == (4401, [1, 2, 3])
 
-    async def test_sweep_in_the_middle_is_a_resync(self) -> None:
+    async def test_sweep_during_live_stream_sends_resync(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.table.add(5)
@@ -233,8 +233,8 @@ class TestLive:
         assert rig.positions == [1, 2, 3, 9]
 
 
-class TestBounds:
-    async def test_slow_peer_costs_no_more_than_its_queue(self) -> None:
+class TestSocketBounds:
+    async def test_slow_peer_holds_bounded_queue(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         rig.connection.hold()
@@ -248,7 +248,7 @@ class TestBounds:
         assert rig.positions == list(range(1, len(rig.table.events) + 1))
         assert rig.kinds.count("caught_up") == 2
 
-    async def test_bytes_are_bounded_too(self) -> None:
+    async def test_queued_bytes_are_bounded(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         rig.connection.hold()
@@ -259,7 +259,7 @@ class TestBounds:
         assert rig.socket._queued_bytes <= MAX_QUEUED_BYTES
         assert not rig.socket.live
 
-    async def test_waiting_bytes_are_noted(self) -> None:
+    async def test_queued_bytes_are_accounted(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         assert rig.connection.waiting == 0
@@ -273,7 +273,7 @@ class TestBounds:
         await rig.until(lambda: rig.socket.position == 3)
         assert rig.connection.waiting == 0
 
-    async def test_waiting_page_is_noted(self) -> None:
+    async def test_queued_page_is_accounted(self) -> None:
         table = Table()
         table.add(5, data="y" * 10_000)
         rig = Rig(table)
@@ -281,7 +281,7 @@ class TestBounds:
         assert rig.connection.most_waiting > 50_000
         assert rig.connection.waiting == 0
 
-    async def test_page_of_long_messages_is_not_held_whole(self) -> None:
+    async def test_page_of_long_messages_is_held_in_parts(self) -> None:
         table = Table()
         table.add(40, data="y" * (MAX_QUEUED_BYTES // 10))
         rig = Rig(table)
@@ -290,21 +290,21 @@ class TestBounds:
         # A page tells how many fit; only one that fitted lets it try more.
         assert table.limits[:3] == [100, 9, 18]
 
-    def test_share_of_a_page_has_so_many_bytes(self) -> None:
+    def test_part_of_page_has_bounded_bytes(self) -> None:
         events = [event(n, "y" * 1000) for n in range(1, 11)]
         assert [each.position for each in share_of(events, JSON, 3500)] == [1, 2, 3]
         assert [each.position for each in share_of(events, JSON, 1)] == [1]
         assert len(share_of(events, JSON, 100_000)) == 10
         assert share_of([], JSON, 1) == []
 
-    async def test_one_event_is_held_however_long_it_is(self) -> None:
+    async def test_single_long_event_is_still_sent(self) -> None:
         table = Table()
         table.add(3, data="y" * (2 * MAX_QUEUED_BYTES))
         rig = Rig(table)
         await rig.go_live()
         assert rig.positions == [1, 2, 3]
 
-    async def test_signals_are_dropped_and_events_are_not(self) -> None:
+    async def test_full_queue_drops_signals_but_no_events(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         rig.connection.hold()
@@ -315,7 +315,7 @@ class TestBounds:
         await rig.until(lambda: rig.positions == [1, 2])
         assert rig.kinds.count("signal") <= MAX_QUEUED
 
-    async def test_reply_outlives_the_queue(self) -> None:
+    async def test_reply_survives_dropped_queue(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         rig.connection.hold()
@@ -327,7 +327,7 @@ class TestBounds:
         assert {"type": "reply", "id": 7, "data": "kept"} in rig.connection.frames
         assert rig.positions == list(range(1, len(rig.table.events) + 1))
 
-    async def test_who_asks_more_than_they_read_waits(self) -> None:
+    async def test_peer_with_unread_replies_waits(self) -> None:
         rig = Rig(Table(1))
         await rig.go_live()
         rig.connection.hold()
@@ -348,7 +348,7 @@ class TestBounds:
         rig.commit()
         assert rig.socket._pump is None
 
-    async def test_closed_one_takes_nothing(self) -> None:
+    async def test_closed_socket_accepts_no_events(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.socket.close(4409, "elsewhere")
@@ -357,8 +357,8 @@ class TestBounds:
         assert (rig.positions, rig.socket._pump) == ([1, 2, 3], None)
 
 
-class TestProof:
-    async def test_is_asked_for_foreign_messages_alone(self) -> None:
+class TestDeliveryProof:
+    async def test_proof_is_requested_only_for_received_messages(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.commit(told=False)
@@ -370,7 +370,7 @@ class TestProof:
         rig.connection.pong()
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 5)])
 
-    async def test_one_question_at_a_time_answers_all_before_it(self) -> None:
+    async def test_single_outstanding_ping_proves_all_earlier_events(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         for _ in range(5):
@@ -381,7 +381,7 @@ class TestProof:
         rig.connection.pong()
         assert rig.connection.asked == [b"8"]
 
-    async def test_heartbeat_s_pong_proves_nothing(self) -> None:
+    async def test_pong_of_heartbeat_proves_no_delivery(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         for payload in (b"", b"99", b"x", b"9" * 40):
@@ -389,7 +389,7 @@ class TestProof:
         await asyncio.sleep(0)
         assert rig.table.acks == []
 
-    async def test_goes_with_its_message_and_covers_no_later_one(self) -> None:
+    async def test_proof_covers_messages_up_to_ping(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         for foreign in (True, False, True):
@@ -402,7 +402,7 @@ class TestProof:
         assert rig.connection.asked == [b"7"]
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 6)])
 
-    async def test_of_one_device_is_enough(self) -> None:
+    async def test_proof_by_any_device_is_sufficient(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
         other = HeldConnection()
@@ -422,7 +422,7 @@ class TestProof:
         assert rig.acks._waiting == {1: 5}
         await rig.acks.finish()
 
-    async def test_without_pings_writing_has_to_do(self) -> None:
+    async def test_writing_is_proof_without_pings(self) -> None:
         rig = Rig(Table(3), pings=False)
         await rig.go_live()
         rig.commit(told=False, foreign=True)
@@ -432,7 +432,7 @@ class TestProof:
 class TestDeliveryAcks:
     """Proofs that can't be written wait."""
 
-    async def test_is_tried_again_after_any_fault(
+    async def test_acknowledgement_is_retried_after_any_error(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
@@ -448,7 +448,7 @@ class TestDeliveryAcks:
         told = [record for record in caplog.records if record.name == "messenger.realtime.delivery_acks"]
         assert [record.exc_info is not None for record in told] == [False, True]
 
-    async def test_who_fails_holds_up_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_failing_acknowledgement_does_not_block_other_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
         monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_SECONDS", 0)
         monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_USERS", 1)
@@ -460,7 +460,7 @@ class TestDeliveryAcks:
         assert rig.table.acks == [DeliveryAck(2, 7), DeliveryAck(1, 5)]
 
 
-async def test_peer_that_goes_while_its_page_is_read_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+async def test_peer_leaving_during_page_read_causes_no_error(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(Table(3))
     rig.table.on_read = lambda: rig.channel.leave(rig.socket)
     rig.socket.start()

@@ -27,12 +27,12 @@ async def execute(hosted: Container, sql: str) -> None:
         await connection.exec_driver_sql(sql)
 
 
-class TestPages:
-    async def test_without_a_cursor_is_now(self, realtime: Realtime, people: Factory) -> None:
+class TestSyncPages:
+    async def test_sync_without_cursor_starts_now(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         assert (await realtime.sync(ada)).json() == {"events": [], "cursor": "e1", "more": False}
 
-    async def test_are_one_after_the_other_whole_and_in_order(self, realtime: Realtime, people: Factory) -> None:
+    async def test_sync_pages_are_contiguous_and_in_order(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()
         for number in range(7):
             await people.message(ada, bob, str(number))
@@ -45,7 +45,7 @@ class TestPages:
         assert [event["cursor"] for event in events] == [f"e{n}" for n in range(1, len(events) + 1)]
         assert [e["data"]["body"] for e in events if e["event"] == "message.created"] == [str(n) for n in range(7)]
 
-    async def test_cursor_of_a_conversation_page_goes_on(
+    async def test_cursor_of_conversation_page_resumes_sync(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -55,22 +55,20 @@ class TestPages:
         events = (await realtime.sync(bob, cursor=cursor)).json()["events"]
         assert [event["data"]["body"] for event in events if event["event"] == "message.created"] == ["After"]
 
-    async def test_nobody_else_s_stream_is_read(self, realtime: Realtime, people: Factory) -> None:
+    async def test_sync_reads_only_own_stream(self, realtime: Realtime, people: Factory) -> None:
         ada, bob, eve = await people.people(3)
         await people.befriend(ada, bob)
         await people.message(ada, bob, "Secret")
         assert [e["event"] for e in (await realtime.sync(eve, cursor="e0")).json()["events"]] == ["device.added"]
 
-    async def test_what_was_deleted_does_not_come_back(
-        self, realtime: Realtime, people: Factory, hosted: Container
-    ) -> None:
+    async def test_deleted_text_is_not_replayed(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         message = await people.message(ada, bob, "Regret")
         await hosted.services.messages.delete(ada.actor, message.id, who="everyone")
         for person in (ada, bob):
             assert "Regret" not in (await realtime.sync(person, cursor="e0", limit=200)).text
 
-    async def test_what_one_hid_comes_back_to_the_other_alone(
+    async def test_hidden_text_is_replayed_only_to_peer(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -79,7 +77,7 @@ class TestPages:
         assert "Hidden" not in (await realtime.sync(bob, cursor="e0", limit=200)).text
         assert "Hidden" in (await realtime.sync(ada, cursor="e0", limit=200)).text
 
-    async def test_erased_contact_comes_back_without_a_name(
+    async def test_erased_contact_is_replayed_without_name(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         bob = await people.person()
@@ -102,12 +100,12 @@ class TestPages:
             {"cursor": "e1", "limit": 201},
         ],
     )
-    async def test_bad_query_is_400(self, realtime: Realtime, people: Factory, query: dict[str, Any]) -> None:
+    async def test_invalid_sync_query_is_400(self, realtime: Realtime, people: Factory, query: dict[str, Any]) -> None:
         answer = await realtime.sync(await people.person(), **query)
         assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
 
 
-class TestExpiry:
+class TestCursorExpiry:
     async def test_cursor_before_the_sweep_is_410(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
@@ -123,7 +121,7 @@ class TestExpiry:
         assert (answer.status_code, answer.json()["code"]) == (410, "cursor_expired")
         assert (await realtime.sync(bob, cursor="e2")).json()["events"][0]["cursor"] == "e3"
 
-    async def test_everything_swept_is_410_but_at_the_end(
+    async def test_swept_stream_is_410_except_at_end(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
@@ -132,9 +130,7 @@ class TestExpiry:
         assert (await realtime.sync(ada, cursor="e1")).status_code == 410
         assert (await realtime.sync(ada, cursor="e2")).json() == {"events": [], "cursor": "e2", "more": False}
 
-    async def test_hole_is_410_and_never_passed_over(
-        self, realtime: Realtime, people: Factory, hosted: Container
-    ) -> None:
+    async def test_gap_in_stream_is_410(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob)
         await execute(hosted, f"DELETE FROM events WHERE user_id = {bob.id} AND position = 3")
@@ -145,8 +141,8 @@ class TestExpiry:
         assert answer.status_code == 410
 
 
-class TestWait:
-    async def test_ends_with_the_first_event(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+class TestLongPoll:
+    async def test_poll_ends_with_first_event(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         cursor = (await realtime.sync(bob)).json()["cursor"]
         asked = asyncio.create_task(realtime.sync(bob, cursor=cursor, wait=30))
@@ -155,12 +151,12 @@ class TestWait:
         page = (await asyncio.wait_for(asked, 5)).json()
         assert [event["data"]["body"] for event in page["events"]] == ["Hello"]
 
-    async def test_without_one_is_empty_and_stays_where_it_was(self, realtime: Realtime, people: Factory) -> None:
+    async def test_poll_timeout_returns_same_cursor(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         answer = await realtime.sync(ada, cursor="e1", wait=0.05)
         assert answer.json() == {"events": [], "cursor": "e1", "more": False}
 
-    async def test_of_the_same_device_ends_the_older_one_soon(
+    async def test_newer_poll_of_device_ends_older_poll(
         self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(channel, "REPLACED_SECONDS", 0.2)
@@ -172,7 +168,7 @@ class TestWait:
         hosted.hub.close()
         await newer
 
-    async def test_of_the_same_device_leaves_the_older_one_its_events(
+    async def test_concurrent_polls_of_device_all_return_event(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -183,7 +179,7 @@ class TestWait:
             assert [event["data"]["body"] for event in answer.json()["events"]] == ["Hello"]
 
     @pytest.mark.parametrize("programs", [2, 3])
-    async def test_programs_that_ask_again_at_once_make_few_requests(
+    async def test_competing_polls_of_device_make_few_requests(
         self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch, programs: int
     ) -> None:
         monkeypatch.setattr(channel, "REPLACED_SECONDS", 0.3)
@@ -204,7 +200,7 @@ class TestWait:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert min(answers) - began >= 0.3
 
-    async def test_beside_a_socket_both_are_notified_and_neither_ends(
+    async def test_poll_and_socket_of_device_both_receive_events(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -216,7 +212,7 @@ class TestWait:
             assert (await wire.event("message.created"))["body"] == "Hello"
         assert [event["data"]["body"] for event in (await poll).json()["events"]] == ["Hello"]
 
-    async def test_older_one_ends_when_the_server_drains(
+    async def test_replaced_poll_ends_when_server_drains(
         self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(channel, "REPLACED_SECONDS", 60.0)
@@ -235,7 +231,9 @@ class TestWait:
             await asyncio.sleep(0)
         return poll
 
-    async def test_holds_no_connection(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_poll_holds_no_database_connection(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada = await people.person()
         asked = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=0.5))
         await waiting(hosted, ada)
@@ -244,7 +242,7 @@ class TestWait:
         assert pool.checkedout() == 0
         await asked
 
-    async def test_of_a_device_that_is_signed_out_is_401(
+    async def test_poll_of_signed_out_device_is_401(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
@@ -253,7 +251,7 @@ class TestWait:
         await hosted.services.devices.logout(ada.actor)
         assert (await asyncio.wait_for(asked, 5)).status_code == 401
 
-    async def test_ends_when_the_server_drains(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_poll_ends_when_server_drains(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada = await people.person()
         asked = asyncio.create_task(realtime.sync(ada, cursor="e1", wait=30))
         await waiting(hosted, ada)
@@ -265,8 +263,8 @@ class TestWait:
         assert (ready.status_code, ready.json()["checks"]["process"]) == (503, "draining")
 
 
-class TestPoison:
-    async def test_row_that_can_t_be_shown_keeps_nobody_from_the_rest(
+class TestUnreadableEvents:
+    async def test_unreadable_event_is_skipped(
         self, realtime: Realtime, people: Factory, hosted: Container, caplog: pytest.LogCaptureFixture
     ) -> None:
         ada, bob = await people.friends()
@@ -278,7 +276,7 @@ class TestPoison:
         assert [event["cursor"] for event in page["events"]] == ["e1", "e3", "e4"]
         assert "could not be shown" in caplog.text
 
-    async def test_page_of_nothing_else_does_not_end_the_stream(
+    async def test_page_of_unreadable_events_does_not_end_stream(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         _, bob = await people.friends()
@@ -289,14 +287,14 @@ class TestPoison:
             assert [frame["cursor"] for frame in wire.frames if frame["type"] == "event"] == ["e3"]
 
 
-class TestService:
-    async def test_stranger_is_refused(self, hosted: Container, people: Factory) -> None:
+class TestSyncService:
+    async def test_unknown_caller_is_refused(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         await hosted.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
             await hosted.services.sync.sync(ada.actor, cursor="e0", limit=1)
 
-    async def test_expired_one_says_so(self, hosted: Container, people: Factory) -> None:
+    async def test_expired_cursor_raises_cursor_expired(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         with pytest.raises(CursorExpired):
             await hosted.services.sync.sync(ada.actor, cursor="e7", limit=1)

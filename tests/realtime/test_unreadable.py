@@ -33,9 +33,11 @@ async def get(realtime: Realtime, person: Person, path: str, **query: Any) -> An
     return answer.json()
 
 
-class TestStream:
+class TestUnreadableStreamRows:
     @pytest.mark.parametrize("what", POISON)
-    async def test_goes_on_behind(self, what: str, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_stream_continues_after_unreadable_row(
+        self, what: str, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         await people.message(ada, bob, "Before")
         place = await insert(hosted, bob, POISON[what], ada)
@@ -47,7 +49,9 @@ class TestStream:
         async with realtime.wire(bob, cursor="e0", subprotocols=[MSGPACK_PROTOCOL]) as wire:
             assert bodies(wire.frames) == ["Before", "After"]
 
-    async def test_of_a_live_socket_goes_on(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_live_socket_continues_after_unreadable_row(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         phone = await people.device(bob)
         async with realtime.wire(bob) as wire, realtime.wire(phone, subprotocols=[MSGPACK_PROTOCOL]) as other:
@@ -58,7 +62,7 @@ class TestStream:
                     assert (await each.event("message.created"))["body"] == str(place)
 
     @pytest.mark.parametrize("what", ["no such event", "a time beyond the calendar"])
-    async def test_of_nothing_else_goes_on(
+    async def test_stream_continues_after_page_of_unreadable_rows(
         self, what: str, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         """More of them than a page holds: an empty page is not the end of a stream, nor all of it."""
@@ -72,7 +76,7 @@ class TestStream:
             assert int((await wire.next("caught_up"))["cursor"][1:]) > place
             assert bodies(wire.frames) == ["After"]
 
-    async def test_page_of_nothing_else_is_given_to_who_waits(
+    async def test_poll_returns_page_of_unreadable_rows(
         self, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await people.friends()
@@ -83,7 +87,7 @@ class TestStream:
         assert (page.events, page.cursor, page.more) == ([], f"e{last - 1}", True)
         assert recorder.seen == [("streams.read", False)]
 
-    async def test_does_not_show_a_stranger_s_message(
+    async def test_stream_does_not_show_foreign_message(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -93,7 +97,9 @@ class TestStream:
         page = await realtime.sync(eve, cursor="e0", limit=200)
         assert ("Between us" in page.text, [e["event"] for e in page.json()["events"]]) == (False, ["device.added"])
 
-    async def test_hole_beside_one_is_still_410(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_gap_beside_unreadable_row_is_410(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         last = await insert(hosted, bob, POISON["a time beyond the calendar"], ada)
         await people.message(ada, bob)
@@ -101,7 +107,7 @@ class TestStream:
         assert (await realtime.sync(bob, cursor="e0")).status_code == 410
         assert (await realtime.sync(bob, cursor=f"e{last - 1}")).json()["cursor"] == f"e{last + 1}"
 
-    async def test_costs_a_bounded_number_of_reads(
+    async def test_unreadable_row_costs_bounded_reads(
         self, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada, bob = await people.friends()
@@ -119,10 +125,10 @@ class TestStream:
         assert 3 + 2 * 5 <= len(recorder.seen) <= 3 + 2 * 6
 
 
-class TestWords:
+class TestLoggedRows:
     """What the operator is told."""
 
-    async def test_once_for_each_row_with_its_place_and_nothing_of_it(
+    async def test_unreadable_row_is_logged_once_with_position_and_no_content(
         self, realtime: Realtime, people: Factory, hosted: Container, caplog: pytest.LogCaptureFixture
     ) -> None:
         ada, bob = await people.friends()
@@ -140,9 +146,9 @@ class TestWords:
         assert counted(hosted, "event") == 2
 
 
-class TestPages:
+class TestUnreadablePageRows:
     @pytest.mark.parametrize("wrong", [f"created_at = {BEYOND}", "mentions = '{NULL}'"])
-    async def test_history_comes_without_the_message(
+    async def test_history_omits_unreadable_message(
         self, wrong: str, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -163,7 +169,7 @@ class TestPages:
         assert counted(hosted, "message") == 1
 
     @pytest.mark.parametrize("wrong", [f"created_at = {BEYOND}", "mentions = '{NULL}'"])
-    async def test_conversations_come_without_the_one(
+    async def test_conversations_omit_unreadable_conversation(
         self, wrong: str, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         bob = await people.person()
@@ -190,7 +196,7 @@ class TestPages:
         assert (await realtime.sync(bob, cursor=cursor)).json()["events"] == []
         assert counted(hosted, "conversation") == 1
 
-    async def test_conversation_with_nobody_is_left_out(
+    async def test_conversation_without_peer_is_omitted(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -206,7 +212,9 @@ class TestPages:
         page = await get(realtime, bob, "/conversations")
         assert [item["target"]["id"] for item in page["items"]] == [ada.id]
 
-    async def test_contacts_come_without_the_one(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_contacts_omit_unreadable_contact(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         bob = await people.person()
         others = await people.people(5)
         for other in others:
@@ -241,8 +249,8 @@ CREATE VIEW messages AS SELECT id, conversation_id, seq, sender_id, sender_devic
 """
 
 
-class TestDamage:
-    async def test_of_a_row_on_disk_is_read_round(self, fresh_database_url: str, settings: Settings) -> None:
+class TestDamagedRows:
+    async def test_damaged_row_on_disk_is_skipped(self, fresh_database_url: str, settings: Settings) -> None:
         settings = msgspec.structs.replace(settings, database_url=fresh_database_url, pool_size=2)
         container = Container(settings)
         try:
@@ -263,7 +271,7 @@ class TestDamage:
             await container.close()
 
     @pytest.mark.parametrize("error", [DatabaseUnavailable(), TypeError("a bug of ours"), OSError("away")])
-    async def test_is_nothing_else(self, error: Exception, people: Factory) -> None:
+    async def test_other_errors_are_not_treated_as_damage(self, error: Exception, people: Factory) -> None:
         """What would fail for every row must not pass for rows that can't be read: a device would skip them all."""
         ada = await people.person()
 

@@ -32,15 +32,17 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_BEAT_SECONDS", 0.01)
 
 
-class TestSignedOut:
-    async def test_logout_closes_it(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+class TestSignedOutSocket:
+    async def test_logout_closes_socket(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await hosted.services.devices.logout(ada.actor)
             assert await wire.closed() == (4401, "signed out")
             assert [frame["event"] for frame in wire.frames if frame["type"] == "event"] == []
 
-    async def test_other_device_stays_and_is_told(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_other_device_stays_connected_and_is_notified(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada = await people.person()
         phone = await people.device(ada)
         async with realtime.wire(ada) as wire, realtime.wire(phone) as other:
@@ -49,7 +51,9 @@ class TestSignedOut:
             assert (await wire.event("device.removed"))["id"] == str(phone.actor.device_id)
             assert (await wire.ask("ping"))["data"] is None
 
-    async def test_new_password_closes_all_others(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_password_change_closes_other_sockets(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada = await people.person()
         phone = await people.device(ada)
         async with realtime.wire(ada) as wire, realtime.wire(phone) as other:
@@ -57,13 +61,15 @@ class TestSignedOut:
             assert (await other.closed())[0] == 4401
             await wire.event("device.removed")
 
-    async def test_erased_account_is_closed(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_erasure_closes_sockets(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await hosted.services.accounts.erase(ada.actor, ada.password)
             assert (await wire.closed())[0] == 4401
 
-    async def test_reused_refresh_token_closes_it(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_reused_refresh_token_closes_socket(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada = await people.person()
         first = await hosted.services.devices.refresh(ada.refresh_token, address="x")
         await hosted.services.devices.refresh(first.tokens.refresh_token, address="x")
@@ -76,7 +82,7 @@ class TestSignedOut:
                 await hosted.services.devices.refresh(ada.refresh_token, address="x")
             assert (await wire.closed())[0] == 4401
 
-    async def test_without_a_hint_the_table_says_so(
+    async def test_sign_out_is_detected_without_hint(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
@@ -87,14 +93,16 @@ class TestSignedOut:
             assert (await wire.closed())[0] == 4401
 
 
-class TestElsewhere:
-    async def test_newer_socket_closes_the_older(self, realtime: Realtime, people: Factory) -> None:
+class TestReplacedSocket:
+    async def test_newer_socket_of_device_closes_older_socket(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as older, realtime.wire(ada) as newer:
             assert await older.closed() == (4409, "connected elsewhere")
             assert (await newer.ask("ping"))["data"] is None
 
-    async def test_user_stays_online(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_replaced_socket_keeps_user_online(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as his, realtime.wire(ada) as older:
             await his.signal("presence", online=True)
@@ -105,7 +113,9 @@ class TestElsewhere:
                 assert statuses.items[0].online
                 assert [f for f in await his.settled() if f["type"] == "signal"] == []
 
-    async def test_on_another_worker_too(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
+    async def test_newer_socket_on_other_worker_closes_older_socket(
+        self, realtime: Realtime, people: Factory, hosted: Container
+    ) -> None:
         ada = await people.person()
         async with realtime.wire(ada) as wire:
             await hosted.realtime.presence._pass()
@@ -113,7 +123,7 @@ class TestElsewhere:
             hosted.realtime.upkeep.suspect(ada.id)
             assert (await wire.closed())[0] == 4409
 
-    async def test_row_that_a_crash_took_comes_back(
+    async def test_connection_row_lost_in_crash_is_rewritten(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -125,7 +135,7 @@ class TestElsewhere:
             await his.signal("presence", user_id=ada.id, online=True)
 
 
-class TestLook:
+class TestMissedEvents:
     @pytest_asyncio.fixture(loop_scope="session")
     async def deaf(self, engine: AsyncEngine, settings: Settings) -> AsyncIterator[Container]:
         """Another worker, whose words nobody hears."""
@@ -134,7 +144,7 @@ class TestLook:
         await container.close()
 
     @pytest.mark.parametrize("cause", ["doubt", "the bus is lost", "time"])
-    async def test_event_that_nobody_announced_is_found(
+    async def test_unannounced_event_is_found(
         self,
         realtime: Realtime,
         people: Factory,
@@ -158,8 +168,8 @@ class TestLook:
             assert (await wire.event("message.created"))["body"] == "Unheard"
 
 
-class TestPulse:
-    async def test_silent_peer_is_closed_and_a_ponging_one_is_not(
+class TestHeartbeat:
+    async def test_silent_peer_is_closed_and_responsive_peer_is_not(
         self, beats: None, settings: Settings, engine: AsyncEngine
     ) -> None:
         async with _quick(settings, engine) as (container, realtime):
@@ -174,7 +184,7 @@ class TestPulse:
                 assert ada.actor.device_id in container.hub.sockets
                 assert (await alive.ask("ping"))["data"] is None
 
-    async def test_who_is_silent_is_told_and_not_waited_for(
+    async def test_silent_peer_gets_close_frame_without_waiting(
         self, beats: None, settings: Settings, engine: AsyncEngine
     ) -> None:
         async with _quick(settings, engine) as (container, realtime):
@@ -193,7 +203,7 @@ class TestPulse:
                     await silent.connection.wait_closed()
                 assert 0.5 < asyncio.get_running_loop().time() - at < 3
 
-    async def test_peer_that_takes_nothing_is_cut(self, hosted: Container, people: Factory) -> None:
+    async def test_stalled_peer_is_aborted(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()
         socket = hosted.realtime.socket(ada.actor, 1, connection, JSON, after=0)
@@ -205,7 +215,7 @@ class TestPulse:
             hosted.realtime.upkeep._examine(socket, connection.stalled_since + 31)
             assert connection.close_code == 1006
 
-    async def test_pings_are_spread(self, hosted: Container, people: Factory) -> None:
+    async def test_pings_are_spread_over_interval(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()
         socket = hosted.realtime.socket(ada.actor, 1, connection, JSON, after=0)
@@ -228,8 +238,10 @@ async def _quick(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple
     await container.close()
 
 
-class TestFlood:
-    async def test_is_closed(self, people: Factory, settings: Settings, engine: AsyncEngine, monkeypatch: Any) -> None:
+class TestFloodingSocket:
+    async def test_flooding_socket_is_closed(
+        self, people: Factory, settings: Settings, engine: AsyncEngine, monkeypatch: Any
+    ) -> None:
         monkeypatch.setattr(sockets, "BURST", 20.0)
         container = Container(msgspec.structs.replace(settings, rate_limits="on"), engine=engine)
         ada = await people.person()
@@ -244,8 +256,8 @@ class TestFlood:
         await container.close()
 
 
-class TestDrain:
-    async def test_sockets_are_told_to_come_back_later(
+class TestDrainingServer:
+    async def test_draining_server_asks_sockets_to_return_later(
         self, people: Factory, settings: Settings, engine: AsyncEngine
     ) -> None:
         container = Container(settings, engine=engine)

@@ -104,25 +104,25 @@ async def _opened() -> tuple[UvicornConnection, Transport, Pongs]:
     return connection, transport, pongs
 
 
-class TestShortWay:
+class TestFastPongs:
     @given(sent=st.lists(frames, max_size=4), data=st.data())
-    def test_ends_are_found(self, sent: list[Frame], data: st.DataObject) -> None:
+    def test_frame_ends_are_found(self, sent: list[Frame], data: st.DataObject) -> None:
         ends = {len(_wire(sent[:count])) for count in range(len(sent) + 1)}
         cut = data.draw(st.integers(0, max(ends)) | st.sampled_from(sorted(ends)))
         assert ends_with_frame(_wire(sent)[:cut]) == (cut in ends)
 
     @given(frame=frames)
-    def test_pong_alone_is_one(self, frame: Frame) -> None:
+    def test_single_pong_frame_is_recognized(self, frame: Frame) -> None:
         assert pong_payload(_wire([frame])) == (frame.data if frame.opcode is Opcode.PONG else None)
         assert pong_payload(_wire([frame, frame])) is None
         assert pong_payload(_wire([frame])[:-1]) is None
 
     @pytest.mark.parametrize("data", [b"", b"\x8a", b"\x8a\x00", b"\x8a\xfe" + bytes(130), b"\xca\x80\0\0\0\0"])
-    def test_what_is_no_whole_masked_pong_is_none(self, data: bytes) -> None:
+    def test_other_bytes_are_not_recognized_as_pong(self, data: bytes) -> None:
         assert pong_payload(data) is None
 
     @given(sent=st.lists(frames, max_size=6), cuts=st.lists(st.integers(0, 300), max_size=6))
-    def test_however_bytes_come_the_same_is_heard(self, sent: list[Frame], cuts: list[int]) -> None:
+    def test_split_bytes_yield_same_frames(self, sent: list[Frame], cuts: list[int]) -> None:
         asyncio.run(self._hear(sent, cuts))
 
     async def _hear(self, sent: list[Frame], cuts: list[int]) -> None:
@@ -143,7 +143,7 @@ class TestShortWay:
         answers = [Frame(Opcode.PONG, payload).serialize(mask=False) for payload in said[Opcode.PING]]
         assert b"".join(transport.written) == b"".join(answers)
 
-    async def test_forged_frame_before_a_pong_ends_it(self) -> None:
+    async def test_forged_frame_before_pong_closes_connection(self) -> None:
         connection, transport, pongs = await _opened()
         # Unmasked; who only counts would find a whole frame here, and a pong behind it.
         connection.data_received(b"\x81\x00\0\0\0\0")
@@ -153,10 +153,10 @@ class TestShortWay:
         assert (pongs, b"".join(transport.written[1:])) == ([], b"")
 
 
-class TestFloods:
+class TestFrameFloods:
     """What is no message is counted, but not the answers to our own pings."""
 
-    async def test_only_pongs_that_nobody_asked_for_are_one(self) -> None:
+    async def test_only_unsolicited_pongs_count_as_flood(self) -> None:
         connection, _, pongs = await _opened()
         two = _wire([Frame(Opcode.PONG, b"7")] * 2)
         for _ in range(MAX_ODD_FRAMES):
@@ -173,10 +173,10 @@ class TestFloods:
         connection.connection_lost(None)
 
 
-class TestNoText:
+class TestInvalidText:
     """Text that is no UTF-8 (RFC 6455 section 8.1) ends a connection, quietly, whenever it comes."""
 
-    async def test_it_is_closed_with_its_code(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_invalid_text_frame_closes_with_1007(self, caplog: pytest.LogCaptureFixture) -> None:
         connection, transport, _ = await _opened()
         connection.data_received(_wire([Frame(Opcode.TEXT, b"\xdc")]))
         assert transport.written == [Frame(Opcode.CLOSE, NOT_TEXT.to_bytes(2, "big")).serialize(mask=False)]
@@ -184,7 +184,7 @@ class TestNoText:
         connection.connection_lost(None)
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
-    async def test_before_the_answer_to_the_handshake_nothing_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_invalid_text_before_handshake_answer_closes_silently(self, caplog: pytest.LogCaptureFixture) -> None:
         connection, transport = _connecting()
         connection.data_received(_HANDSHAKE)
         connection.data_received(_wire([Frame(Opcode.TEXT, b"\xdc")]))
@@ -193,8 +193,8 @@ class TestNoText:
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-class TestWriting:
-    async def test_message_and_ping_are_one_write(self) -> None:
+class TestFrameWriting:
+    async def test_message_and_ping_are_written_together(self) -> None:
         connection, transport, pongs = await _opened()
         message = Message(b"{}", binary=False)
         assert connection.write_pinged(message, b"12")
@@ -202,13 +202,13 @@ class TestWriting:
         connection.data_received(_wire([Frame(Opcode.PONG, b"12")]))
         assert pongs == [b"12"]
 
-    def test_it_is_made_once_for_all_who_ask_the_same(self) -> None:
+    def test_pinged_message_is_encoded_once(self) -> None:
         message = Message(b"{}", binary=True)
         once = message.pinged(b"1")
         assert message.pinged(b"1") is once
         assert message.pinged(b"23") == message.framed + b"\x89\x0223"
 
-    async def test_nothing_is_written_behind_a_close(self) -> None:
+    async def test_no_frame_follows_close(self) -> None:
         connection, transport, _ = await _opened()
         connection.close(4401, "signed out")
         said = len(transport.written)
@@ -219,13 +219,13 @@ class TestWriting:
         assert len(transport.written) == said == 1
         connection.connection_lost(None)
 
-    async def test_nothing_is_written_behind_the_peer_s_close(self) -> None:
+    async def test_no_frame_follows_close_of_peer(self) -> None:
         connection, transport, _ = await _opened()
         connection.data_received(_wire([Frame(Opcode.CLOSE, (1000).to_bytes(2, "big"))]))
         connection.write(Message(b"{}", binary=False))
         assert transport.written == [Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=False)]
 
-    async def test_room_is_waited_for(self) -> None:
+    async def test_writer_waits_for_room(self) -> None:
         connection, _, _ = await _opened()
         connection.pause_writing()
         waiting = [asyncio.create_task(connection.drain()) for _ in range(2)]
@@ -237,14 +237,14 @@ class TestWriting:
         assert connection.has_room
 
 
-class TestLife:
-    async def test_open_one_forgets_its_handshake(self) -> None:
+class TestConnectionLifetime:
+    async def test_open_connection_releases_handshake(self) -> None:
         connection, _, _ = await _opened()
         assert not connection.scope["headers"]
         assert not connection.request.headers
         assert repr(connection.queue)
 
-    async def test_ended_one_leaves_nothing_to_the_collector(
+    async def test_ended_connection_leaves_no_reference_cycles(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada = await people.person()
@@ -258,7 +258,7 @@ class TestLife:
                 while any(each() is not None for each in left):
                     await asyncio.sleep(0.01)
 
-    async def test_refused_one_leaves_nothing_either(self, realtime: Realtime) -> None:
+    async def test_refused_connection_leaves_no_reference_cycles(self, realtime: Realtime) -> None:
         with uncollected():
             before = {id(each) for each in gc.get_objects() if isinstance(each, UvicornConnection)}
             with pytest.raises(InvalidStatus):
