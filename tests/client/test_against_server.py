@@ -69,7 +69,7 @@ async def _snapshots(devices: tuple[Device, ...]) -> tuple[list[Any], list[Any]]
     return [state.snapshot(at=at, receipts=True) for state in states], [state.snapshot(at=at) for state in fresh]
 
 
-class TestStream:
+class TestStreamWithServer:
     @pytest.mark.parametrize(
         ("encoding", "options"),
         [
@@ -79,7 +79,7 @@ class TestStream:
             ("msgpack", {"polling_only": True}),
         ],
     )
-    async def test_replay_is_a_fresh_load(self, server: RealServer, encoding: Any, options: dict[str, Any]) -> None:
+    async def test_replay_equals_fresh_load(self, server: RealServer, encoding: Any, options: dict[str, Any]) -> None:
         async with device(server.url, encoding=encoding) as ada, device(server.url) as bob:
             await ada.follow(**options)
             await bob.follow()
@@ -97,7 +97,7 @@ class TestStream:
             await assert_true(ada, bob)
             assert ada.state.name_of(bob.user_id) == "Bobby"
 
-    async def test_random_deeds_of_many_devices(self, server: RealServer) -> None:
+    async def test_random_operations_of_many_devices_converge(self, server: RealServer) -> None:
         draw = random.Random(SEED)
         async with AsyncExitStack() as stack:
             first = [await stack.enter_async_context(device(server.url)) for _ in range(3)]
@@ -111,7 +111,7 @@ class TestStream:
                     draw.choice(devices).cut()
             await assert_true(*devices)
 
-    async def test_cuts_lose_and_repeat_nothing(self, pair: tuple[Device, Device]) -> None:
+    async def test_cut_connections_lose_and_repeat_no_message(self, pair: tuple[Device, Device]) -> None:
         ada, bob = pair
         draw = random.Random(SEED)
 
@@ -127,7 +127,7 @@ class TestStream:
         told = [item.data.id for item in bob.items if isinstance(item, Event) and item.name == "message.created"]
         assert sorted(told) == sorted({message.id for message in sent})
 
-    async def test_a_cursor_that_is_not_known_any_more(self, pair: tuple[Device, Device]) -> None:
+    async def test_unknown_cursor_gets_resync(self, pair: tuple[Device, Device]) -> None:
         ada, bob = pair
         async with bob.client.stream("e999999") as stream:
             assert isinstance(await anext(stream), Resync)
@@ -135,13 +135,13 @@ class TestStream:
             while getattr(await anext(stream), "name", "") != "message.created":
                 pass
 
-    async def test_the_same_device_twice(self, pair: tuple[Device, Device]) -> None:
+    async def test_second_stream_of_device_ends_first(self, pair: tuple[Device, Device]) -> None:
         ada, _ = pair
         async with ada.client.stream(ada.cursor) as stream:
             await anext(stream)
             assert isinstance(await ada.ended(), ConnectedElsewhere)
 
-    async def test_signed_out_by_another_device(self, server: RealServer) -> None:
+    async def test_sign_out_by_other_device_ends_stream(self, server: RealServer) -> None:
         async with device(server.url) as ada, device(server.url, ada.username) as other:
             await ada.follow()
             mine = next(each for each in [each async for each in ada.client.devices()] if each.current)
@@ -186,7 +186,7 @@ async def _deed(draw: random.Random, one: Device, other: Device) -> None:
 
 
 class TestSignals:
-    async def test_typing_presence_and_calls(self, pair: tuple[Device, Device]) -> None:
+    async def test_signals_of_typing_presence_and_calls_arrive(self, pair: tuple[Device, Device]) -> None:
         ada, bob = pair
         await bob.client.typing(ada.user_id)
         told = await ada.heard(Signal, "typing")
@@ -210,8 +210,8 @@ def _busy(ada: Device, bob: Device) -> StatusView | None:
     return seen if seen is not None and seen.status == "busy" and seen.online else None
 
 
-class TestDoubtfulLines:
-    async def test_a_proxy_that_refuses_upgrades_and_then_does_not(self, server: RealServer) -> None:
+class TestUnreliableNetwork:
+    async def test_stream_returns_to_websocket_after_refused_upgrades(self, server: RealServer) -> None:
         eager = Timing(poll=0.2, socket_again=0.5)
         async with proxying(server.url) as proxy, device(server.url) as bob, device(proxy.url, timing=eager) as ada:
             proxy.refuses_upgrades = True
@@ -229,7 +229,7 @@ class TestDoubtfulLines:
             await assert_true(ada)
             assert proxy.refused >= 1
 
-    async def test_a_line_that_is_dead_is_noticed(self, server: RealServer) -> None:
+    async def test_dead_connection_is_detected(self, server: RealServer) -> None:
         watchful = Timing(ping=0.2, first_wait=0.1, answer=1.0)
         async with proxying(server.url) as proxy, device(server.url) as bob, device(proxy.url, timing=watchful) as ada:
             await ada.follow()
@@ -242,7 +242,7 @@ class TestDoubtfulLines:
 
 class TestOutages:
     @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-    async def test_sends_and_streams_outlive_the_server(self, how: signal.Signals) -> None:
+    async def test_sends_and_streams_survive_server_restart(self, how: signal.Signals) -> None:
         hasty = Timing(first_wait=0.1, longest_wait=1.0, reply=5.0)
         with serving() as server:
             async with device(server.url, timing=hasty) as ada, device(server.url, timing=hasty) as bob:
@@ -262,8 +262,8 @@ class TestOutages:
                 assert sorted(bob.state.messages[ada.user_id]) == list(range(1, 201))
 
 
-class TestChat:
-    async def test_talks_with_somebody(self, server: RealServer, tmp_path: Path) -> None:
+class TestChatWithServer:
+    async def test_chat_exchanges_messages(self, server: RealServer, tmp_path: Path) -> None:
         async with device(server.url) as bob:
             await bob.follow()
             app = ChatApp(server.url, username=f"{bob.username}-ada", vault=Vault(tmp_path))

@@ -26,7 +26,7 @@ from tests.client.wire import AT, ME, PERSON, THEM, message_data, problem
 
 
 class TestSigningIn:
-    async def test_by_password_and_the_password_is_not_kept(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_password_signs_in_and_is_not_stored(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         async with chatting(fake, tmp_path, signed_in=False) as (pilot, app):
             await seen(pilot, app, "Sign in")
@@ -39,14 +39,14 @@ class TestSigningIn:
         assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
         assert "fjord" not in kept.read_text()
 
-    async def test_a_wrong_password_is_said(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_wrong_password_is_shown(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         fake.on("POST", "/login", refused(401, "invalid_credentials"))
         async with chatting(fake, tmp_path, signed_in=False) as (pilot, app):
             await pilot.press(*"wrong", "enter")
             await seen(pilot, app, "Username or password is wrong.")
 
-    async def test_an_account_is_made(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_account_is_created(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         fake.on("POST", "/register", fake.handlers["POST", "/login"][0])
         async with chatting(fake, tmp_path, signed_in=False) as (pilot, app):
@@ -56,14 +56,14 @@ class TestSigningIn:
             await live(fake, pilot, app)
             assert (fake.said("/register")[0]["username"], fake.said("/register")[0]["name"]) == ("ada", "Ada")
 
-    async def test_kept_tokens_sign_in(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_stored_tokens_sign_in(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         async with chatting(fake, tmp_path) as (pilot, app):
             await live(fake, pilot, app)
             assert "Ada @ada" in screen_of(app)
             assert fake.said("/login") == []
 
-    async def test_signed_out_elsewhere_asks_again(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_signed_out_device_is_asked_to_sign_in(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -72,7 +72,7 @@ class TestSigningIn:
             await seen(pilot, app, "This device was signed out.")
         assert kept_files(tmp_path) == []
 
-    async def test_signing_out_forgets_the_tokens(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_signing_out_removes_stored_tokens(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         fake.on("POST", "/logout", httpx.Response(204))
         async with chatting(fake, tmp_path) as (pilot, app):
@@ -82,8 +82,8 @@ class TestSigningIn:
         assert kept_files(tmp_path) == []
 
 
-class TestTalking:
-    async def test_messages_come_in_live_and_are_read(self, fake: Fake, tmp_path: Path) -> None:
+class TestConversationScreen:
+    async def test_incoming_messages_appear_live_and_are_read(self, fake: Fake, tmp_path: Path) -> None:
         serve(
             fake, contacts=[contact_data("mutual")], conversations=[conversation_data(1, 1)], history=[message_data(1)]
         )
@@ -100,7 +100,7 @@ class TestTalking:
             await peer.event(3, "receipt.updated", own)
             await until(pilot, lambda: "(1)" not in screen_of(app))
 
-    async def test_sending_typing_and_marks(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_sending_shows_typing_and_marks(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -122,7 +122,7 @@ class TestTalking:
             await peer.event(3, "receipt.updated", {**their, "read_seq": 1, "delivered_seq": 1})
             await seen(pilot, app, "You hi ✓✓ read")
 
-    async def test_somebody_types(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_typing_indicator_is_shown(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -132,7 +132,7 @@ class TestTalking:
             await peer.send({"type": "signal", "event": "typing", "data": {**word, "typing": False}})
             await until(pilot, lambda: "writes …" not in screen_of(app))
 
-    async def test_presence_shows(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_presence_is_shown(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -140,7 +140,7 @@ class TestTalking:
             await peer.send({"type": "signal", "event": "presence", "data": {**ONLINE, "online": False}})
             await seen(pilot, app, "○ Bob")
 
-    async def test_offline_messages_wait_and_go_later(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_offline_messages_are_sent_later(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         down = httpx.ConnectError("down")
         gate = asyncio.Event()
@@ -165,7 +165,7 @@ class TestTalking:
             assert "to be sent" not in screen_of(app)
         assert len({draft["client_id"] for draft in fake.said("/messages")}) == 1
 
-    async def test_a_refusal_is_shown_and_can_be_tried_again(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_refusal_is_shown_and_can_be_retried(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -179,7 +179,7 @@ class TestTalking:
             await peer.reply(request, message_data(1, sender_id=ME, body="h"))
             await seen(pilot, app, "You h ✓")
 
-    async def test_the_last_message_is_edited(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_last_message_can_be_edited(self, fake: Fake, tmp_path: Path) -> None:
         mine = message_data(1, sender_id=ME, body="helo")
         talk = {**conversation_data(1, 1), "last_message": mine}
         serve(fake, contacts=[contact_data("mutual")], conversations=[talk], history=[mine])
@@ -194,7 +194,7 @@ class TestTalking:
             await peer.event(2, "message.edited", better)
             await seen(pilot, app, "hello (edited)")
 
-    async def test_escape_sequences_and_markup_are_text(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_escape_sequences_and_markup_are_shown_as_text(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -202,7 +202,7 @@ class TestTalking:
             await peer.event(1, data=message_data(1, body="[red]a[/red] \x1b[2Jb \u202egnp.exe"))
             await seen(pilot, app, "[red]a[/red] �[2Jb �gnp.exe")
 
-    async def test_connected_elsewhere_is_shown_and_can_be_taken_back(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_replaced_connection_is_shown_and_can_be_reclaimed(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -212,8 +212,8 @@ class TestTalking:
             await live(fake, pilot, app)
 
 
-class TestUnsent:
-    async def test_message_of_a_signed_out_device_goes_with_the_next_sign_in(self, fake: Fake, tmp_path: Path) -> None:
+class TestUnsentMessages:
+    async def test_unsent_message_is_sent_after_next_sign_in(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
@@ -236,8 +236,8 @@ class TestUnsent:
         assert {(draft["client_id"], draft["body"]) for draft in sent} == {(request["data"]["client_id"], "later")}
 
 
-class TestContacts:
-    async def test_a_request_is_accepted(self, fake: Fake, tmp_path: Path) -> None:
+class TestContactScreen:
+    async def test_contact_request_is_accepted(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("pending_in", "It's Bob")])
         fake.on("POST", "/confirm_subscribe", httpx.Response(200, json={"target_id": THEM, "state": "mutual"}))
         async with chatting(fake, tmp_path) as (pilot, app):
@@ -249,7 +249,7 @@ class TestContacts:
             await peer.event(1, "contact.updated", change)
             await until(pilot, lambda: "asks" not in screen_of(app))
 
-    async def test_somebody_is_asked_by_username(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_contact_is_requested_by_username(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         fake.on("GET", "/users", httpx.Response(200, json={**PERSON, "contact": "none"}))
         fake.on("POST", "/subscribe", httpx.Response(200, json={"target_id": THEM, "state": "pending_out"}))
@@ -263,7 +263,7 @@ class TestContacts:
             await seen(pilot, app, "You have asked to be their contact.")
             assert app.screen.focused is app.screen.query_one("#composer", Composer)
 
-    async def test_a_stranger_is_introduced(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_stranger_is_shown_with_name(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)

@@ -32,7 +32,7 @@ class TestVault:
         assert vault.usernames("http://a") == []
         vault.close()
 
-    def test_nothing_is_written_where_nothing_is_saved(self, tmp_path: Path) -> None:
+    def test_unsaved_vault_writes_no_file(self, tmp_path: Path) -> None:
         vault = Vault(tmp_path, save=False)
         vault.keep("http://a", "ada", Tokens("a", "b"))
         assert vault.open("http://a", "ada") is None
@@ -48,7 +48,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     return urls[0]
 
 
-class TestServer:
+class TestServerUrl:
     @pytest.fixture(autouse=True)
     def empty_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
@@ -76,8 +76,8 @@ class TestServer:
         assert opened(monkeypatch, "--url", "http://localhost:1") == "http://localhost:1"
 
 
-class TestCommand:
-    def test_without_the_extra_it_says_which(self, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestChatCommand:
+    def test_missing_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.startswith(("textual", "messenger.chat.app"))]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "textual", None)
@@ -85,7 +85,7 @@ class TestCommand:
         assert done.exit_code == 1
         assert "the extra `chat` of this project" in done.output
 
-    def test_a_server_that_is_none_is_refused(self) -> None:
+    def test_invalid_server_url_is_refused(self) -> None:
         done = CliRunner().invoke(chat, ["--url", "localhost:8000"])
         assert done.exit_code == 2
         assert "http://" in done.output

@@ -31,8 +31,8 @@ def state_with(*messages: MessageView) -> State:
     return state
 
 
-class TestState:
-    def test_message_is_empty_from_its_time_on(self) -> None:
+class TestStateExpiry:
+    def test_message_is_emptied_at_expiry(self) -> None:
         state = state_with(message(1, expires_at=SOON, mentions=[ME]))
         assert not state.expire("2026-11-22T10:15:59.999Z")
         assert state.messages[THEM][1].body == "message 1"
@@ -40,7 +40,7 @@ class TestState:
         expired = state.messages[THEM][1]
         assert (expired.body, expired.mentions, expired.deleted_at) == (None, [], SOON)
 
-    def test_next_expiry_is_the_earliest_that_is_left(self) -> None:
+    def test_next_expiry_is_earliest_remaining(self) -> None:
         state = state_with(message(1, expires_at=LATER), message(2, expires_at=SOON), message(3))
         assert state.next_expiry == SOON
         state.expire(SOON)
@@ -54,7 +54,7 @@ class TestState:
         state.add_history(THEM, [message(1, expires_at=SOON)])
         assert state.messages[THEM][1].body is None
 
-    def test_edited_message_expires_at_its_time(self) -> None:
+    def test_edited_message_expires_at_original_time(self) -> None:
         state = state_with(message(1, expires_at=SOON), message(1, expires_at=SOON, body="better", edited_at=AT))
         assert state.expire(SOON)
         assert state.messages[THEM][1].body is None
@@ -64,12 +64,12 @@ class TestState:
         assert state.next_expiry is None
 
 
-class TestChat:
+class TestChatExpiry:
     def test_expired_message_has_no_text(self) -> None:
         assert words.body(message(1, expires_at=SOON)) == "(expired)"
         assert words.body(message(1, expires_at="9999-01-01T00:00:00.000Z")) == "message 1"
 
-    async def test_message_vanishes_at_its_time(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_message_disappears_from_screen_at_expiry(self, fake: Fake, tmp_path: Path) -> None:
         at = timestamp(datetime.now(UTC) + timedelta(seconds=4))
         expiring = message_data(1, body="for a moment", expires_at=at)
         talk = {**conversation_data(1, 1), "last_message": expiring}
@@ -84,7 +84,7 @@ class TestChat:
             assert timestamp(datetime.now(UTC)) >= at
             assert "Bob (expired)" in screen_of(app)
 
-    async def test_last_message_that_has_expired_is_not_edited(self, fake: Fake) -> None:
+    async def test_expired_last_message_is_not_edited(self, fake: Fake) -> None:
         async with fake.client() as client:
             talk = Talk(client, lambda: None)
             talk.state = state_with(

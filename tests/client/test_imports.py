@@ -8,7 +8,7 @@ import sys
 LEAVES = ("messenger.client", "messenger.schemas", "messenger.errors")
 
 
-def test_nothing_of_the_server_comes_with_it() -> None:
+def test_client_imports_no_server_modules() -> None:
     listing = "import messenger.client, sys; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     names = done.stdout.split()

@@ -62,14 +62,14 @@ def _serve(fake: Fake, pages: Pages) -> None:
     fake.on("GET", "/devices", httpx.Response(200, json={"items": [], "next": None}))
 
 
-async def test_the_cursor_is_that_of_the_first_page(fake: Fake, client: Client) -> None:
+async def test_loaded_cursor_is_cursor_of_first_page(fake: Fake, client: Client) -> None:
     _serve(fake, Pages(1, 2, 3, 4, 5))
     loaded = await client.load_state()
     assert loaded.cursor == "e100"
     assert sorted(loaded.state.conversations) == [1, 2, 3, 4, 5]
 
 
-async def test_one_that_moves_up_while_pages_are_read_is_found(fake: Fake, client: Client) -> None:
+async def test_conversation_moving_up_while_loading_is_found(fake: Fake, client: Client) -> None:
     pages = Pages(1, 2, 3, 4, 5)
     # After the first page the last one moves to the top: the next pages begin one place too late for it.
     pages.after_page = {1: 5}
@@ -80,7 +80,7 @@ async def test_one_that_moves_up_while_pages_are_read_is_found(fake: Fake, clien
     assert loaded.state.conversations[5].last_seq == 2
 
 
-async def test_a_whole_page_that_moves_up_is_found(fake: Fake, client: Client) -> None:
+async def test_page_of_conversations_moving_up_is_found(fake: Fake, client: Client) -> None:
     pages = Pages(1, 2, 3, 4, 5, 6)
     pages.after_page = {1: 6, 2: 5, 3: 4, 4: 3}
     _serve(fake, pages)
@@ -88,7 +88,7 @@ async def test_a_whole_page_that_moves_up_is_found(fake: Fake, client: Client) -
     assert {peer: each.last_seq for peer, each in loaded.state.conversations.items()} == pages.lengths
 
 
-async def test_messages_as_deep_as_asked(fake: Fake, client: Client) -> None:
+async def test_requested_number_of_messages_is_loaded(fake: Fake, client: Client) -> None:
     _serve(fake, Pages(THEM))
 
     def history(request: httpx.Request) -> httpx.Response:

@@ -66,7 +66,7 @@ async def post() -> AsyncIterator[Post]:
     await post.outbox.aclose()
 
 
-async def test_one_after_the_other_in_each_conversation(post: Post) -> None:
+async def test_messages_of_conversation_are_sent_in_order(post: Post) -> None:
     for body in ("one", "two", "three"):
         post.outbox.put(THEM, body)
     assert [message.body for message in post.outbox.outgoing(THEM)] == ["one", "two", "three"]
@@ -88,7 +88,7 @@ async def test_conversations_do_not_wait_for_each_other(post: Post) -> None:
     assert second["reply_to"] == "x"
 
 
-async def test_a_refused_one_stays_and_the_next_goes(post: Post) -> None:
+async def test_refused_message_stays_and_next_is_sent(post: Post) -> None:
     refused = post.outbox.put(THEM, "one")
     post.outbox.put(THEM, "two")
     await post.refuse(ApiError(403, "not_a_contact", "no"))
@@ -98,7 +98,7 @@ async def test_a_refused_one_stays_and_the_next_goes(post: Post) -> None:
     assert refusal_reason(refused) == "not_a_contact"
 
 
-async def test_a_refused_one_can_be_tried_again_under_its_id(post: Post) -> None:
+async def test_refused_message_is_retried_with_same_client_id(post: Post) -> None:
     message = post.outbox.put(THEM, "one", client_id="mine")
     await post.refuse(Unreachable("no"))
     post.outbox.retry(message)
@@ -107,14 +107,14 @@ async def test_a_refused_one_can_be_tried_again_under_its_id(post: Post) -> None
     assert post.sent == ["one"]
 
 
-async def test_a_refused_one_can_be_dropped(post: Post) -> None:
+async def test_refused_message_can_be_dropped(post: Post) -> None:
     message = post.outbox.put(THEM, "one")
     await post.refuse(ApiError(404, "peer_not_found", "no"))
     post.outbox.drop(message)
     assert post.outbox.outgoing() == []
 
 
-async def test_what_is_on_its_way_is_waiting_again_when_it_stops(post: Post) -> None:
+async def test_message_in_flight_waits_again_after_close(post: Post) -> None:
     message = post.outbox.put(THEM, "one")
     await post.line.asked.get()
     await post.outbox.aclose()

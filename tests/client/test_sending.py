@@ -17,8 +17,8 @@ SENT = httpx.Response(201, json=message_data(1, sender_id=ME))
 HASTY = Timing(connect=2.0, answer=2.0, reply=0.05, first_wait=0.5, stable=60.0)
 
 
-class TestOverHttp:
-    async def test_one_client_id_through_everything(self, fake: Fake, client: Client) -> None:
+class TestSendOverHttp:
+    async def test_client_id_is_kept_through_all_retries(self, fake: Fake, client: Client) -> None:
         fake.on(
             "POST",
             "/messages",
@@ -37,58 +37,58 @@ class TestOverHttp:
         assert fake.sleeps[2] >= 3
         assert fake.sleeps[4] >= 9
 
-    async def test_two_messages_have_two_ids(self, fake: Fake, client: Client) -> None:
+    async def test_messages_have_distinct_client_ids(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", SENT)
         await client.send(THEM, "hello")
         await client.send(THEM, "hello")
         assert len({draft["client_id"] for draft in fake.said("/messages")}) == 2
 
-    async def test_a_given_client_id_is_used(self, fake: Fake, client: Client) -> None:
+    async def test_given_client_id_is_used(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", SENT)
         await client.send(THEM, "hello", client_id="mine", mentions=[ME])
         (draft,) = fake.said("/messages")
         assert draft["client_id"] == "mine"
         assert draft["mentions"] == [ME]
 
-    async def test_a_token_renewed_on_the_way_changes_nothing(self, fake: Fake, client: Client) -> None:
+    async def test_token_renewal_keeps_client_id(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), SENT)
         fake.access = "another"
         await client.send(THEM, "hello")
         assert fake.refreshes == 1
         assert len({draft["client_id"] for draft in fake.said("/messages")}) == 1
 
-    async def test_a_refusal_is_one(self, fake: Fake, client: Client) -> None:
+    async def test_refused_send_raises_api_error(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", refused(403, "not_a_contact"))
         with pytest.raises(ApiError) as caught:
             await client.send(THEM, "hello")
         assert caught.value.code == "not_a_contact"
 
-    async def test_time_over_after_a_doubtful_attempt(self, fake: Fake, client: Client) -> None:
+    async def test_timeout_after_doubtful_attempt_raises_outcome_unknown(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), httpx.ConnectError("down"))
         with pytest.raises(OutcomeUnknown) as caught:
             await client.send(THEM, "hello", within=0.05)
         assert caught.value.client_id == fake.said("/messages")[0]["client_id"]
         assert caught.value.may_have_happened
 
-    async def test_time_over_and_certainly_not_sent(self, fake: Fake, client: Client) -> None:
+    async def test_timeout_before_any_attempt_raises_not_sent(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ConnectError("down"))
         with pytest.raises(Unreachable) as caught:
             await client.send(THEM, "hello", within=0.05)
         assert not caught.value.may_have_happened
 
-    async def test_a_refusal_after_a_doubtful_attempt_does_not_settle_it(self, fake: Fake, client: Client) -> None:
+    async def test_refusal_after_doubtful_attempt_raises_outcome_unknown(self, fake: Fake, client: Client) -> None:
         # The first attempt may still be under way in the server when the second is refused.
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), refused(403, "not_a_contact"))
         with pytest.raises(OutcomeUnknown):
             await client.send(THEM, "hello")
 
-    async def test_what_is_wrong_each_time_was_wrong_before(self, fake: Fake, client: Client) -> None:
+    async def test_invalid_draft_after_doubtful_attempt_is_refused(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), refused(413, "message_too_large"))
         with pytest.raises(ApiError) as caught:
             await client.send(THEM, "hello")
         assert caught.value.code == "message_too_large"
 
-    async def test_signed_out_for_good(self, fake: Fake, client: Client) -> None:
+    async def test_signed_out_device_raises_signed_out(self, fake: Fake, client: Client) -> None:
         fake.access, fake.refresh = "another", "another"
         with pytest.raises(SignedOut):
             await client.send(THEM, "hello")
@@ -109,8 +109,8 @@ async def _live(fake: Fake, stream: EventStream) -> Peer:
     return peer
 
 
-class TestOverASocket:
-    async def test_while_it_is_live(self, fake: Fake, client: Client) -> None:
+class TestSendOverSocket:
+    async def test_live_socket_sends_message(self, fake: Fake, client: Client) -> None:
         peer = await _live(fake, client.stream())
         sending = asyncio.create_task(client.send(THEM, "hello"))
         request = await peer.asked()
@@ -120,7 +120,7 @@ class TestOverASocket:
         assert (await sending).sender_id == ME
         assert fake.calls == []
 
-    async def test_a_refusal_over_it(self, fake: Fake, client: Client) -> None:
+    async def test_refusal_over_socket_raises_api_error(self, fake: Fake, client: Client) -> None:
         peer = await _live(fake, client.stream())
         sending = asyncio.create_task(client.send(THEM, "hello"))
         await peer.reply(await peer.asked(), error=problem(403, "not_a_contact"))
@@ -128,7 +128,7 @@ class TestOverASocket:
             await sending
         assert caught.value.code == "not_a_contact"
 
-    async def test_cut_before_the_reply_goes_on_over_http_under_the_same_id(self, fake: Fake, client: Client) -> None:
+    async def test_cut_before_reply_retries_over_http_with_same_client_id(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", SENT)
         peer = await _live(fake, client.stream())
         sending = asyncio.create_task(client.send(THEM, "hello"))
@@ -137,7 +137,7 @@ class TestOverASocket:
         await sending
         assert [draft["client_id"] for draft in fake.said("/messages")] == [request["data"]["client_id"]]
 
-    async def test_no_reply_goes_on_over_http(self, fake: Fake, hasty: Client) -> None:
+    async def test_missing_reply_retries_over_http(self, fake: Fake, hasty: Client) -> None:
         fake.on("POST", "/messages", SENT)
         peer = await _live(fake, hasty.stream())
         sending = asyncio.create_task(hasty.send(THEM, "hello"))
@@ -145,7 +145,7 @@ class TestOverASocket:
         await sending
         assert [draft["client_id"] for draft in fake.said("/messages")] == [request["data"]["client_id"]]
 
-    async def test_a_signed_out_socket_renews_over_http(self, fake: Fake, client: Client) -> None:
+    async def test_signed_out_socket_renews_token_over_http(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", SENT)
         peer = await _live(fake, client.stream())
         fake.access = "another"
@@ -154,7 +154,7 @@ class TestOverASocket:
         await sending
         assert fake.refreshes == 1
 
-    async def test_waits_its_turn_out_when_the_socket_is_back(self, fake: Fake) -> None:
+    async def test_reconnected_socket_sends_waiting_message_at_once(self, fake: Fake) -> None:
         # Real time: without the news it would sleep for up to half a minute.
         slow = Timing(connect=2.0, answer=2.0, reply=2.0, first_wait=1000.0, longest_wait=1000.0, stable=60.0)
         fake.on("POST", "/messages", httpx.ConnectError("down"), SENT)
@@ -166,7 +166,7 @@ class TestOverASocket:
             assert (await sending).seq == 1
 
 
-async def test_presence_and_receipts_go_over_http_without_a_socket(fake: Fake, client: Client) -> None:
+async def test_presence_and_receipts_use_http_without_socket(fake: Fake, client: Client) -> None:
     fake.on("POST", "/receipts", httpx.Response(204))
     await client.mark(THEM, read_seq=4)
     assert fake.said("/receipts") == [{"target_id": THEM, "read_seq": 4, "delivered_seq": None}]
@@ -174,7 +174,7 @@ async def test_presence_and_receipts_go_over_http_without_a_socket(fake: Fake, c
     assert len(fake.calls) == 1
 
 
-async def test_patience_is_that_of_the_call(fake: Fake, client: Client) -> None:
+async def test_send_timeout_sets_patience(fake: Fake, client: Client) -> None:
     assert QUICK.patience == 30.0
     fake.on("POST", "/messages", refused(429, "rate_limited", {"Retry-After": "40"}), SENT)
     assert (await client.send(THEM, "hello", within=60)).seq == 1

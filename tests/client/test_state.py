@@ -58,50 +58,50 @@ def replayed(*events: Event) -> State:
     return state
 
 
-class TestMessages:
-    def test_anothers_message_is_unread(self) -> None:
+class TestMessageState:
+    def test_received_message_is_unread(self) -> None:
         state = replayed(created(1), created(2))
         here = state.conversations[THEM]
         assert (here.last_seq, here.read_seq, here.unread, here.version) == (2, 0, 2, 2)
 
-    def test_ones_own_message_means_that_all_before_was_read(self) -> None:
+    def test_own_message_marks_earlier_messages_read(self) -> None:
         state = replayed(created(1), created(2, sender_id=ME))
         assert state.conversations[THEM].unread == 0
         assert state.conversations[THEM].read_seq == 2
 
-    def test_who_writes_has_read_what_came_before(self) -> None:
+    def test_message_of_peer_advances_read_receipt(self) -> None:
         state = replayed(created(1, sender_id=ME), created(2))
         assert state.receipts[THEM, THEM].read_seq == 2
 
-    def test_edit_and_deletion_replace_it(self) -> None:
+    def test_edit_and_deletion_replace_message(self) -> None:
         state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
         assert state.messages[THEM][1].body == "better"
         state.apply(event("message.deleted", message(1, body=None, deleted_at=AT)))
         assert state.messages[THEM][1].body is None
 
-    def test_what_was_deleted_stays_deleted(self) -> None:
+    def test_deleted_message_stays_deleted(self) -> None:
         state = replayed(created(1), event("message.deleted", message(1, body=None, deleted_at=AT)))
         state.add_history(THEM, [message(1)])
         assert state.messages[THEM][1].deleted_at == AT
 
-    def test_page_that_was_read_before_an_edit_leaves_the_new_text(self) -> None:
+    def test_older_page_keeps_edited_text(self) -> None:
         state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
         state.add_history(THEM, [message(1)])
         assert state.messages[THEM][1].body == "better"
 
-    def test_conversation_that_was_read_before_an_edit_leaves_the_new_text(self) -> None:
+    def test_older_conversation_keeps_edited_text(self) -> None:
         state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
         state.apply(event("conversation.updated", conversation(1, 0)))
         assert state.messages[THEM][1].body == "better"
 
-    def test_page_that_holds_a_later_edit_replaces_the_text(self) -> None:
+    def test_newer_page_replaces_edited_text(self) -> None:
         state = replayed(created(1), event("message.edited", message(1, body="better", edited_at=AT)))
         state.add_history(THEM, [message(1, body="best", edited_at="2026-11-22T10:15:31.000Z")])
         assert state.messages[THEM][1].body == "best"
         state.apply(event("message.edited", message(1, body="better", edited_at=AT)))
         assert state.messages[THEM][1].body == "best"
 
-    def test_second_edit_within_a_millisecond_replaces_the_first(self) -> None:
+    def test_second_edit_within_millisecond_replaces_first(self) -> None:
         state = replayed(
             created(1),
             event("message.edited", message(1, body="better", edited_at=AT)),
@@ -110,7 +110,7 @@ class TestMessages:
         state.add_history(THEM, [message(1, body="better", edited_at=AT)])
         assert state.messages[THEM][1].body == "best"
 
-    def test_page_that_was_read_before_a_deletion_of_an_edited_message_leaves_it_empty(self) -> None:
+    def test_older_page_keeps_deleted_message_empty(self) -> None:
         state = replayed(created(1), event("message.deleted", message(1, body=None, deleted_at=AT)))
         state.add_history(THEM, [message(1, body="better", edited_at="2026-11-22T10:16:00.000Z")])
         assert state.messages[THEM][1].body is None
@@ -124,41 +124,41 @@ class TestMessages:
         assert last.seq == 5
 
 
-class TestReceipts:
-    def test_others_only_go_forward(self) -> None:
+class TestReceiptState:
+    def test_receipts_of_peer_only_advance(self) -> None:
         state = replayed(receipt(THEM, 5), receipt(THEM, 3, delivered=7))
         assert (state.receipts[THEM, THEM].read_seq, state.receipts[THEM, THEM].delivered_seq) == (5, 7)
 
-    def test_ones_own_set_the_count(self) -> None:
+    def test_own_receipt_sets_unread(self) -> None:
         state = replayed(created(1), created(2), created(3), receipt(ME, 2, last=3))
         assert state.conversations[THEM].unread == 1
         assert (THEM, ME) not in state.receipts
 
-    def test_an_older_count_does_not_hold(self) -> None:
+    def test_older_unread_is_ignored(self) -> None:
         state = replayed(created(1), receipt(ME, 1, last=1), created(2))
         state.apply(receipt(ME, 1, last=1))
         assert state.conversations[THEM].unread == 1
 
 
-class TestConversations:
-    def test_settings_are_taken_over(self) -> None:
+class TestConversationState:
+    def test_conversation_settings_are_applied(self) -> None:
         state = replayed(created(1))
         state.apply(event("conversation.updated", conversation(1, 0, pinned=True, muted_until=AT, expire_after=60)))
         here = state.conversations[THEM]
         assert (here.pinned, here.muted_until, here.expire_after, here.unread) == (True, AT, 60, 1)
 
-    def test_a_load_knows_how_far_the_other_side_is(self) -> None:
+    def test_loaded_conversation_includes_receipt_of_peer(self) -> None:
         state = replayed(receipt(THEM, 3))
         state._on_conversation(conversation(5, 5, last_message=None, target_receipt=TargetReceiptView(2, 4)))
         assert state.receipts[THEM, THEM] == Receipt(3, 4)
 
-    def test_an_older_answer_changes_no_count(self) -> None:
+    def test_older_answer_changes_no_unread(self) -> None:
         state = replayed(created(1), created(2), receipt(ME, 2, last=2))
         state._on_conversation(conversation(1, 0))
         here = state.conversations[THEM]
         assert (here.last_seq, here.read_seq, here.unread) == (2, 2, 0)
 
-    def test_a_stranger_is_introduced(self) -> None:
+    def test_stranger_is_known_from_conversation(self) -> None:
         state = replayed(created(1))
         assert state.unnamed() == [THEM]
         assert state.name_of(THEM) == str(THEM)
@@ -167,14 +167,14 @@ class TestConversations:
         assert state.name_of(THEM) == "Bob"
 
 
-class TestPeople:
-    def test_contacts_come_and_go(self) -> None:
+class TestUserState:
+    def test_contacts_are_added_and_removed(self) -> None:
         state = replayed(contact("pending_in"), contact("mutual"))
         assert state.contacts[THEM].state == "mutual"
         state.apply(contact("none"))
         assert state.contacts == {}
 
-    def test_a_new_name_shows_everywhere(self) -> None:
+    def test_new_name_is_shown_everywhere(self) -> None:
         state = replayed(contact("mutual"), created(1))
         state.apply(event("profile.updated", msgspec.convert({**PERSON, "name": "Robert"}, PersonView)))
         assert state.contacts[THEM].user.name == "Robert"
@@ -183,17 +183,17 @@ class TestPeople:
         assert target.name == "Robert"
         assert state.presence[THEM].online
 
-    def test_ones_own_name_for_them_comes_first(self) -> None:
+    def test_alias_takes_precedence_over_name(self) -> None:
         state = State(ME)
         state.contacts[THEM] = ContactView(BOB, "mutual", "Bobby", None, AT)
         assert state.name_of(THEM) == "Bobby"
 
-    def test_ones_own_profile(self) -> None:
+    def test_own_profile_is_updated(self) -> None:
         state = replayed(event("profile.updated", msgspec.convert(PROFILE, ProfileView)))
         assert state.profile is not None
         assert state.profile.name == "Ada"
 
-    def test_presence_comes_by_signal_and_goes_with_the_contact(self) -> None:
+    def test_presence_is_set_by_signal_and_removed_with_contact(self) -> None:
         state = replayed(contact("mutual"))
         status = StatusView(THEM, "away", "", True, None)
         assert state.apply_signal(Signal("presence", status))
@@ -204,12 +204,12 @@ class TestPeople:
         state.apply_signal(Signal("presence", StatusView(THEM, "online", "", False, None)))
         assert state.presence == {}
 
-    def test_name_from_an_event_outlives_an_older_answer(self) -> None:
+    def test_name_from_event_survives_older_answer(self) -> None:
         state = replayed(created(1), contact("mutual", name="Robert"))
         state.introduce(msgspec.convert(PERSON, PersonView))
         assert state.name_of(THEM) == "Robert"
 
-    def test_signals_outlive_statuses_that_were_requested_before_them(self) -> None:
+    def test_signals_survive_statuses_requested_earlier(self) -> None:
         state = replayed(contact("mutual"))
         away, busy = (StatusView(THEM, status, "", True, None) for status in ("away", "busy"))
         state.apply_signal(Signal("presence", StatusView(THEM, "online", "", True, None)))
@@ -225,7 +225,7 @@ class TestPeople:
         state.set_presence([busy], since={})
         assert state.presence == {THEM: busy}
 
-    def test_devices(self) -> None:
+    def test_devices_are_added_and_removed(self) -> None:
         device = DeviceView(id=UUID(DEVICE), name="phone", created_at=AT, last_activity=AT, current=False)
         state = replayed(event("device.added", device))
         assert state.devices[UUID(DEVICE)].name == "phone"
@@ -233,9 +233,9 @@ class TestPeople:
         assert state.devices == {}
 
 
-class TestTooNew:
+class TestUnknownEvents:
     @pytest.mark.parametrize("name", ["poll.created", "message.created"])
-    def test_is_left_alone(self, name: str) -> None:
+    def test_unknown_event_leaves_state_unchanged(self, name: str) -> None:
         state = State(ME)
         assert not state.apply(event_of(EventFrame("e1", name, AT, {"unlike": "anything"})))
         assert state.snapshot() == State(ME).snapshot()
@@ -263,7 +263,7 @@ class TestSnapshot:
         receipt(ME, 3, last=3),
     )
 
-    def test_repeating_any_stretch_changes_nothing(self) -> None:
+    def test_repeated_events_leave_snapshot_unchanged(self) -> None:
         # Seeded: the same stretches each time.
         draw = random.Random(7)
         whole = replayed(*self.HISTORY).snapshot(receipts=True)
@@ -273,7 +273,7 @@ class TestSnapshot:
             again = (*self.HISTORY[:end], *self.HISTORY[begin:])
             assert replayed(*again).snapshot(receipts=True) == whole
 
-    def test_a_load_with_events_on_top_is_a_replay(self) -> None:
+    def test_load_followed_by_events_equals_replay(self) -> None:
         profile = msgspec.convert(PROFILE, ProfileView)
         whole = replayed(event("profile.updated", profile), *self.HISTORY)
         loaded = State.load(
@@ -287,23 +287,23 @@ class TestSnapshot:
             loaded.apply(each)
         assert loaded.snapshot() == whole.snapshot()
 
-    def test_is_plain(self) -> None:
+    def test_snapshot_is_json_serializable(self) -> None:
         snapshot = replayed(*self.HISTORY).snapshot(receipts=True)
         assert msgspec.json.decode(msgspec.json.encode(snapshot)) == snapshot
         assert set(snapshot) == {"profile", "devices", "contacts", "conversations", "messages", "receipts"}
 
-    def test_a_conversation_without_messages_is_no_part(self) -> None:
+    def test_snapshot_omits_empty_conversation(self) -> None:
         view = conversation(0, 0, last_message=None, pinned=True)
         assert replayed(event("conversation.updated", view)).snapshot()["conversations"] == {}
 
-    def test_an_expired_message_is_emptied_as_of_a_time(self) -> None:
+    def test_snapshot_empties_expired_message(self) -> None:
         expiring = created(1, expires_at="2026-11-22T10:16:00.000Z")
         snapshot = replayed(expiring).snapshot(at="2026-11-22T10:15:59.999Z")
         assert snapshot["messages"][str(THEM)]["1"]["body"] == "message 1"
         snapshot = replayed(expiring).snapshot(at="2026-11-22T10:16:00.000Z")
         assert snapshot["messages"][str(THEM)]["1"]["body"] is None
 
-    def test_activity_is_no_part(self) -> None:
+    def test_snapshot_omits_activity(self) -> None:
         one, other = (
             replayed(event("profile.updated", msgspec.convert({**PROFILE, "last_activity": at}, ProfileView)))
             for at in ("2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z")

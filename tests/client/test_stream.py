@@ -20,8 +20,8 @@ from tests.client.fake import Fake, take
 from tests.client.wire import AT, DEVICE, PERSON, PROFILE, THEM, message_data
 
 
-class TestHandingOut:
-    async def test_replays_then_goes_live(self, fake: Fake, client: Client) -> None:
+class TestStreamItems:
+    async def test_stream_replays_then_goes_live(self, fake: Fake, client: Client) -> None:
         statuses: list[str] = []
         stream = client.stream("e0", on_status=statuses.append)
         stream.start()
@@ -41,7 +41,7 @@ class TestHandingOut:
         assert statuses == ["catching_up", "live"]
         assert stream.device_id == DEVICE
 
-    async def test_without_a_cursor_it_starts_where_the_server_says(self, fake: Fake, client: Client) -> None:
+    async def test_stream_without_cursor_starts_at_cursor_of_server(self, fake: Fake, client: Client) -> None:
         stream = client.stream()
         stream.start()
         peer = await fake.socket()
@@ -51,7 +51,7 @@ class TestHandingOut:
         peer.cut()
         assert (await fake.socket()).query == {"cursor": "e41"}
 
-    async def test_comes_back_with_the_cursor_of_what_came_last(self, fake: Fake, client: Client) -> None:
+    async def test_stream_reconnects_with_last_cursor(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -63,7 +63,7 @@ class TestHandingOut:
         peer = await fake.socket()
         assert peer.query == {"cursor": "e2"}
 
-    async def test_a_repeat_is_dropped(self, fake: Fake, client: Client) -> None:
+    async def test_repeated_event_is_dropped(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -79,7 +79,7 @@ class TestHandingOut:
         assert await take(stream, 4) == ["e0", "e1", "e2", "e3"]
         assert stream.repeats == 3
 
-    async def test_a_cursor_is_kept_once_its_event_was_handled(self, fake: Fake, client: Client) -> None:
+    async def test_cursor_is_stored_after_event_was_handled(self, fake: Fake, client: Client) -> None:
         kept: list[str] = []
         stream = client.stream("e0", on_cursor=kept.append)
         stream.start()
@@ -93,7 +93,7 @@ class TestHandingOut:
         assert kept == ["e1"]
         assert stream.cursor == "e1"
 
-    async def test_profiles_are_told_apart(self, fake: Fake, client: Client) -> None:
+    async def test_own_and_foreign_profiles_are_distinguished(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -103,7 +103,7 @@ class TestHandingOut:
         items = [await anext(stream) for _ in range(2)]
         assert [type(item.data) for item in items if isinstance(item, Event)] == [ProfileView, PersonView]
 
-    async def test_signals_have_no_place(self, fake: Fake, client: Client) -> None:
+    async def test_signals_have_no_cursor(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -120,7 +120,7 @@ class TestHandingOut:
             ("profile.updated", [1, 2]),
         ],
     )
-    async def test_what_is_too_new_is_handed_out_plain(self, fake: Fake, client: Client, name: str, data: Any) -> None:
+    async def test_unknown_event_is_returned_undecoded(self, fake: Fake, client: Client, name: str, data: Any) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -129,7 +129,7 @@ class TestHandingOut:
         await peer.event(1, name, data)
         assert await anext(stream) == Event("e1", name, AT, data)
 
-    async def test_messagepack(self, fake: Fake) -> None:
+    async def test_stream_decodes_messagepack(self, fake: Fake) -> None:
         async with fake.client(encoding="msgpack") as client:
             stream = client.stream("e0")
             stream.start()
@@ -142,7 +142,7 @@ class TestHandingOut:
             await peer.reply(await peer.asked(), {"a": 1})
             assert await asking == {"a": 1}
 
-    async def test_after_the_end_nothing_comes(self, fake: Fake, client: Client) -> None:
+    async def test_closed_stream_yields_no_items(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         async with stream:
             await (await fake.socket()).welcome()
@@ -151,8 +151,8 @@ class TestHandingOut:
         assert stream.status == "closed"
 
 
-class TestResync:
-    async def test_is_handed_out_and_the_stream_goes_on_from_there(self, fake: Fake, client: Client) -> None:
+class TestStreamResync:
+    async def test_resync_restarts_stream_at_cursor(self, fake: Fake, client: Client) -> None:
         kept: list[str] = []
         stream = client.stream("e1", on_cursor=kept.append)
         stream.start()
@@ -166,7 +166,7 @@ class TestResync:
         assert await take(stream, 1) == ["e91"]
         assert kept == ["e90"]
 
-    async def test_cursors_may_come_again_afterwards(self, fake: Fake, client: Client) -> None:
+    async def test_resync_allows_repeated_cursors(self, fake: Fake, client: Client) -> None:
         # A database that was restored counts from an older place again.
         stream = client.stream("e0")
         stream.start()

@@ -28,7 +28,7 @@ class TestCloseCodes:
         await anext(stream)
         await peer.close(code, reason)
 
-    async def test_signed_out_renews_once_and_comes_back(self, fake: Fake, client: Client) -> None:
+    async def test_signed_out_close_renews_token_once_and_reconnects(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         await self._ended(fake, stream, 4401)
         peer = await fake.socket()
@@ -39,7 +39,7 @@ class TestCloseCodes:
         assert fake.refreshes == 1
         assert stream.status == "closed"
 
-    async def test_signed_out_for_good(self, fake: Fake, client: Client) -> None:
+    async def test_second_signed_out_close_ends_stream(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         fake.refresh = "gone"
         await self._ended(fake, stream, 4401)
@@ -47,25 +47,25 @@ class TestCloseCodes:
             await anext(stream)
         assert client.tokens is None
 
-    async def test_elsewhere_stops(self, fake: Fake, client: Client) -> None:
+    async def test_close_by_newer_socket_ends_stream(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         await self._ended(fake, stream, 4409)
         with pytest.raises(ConnectedElsewhere):
             await anext(stream)
         assert fake.handshakes == 1
 
-    async def test_too_many_waits_a_minute(self, fake: Fake, client: Client) -> None:
+    async def test_rate_limit_close_waits_a_minute(self, fake: Fake, client: Client) -> None:
         await self._ended(fake, client.stream("e0"), 4429)
         await fake.socket()
         (waited,) = fake.sleeps
         assert waited >= 60
 
-    async def test_a_restart_waits_as_it_was_told(self, fake: Fake, client: Client) -> None:
+    async def test_restart_close_waits_for_retry_after(self, fake: Fake, client: Client) -> None:
         await self._ended(fake, client.stream("e0"), 1012, "retry_after=7.5")
         await fake.socket()
         assert fake.sleeps == [7.5]
 
-    async def test_silence_comes_back_at_once_then_later(self, fake: Fake, client: Client) -> None:
+    async def test_silence_close_reconnects_at_once_then_backs_off(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         await self._ended(fake, stream, 4408)
         peer = await fake.socket()
@@ -75,40 +75,40 @@ class TestCloseCodes:
         assert len(fake.sleeps) == 2
 
     @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 4999])
-    def test_all_others_come_back_with_a_growing_wait(self, code: int) -> None:
+    def test_other_closes_reconnect_with_backoff(self, code: int) -> None:
         step = after_close(Closed(code, ""), QUICK, failures=0)
         assert (step.action, step.seconds, step.exactly) == ("again", 0.0, False)
 
-    def test_a_restart_without_a_time(self) -> None:
+    def test_restart_close_without_time_backs_off(self) -> None:
         assert after_close(Closed(1012, "soon"), QUICK, failures=0).exactly is False
 
 
-class TestHandshake:
-    async def test_an_old_token_is_renewed(self, fake: Fake, client: Client) -> None:
+class TestRefusedHandshake:
+    async def test_expired_token_is_renewed_at_handshake(self, fake: Fake, client: Client) -> None:
         fake.refusals = [(401, problem(401, "unauthenticated"), {})]
         stream = client.stream("e0")
         stream.start()
         assert (await fake.socket()).authorization == "Bearer a2"
 
-    async def test_a_fresh_one_that_is_refused_is_the_end(self, fake: Fake, client: Client) -> None:
+    async def test_refused_renewed_token_ends_stream(self, fake: Fake, client: Client) -> None:
         fake.refusals = [(401, problem(401, "unauthenticated"), {})] * 2
         with pytest.raises(SignedOut):
             await anext(client.stream("e0"))
 
-    async def test_a_bad_cursor_is_the_end(self, fake: Fake, client: Client) -> None:
+    async def test_invalid_cursor_ends_stream(self, fake: Fake, client: Client) -> None:
         fake.refusals = [(400, problem(400, "validation_failed"), {})]
         with pytest.raises(ApiError) as caught:
             await anext(client.stream("nonsense"))
         assert caught.value.code == "validation_failed"
 
-    async def test_busy_is_waited_for(self, fake: Fake, client: Client) -> None:
+    async def test_busy_server_is_retried(self, fake: Fake, client: Client) -> None:
         fake.refusals = [(503, problem(503, "unavailable"), {"Retry-After": "5"})]
         client.stream("e0").start()
         await fake.socket()
         (waited,) = fake.sleeps
         assert waited >= 5
 
-    async def test_nobody_there_is_waited_for(self, fake: Fake, client: Client) -> None:
+    async def test_unreachable_server_is_retried(self, fake: Fake, client: Client) -> None:
         await fake.stop()
         statuses: list[str] = []
         stream = client.stream("e0", on_status=statuses.append)
@@ -120,7 +120,7 @@ class TestHandshake:
         await peer.welcome()
         assert await take(stream, 1) == ["e0"]
 
-    async def test_a_ticket_instead_of_the_header(self, fake: Fake, client: Client) -> None:
+    async def test_ticket_replaces_authorization_header(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/ws/ticket", httpx.Response(201, json={"ticket": "t1", "expires_in": 30}))
         client.stream("e0", with_ticket=True).start()
         peer = await fake.socket()

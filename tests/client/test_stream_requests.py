@@ -15,8 +15,8 @@ from tests.client.fake import Fake, take
 from tests.client.wire import problem
 
 
-class TestRequests:
-    async def test_replies_find_their_requests(self, fake: Fake, client: Client) -> None:
+class TestStreamRequests:
+    async def test_replies_match_requests(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -28,7 +28,7 @@ class TestRequests:
             await peer.reply(request, request["data"]["n"])
         assert await asyncio.gather(*asking) == [0, 1, 2]
 
-    async def test_a_cut_fails_those_that_wait(self, fake: Fake, client: Client) -> None:
+    async def test_cut_fails_pending_requests(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -41,7 +41,7 @@ class TestRequests:
             await asking
         assert caught.value.may_have_happened
 
-    async def test_a_late_reply_is_nobodys(self, fake: Fake) -> None:
+    async def test_late_reply_is_ignored(self, fake: Fake) -> None:
         async with fake.client(timing=Timing(reply=0.05)) as client:
             stream = client.stream("e0")
             stream.start()
@@ -57,14 +57,14 @@ class TestRequests:
             await peer.event(1)
             assert await take(stream, 1) == ["e1"]
 
-    async def test_without_a_socket_nothing_was_asked(self, client: Client) -> None:
+    async def test_request_without_socket_certainly_did_not_act(self, client: Client) -> None:
         with pytest.raises(Unreachable) as caught:
             await client.stream("e0").request("ping", None)
         assert not caught.value.may_have_happened
 
 
 class TestSlowApplication:
-    async def test_hangs_up_and_loses_nothing(
+    async def test_slow_application_disconnects_and_loses_no_event(
         self, fake: Fake, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("messenger.client.deduplication.INBOX_LIMIT", 10)
@@ -82,7 +82,7 @@ class TestSlowApplication:
         await peer.event(11)
         assert await take(stream, 1) == ["e11"]
 
-    async def test_its_own_requests_are_answered_while_it_handles_an_event(self, fake: Fake, client: Client) -> None:
+    async def test_request_is_answered_while_handling_event(self, fake: Fake, client: Client) -> None:
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()
@@ -94,7 +94,9 @@ class TestSlowApplication:
         await peer.reply(await peer.asked(), "pong")
         assert await asking == "pong"
 
-    async def test_signals_are_dropped_first(self, fake: Fake, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_full_inbox_drops_signals_first(
+        self, fake: Fake, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("messenger.client.deduplication.INBOX_LIMIT", 4)
         stream = client.stream("e0")
         stream.start()

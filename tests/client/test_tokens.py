@@ -28,7 +28,7 @@ class Clock:
 
 
 class TestRenewal:
-    async def test_a_refused_token_is_renewed_and_the_call_repeated(self, fake: Fake, client: Client) -> None:
+    async def test_refused_token_is_renewed_and_call_repeated(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", NOTHING)
         fake.access = "another"
         assert await client.statuses() == []
@@ -36,14 +36,14 @@ class TestRenewal:
         assert client.tokens is not None
         assert client.tokens.access_token == fake.access
 
-    async def test_once_for_many_calls_at_once(self, fake: Fake, client: Client) -> None:
+    async def test_concurrent_calls_renew_token_once(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", NOTHING)
         fake.access = "another"
         await asyncio.gather(*(client.statuses() for _ in range(20)))
         assert fake.refreshes == 1
         assert [tokens.access_token for tokens in fake.kept if tokens] == ["a2"]
 
-    async def test_the_new_pair_is_kept_before_it_is_used(self, fake: Fake) -> None:
+    async def test_new_pair_is_stored_before_use(self, fake: Fake) -> None:
         used_before: list[str] = []
 
         async def keep(tokens: Tokens | None) -> None:
@@ -58,7 +58,7 @@ class TestRenewal:
             await client.statuses()
         assert used_before == []
 
-    async def test_a_cancelled_call_does_not_lose_the_pair(self, fake: Fake, client: Client) -> None:
+    async def test_cancelled_call_does_not_lose_pair(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", NOTHING)
         fake.access = "another"
         call = asyncio.create_task(client.statuses())
@@ -70,13 +70,13 @@ class TestRenewal:
         assert await client.statuses() == []
         assert fake.refreshes == 1
 
-    async def test_a_second_refusal_is_the_end(self, fake: Fake, client: Client) -> None:
+    async def test_second_refusal_raises_signed_out(self, fake: Fake, client: Client) -> None:
         fake.on("GET", "/statuses", refused(401, "unauthenticated"))
         with pytest.raises(SignedOut):
             await client.statuses()
         assert fake.refreshes == 1
 
-    async def test_a_refused_renewal_forgets_the_tokens(self, fake: Fake, client: Client) -> None:
+    async def test_refused_renewal_removes_tokens(self, fake: Fake, client: Client) -> None:
         fake.access, fake.refresh = "another", "stolen"
         with pytest.raises(SignedOut) as caught:
             await client.statuses()
@@ -85,7 +85,7 @@ class TestRenewal:
         with pytest.raises(SignedOut):
             await client.statuses()
 
-    async def test_a_wrong_password_is_no_reason_to_renew(self, fake: Fake, client: Client) -> None:
+    async def test_wrong_password_does_not_renew_token(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/password", refused(401, "invalid_credentials"))
         with pytest.raises(ApiError) as caught:
             await client.change_password("wrong", "new")
@@ -94,8 +94,8 @@ class TestRenewal:
         assert fake.refreshes == 0
 
 
-class TestKeeper:
-    async def test_renews_shortly_before_the_end(self) -> None:
+class TestTokenExpiry:
+    async def test_token_is_renewed_shortly_before_expiry(self) -> None:
         clock, asked = Clock(), []
 
         async def refresh(token: str) -> TokensView:
@@ -110,10 +110,10 @@ class TestKeeper:
         assert await keeper.access() == "a2"
         assert asked == ["r1"]
 
-    async def test_short_lives_are_used_for_the_most_part(self) -> None:
+    async def test_short_lived_token_is_used_for_most_of_lifetime(self) -> None:
         assert Tokens.of(_view(1, expires_in=10), 100.0).renew_at == 108.0
 
-    async def test_an_old_token_may_still_do_where_the_server_is_away(self) -> None:
+    async def test_expiring_token_is_used_while_server_is_unreachable(self) -> None:
         clock = Clock()
 
         async def refresh(token: str) -> TokensView:
@@ -123,12 +123,12 @@ class TestKeeper:
         clock.now += 880
         assert await keeper.access() == "a1"
 
-    async def test_says_nothing_of_itself(self) -> None:
+    async def test_repr_hides_tokens(self) -> None:
         assert "secret" not in repr(Tokens("secret", "secret"))
 
 
-class TestSigningIn:
-    async def test_login_keeps_the_tokens(self, fake: Fake) -> None:
+class TestStoredTokens:
+    async def test_login_stores_tokens(self, fake: Fake) -> None:
         device = {
             "id": "01a20418-583e-771e-90f2-ae65a906bdf7",
             "name": "d",
@@ -144,7 +144,7 @@ class TestSigningIn:
             assert client.tokens is not None
         assert [tokens.access_token for tokens in fake.kept if tokens] == ["a1"]
 
-    async def test_logout_forgets_them_also_when_it_was_signed_out_already(self, fake: Fake, client: Client) -> None:
+    async def test_logout_of_signed_out_device_removes_tokens(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/logout", refused(401, "unauthenticated"))
         await client.logout()
         assert client.tokens is None

@@ -68,7 +68,7 @@ async def shown(pilot: Pilot[None], app: ChatApp, seq: int) -> None:
 
 
 class TestScrolledUp:
-    async def test_message_that_comes_leaves_the_view(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_incoming_message_keeps_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             before = lines_of(app)
             for seq in (100, 101, 102):
@@ -76,7 +76,7 @@ class TestScrolledUp:
             await shown(pilot, app, 102)
             assert lines_of(app) == before
 
-    async def test_edit_above_the_view_leaves_the_view(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_edit_above_view_keeps_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             before = lines_of(app)
             await peer.event(100, "message.edited", message_data(22, body=LONG * 2, edited_at=AT))
@@ -85,7 +85,7 @@ class TestScrolledUp:
             await shown(pilot, app, 100)
             assert lines_of(app) == before
 
-    async def test_older_page_and_new_message_leave_the_view(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_older_page_and_new_message_keep_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             page = {"items": messages(1, 20), "next": None, "last_seq": 99}
             fake.on("GET", f"/history/{THEM}", httpx.Response(200, json=page))
@@ -99,7 +99,7 @@ class TestScrolledUp:
             await shown(pilot, app, 100)
             assert lines_of(app) == before
 
-    async def test_own_message_is_in_sight(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_own_message_scrolls_into_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             type_fast(app, *"mine", "enter")
             # Its typing, its sending and its receipt all draw the screen again.
@@ -112,7 +112,7 @@ class TestScrolledUp:
             await seen(pilot, app, "You mine ✓")
             assert app.screen.query_one(Transcript).is_at_end
 
-    async def test_page_down_returns_to_the_end_and_follows_it(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_page_down_returns_to_end_and_follows(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             type_fast(app, *["pagedown"] * 4)
             await until(pilot, lambda: "number 99." in "".join(lines_of(app)))
@@ -122,7 +122,7 @@ class TestScrolledUp:
 
 
 class TestAtTheEnd:
-    async def test_burst_of_messages_is_followed(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_burst_of_messages_keeps_end_visible(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             type_fast(app, *["pagedown"] * 4)
             await until(pilot, lambda: app.screen.query_one(Transcript).is_at_end)
@@ -131,7 +131,7 @@ class TestAtTheEnd:
                 await asyncio.sleep(0)
             await until(pilot, lambda: "message 129" in "".join(lines_of(app)))
 
-    async def test_composer_of_several_lines_leaves_the_end_in_sight(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_multiline_composer_keeps_end_visible(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             type_fast(app, *["pagedown"] * 4)
             await until(pilot, lambda: app.screen.query_one(Transcript).is_at_end)
@@ -142,7 +142,7 @@ class TestAtTheEnd:
             await peer.event(100, data=message_data(100, body="new at the end"))
             await until(pilot, lambda: "new at the end" in "".join(lines_of(app)))
 
-    async def test_narrow_window_leaves_the_end_in_sight(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_narrow_window_keeps_end_visible(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, _):
             type_fast(app, *["pagedown"] * 4)
             await until(pilot, lambda: app.screen.query_one(Transcript).is_at_end)
@@ -152,7 +152,7 @@ class TestAtTheEnd:
 
 
 class TestResized:
-    async def test_window_of_another_width_shows_the_same_entry_first(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_resized_window_shows_same_first_entry(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, _):
             transcript = app.screen.query_one(Transcript)
             first = next(line for line in lines_of(app) if "number" in line)

@@ -68,14 +68,14 @@ class TestTypingMessages:
             assert app.screen.query_one(Composer).text == ""
             await until(pilot, lambda: not app.talk or not app.talk.outbox.outgoing())
 
-    async def test_editing_keys_act_where_they_were_typed(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_editing_keys_apply_in_typed_order(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await talking(fake, pilot, app)
             type_fast(app, *"helo", "left", "l", "end", *"!!", "backspace", "enter")
             assert await bodies(peer, 1) == ["hello!"]
 
-    async def test_edit_of_the_last_message_takes_the_keys_after_it(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_keys_after_edit_shortcut_edit_last_message(self, fake: Fake, tmp_path: Path) -> None:
         mine = message_data(1, sender_id=ME, body="helo")
         talk = {**conversation_data(1, 1), "last_message": mine}
         serve(fake, contacts=[contact_data("mutual")], conversations=[talk], history=[mine])
@@ -87,7 +87,7 @@ class TestTypingMessages:
             assert await bodies(peer, 1) == ["next"]
             await until(pilot, lambda: fake.said(f"/messages/{mine['id']}") == [{"body": "helo there"}])
 
-    async def test_edit_that_fails_keeps_its_text(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_failed_edit_keeps_text(self, fake: Fake, tmp_path: Path) -> None:
         mine = message_data(1, sender_id=ME, body="helo")
         talk = {**conversation_data(1, 1), "last_message": mine}
         serve(fake, contacts=[contact_data("mutual")], conversations=[talk], history=[mine])
@@ -99,7 +99,7 @@ class TestTypingMessages:
             await until(pilot, lambda: app.screen.query_one(Composer).text == "helo there")
             assert app.screen.query_one(Composer).editing is not None
 
-    async def test_leaving_warns_of_an_edit_on_its_way(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_leaving_warns_of_pending_edit(self, fake: Fake, tmp_path: Path) -> None:
         mine = message_data(1, sender_id=ME, body="helo")
         talk = {**conversation_data(1, 1), "last_message": mine}
         serve(fake, contacts=[contact_data("mutual")], conversations=[talk], history=[mine])
@@ -119,7 +119,7 @@ class TestTypingMessages:
             gate.set()
             await until(pilot, lambda: app.talk is not None and not app.talk.unsent)
 
-    async def test_draft_waits_in_its_conversation(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_draft_stays_in_conversation(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual"), {**contact_data("mutual"), "user": CAROL}])
         fake.on("GET", f"/history/{CAROL['id']}", httpx.Response(200, json={"items": [], "next": None, "last_seq": 0}))
         async with chatting(fake, tmp_path) as (pilot, app):
@@ -141,7 +141,7 @@ class TestPasting:
             type_fast(app, "enter")
             assert await bodies(peer, 1) == ["alpha\n  beta\n\ngamma"]
 
-    async def test_paste_stays_between_the_keys_around_it(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_paste_stays_between_surrounding_keys(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await talking(fake, pilot, app)
@@ -150,7 +150,7 @@ class TestPasting:
             type_fast(app, " ", "z", "enter", "n", "enter")
             assert await bodies(peer, 2) == ["a one\ntwo z", "n"]
 
-    async def test_paste_beyond_the_limit_stays_in_the_composer(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_paste_beyond_limit_stays_in_composer(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await talking(fake, pilot, app)
@@ -165,7 +165,7 @@ class TestPasting:
             type_fast(app, *"one", "ctrl+j", *"two", "enter")
             assert await bodies(peer, 1) == ["one\ntwo"]
 
-    async def test_paste_into_a_field_of_one_line_loses_no_line(self, fake: Fake, tmp_path: Path) -> None:
+    async def test_paste_into_single_line_field_keeps_all_lines(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
         fake.on("GET", "/users", httpx.Response(200, json={**PERSON, "contact": "none"}))
         fake.on("POST", "/subscribe", httpx.Response(200, json={"target_id": THEM, "state": "pending_out"}))

@@ -63,29 +63,31 @@ class TestTransactionPooler:
         with PgBouncer(pooler_folder, fresh_database_url, "transaction", request.param) as pooler:
             yield pooler.url
 
-    def test_serve_refuses_it_in_one_line(self, data_dir: Path, pooler: str) -> None:
+    def test_serve_refuses_transaction_pooler_in_single_line(self, data_dir: Path, pooler: str) -> None:
         code, said = refused(data_dir, database_url=pooler, port=0, **CHEAP)
         assert code == 2
         assert said.startswith("messenger: MESSENGER_DATABASE_URL: a transaction pooler is not supported; use session")
         assert len(said.splitlines()) == 1
 
-    def test_doctor_refuses_it(self, data_dir: Path, pooler: str) -> None:
+    def test_doctor_refuses_transaction_pooler(self, data_dir: Path, pooler: str) -> None:
         done = command(data_dir, "doctor", database_url=pooler, **CHEAP)
         assert done.returncode == 1
         assert "FAIL database: a transaction pooler is not supported" in done.stdout
 
-    def test_bus_refuses_it(self, data_dir: Path, pooler: str, fresh_database_url: str) -> None:
+    def test_bus_refuses_transaction_pooler(self, data_dir: Path, pooler: str, fresh_database_url: str) -> None:
         code, said = refused(data_dir, database_url=fresh_database_url, bus_url=pooler, port=0, **CHEAP)
         assert code == 2
         assert said.startswith("messenger: MESSENGER_BUS_URL: a transaction pooler is not supported")
 
-    def test_doctor_refuses_it_as_a_bus(self, data_dir: Path, pooler: str, fresh_database_url: str) -> None:
+    def test_doctor_refuses_transaction_pooler_for_bus(
+        self, data_dir: Path, pooler: str, fresh_database_url: str
+    ) -> None:
         done = command(data_dir, "doctor", database_url=fresh_database_url, bus_url=pooler, **CHEAP)
         assert "FAIL bus: a transaction pooler is not supported" in done.stdout
 
 
 class TestStatementPooler:
-    def test_serve_refuses_it(self, data_dir: Path, pooler_folder: Path, fresh_database_url: str) -> None:
+    def test_serve_refuses_statement_pooler(self, data_dir: Path, pooler_folder: Path, fresh_database_url: str) -> None:
         with PgBouncer(pooler_folder, fresh_database_url, "statement") as pooler:
             code, said = refused(data_dir, database_url=pooler.url, port=0, **CHEAP)
         assert code == 2
@@ -98,14 +100,14 @@ class TestSessionPooler:
         with PgBouncer(pooler_folder, fresh_database_url, "session", request.param) as pooler:
             yield pooler.url
 
-    def test_serves_through_it(self, data_dir: Path, pooler: str) -> None:
+    def test_server_runs_through_session_pooler(self, data_dir: Path, pooler: str) -> None:
         with running(data_dir, database_url=pooler, workers=2, **CHEAP) as server:
             draft = {"username": "ada", "password": PASSWORD, "name": "Ada"}
             assert httpx.post(f"{server.url}/register", json=draft).status_code == 201
         done = command(data_dir, "doctor", database_url=pooler, **CHEAP)
         assert "ok   database: PostgreSQL" in done.stdout
 
-    async def test_settings_of_a_connection_are_in_force(self, pooler: str) -> None:
+    async def test_connection_settings_apply_through_session_pooler(self, pooler: str) -> None:
         engine = create_engine(pooler, Options())
         names = ("statement_timeout", "lock_timeout", "plan_cache_mode", "random_page_cost", "jit")
         async with engine.connect() as connection:
@@ -155,7 +157,7 @@ def pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
 
 class TestSeveralHosts:
     @pytest.mark.parametrize("attributes", ["", "&target_session_attrs=read-write", "&target_session_attrs=primary"])
-    async def test_connection_goes_to_the_one_that_takes_writes(self, pair: Pair, attributes: str) -> None:
+    async def test_connection_selects_writable_host(self, pair: Pair, attributes: str) -> None:
         connection = await connect(pair.url + attributes, timeout=5)
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
         await connection.close()
@@ -165,7 +167,7 @@ class TestSeveralHosts:
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is True
         await connection.close()
 
-    async def test_without_a_writable_host_there_is_no_connection(self, pair: Pair) -> None:
+    async def test_connection_fails_without_writable_host(self, pair: Pair) -> None:
         pair.primary.stop()
         with pytest.raises(asyncpg.TargetServerAttributeNotMatched):
             await connect(pair.url, timeout=5)
@@ -193,7 +195,7 @@ class TestSilentHost:
         yield server.sockets[0].getsockname()[1]
         server.close()
 
-    async def test_leaves_time_for_the_next_one(self, silent: int, fresh_database_url: str) -> None:
+    async def test_silent_host_leaves_time_for_next_host(self, silent: int, fresh_database_url: str) -> None:
         parts = urlsplit(fresh_database_url)
         socket = parse_qs(parts.query)["host"][0]
         query = f"host=127.0.0.1,{quote(socket)}&port={silent},5432"

@@ -116,7 +116,7 @@ async def _events(folder: Path) -> list[tuple[int, int, int]]:
     return [(row["user_id"], row["events"], row["messages"]) for row in rows]
 
 
-async def test_killing_everything_loses_nothing_and_doubles_nothing(folder: Path) -> None:
+async def test_killing_all_processes_loses_and_duplicates_no_acknowledged_message(folder: Path) -> None:
     cheap = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off", "access_token_ttl": 3600}
     with running(folder, **cheap) as server:
         people = People(server.url)

@@ -67,30 +67,30 @@ def joined(kernel: Kernel) -> JoinedWrites:
     return JoinedWrites(cast(asyncio.Transport, kernel))
 
 
-class TestWrites:
-    async def test_two_become_one(self, joined: JoinedWrites, kernel: Kernel) -> None:
+class TestJoinedWrites:
+    async def test_head_and_body_are_written_together(self, joined: JoinedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.write(b"body")
         assert kernel.writes == [b"headbody"]
 
-    async def test_first_one_goes_alone_when_none_follows(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_head_is_written_alone_without_following_body(self, joined: JoinedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         assert kernel.writes == []
         await asyncio.sleep(0)
         joined.write(b"body")
         assert kernel.writes == [b"head", b"body"]
 
-    async def test_later_ones_are_never_held(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_later_writes_are_never_held(self, joined: JoinedWrites, kernel: Kernel) -> None:
         for piece in (b"head", b"one", b"two", b"three"):
             joined.write(piece)
         assert kernel.writes == [b"headone", b"two", b"three"]
 
-    async def test_empty_body_lets_the_head_go(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_empty_body_releases_head(self, joined: JoinedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.write(b"")
         assert kernel.writes == [b"head"]
 
-    async def test_closing_loses_nothing(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_closing_flushes_held_head(self, joined: JoinedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.close()
         assert (kernel.writes, kernel.closed, joined.is_closing()) == ([b"head"], True, True)
@@ -161,15 +161,15 @@ _UPGRADE = _request(
 )
 
 
-class TestServer:
-    async def test_requests_sent_at_once_are_answered_in_order(self, port: int) -> None:
+class TestResponseOrder:
+    async def test_pipelined_requests_are_answered_in_order(self, port: int) -> None:
         paths = ["/a", "/stream/b", "/c", "/stream/d"]
         said = await _said(port, b"".join(map(_request, paths)) + _request("/last", "GET", "Connection: close"))
         places = [said.index(text) for text in (b"/a", b"eam/b", b"/c", b"eam/d", b"/last")]
         assert places == sorted(places)
         assert said.count(b"HTTP/1.1 200 OK") == 5
 
-    async def test_head_has_a_head_alone(self, port: int) -> None:
+    async def test_head_request_gets_no_body(self, port: int) -> None:
         said = await _said(port, _request("/a", "HEAD") + _request("/b", "GET", "Connection: close"))
         assert said == (
             b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
@@ -177,20 +177,20 @@ class TestServer:
         )
 
     @pytest.mark.parametrize("path", ["/a", "/whole"])
-    async def test_body_after_100_continue(self, port: int, path: str) -> None:
+    async def test_body_follows_100_continue(self, port: int, path: str) -> None:
         head = _request(path, "POST", "Content-Length: 2", "Expect: 100-continue")
         said = await _said(port, head + b"hi" + _request("/last", "GET", "Connection: close"))
         assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
         assert (said.count(b" 200 OK"), said.count(b" 100 Continue")) == (2, 1)
 
-    async def test_whole_answers_keep_their_place_among_others(self, port: int) -> None:
+    async def test_complete_answers_keep_order(self, port: int) -> None:
         paths = ["/whole/a", "/b", "/whole/c", "/stream/d", "/whole/e"]
         said = await _said(port, b"".join(map(_request, paths)) + _request("/last", "GET", "Connection: close"))
         places = [said.index(text) for text in (b"ole/a", b"/b", b"ole/c", b"eam/d", b"ole/e", b"/last")]
         assert places == sorted(places)
         assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"x-whole: yes")) == (6, 3)
 
-    async def test_whole_answer_is_as_one_by_messages(self, port: int) -> None:
+    async def test_complete_answer_equals_answer_sent_in_messages(self, port: int) -> None:
         said = await _said(
             port, _request("/whole") + _request("/apart") + _request("/last", "GET", "Connection: close")
         )
@@ -198,13 +198,13 @@ class TestServer:
         assert said.startswith(b"%bx-whole: yes\r\n\r\n/whole%b\r\n/apart" % (head, head))
 
     @pytest.mark.parametrize(("method", "more"), [("HEAD", ()), ("GET", ("Connection: close",))])
-    async def test_whole_answer_is_none_where_a_connection_ends_or_no_body_follows(
+    async def test_complete_answer_is_not_used_for_head_or_closing_connection(
         self, port: int, method: str, more: tuple[str, ...]
     ) -> None:
         said = await _said(port, _request("/whole", method, *more) + _request("/last", "GET", "Connection: close"))
         assert (b"x-whole" in said, said.count(b"HTTP/1.1 200 OK")) == (False, 1 if more else 2)
 
-    async def test_whole_answer_before_its_body_came(self, port: int) -> None:
+    async def test_complete_answer_before_request_body_discards_body(self, port: int) -> None:
         """What is left of the body is read, and belongs to no other request."""
         said = await _said(
             port,
@@ -217,7 +217,7 @@ class TestServer:
         assert b"smuggled" not in said
 
 
-class TestLife:
+class TestHttpConnectionLifetime:
     """What ends is freed at once: the collector looks rarely (`garbage.py`)."""
 
     @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ class TestLife:
         ],
         ids=["nothing", "by messages", "whole", "in pieces", "others wait behind it", "then a socket"],
     )
-    async def test_ended_one_leaves_nothing_to_the_collector(self, kernel: Kernel, requests: bytes) -> None:
+    async def test_ended_http_connection_leaves_no_reference_cycles(self, kernel: Kernel, requests: bytes) -> None:
         with uncollected():
             left, tasks = await self._ended(kernel, requests)
             for task in tasks:
@@ -259,14 +259,14 @@ class TestLife:
         return weakref.ref(connection), set(state.tasks)
 
 
-def test_line_with_a_break_in_it_is_none() -> None:
+def test_header_value_with_line_break_is_refused() -> None:
     for value in (b"a\r\nb: c", b"a\nb", b"a\rb"):
         with pytest.raises(ValueError, match="break"):
             lines([(b"etag", value)])
 
 
 class TestIdleConnections:
-    def test_outlive_those_of_proxies(self) -> None:
+    def test_keep_alive_exceeds_proxy_timeouts(self) -> None:
         """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
         assert Settings().keep_alive_timeout > 60
         assert Patience().idle == Settings().keep_alive_timeout

@@ -41,13 +41,13 @@ def _tries(server: Server, forwarded: str) -> tuple[int, bool]:
     return 2 * LIMIT.burst, False
 
 
-def test_a_claimed_address_changes_nothing(folder: Path) -> None:
+def test_claimed_address_of_untrusted_client_is_ignored(folder: Path) -> None:
     with running(folder, workers=2) as server:
         tries, is_the_burst = _tries(server, "198.51.100.{}")
     assert is_the_burst, tries
 
 
-def test_behind_a_trusted_proxy_the_address_is_what_it_saw(folder: Path) -> None:
+def test_trusted_proxy_reports_client_address(folder: Path) -> None:
     with running(folder, workers=2, trusted_proxies="127.0.0.1") as server:
         # What stands left of it the client wrote.
         tries, is_the_burst = _tries(server, "198.51.100.{}, 203.0.113.5")

@@ -31,7 +31,7 @@ def _raised() -> Exception:
         return error
 
 
-class TestText:
+class TestTextLog:
     def test_traceback_of_an_exception_spans_several_lines(self) -> None:
         lines = _written(TextFormatter(), "it failed", _raised()).splitlines()
         assert lines[0].endswith(" error   messenger: it failed")
@@ -50,8 +50,8 @@ class TestText:
         assert "\r" not in text
 
 
-class TestJson:
-    def test_record_is_one_line(self) -> None:
+class TestJsonLog:
+    def test_json_record_is_single_line(self) -> None:
         text = _written(JsonFormatter(), f"name\n{FAKE}", _raised())
         assert text.count("\n") == 1
         assert json.loads(text)["message"] == f"name\n{FAKE}"

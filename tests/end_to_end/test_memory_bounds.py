@@ -101,11 +101,11 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         return int(head.split(b" ")[1]), await reader.readexactly(length)
 
 
-class TestBodies:
+class TestRequestBodies:
     def _is_settled(self, host: Host, count: int, held: int) -> bool:
         return len(host.asked) == count and host.connections.bodies.total == held
 
-    async def test_unfinished_ones_are_bounded_together(self, host: Host) -> None:
+    async def test_unfinished_bodies_are_bounded_together(self, host: Host) -> None:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(host.dial()) for _ in range(8)]
             for number, (_, writer) in enumerate(clients, start=1):
@@ -123,7 +123,7 @@ class TestBodies:
             assert await _answer(reader) == (200, b"")
         await host.until(lambda: host.connections.bodies.total == 0)
 
-    async def test_small_request_is_served_meanwhile(self, host: Host) -> None:
+    async def test_small_request_is_served_beside_large_bodies(self, host: Host) -> None:
         async with AsyncExitStack() as stack:
             for _ in range(8):
                 _, writer = await stack.enter_async_context(host.dial())
@@ -133,7 +133,7 @@ class TestBodies:
             writer.write(_head("/2", 10_000) + bytes(10_000))
             assert await _answer(reader) == (200, bytes(2))
 
-    async def test_chunked_ones_are_bounded(self, host: Host) -> None:
+    async def test_chunked_bodies_are_bounded(self, host: Host) -> None:
         async with AsyncExitStack() as stack:
             for _ in range(8):
                 _, writer = await stack.enter_async_context(host.dial())
@@ -142,7 +142,7 @@ class TestBodies:
                 await writer.drain()
             await host.until(lambda: host.connections.bodies.total == 3 * 300_000)
 
-    async def test_body_that_is_being_answered_is_counted_and_kept(self, host: Host) -> None:
+    async def test_body_of_running_request_is_counted_and_kept(self, host: Host) -> None:
         host.hold = asyncio.Event()
         async with host.dial() as (reader, writer), host.dial() as (late_reader, late):
             writer.write(_head("/1", 900_000) + bytes(900_000))
@@ -160,8 +160,8 @@ class TestBodies:
                 assert await _answer(reader) == (200, bytes(1))
 
 
-class TestHeads:
-    async def test_unfinished_ones_are_bounded_together(self, host: Host) -> None:
+class TestRequestHeads:
+    async def test_unfinished_heads_are_bounded_together(self, host: Host) -> None:
         piece = b"X: %b\r\n" % (b"a" * 8000)
         size = len(b"GET /0 HTTP/1.1\r\nHost: x\r\n" + 3 * piece)
         count = MIB // size
@@ -176,8 +176,8 @@ class TestHeads:
             assert host.connections.bodies.total == count * size
 
 
-class TestAnswers:
-    async def test_unread_ones_are_bounded_together(self, host: Host) -> None:
+class TestResponses:
+    async def test_unread_responses_are_bounded_together(self, host: Host) -> None:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(host.dial(narrow=True)) for _ in range(6)]
             for number, (_, writer) in enumerate(clients, start=1):
@@ -189,7 +189,7 @@ class TestAnswers:
             assert await _answer(clients[-1][0]) == (200, bytes(LARGE))
         await host.until(lambda: host.connections.unsent.total == 0)
 
-    async def test_pipelined_request_waits_until_the_answer_before_is_read(self, host: Host) -> None:
+    async def test_pipelined_request_waits_until_previous_response_is_read(self, host: Host) -> None:
         async with host.dial(narrow=True) as (reader, writer):
             writer.write(_head(f"/1/{LARGE}") + _head(f"/2/{LARGE}") + _head("/3/1"))
             await host.until(lambda: host.connections.unsent.total > 0)
@@ -200,7 +200,7 @@ class TestAnswers:
             assert answers == [(200, bytes(LARGE)), (200, bytes(LARGE)), (200, bytes(1))]
             assert len(host.asked) == 3
 
-    async def test_later_request_waits_until_the_answer_before_is_read(self, host: Host) -> None:
+    async def test_later_request_waits_until_previous_response_is_read(self, host: Host) -> None:
         async with host.dial(narrow=True) as (reader, writer):
             writer.write(_head(f"/1/{LARGE}"))
             await host.until(lambda: host.connections.unsent.total > 0)
@@ -222,7 +222,7 @@ async def _shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     await reader.readuntil(b"\r\n\r\n")
 
 
-class TestSockets:
+class TestWebSockets:
     async def test_unfinished_messages_are_bounded_together(self, host: Host) -> None:
         begun = Frame(Opcode.BINARY, bytes(300_000)).serialize(mask=True)[:-100]
         async with AsyncExitStack() as stack:
@@ -238,7 +238,7 @@ class TestSockets:
                         assert await reader.read() == b""
         await host.until(lambda: host.connections.bodies.total == 0)
 
-    async def test_messages_are_counted_until_they_are_handled(self, host: Host) -> None:
+    async def test_messages_are_counted_until_handled(self, host: Host) -> None:
         host.hold = asyncio.Event()
         message = Frame(Opcode.BINARY, bytes(150_000)).serialize(mask=True)
         async with host.dial() as (reader, writer):
@@ -249,7 +249,7 @@ class TestSockets:
             host.hold.set()
             await host.until(lambda: host.connections.bodies.total == 0)
 
-    async def test_messages_that_are_not_handled_are_bounded_together(self, host: Host) -> None:
+    async def test_unhandled_messages_are_bounded_together(self, host: Host) -> None:
         host.hold = asyncio.Event()
         message = Frame(Opcode.BINARY, bytes(300_000)).serialize(mask=True)
         async with AsyncExitStack() as stack:

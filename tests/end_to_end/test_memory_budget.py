@@ -5,7 +5,7 @@ from __future__ import annotations
 from messenger.server.memory import SMALL, Budget
 
 
-class TestBudget:
+class TestMemoryBudget:
     def _budget(self, most: int, given_up: list[str], *, firm: frozenset[str] = frozenset()) -> Budget[str]:
         def reclaim(holder: str) -> bool:
             if holder in firm:
@@ -24,7 +24,7 @@ class TestBudget:
         budget.change("late", 20_000)
         assert (given_up, budget.total) == (["old"], 70_000)
 
-    def test_holder_that_cannot_be_released_is_skipped_and_counted(self) -> None:
+    def test_unreleasable_holder_is_skipped_and_counted(self) -> None:
         given_up: list[str] = []
         budget = self._budget(100_000, given_up, firm=frozenset({"firm"}))
         budget.change("firm", 60_000)

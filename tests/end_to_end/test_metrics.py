@@ -32,7 +32,7 @@ def counted(server: Server) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(wanted))
 
 
-def test_every_request_is_counted_whichever_worker_had_it(server: Server) -> None:
+def test_every_request_is_counted_on_any_worker(server: Server) -> None:
     for _ in range(REQUESTS):
         # A connection each, so that both workers have some.
         httpx.get(f"{server.url}/profile")

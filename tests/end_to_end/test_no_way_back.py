@@ -80,7 +80,7 @@ def _eleven(http: httpx.AsyncClient, token: str, other: int) -> list[asyncio.Tas
     return [asyncio.create_task(request) for request in requests]
 
 
-async def test_eleven_endpoints_at_once_by_one_user_on_several_devices(server: Server, fresh_database_url: str) -> None:
+async def test_eleven_concurrent_endpoints_share_no_session_state(server: Server, fresh_database_url: str) -> None:
     limits = httpx.Limits(max_connections=40)
     async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as http:
         me, first = await _register(http, "ada")

@@ -95,9 +95,9 @@ def public_site() -> Iterator[Site]:
         yield site
 
 
-class TestPages:
+class TestPrefixedPages:
     @pytest.mark.parametrize("page", ["/docs", "/docs/", "/demo", "/demo/"])
-    def test_everything_that_a_page_loads_is_there(self, site: Site, page: str) -> None:
+    def test_page_resources_are_served_under_prefix(self, site: Site, page: str) -> None:
         answer = site.http.get(site.url + page)
         assert answer.status_code == 200
         named = re.findall(r'(?:src|href)="([^"#]+)"', answer.text)
@@ -107,11 +107,11 @@ class TestPages:
 
 
 class TestPublicUrl:
-    def test_document_names_it(self, public_site: Site) -> None:
+    def test_document_names_public_url(self, public_site: Site) -> None:
         document = public_site.http.get(f"{public_site.url}/openapi.json").json()
         assert document["servers"] == [{"url": public_site.url}]
 
-    def test_pictures_are_where_their_links_lead(self, public_site: Site) -> None:
+    def test_avatar_urls_resolve_under_prefix(self, public_site: Site) -> None:
         avatar = public_site.upload()
         for url in (avatar["url"], avatar["thumb_url"]):
             assert url.startswith(f"{public_site.url}/avatars/")
@@ -119,18 +119,18 @@ class TestPublicUrl:
         profile = public_site.http.get(f"{public_site.url}/profile", headers=public_site.headers).json()
         assert profile["avatar"]["url"] == avatar["url"]
 
-    def test_page_may_show_those_pictures(self, public_site: Site) -> None:
+    def test_page_policy_allows_avatars(self, public_site: Site) -> None:
         policy = public_site.http.get(f"{public_site.url}/demo").headers["content-security-policy"]
         assert f"img-src 'self' {public_site.origin} data:" in policy
 
-    def test_its_pages_may_open_a_socket(self, public_site: Site) -> None:
+    def test_page_of_public_origin_opens_socket(self, public_site: Site) -> None:
         # nginx sends the upstream's name as `Host`, which is not the page's.
         url = public_site.url.replace("http", "ws", 1) + "/ws"
         ticket = public_site.http.post(f"{public_site.url}/ws/ticket", headers=public_site.headers).json()["ticket"]
         with connect(f"{url}?ticket={ticket}", origin=Origin(public_site.origin)) as socket:
             assert '"welcome"' in str(socket.recv(timeout=10))
 
-    def test_other_pages_may_not(self, public_site: Site) -> None:
+    def test_page_of_other_origin_opens_no_socket(self, public_site: Site) -> None:
         parts = urlsplit(public_site.url)
         url = f"ws://{parts.netloc}{parts.path}/ws"
         with pytest.raises(Exception, match="403"), connect(url, origin=Origin("http://127.0.0.1:1")):
@@ -138,7 +138,7 @@ class TestPublicUrl:
 
 
 class TestWithoutPublicUrl:
-    def test_page_of_the_document_asks_beside_itself(self, site: Site) -> None:
+    def test_docs_page_loads_document_by_relative_url(self, site: Site) -> None:
         script = site.http.get(f"{site.url}/docs/start.js").text
         assert 'new URL("..", document.currentScript.src)' in script
         assert site.http.get(urljoin(f"{site.url}/docs/start.js", "../openapi.json")).status_code == 200

@@ -112,7 +112,9 @@ async def apart(server: Server, realtime: Realtime, one: Person, other: Person) 
 
 
 class TestTwoWorkers:
-    async def test_message_signal_and_presence_cross(self, server: Server, realtime: Realtime, people: People) -> None:
+    async def test_message_signal_and_presence_cross_workers(
+        self, server: Server, realtime: Realtime, people: People
+    ) -> None:
         ada, bob = await people.friends()
         async with apart(server, realtime, ada, bob) as (hers, his):
             await hers.ask("message.send", target_id=bob.id, client_id="x", body="Across")
@@ -125,7 +127,7 @@ class TestTwoWorkers:
         statuses = (await people.http.get("/statuses", headers=ada.headers)).json()["items"]
         assert [item["user_id"] for item in statuses] == [bob.id]
 
-    async def test_large_call_signal_crosses(self, server: Server, realtime: Realtime, people: People) -> None:
+    async def test_large_call_signal_crosses_workers(self, server: Server, realtime: Realtime, people: People) -> None:
         ada, bob = await people.friends()
         async with apart(server, realtime, ada, bob) as (hers, his):
             payload = {"sdp": "v=0\r\n" * 8_000}
@@ -133,7 +135,9 @@ class TestTwoWorkers:
             assert reply["data"] is None
             assert (await his.signal("call.signal"))["payload"] == payload
 
-    async def test_sign_out_closes_within_a_second(self, server: Server, realtime: Realtime, people: People) -> None:
+    async def test_sign_out_closes_socket_of_other_worker_within_a_second(
+        self, server: Server, realtime: Realtime, people: People
+    ) -> None:
         ada, bob = await people.friends()
         async with apart(server, realtime, ada, bob) as (hers, his):
             for wire, person in ((hers, ada), (his, bob)):
@@ -142,13 +146,15 @@ class TestTwoWorkers:
                 assert (await wire.closed())[0] == 4401
                 assert time.monotonic() - started < 1
 
-    async def test_device_that_connects_elsewhere(self, server: Server, realtime: Realtime, people: People) -> None:
+    async def test_newer_socket_on_other_worker_closes_older(
+        self, server: Server, realtime: Realtime, people: People
+    ) -> None:
         ada = await people.person()
         async with apart(server, realtime, ada, ada) as (older, newer):
             assert (await older.closed())[0] == 4409
             assert (await newer.ask("ping"))["data"] is None
 
-    async def test_killed_worker_s_sockets_come_back_without_a_gap(
+    async def test_sockets_of_killed_worker_resume_without_gap(
         self, server: Server, realtime: Realtime, people: People
     ) -> None:
         ada, bob = await people.friends()
@@ -166,7 +172,7 @@ class TestTwoWorkers:
 
 
 class TestCommandLine:
-    async def test_disabled_account_s_sockets_close(
+    async def test_disabling_account_closes_sockets(
         self, server: Server, folder: Path, realtime: Realtime, people: People
     ) -> None:
         ada = await people.person()
@@ -177,7 +183,7 @@ class TestCommandLine:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_sigterm_drains(workers: int) -> None:
+async def test_sigterm_drains_without_failed_requests(workers: int) -> None:
     with reachable() as folder, running(folder, workers=workers, **CHEAP) as server:
         realtime, people = Realtime(int(server.url.rpartition(":")[2])), People(server.url)
         ada, bob = await people.friends()

@@ -34,12 +34,12 @@ def transport(request: pytest.FixtureRequest) -> str:
     return transport
 
 
-class TestTurn:
-    def test_right_secret_gets_an_allocation(self, relay: Coturn, transport: str) -> None:
+class TestTurnCheck:
+    def test_right_secret_gets_allocation(self, relay: Coturn, transport: str) -> None:
         url = f"turn:127.0.0.1:{relay.port}?transport={transport}"
         assert _relay(url, SECRET) == Finding("turn", True, f"{url} allocates with our credentials")
 
-    def test_wrong_secret_is_named(self, relay: Coturn, transport: str) -> None:
+    def test_wrong_relay_secret_is_reported(self, relay: Coturn, transport: str) -> None:
         url = f"turn:127.0.0.1:{relay.port}?transport={transport}"
         finding = _relay(url, "another")
         assert not finding.ok
@@ -64,7 +64,7 @@ class TestTurn:
         finding = _relay(f"turns:127.0.0.1:{relay.port}", SECRET)
         assert not finding.ok
 
-    def test_other_service_is_not_a_relay(self) -> None:
+    def test_other_service_is_reported(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=_greet, args=[server])
             thread.start()
@@ -81,13 +81,13 @@ def _greet(server: socket.socket) -> None:
         connection.sendall(b"220 mail.example ESMTP, and more than twenty bytes" + bytes(30_000))
 
 
-class TestStun:
-    def test_binding_is_enough(self, relay: Coturn) -> None:
+class TestStunCheck:
+    def test_stun_binding_is_sufficient(self, relay: Coturn) -> None:
         url = f"stun:127.0.0.1:{relay.port}"
         assert _relay(url, "") == Finding("stun", True, f"{url} answers")
 
 
-class TestAddress:
+class TestRelayAddress:
     @pytest.mark.parametrize(
         ("url", "parts"),
         [
@@ -97,5 +97,5 @@ class TestAddress:
             ("turns:relay.example?transport=udp", (True, True, "relay.example", 5349, True)),
         ],
     )
-    def test_has_the_defaults_of_its_scheme(self, url: str, parts: tuple[bool, bool, str, int, bool]) -> None:
+    def test_relay_address_uses_scheme_defaults(self, url: str, parts: tuple[bool, bool, str, int, bool]) -> None:
         assert address_of(url) == parts

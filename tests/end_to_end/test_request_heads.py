@@ -117,7 +117,7 @@ class TestIgnoredUpgrade:
         assert await _bodies(port, _request(offer, framing) + body + LAST) == wanted
         assert await _bodies(port, _request(framing, offer), body[:5], body[5:] + LAST) == wanted
 
-    async def test_pipelined_requests_keep_their_order(self, port: int) -> None:
+    async def test_pipelined_requests_with_upgrade_keep_order(self, port: int) -> None:
         one = _request(H2C, SIZED) + BODY
         bare = _request(H2C, line=b"GET /bare HTTP/1.1")
         said = await _bodies(port, one + bare + one + _request(SIZED) + BODY + LAST)
@@ -133,7 +133,7 @@ class TestIgnoredUpgrade:
             (200, b"GET /last "),
         ]
 
-    async def test_http_1_0_upgrades_nothing(self, port: int) -> None:
+    async def test_http_1_0_request_is_not_upgraded(self, port: int) -> None:
         line = b"GET /ws HTTP/1.0"
         assert await _bodies(port, _request(WEBSOCKET, KEY, b"Sec-WebSocket-Version: 13\r\n", line=line)) == [
             b"GET /ws "
@@ -143,7 +143,7 @@ class TestIgnoredUpgrade:
         head = _request(WEBSOCKET, KEY, b"Sec-WebSocket-Version: 13\r\n", SIZED, line=b"GET /ws HTTP/1.1")
         assert await _bodies(port, head + BODY + LAST) == [b"GET /ws " + BODY, b"GET /last "]
 
-    async def test_body_stays_in_its_framing(self, port: int) -> None:
+    async def test_body_with_upgrade_stays_within_framing(self, port: int) -> None:
         """No bytes of a body become a request of their own."""
         smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
         head = _request(H2C, b"Content-Length: %d\r\n" % len(smuggled))
@@ -154,24 +154,24 @@ class TestIgnoredUpgrade:
         assert [(answer.status, answer.problem) for answer in answers] == [(400, "malformed_request")]
 
 
-class TestHost:
+class TestHostHeader:
     @pytest.mark.parametrize(
         "host",
         [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nHost: b\r\n", b"Host: a b\r\n", b"Host: http://a/\r\n"],
         ids=["none", "twice", "two", "a space", "a URL"],
     )
     @pytest.mark.parametrize("more", [b"", H2C], ids=["plain", "with an offer"])
-    async def test_missing_or_ambiguous_one_is_refused(self, port: int, host: bytes, more: bytes) -> None:
+    async def test_missing_or_ambiguous_host_is_refused(self, port: int, host: bytes, more: bytes) -> None:
         answers = await _answers(port, [_request(more, line=b"GET / HTTP/1.1", host=host) + LAST])
         assert [(answer.status, answer.problem) for answer in answers] == [(400, "malformed_request")]
 
     @pytest.mark.parametrize(
         "host", [b"Host:\r\n", b"Host: chat.example:8443\r\n", b"Host: [2001:db8::1]:80\r\n", b"hOST: 10.0.0.1\r\n"]
     )
-    async def test_valid_one_passes(self, port: int, host: bytes) -> None:
+    async def test_valid_host_is_accepted(self, port: int, host: bytes) -> None:
         assert await _bodies(port, _request(SIZED, host=host) + BODY + LAST) == [b"POST /a " + BODY, b"GET /last "]
 
-    async def test_http_1_0_needs_none(self, port: int) -> None:
+    async def test_http_1_0_needs_no_host(self, port: int) -> None:
         assert await _bodies(port, _request(line=b"GET /old HTTP/1.0", host=b"")) == [b"GET /old "]
 
 
@@ -203,36 +203,36 @@ class TestTransferEncoding:
         answers = await _answers(port, [_request(codings, line=line) + CHUNKS + LAST])
         assert [(answer.status, answer.problem) for answer in answers] == [(400, "malformed_request")]
 
-    async def test_chunked_passes_in_any_case(self, port: int) -> None:
+    async def test_chunked_is_accepted_in_any_case(self, port: int) -> None:
         said = await _bodies(port, _request(b"Transfer-Encoding: CHUNKED\r\n") + CHUNKS + LAST)
         assert said == [b"POST /a " + BODY, b"GET /last "]
 
 
-class TestHeaders:
-    async def test_too_many_are_refused_before_the_head_ends(self, port: int) -> None:
+class TestHeaderCount:
+    async def test_too_many_headers_are_refused_before_head_ends(self, port: int) -> None:
         answers = await _answers(port, [_request(b"a:\r\n" * (MAX_HEADERS + 1))[:-2]])
         assert [(answer.status, answer.problem) for answer in answers] == [(431, "headers_too_large")]
 
 
-class TestHandshake:
+class TestWebSocketHandshake:
     async def _one(self, port: int, *headers: bytes, path: bytes = b"/ws") -> Answer:
         (answer,) = await _answers(port, [_request(WEBSOCKET, *headers, line=b"GET %b HTTP/1.1" % path)])
         return answer
 
-    async def test_right_one_opens_a_socket(self, port: int) -> None:
+    async def test_valid_handshake_opens_socket(self, port: int) -> None:
         assert (await self._one(port, KEY, b"Sec-WebSocket-Version: 13\r\n")).status == 101
 
     @pytest.mark.parametrize("version", [b"Sec-WebSocket-Version: 8\r\n", b""])
-    async def test_wrong_version_names_the_right_one(self, port: int, version: bytes) -> None:
+    async def test_wrong_version_gets_supported_version(self, port: int, version: bytes) -> None:
         answer = await self._one(port, KEY, version)
         assert (answer.status, answer.problem) == (426, "upgrade_required")
         assert b"sec-websocket-version: 13\r\n" in answer.head
         assert b"upgrade: websocket\r\n" in answer.head
 
-    async def test_missing_key_is_refused(self, port: int) -> None:
+    async def test_handshake_without_key_is_refused(self, port: int) -> None:
         answer = await self._one(port, b"Sec-WebSocket-Version: 13\r\n")
         assert (answer.status, answer.problem) == (400, "malformed_request")
 
-    async def test_closed_one_is_refused(self, port: int) -> None:
+    async def test_handshake_on_other_path_is_refused(self, port: int) -> None:
         answer = await self._one(port, KEY, b"Sec-WebSocket-Version: 13\r\n", path=b"/other")
         assert (answer.status, answer.problem) == (403, "forbidden")

@@ -40,7 +40,7 @@ def sign_in_again(url: str) -> None:
     assert httpx.post(f"{url}/login", json=draft).status_code == 200
 
 
-def test_cursor_of_the_lost_time_expires_and_one_of_the_restored_time_as_well(folder: Path) -> None:
+def test_restored_backup_expires_all_older_cursors(folder: Path) -> None:
     data, backup = folder / "data", folder / "backup"
     data.mkdir()
     with running(data, **CHEAP) as server:

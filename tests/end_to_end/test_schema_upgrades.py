@@ -34,7 +34,9 @@ def _at(folder: Path, database_url: str, revision: str) -> None:
 
 class TestOlderSchema:
     @pytest.mark.parametrize("revision", REVISIONS[:-1])
-    def test_is_refused_in_one_line(self, folder: Path, fresh_database_url: str, revision: str) -> None:
+    def test_serve_refuses_older_schema_in_single_line(
+        self, folder: Path, fresh_database_url: str, revision: str
+    ) -> None:
         _at(folder, fresh_database_url, revision)
         code, said = refused(folder, database_url=fresh_database_url, **OFF)
         assert code == 2
@@ -45,13 +47,13 @@ class TestOlderSchema:
         assert "Traceback" not in said
         assert "listening" not in said
 
-    def test_empty_database_is_refused_in_one_line(self, folder: Path, fresh_database_url: str) -> None:
+    def test_serve_refuses_empty_database_in_single_line(self, folder: Path, fresh_database_url: str) -> None:
         _at(folder, fresh_database_url, "base")
         code, said = refused(folder, database_url=fresh_database_url, **OFF)
         assert code == 2
         assert "MESSENGER_AUTO_MIGRATE is off and the database has no schema yet: run" in said.splitlines()[-1]
 
-    def test_other_commands_refuse_it_too(self, folder: Path, fresh_database_url: str) -> None:
+    def test_other_commands_refuse_older_schema(self, folder: Path, fresh_database_url: str) -> None:
         _at(folder, fresh_database_url, REVISIONS[0])
         done = command(folder, "users", "list", database_url=fresh_database_url, **OFF)
         assert done.returncode == 2

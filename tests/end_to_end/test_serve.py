@@ -56,13 +56,13 @@ def durable(folder: Path) -> Iterator[DurableDatabase]:
         yield DurableDatabase(postgres.start())
 
 
-class TestOwnDatabase:
-    def test_serves_from_nothing(self, folder: Path) -> None:
+class TestEmbeddedDatabase:
+    def test_server_starts_from_empty_folder(self, folder: Path) -> None:
         with running(folder, **CHEAP) as server:
             draft = {"username": "ada", "password": PASSWORD, "name": "Ada"}
             assert httpx.post(f"{server.url}/register", json=draft).status_code == 201
 
-    def test_keeps_accounts_over_a_restart(self, folder: Path) -> None:
+    def test_accounts_survive_restart(self, folder: Path) -> None:
         with running(folder, **CHEAP) as server:
             httpx.post(f"{server.url}/register", json={"username": "ada", "password": PASSWORD, "name": "Ada"})
         with running(folder, **CHEAP) as server:
@@ -70,7 +70,7 @@ class TestOwnDatabase:
         assert answer.status_code == 200
 
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_nothing_outlives_a_kill(self, folder: Path, workers: int) -> None:
+    def test_killed_server_leaves_no_process(self, folder: Path, workers: int) -> None:
         with running(folder, workers=workers) as server:
             processes = server.descendants()
             assert any("postgres" in process.name() for process in processes)
@@ -79,7 +79,7 @@ class TestOwnDatabase:
             _, alive = psutil.wait_procs(processes, timeout=20)
         assert alive == []
 
-    def test_comes_back_after_its_database_was_killed(self, folder: Path) -> None:
+    def test_server_recovers_after_database_was_killed(self, folder: Path) -> None:
         with running(folder, **CHEAP) as server:
             postmaster = next(p for p in psutil.Process(server.process.pid).children() if "postgres" in p.name())
             postmaster.kill()
@@ -88,7 +88,7 @@ class TestOwnDatabase:
             draft = {"username": "ada", "password": PASSWORD, "name": "Ada"}
             assert httpx.post(f"{server.url}/register", json=draft).status_code == 201
 
-    def test_second_server_on_one_data_folder_is_refused(self, folder: Path) -> None:
+    def test_second_server_on_same_data_folder_is_refused(self, folder: Path) -> None:
         with running(folder):
             code, said = refused(folder, port=0)
         assert code == 1
@@ -97,7 +97,7 @@ class TestOwnDatabase:
 
 
 class TestStartLog:
-    def test_names_the_reference_and_the_demo_where_it_is_served(self, folder: Path) -> None:
+    def test_start_log_names_reference_and_served_demo(self, folder: Path) -> None:
         for demo, end in (("on", "the API reference is at /docs, the demo at /demo"), ("off", "reference is at /docs")):
             with running(folder, demo=demo, **CHEAP) as server:
                 lines = server.log.read_text().splitlines()
@@ -106,13 +106,13 @@ class TestStartLog:
 
 
 class TestDataFolder:
-    def test_doctor_names_the_place_of_the_database(self, folder: Path) -> None:
+    def test_doctor_names_database_location(self, folder: Path) -> None:
         with running(folder, **CHEAP):
             done = command(folder, "doctor")
         assert f", in {folder}/postgres" in done.stdout
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
-    def test_doctor_says_that_a_backup_needs_two_places(self, folder: Path) -> None:
+    def test_doctor_warns_of_database_outside_data_folder(self, folder: Path) -> None:
         elsewhere = folder / "elsewhere" / "postgres"
         (folder / "data").mkdir()
         with running(folder / "data", **CHEAP):
@@ -133,22 +133,22 @@ class TestDataFolder:
         assert "PostgreSQL is missing" in said.strip().splitlines()[-1]
         assert not (folder / "postgres").exists()
 
-    def test_folder_that_cannot_be_made_is_named(self, folder: Path) -> None:
+    def test_uncreatable_folder_is_named(self, folder: Path) -> None:
         (folder / "file").touch()
         code, said = refused(folder, data_dir=folder / "file" / "data")
         assert code == 2
         assert said == f"messenger: MESSENGER_DATA_DIR: {folder}/file/data can't be written: Not a directory\n"
 
 
-class TestEnd:
+class TestShutdown:
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_sigterm_is_a_clean_end(self, folder: Path, workers: int) -> None:
+    def test_sigterm_ends_cleanly(self, folder: Path, workers: int) -> None:
         with running(folder, workers=workers) as server:
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(15) == 0
 
 
-class TestRefusals:
+class TestStartRefusals:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
@@ -166,20 +166,20 @@ class TestRefusals:
             ("metrics_token", "short"),
         ],
     )
-    def test_a_wrong_setting_is_named_in_one_line(self, folder: Path, name: str, value: str) -> None:
+    def test_invalid_setting_is_named_in_single_line(self, folder: Path, name: str, value: str) -> None:
         code, said = refused(folder, **{name: value})
         assert code == 2
         lines = said.strip().splitlines()
         assert len(lines) == 1
         assert "MESSENGER_" in lines[0]
 
-    def test_an_absent_database_is_named_in_one_line(self, folder: Path) -> None:
+    def test_unreachable_database_is_named_in_single_line(self, folder: Path) -> None:
         code, said = refused(folder, database_url="postgresql://nobody@127.0.0.1:1/none")
         assert code == 2
         assert said.strip().splitlines()[-1].startswith("messenger: MESSENGER_DATABASE_URL")
 
     @pytest.mark.parametrize("environment", ["development", "production"])
-    def test_a_database_that_can_lose_messages_is_refused(
+    def test_database_risking_message_loss_is_refused(
         self, folder: Path, fresh_database_url: str, environment: str
     ) -> None:
         # The tests' own PostgreSQL runs with all three off.
@@ -187,23 +187,23 @@ class TestRefusals:
         assert code == 2
         assert "fsync, full_page_writes, synchronous_commit off" in said
 
-    def test_one_setting_of_its_role_is_enough_to_be_refused(self, folder: Path, durable: DurableDatabase) -> None:
+    def test_role_setting_risking_message_loss_is_refused(self, folder: Path, durable: DurableDatabase) -> None:
         durable.run("ALTER ROLE messenger SET synchronous_commit = off")
         code, said = refused(folder, database_url=durable.url, port=0)
         assert code == 2
         assert ": synchronous_commit off" in said
 
-    def test_a_test_may_have_it(self, folder: Path, fresh_database_url: str) -> None:
+    def test_allow_data_loss_starts_with_warning(self, folder: Path, fresh_database_url: str) -> None:
         with running(folder, database_url=fresh_database_url, allow_data_loss="on", **CHEAP) as server:
             assert "acknowledged messages can be lost" in server.log.read_text()
 
-    def test_production_never_has_it(self, folder: Path) -> None:
+    def test_production_refuses_allow_data_loss(self, folder: Path) -> None:
         code, said = refused(folder, allow_data_loss="on", environment="production", port=0)
         assert code == 2
         assert "MESSENGER_ALLOW_DATA_LOSS" in said
 
 
-class TestAddress:
+class TestListenAddress:
     @pytest.mark.parametrize(
         ("host", "listens"),
         [
@@ -213,7 +213,7 @@ class TestAddress:
             ("localhost", ["127.0.0.1", "[::1]"]),
         ],
     )
-    def test_sockets_and_their_urls(self, host: str, listens: list[str]) -> None:
+    def test_host_is_bound_and_shown_as_url(self, host: str, listens: list[str]) -> None:
         with listening_on(host, 0) as sockets:
             port = sockets[0].getsockname()[1]
             assert [url_of(each) for each in sockets] == [f"http://{each}:{port}" for each in listens]
@@ -236,7 +236,7 @@ class TestAddress:
             "messenger: MESSENGER_HOST, MESSENGER_PORT: no-such-host.invalid:0 cannot be listened on"
         )
 
-    def test_a_port_in_use_is_named_in_one_line(self, folder: Path) -> None:
+    def test_port_in_use_is_named_in_single_line(self, folder: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

@@ -157,7 +157,7 @@ async def online(two: Hosts, viewer: Friend) -> bool:
     return bool(items[0]["online"])
 
 
-async def test_hosts_are_one_server(two: Hosts) -> None:
+async def test_two_hosts_act_as_single_server(two: Hosts) -> None:
     ada, bob = await friends(two)
     async with socket(two.urls[0], ada) as hers, socket(two.urls[1], bob) as his:
         await hers.ask("message.send", target_id=bob.user_id, client_id="x", body="Across")
@@ -176,7 +176,7 @@ async def test_hosts_are_one_server(two: Hosts) -> None:
         await hers.signal("presence", user_id=bob.user_id, online=False)
 
 
-async def test_bus_that_dies_costs_a_delay_and_no_event(two: Hosts) -> None:
+async def test_stopped_bus_delays_but_loses_no_event(two: Hosts) -> None:
     async with AsyncExitStack() as stack:
         crowd = FaultCrowd(two, "hosts", stack, frozenset())
         await crowd.gather(2)
@@ -198,7 +198,7 @@ async def test_bus_that_dies_costs_a_delay_and_no_event(two: Hosts) -> None:
     assert two.problems + crowd.problems == []
 
 
-async def test_cut_cable_is_found(two: Hosts) -> None:
+async def test_cut_cable_is_detected(two: Hosts) -> None:
     ada, bob = await friends(two)
     async with socket(two.urls[0], ada) as hers, socket(two.urls[1], bob):
         await hers.signal("presence", user_id=bob.user_id, online=True)

@@ -113,9 +113,9 @@ def _metric(server: Server, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
 
-class TestDeath:
+class TestWorkerDeath:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-    def test_signal_and_successor_are_logged_and_counted(self, server: Server, number: signal.Signals) -> None:
+    def test_worker_death_and_replacement_are_logged_and_counted(self, server: Server, number: signal.Signals) -> None:
         before = _metric(server, "messenger_worker_restarts_total")
         victim = _workers(server)[0]
         psutil.Process(victim).send_signal(number)
@@ -126,7 +126,7 @@ class TestDeath:
         assert victim not in _workers(server)
         assert _metric(server, "messenger_worker_restarts_total") == before + 1
 
-    def test_sockets_of_the_dead_are_not_counted_for_ever(self, server: Server, folder: Path) -> None:
+    def test_sockets_of_dead_worker_are_not_counted_forever(self, server: Server, folder: Path) -> None:
         victim = _workers(server)[0]
         gauges = folder / "metrics" / f"gauge_livesum_{victim}.db"
         assert gauges.exists()
@@ -134,7 +134,7 @@ class TestDeath:
         _line(server, rf"worker {victim} was ended")
         assert not gauges.exists()
 
-    def test_first_one_that_cannot_start_ends_the_server_with_a_code(self, folder: Path) -> None:
+    def test_first_worker_failing_to_start_ends_server_with_exit_code(self, folder: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", BROKEN],
             env={**environment(folder), "PROMETHEUS_MULTIPROC_DIR": str(folder)},
@@ -146,7 +146,7 @@ class TestDeath:
         assert done.returncode == STARTUP_FAILURE
         assert b"can't start; stopping" in done.stderr
 
-    def test_later_one_that_cannot_start_does_not_end_the_others(
+    def test_replacement_failing_to_start_keeps_other_workers(
         self, server: Server, folder: Path, unreadable_settings: Path
     ) -> None:
         victim, other = _workers(server)
@@ -171,7 +171,7 @@ class TestHangUp:
         assert len(set(_workers(server)) - before) == 2
         assert _metric(server, "messenger_worker_restarts_total") == restarts
 
-    def test_further_hang_ups_and_term_are_handled_meanwhile(self, other_folder: Path) -> None:
+    def test_further_signals_are_handled_during_replacement(self, other_folder: Path) -> None:
         with running(other_folder, workers=2) as server:
             server.process.send_signal(signal.SIGHUP)
             _line(server, "replacing 2 workers")
@@ -180,20 +180,20 @@ class TestHangUp:
             assert server.process.wait(20) == 0
 
     @pytest.mark.usefixtures("unreadable_settings")
-    def test_successor_that_cannot_start_changes_nothing(self, server: Server) -> None:
+    def test_failing_successor_keeps_current_workers(self, server: Server) -> None:
         before = set(_workers(server))
         server.process.send_signal(signal.SIGHUP)
         _line(server, r"can't start; keeping the current workers")
         assert set(_workers(server)) == before
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
 
-    def test_server_with_one_worker_ends_cleanly_and_says_so(self, other_folder: Path) -> None:
+    def test_hang_up_ends_single_worker_server_cleanly(self, other_folder: Path) -> None:
         with running(other_folder, workers=1) as server:
             server.process.send_signal(signal.SIGHUP)
             assert server.process.wait(20) == 0
             assert "info    messenger.serving: SIGHUP: shutting down" in server.log.read_text()
 
-    def test_worker_alone_ignores_it(self, server: Server) -> None:
+    def test_worker_ignores_hang_up(self, server: Server) -> None:
         before = _workers(server)
         psutil.Process(before[0]).send_signal(signal.SIGHUP)
         server.await_ready()

@@ -77,23 +77,23 @@ KEYS = {
 EACH_KEY = pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 
 
-class TestGood:
+class TestValidEnvelopes:
     @pytest.mark.parametrize("msgpack", [False, True])
-    def test_values_come_back_as_they_were_sent(self, msgpack: bool) -> None:
+    def test_valid_values_are_returned_unchanged(self, msgpack: bool) -> None:
         sent = body(nonce=some(12).rstrip("="), ciphertext=some(50), mac=some(32), key_id="7f3a β")
         envelope = parse_envelope(ENCODERS[msgpack](sent), msgpack=msgpack)
         assert msgspec.to_builtins(envelope) == sent
 
-    def test_what_was_left_out_of_the_kdf_stays_out(self) -> None:
+    def test_omitted_kdf_fields_stay_omitted(self) -> None:
         envelope = parse_envelope(msgspec.json.encode(body(kdf={"name": "none"})))
         assert msgspec.json.decode(msgspec.json.encode(envelope))["kdf"] == {"name": "none"}
 
-    def test_null_is_a_field_that_was_left_out(self) -> None:
+    def test_null_counts_as_omitted_field(self) -> None:
         sent = body(mac=None, key_id=None, kdf=kdf(info=None))
         assert parse_envelope(msgspec.json.encode(sent)) == parse_envelope(msgspec.json.encode(body(kdf=kdf())))
 
     @pytest.mark.parametrize("form", ["AAEC/+8=", "AAEC_-8=", "AAEC/+8", "AAEC_-8"])
-    def test_each_form_of_base64_passes(self, form: str) -> None:
+    def test_each_base64_alphabet_is_accepted(self, form: str) -> None:
         envelope = parse_envelope(msgspec.json.encode(body(algorithm="mine", ciphertext=form)))
         assert envelope.ciphertext == form
 
@@ -113,7 +113,7 @@ class TestGood:
             ("Threefish-1024", 64, 1, 64),
         ],
     )
-    def test_algorithm(self, algorithm: str, nonce: int, ciphertext: int, mac: int | None) -> None:
+    def test_known_algorithm_is_accepted(self, algorithm: str, nonce: int, ciphertext: int, mac: int | None) -> None:
         fields = body(algorithm=algorithm, nonce=some(nonce), ciphertext=some(ciphertext), mac=mac and some(mac))
         assert parse_envelope(msgspec.json.encode(fields)).algorithm == algorithm
 
@@ -122,60 +122,60 @@ class TestGood:
         assert parse_envelope(msgspec.json.encode(body(kdf={"name": name}))).kdf.salt is None
 
     @pytest.mark.parametrize("parameter", Kdf.__struct_fields__[2:])
-    def test_each_cost_of_the_list_passes(self, parameter: str) -> None:
+    def test_each_listed_cost_is_accepted(self, parameter: str) -> None:
         for value in (0, 2**32 - 1, "", "SHA-512", "x" * 64):
             envelope = parse_envelope(msgspec.json.encode(body(kdf=kdf(**{parameter: value}))))
             assert getattr(envelope.kdf, parameter) == value
 
     @pytest.mark.parametrize("size", [16, 1024])
-    def test_salt(self, size: int) -> None:
+    def test_salt_of_allowed_length_is_accepted(self, size: int) -> None:
         parse_envelope(msgspec.json.encode(body(kdf=kdf(salt=some(size)))))
 
-    def test_random_ciphertexts_pass(self) -> None:
+    def test_random_ciphertexts_are_accepted(self) -> None:
         for _ in range(100):
             parse_envelope(msgspec.json.encode(body(ciphertext=b64(os.urandom(40_000)))))
 
-    def test_ensure_envelope_lets_it_pass(self) -> None:
+    def test_ensure_envelope_accepts_valid_envelope(self) -> None:
         ensure_envelope(msgspec.convert(body(mac=some(32), key_id="k1"), SecretEnvelope))
 
 
-class TestForm:
+class TestEnvelopeFields:
     @pytest.mark.parametrize("field", ["algorithm", "kdf", "nonce", "ciphertext"])
-    def test_missing_field(self, field: str) -> None:
+    def test_missing_field_is_reported(self, field: str) -> None:
         assert faults(body(**{field: ...})) == [(field, "missing")]
         assert faults(body(**{field: None})) == [(field, "missing")]
 
-    def test_missing_name_of_the_kdf(self) -> None:
+    def test_missing_kdf_name_is_reported(self) -> None:
         assert faults(body(kdf=kdf(name=...))) == [("kdf.name", "missing")]
 
     @pytest.mark.parametrize("field", ["algorithm", "kdf", "nonce", "ciphertext", "mac", "key_id"])
     @pytest.mark.parametrize("value", [7, 1.5, True, [], [1, 2]])
-    def test_wrong_type(self, field: str, value: object) -> None:
+    def test_field_of_wrong_type_is_reported(self, field: str, value: object) -> None:
         assert faults(body(**{field: value})) == [(field, "wrong_type")]
 
     @pytest.mark.parametrize("field", ["name", "salt", "iterations", "hash"])
     @pytest.mark.parametrize("value", [1.5, True, [], {}])
-    def test_wrong_type_in_the_kdf(self, field: str, value: object) -> None:
+    def test_kdf_field_of_wrong_type_is_reported(self, field: str, value: object) -> None:
         assert faults(body(kdf=kdf(**{field: value}))) == [(f"kdf.{field}", "wrong_type")]
 
-    def test_binary_of_messagepack_is_another_type(self) -> None:
+    def test_messagepack_binary_is_wrong_type(self) -> None:
         error = refusal(msgspec.msgpack.encode(body(ciphertext=b"\xff" * 48)), msgpack=True)
         assert [(fault.field, fault.code) for fault in error.errors] == [("ciphertext", "wrong_type")]
 
-    def test_unknown_field(self) -> None:
+    def test_unknown_field_is_reported(self) -> None:
         assert faults(body(private_key="x")) == [("private_key", "unknown_field")]
         assert faults(body(kdf=kdf(passphrase="x"))) == [("kdf.passphrase", "unknown_field")]
 
-    def test_unknown_field_is_not_named_when_its_name_may_tell_something(self) -> None:
+    def test_unknown_field_is_not_named_when_name_may_reveal_secret(self) -> None:
         assert faults(body(hunter2=1)) == [("", "unknown_field")]
         assert faults(body(kdf=kdf(hunter2=1))) == [("kdf", "unknown_field")]
 
     @pytest.mark.parametrize("key", [7, None, b"kdf", True])
-    def test_name_that_is_no_string(self, key: object) -> None:
+    def test_non_string_key_is_reported(self, key: object) -> None:
         raw = msgspec.msgpack.encode({**body(), key: 1})
         assert [fault.code for fault in refusal(raw, msgpack=True).errors] == ["unknown_field"]
 
-    def test_all_faults_are_told_at_once(self) -> None:
+    def test_all_faults_are_reported_together(self) -> None:
         assert faults({"algorithm": 7, "kdf": {}, "seed": 1}) == [
             ("seed", "unknown_field"),
             ("algorithm", "wrong_type"),
@@ -185,23 +185,23 @@ class TestForm:
         ]
 
 
-class TestContent:
+class TestEnvelopeContent:
     @pytest.mark.parametrize("field", ["nonce", "ciphertext", "mac"])
     @pytest.mark.parametrize("value", ["not base64!", "AAAA\n", "AAAAA", "AAAA=", "A===", "+_AA", "=AAA", "ÄÄÄÄ", " "])
-    def test_no_base64(self, field: str, value: str) -> None:
+    def test_invalid_base64_is_reported(self, field: str, value: str) -> None:
         assert faults(body(**{field: value})) == [(field, "not_base64")]
 
-    def test_salt_that_is_no_base64(self) -> None:
+    def test_invalid_base64_salt_is_reported(self) -> None:
         assert faults(body(kdf=kdf(salt="pepper!"))) == [("kdf.salt", "not_base64")]
 
     @pytest.mark.parametrize("algorithm", ["", "a b", "aes,gcm", "é", "x" * 65, "aes\n", "0123456789abcdef" * 4])
-    def test_no_name_of_an_algorithm(self, algorithm: str) -> None:
+    def test_invalid_algorithm_name_is_reported(self, algorithm: str) -> None:
         assert faults(body(algorithm=algorithm)) == [("algorithm", "bad_value")]
 
     @pytest.mark.parametrize(
         "algorithm", ["none", "NONE", "plain", "Plain-Text", "plaintext", "identity", "base64", "base-64", "raw", "hex"]
     )
-    def test_algorithm_that_hides_nothing(self, algorithm: str) -> None:
+    def test_algorithm_without_encryption_is_reported(self, algorithm: str) -> None:
         assert faults(body(algorithm=algorithm)) == [("algorithm", "not_a_cipher")]
 
     @pytest.mark.parametrize(
@@ -219,101 +219,101 @@ class TestContent:
             ("mine", 65),
         ],
     )
-    def test_length_of_the_nonce(self, algorithm: str, nonce: int) -> None:
+    def test_nonce_of_wrong_length_is_reported(self, algorithm: str, nonce: int) -> None:
         assert faults(body(algorithm=algorithm, nonce=some(nonce))) == [("nonce", "bad_length")]
 
     @pytest.mark.parametrize("size", [0, 15, 16])
-    def test_ciphertext_that_is_no_longer_than_its_tag(self, size: int) -> None:
+    def test_ciphertext_no_longer_than_tag_is_reported(self, size: int) -> None:
         assert faults(body(ciphertext=some(size))) == [("ciphertext", "bad_length")]
 
-    def test_empty_ciphertext_with_a_mac(self) -> None:
+    def test_empty_ciphertext_with_mac_is_reported(self) -> None:
         assert faults(body(ciphertext="", mac=some(16))) == [("ciphertext", "bad_length")]
 
     @pytest.mark.parametrize(("algorithm", "size"), [("aes-256-gcm", 15), ("aes-256-gcm", 65), ("x", 7), ("x", 65)])
-    def test_length_of_the_mac(self, algorithm: str, size: int) -> None:
+    def test_mac_of_wrong_length_is_reported(self, algorithm: str, size: int) -> None:
         assert faults(body(algorithm=algorithm, mac=some(size))) == [("mac", "bad_length")]
 
-    def test_secret_storage_of_matrix_needs_its_mac(self) -> None:
+    def test_matrix_secret_storage_requires_mac(self) -> None:
         fields = body(algorithm="m.secret_storage.v1.aes-hmac-sha2", nonce=some(16))
         assert faults(fields) == [("mac", "missing")]
         assert faults({**fields, "mac": some(31)}) == [("mac", "bad_length")]
 
     @pytest.mark.parametrize("salt", [..., None])
-    def test_passphrase_needs_a_salt(self, salt: object) -> None:
+    def test_passphrase_requires_salt(self, salt: object) -> None:
         assert faults(body(kdf=kdf(salt=salt))) == [("kdf.salt", "missing")]
 
     @pytest.mark.parametrize("size", [0, 15, 1025])
     @pytest.mark.parametrize("name", ["argon2id", "none"])
-    def test_length_of_the_salt(self, name: str, size: int) -> None:
+    def test_salt_of_wrong_length_is_reported(self, name: str, size: int) -> None:
         assert faults(body(kdf=kdf(name=name, salt=some(size)))) == [("kdf.salt", "bad_length")]
 
     @pytest.mark.parametrize("value", [-1, 2**32, 2**63, "x" * 65, "a\nb", "0123456789abcdef" * 4])
-    def test_cost_out_of_bounds(self, value: object) -> None:
+    def test_cost_out_of_bounds_is_reported(self, value: object) -> None:
         assert faults(body(kdf=kdf(iterations=value))) == [("kdf.iterations", "bad_value")]
 
     @pytest.mark.parametrize("name", ["", "argon 2", "x" * 65])
-    def test_no_name_of_a_kdf(self, name: str) -> None:
+    def test_invalid_kdf_name_is_reported(self, name: str) -> None:
         assert faults(body(kdf=kdf(name=name))) == [("kdf.name", "bad_value")]
 
     @pytest.mark.parametrize("key_id", ["", "x" * 256, "a\nb", "\0"])
-    def test_no_name_of_a_key(self, key_id: str) -> None:
+    def test_invalid_key_id_is_reported(self, key_id: str) -> None:
         assert faults(body(key_id=key_id)) == [("key_id", "bad_value")]
 
     @pytest.mark.parametrize("size", [32, 64])
-    def test_bare_key_as_a_ciphertext(self, size: int) -> None:
+    def test_bare_key_as_ciphertext_is_reported(self, size: int) -> None:
         secret = bytes(range(100, 100 + size))
         for data in (secret, secret.hex().encode(), base64.b64encode(secret), base64.urlsafe_b64encode(secret)):
             assert faults(body(algorithm="mine", ciphertext=b64(data))) == [("ciphertext", "bare_key")]
         assert faults(body(ciphertext=b64(secret))) == [("ciphertext", "bare_key")]
 
-    def test_ensure_envelope_refuses_it_too(self) -> None:
+    def test_ensure_envelope_refuses_bare_key(self) -> None:
         with pytest.raises(NotEncrypted):
             ensure_envelope(msgspec.convert(body(ciphertext=some(32)), SecretEnvelope))
 
 
-class TestPrivateKeys:
+class TestPrivateKeysInEnvelope:
     @EACH_KEY
     @pytest.mark.parametrize("msgpack", [False, True])
-    def test_as_the_body(self, key: bytes, msgpack: bool) -> None:
+    def test_private_key_as_body_is_refused(self, key: bytes, msgpack: bool) -> None:
         for raw in (key, b"\n" + key + b"\n", base64.b64encode(key), base64.encodebytes(key), key.hex().encode()):
             refusal(raw, msgpack=msgpack)
 
     @pytest.mark.parametrize("field", ["algorithm", "nonce", "ciphertext", "mac", "key_id"])
-    def test_as_the_text_of_a_field(self, field: str) -> None:
+    def test_private_key_as_field_text_is_reported(self, field: str) -> None:
         for text in (PEM, PEM.replace("\n", " "), json.dumps(JWK)):
             assert (field, "private_key") in faults(body(**{field: text}))
 
     @EACH_KEY
     @pytest.mark.parametrize("field", ["nonce", "ciphertext", "mac", "key_id"])
-    def test_in_base64(self, key: bytes, field: str) -> None:
+    def test_private_key_in_base64_is_reported(self, key: bytes, field: str) -> None:
         for text in (b64(key), base64.urlsafe_b64encode(key).decode("ascii").rstrip("="), b64(b64(key).encode())):
             assert (field, "private_key") in faults(body(**{field: text}))
 
     @EACH_KEY
-    def test_in_the_kdf(self, key: bytes) -> None:
+    def test_private_key_in_kdf_is_reported(self, key: bytes) -> None:
         assert ("kdf.salt", "private_key") in faults(body(kdf=kdf(salt=b64(key))))
         assert ("kdf.info", "private_key") in faults(body(kdf=kdf(info=b64(key))))
 
-    def test_jwk_as_the_body_of_the_request(self) -> None:
+    def test_jwk_as_request_body_is_refused(self) -> None:
         assert ("d", "unknown_field") in faults(JWK)
         faults({"keys": [JWK]})
 
     @EACH_KEY
-    def test_mac_hides_no_key(self, key: bytes) -> None:
+    def test_key_beside_mac_is_reported(self, key: bytes) -> None:
         assert faults(body(ciphertext=b64(key), mac=some(32))) == [("ciphertext", "private_key")]
 
 
-class TestBody:
+class TestEnvelopeBody:
     @pytest.mark.parametrize("size", [32, 64])
     @pytest.mark.parametrize("msgpack", [False, True])
-    def test_bare_key(self, size: int, msgpack: bool) -> None:
+    def test_bare_key_as_body_is_refused(self, size: int, msgpack: bool) -> None:
         secret = bytes(range(160, 160 + size))
         texts = [secret.hex().encode(), base64.b64encode(secret), base64.urlsafe_b64encode(secret).rstrip(b"=")]
         for raw in (secret, *texts, *(text + b"\n" for text in texts)):
             refusal(raw, msgpack=msgpack)
 
     @pytest.mark.parametrize("value", ["", "hunter2", [], [1] * 32, 7, 1.5, None, True])
-    def test_no_object(self, value: object) -> None:
+    def test_body_other_than_object_is_refused(self, value: object) -> None:
         assert faults(value) == [("", "wrong_type")]
 
     @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ class TestBody:
             b'{"a":"\xff"}',
         ],
     )
-    def test_malformed_json(self, raw: bytes) -> None:
+    def test_malformed_json_is_refused(self, raw: bytes) -> None:
         with pytest.raises(MalformedBody) as caught:
             parse_envelope(raw)
         assert (caught.value.status, caught.value.code) == (400, "malformed_body")
@@ -337,27 +337,27 @@ class TestBody:
     @pytest.mark.parametrize(
         "raw", [b"", b"\xc1", b"\x91" * 60_000, b"\x81\xa1a", b"\xdd\xff\xff\xff\xff", b"\x80\x80"]
     )
-    def test_malformed_messagepack(self, raw: bytes) -> None:
+    def test_malformed_messagepack_body_is_refused(self, raw: bytes) -> None:
         with pytest.raises(MalformedBody):
             parse_envelope(raw, msgpack=True)
 
-    def test_json_is_no_messagepack(self) -> None:
+    def test_json_as_messagepack_is_refused(self) -> None:
         with pytest.raises((MalformedBody, NotEncrypted)):
             parse_envelope(json.dumps(body()).encode(), msgpack=True)
 
     @pytest.mark.parametrize("msgpack", [False, True])
-    def test_more_than_64_kib(self, msgpack: bool) -> None:
+    def test_envelope_above_64_kib_is_refused(self, msgpack: bool) -> None:
         with pytest.raises(SecretTooLarge):
             parse_envelope(b"{" * (MAX_BYTES + 1), msgpack=msgpack)
 
-    def test_64_kib_pass(self) -> None:
+    def test_envelope_of_64_kib_is_accepted(self) -> None:
         raw = msgspec.json.encode(body(ciphertext=some(48_000)))
         assert parse_envelope(raw.ljust(MAX_BYTES)).ciphertext == some(48_000)
         with pytest.raises(SecretTooLarge):
             parse_envelope(raw.ljust(MAX_BYTES + 1))
 
     @given(st.binary(max_size=300), st.booleans())
-    def test_any_bytes_are_refused_and_nothing_breaks(self, raw: bytes, msgpack: bool) -> None:
+    def test_arbitrary_bytes_are_refused(self, raw: bytes, msgpack: bool) -> None:
         with pytest.raises((MalformedBody, NotEncrypted)):
             parse_envelope(raw, msgpack=msgpack)
 
@@ -369,7 +369,7 @@ class TestBody:
             max_leaves=8,
         ),
     )
-    def test_any_value_is_taken_as_it_is_or_refused(self, field: str, value: object) -> None:
+    def test_arbitrary_value_is_kept_or_refused(self, field: str, value: object) -> None:
         sent = {**body(), field: value}
         for msgpack, encode in ENCODERS.items():
             try:
@@ -386,7 +386,7 @@ def expected(sent: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-class TestSilence:
+class TestEnvelopeSecrecy:
     CANARY = "canary7zqx"
 
     @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ class TestSilence:
             (PEM + CANARY).encode(),
         ],
     )
-    def test_no_error_tells_what_was_sent(self, raw: bytes) -> None:
+    def test_errors_do_not_repeat_input(self, raw: bytes) -> None:
         with pytest.raises(MessengerError) as caught:
             parse_envelope(raw)
         error = caught.value
@@ -414,7 +414,7 @@ class TestSilence:
         assert error.__context__ is None
         assert self.CANARY not in "".join([*told, *traceback.format_exception_only(error)])
 
-    def test_repr_tells_nothing(self) -> None:
+    def test_repr_hides_envelope(self) -> None:
         fields = body(
             algorithm=self.CANARY, ciphertext=b64(self.CANARY.encode()), key_id=self.CANARY, kdf=kdf(info=self.CANARY)
         )
@@ -423,7 +423,7 @@ class TestSilence:
         assert self.CANARY not in shown
         assert fields["ciphertext"] not in shown
 
-    def test_pretty_printer_tells_nothing(self) -> None:
+    def test_pretty_printer_hides_envelope(self) -> None:
         rich = pytest.importorskip("rich.console")
         console = rich.Console(file=io.StringIO())
         console.print(parse_envelope(msgspec.json.encode(body(key_id=self.CANARY))))

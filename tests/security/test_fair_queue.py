@@ -53,8 +53,8 @@ class Crowd:
             await task
 
 
-class TestTurns:
-    async def test_one_source_is_served_in_order(self) -> None:
+class TestFairness:
+    async def test_requests_of_single_source_are_served_in_order(self) -> None:
         crowd = Crowd(10)
         await crowd.come("a1", "a2", "a3")
         assert await crowd.serve() == ["a1", "a2", "a3"]
@@ -71,14 +71,14 @@ class TestTurns:
         assert (await crowd.serve())[:5] == ["z0", "k1", "a", "l1", "b"]
 
 
-class TestFull:
-    async def test_source_with_the_most_gives_way(self) -> None:
+class TestFullQueue:
+    async def test_source_with_most_requests_gives_way(self) -> None:
         crowd = Crowd(3)
         await crowd.come("a0", "a1", "a2", "a3", "b1")
         assert crowd.refused == ["a3"]
         assert await crowd.serve() == ["a0", "a1", "b1", "a2"]
 
-    async def test_source_with_the_most_gets_no_more(self) -> None:
+    async def test_source_with_most_requests_gets_no_more_places(self) -> None:
         crowd = Crowd(3)
         await crowd.come("a0", "a1", "a2", "b1", "a3")
         assert crowd.refused == ["a3"]
@@ -101,8 +101,8 @@ class TestFull:
         assert crowd.refused == ["b1"]
 
 
-class TestGivenUp:
-    async def test_cancelled_request_frees_its_place(self) -> None:
+class TestCancelledRequests:
+    async def test_cancelled_request_frees_place(self) -> None:
         crowd = Crowd(1)
         await crowd.come("a0", "a1")
         await crowd.give_up(1)
@@ -118,7 +118,7 @@ class TestGivenUp:
         assert crowd.served == ["a0", "b1"]
 
 
-class TestClose:
+class TestClosedQueue:
     async def test_waiting_and_later_requests_are_refused(self) -> None:
         crowd = Crowd(2)
         await crowd.come("a0", "a1")

@@ -77,12 +77,12 @@ def openssl(options: str, given: bytes = b"") -> bytes:
 
 class TestHoldsPrivateKey:
     @EACH_KEY
-    def test_in_the_open(self, key: bytes) -> None:
+    def test_plain_private_key_is_recognized(self, key: bytes) -> None:
         assert holds_private_key(key)
         assert holds_private_key(b"\n" + key + b"\n")
 
     @EACH_KEY
-    def test_in_base64_and_hex(self, key: bytes) -> None:
+    def test_private_key_in_base64_and_hex_is_recognized(self, key: bytes) -> None:
         once, url_safe = base64.b64encode(key), base64.urlsafe_b64encode(key).rstrip(b"=")
         wrapped = [once, url_safe, base64.encodebytes(key), key.hex().encode(), key.hex(" ").upper().encode()]
         for text in wrapped:
@@ -91,22 +91,22 @@ class TestHoldsPrivateKey:
             assert holds_private_key(text.hex().encode())
 
     @EACH_KEY
-    def test_among_other_bytes(self, key: bytes) -> None:
+    def test_private_key_among_other_bytes_is_recognized(self, key: bytes) -> None:
         assert holds_private_key(b"\x30\x82\x30" + key)
         assert holds_private_key(b"\x9c" * 13 + key + b"\x9d" * 16)
 
     @pytest.mark.parametrize("key", DER_KEYS.values(), ids=DER_KEYS)
-    def test_cut_der_is_no_key(self, key: bytes) -> None:
+    def test_truncated_der_is_not_recognized(self, key: bytes) -> None:
         assert not holds_private_key(key[:12])
 
-    def test_public_keys_are_no_secret(self) -> None:
+    def test_public_keys_are_not_recognized(self) -> None:
         public = {name: value for name, value in JWK.items() if name != "d"}
         spki = der(0x30, ED25519, der(0x03, b"\0" + b"\x5a" * 32))
         rsa = der(0x30, integer(257), integer(3))
         for data in (json.dumps(public).encode(), spki, rsa, pem("PUBLIC KEY", spki), pem("CERTIFICATE", rsa)):
             assert not holds_private_key(data)
 
-    def test_random_bytes_are_no_key(self) -> None:
+    def test_random_bytes_are_not_recognized(self) -> None:
         assert not any(holds_private_key(os.urandom(48_000)) for _ in range(100))
 
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
@@ -121,26 +121,26 @@ class TestHoldsPrivateKey:
             ("ecparam -name secp521r1 -genkey -noout", ["", "-traditional"]),
         ],
     )
-    def test_real_keys(self, options: str, forms: list[str], form: str) -> None:
+    def test_generated_keys_are_recognized(self, options: str, forms: list[str], form: str) -> None:
         key = openssl(options)
         assert holds_private_key(key)
         assert all(holds_private_key(openssl(f"pkey -outform {form} {one}", key)) for one in forms)
         assert not holds_private_key(openssl(f"pkey -outform {form} -pubout", key))
 
     @given(st.binary(max_size=300))
-    def test_any_bytes_have_a_shape_or_none(self, data: bytes) -> None:
+    def test_arbitrary_bytes_are_classified(self, data: bytes) -> None:
         assert holds_private_key(data) in (True, False)
         assert not is_bare_key(data) or len(data) >= 32
 
     @given(st.binary(max_size=40))
-    def test_any_der_has_a_shape_or_none(self, data: bytes) -> None:
+    def test_arbitrary_der_is_classified(self, data: bytes) -> None:
         assert holds_private_key(der(0x30, VERSION_0, data)) in (True, False)
         assert holds_private_key(b"\x30\x26" + VERSION_1 + data) in (True, False)
 
 
 class TestBareKey:
     @pytest.mark.parametrize("size", [32, 64])
-    def test_in_each_spelling(self, size: int) -> None:
+    def test_bare_key_is_recognized_in_each_encoding(self, size: int) -> None:
         key = bytes(range(160, 160 + size))
         assert is_bare_key(key)
         assert not spells_bare_key(key)
@@ -149,7 +149,7 @@ class TestBareKey:
             assert is_bare_key(text)
 
     @pytest.mark.parametrize("size", [0, 31, 33, 48, 63, 65])
-    def test_other_lengths_are_none(self, size: int) -> None:
+    def test_bare_key_of_other_length_is_not_recognized(self, size: int) -> None:
         key = bytes(range(160, 160 + size))
         assert not is_bare_key(key)
         assert not spells_bare_key(base64.b64encode(key))
@@ -157,11 +157,11 @@ class TestBareKey:
 
 class TestFromBase64:
     @given(st.binary())
-    def test_reads_all_four_forms(self, data: bytes) -> None:
+    def test_base64_of_all_four_forms_is_decoded(self, data: bytes) -> None:
         for text in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
             assert from_base64(text) == data
             assert from_base64(text.rstrip(b"=")) == data
 
     @pytest.mark.parametrize("text", [b"A", b"AAAAA", b"AAA==", b"AAAA=", b"A===", b"+_AA", b"AA AA", b"AA=A", b"\xc4"])
-    def test_anything_else_is_none(self, text: bytes) -> None:
+    def test_invalid_base64_is_not_decoded(self, text: bytes) -> None:
         assert from_base64(text) is None

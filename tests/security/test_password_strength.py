@@ -42,7 +42,7 @@ class TestEnsureStrong:
             " " + GOOD + " ",
         ],
     )
-    def test_good(self, password: str) -> None:
+    def test_strong_password_is_accepted(self, password: str) -> None:
         ensure_strong(password, personal=ANNA)
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestEnsureStrong:
             ("invalid_characters", "a rather long one \udc80"),
         ],
     )
-    def test_bad(self, code: str, password: str) -> None:
+    def test_weak_password_is_refused_with_code(self, code: str, password: str) -> None:
         error = refusal(password, personal=ANNA)
         assert error.errors == (FieldError("password", code, error.detail),)
         assert (error.status, error.code) == (422, "password_weak")
@@ -94,21 +94,21 @@ class TestEnsureStrong:
             pytest.param("\ufb03x7#kQ!m2vR9&", id="a ligature that stands for three letters"),
         ],
     )
-    def test_length_is_that_of_what_was_typed_in_nfc(self, password: str) -> None:
+    def test_password_length_is_counted_in_nfc(self, password: str) -> None:
         assert refusal(password).errors[0].code == "too_short"
 
     def test_ligature_counts_as_one_character(self) -> None:
         ensure_strong("\ufb03x7#kQ!m2vR9&zw", minimum=15)
 
-    def test_minimum_is_the_caller_s(self) -> None:
+    def test_minimum_length_is_configurable(self) -> None:
         ensure_strong("x7#kQ!m2", minimum=8)
         assert refusal("password", minimum=8).errors[0].code == "too_common"
         assert "20 characters" in refusal("x7#kQ!m2vR9&tLp", minimum=20).detail
 
-    def test_field_is_the_caller_s(self) -> None:
+    def test_field_name_is_configurable(self) -> None:
         assert refusal("short", field="new_password").errors[0].field == "new_password"
 
-    def test_short_and_empty_names_forbid_nothing(self) -> None:
+    def test_short_and_empty_names_are_ignored(self) -> None:
         ensure_strong("jo walked to the lake", personal=("jo", "", "--", "J O"))
 
     def test_password_is_not_repeated_in_the_error(self) -> None:
@@ -116,11 +116,11 @@ class TestEnsureStrong:
             assert "hunter2" not in str(refusal(password, personal=("hunter2",)))
 
     @given(st.text(alphabet=st.characters(), max_size=1100), st.lists(st.text(alphabet=st.characters()), max_size=3))
-    def test_any_text_is_taken_or_refused(self, password: str, personal: list[str]) -> None:
+    def test_arbitrary_text_is_accepted_or_refused(self, password: str, personal: list[str]) -> None:
         assert outcome(password, personal=personal) in CODES
 
     @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60))
-    def test_form_of_the_text_changes_nothing(self, password: str) -> None:
+    def test_unicode_form_does_not_change_strength(self, password: str) -> None:
         assert len({outcome(unicodedata.normalize(form, password)) for form in ("NFC", "NFD")}) == 1
 
 
@@ -144,13 +144,13 @@ def outcome(password: str, **options: Any) -> str:
 
 
 class TestCommonPasswords:
-    def test_holds_the_most_used_ones_casefolded(self) -> None:
+    def test_list_holds_most_used_passwords_casefolded(self) -> None:
         words = common_passwords()
         assert len(words) == 30_000
         assert {"123456", "password", "qwertyuiop"} <= words
         assert all(word == word.casefold() for word in words)
 
-    def test_only_the_list_is_loaded_and_only_when_it_is_asked_for(self) -> None:
+    def test_common_passwords_are_loaded_lazily_without_zxcvbn(self) -> None:
         script = (
             "import sys; from messenger.security.passwords import common_passwords as common;"
             "assert common.cache_info().misses == 0;"

@@ -84,13 +84,13 @@ def failing(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(argon2.PasswordHasher, name, fail)
 
 
-class TestHash:
-    async def test_verifies(self, hasher: PasswordHasher) -> None:
+class TestPasswordHash:
+    async def test_hash_verifies_only_same_password(self, hasher: PasswordHasher) -> None:
         encoded = await hasher.hash(GOOD)
         assert await hasher.verify(GOOD, encoded) == Verdict(ok=True, rehash=False)
         assert await hasher.verify(GOOD + "r", encoded) == Verdict(ok=False, rehash=False)
 
-    async def test_has_the_parameters_and_a_salt_of_its_own(self, hasher: PasswordHasher) -> None:
+    async def test_hash_has_parameters_and_unique_salt(self, hasher: PasswordHasher) -> None:
         first, second = await hasher.hash(GOOD), await hasher.hash(GOOD)
         assert first.startswith("$argon2id$v=19$m=8,t=1,p=1$")
         assert first != second
@@ -101,26 +101,26 @@ class TestHash:
         hasher.close()
         assert parameters == argon2.profiles.RFC_9106_LOW_MEMORY
 
-    async def test_other_forms_of_the_same_text_are_the_same_password(self, hasher: PasswordHasher) -> None:
+    async def test_unicode_forms_of_password_are_equal(self, hasher: PasswordHasher) -> None:
         encoded = await hasher.hash("Ångström ﬁnds a café")
         for form in ("NFC", "NFD", "NFKC", "NFKD"):
             verdict = await hasher.verify(unicodedata.normalize(form, "Ångström ﬁnds a café"), encoded)
             assert verdict.ok, form
 
     @pytest.mark.parametrize("end", ["a", "b", "\0", "\0a"])
-    async def test_whole_password_counts(self, hasher: PasswordHasher, end: str) -> None:
+    async def test_every_character_of_password_counts(self, hasher: PasswordHasher, end: str) -> None:
         encoded = await hasher.hash("x" * (MAX_LENGTH - 5) + "\0tail")
         assert not (await hasher.verify("x" * (MAX_LENGTH - 5) + end, encoded)).ok
 
     @pytest.mark.parametrize(
         ("password", "code"), [("\ud800" * 20, "invalid_characters"), ("x" * (MAX_LENGTH + 1), "too_long")]
     )
-    async def test_what_is_no_storable_text_is_refused(self, hasher: PasswordHasher, password: str, code: str) -> None:
+    async def test_unstorable_text_is_refused(self, hasher: PasswordHasher, password: str, code: str) -> None:
         with pytest.raises(PasswordWeak) as caught:
             await hasher.hash(password)
         assert caught.value.errors[0].code == code
 
-    async def test_machine_without_memory_is_overloaded(
+    async def test_hashing_without_memory_raises_overloaded(
         self, hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         failing("hash", HashingError("Memory allocation error"), monkeypatch)
@@ -128,8 +128,8 @@ class TestHash:
             await hasher.hash(GOOD)
 
 
-class TestVerify:
-    async def test_unknown_login_is_never_ok(self, hasher: PasswordHasher) -> None:
+class TestPasswordVerification:
+    async def test_unknown_login_never_verifies(self, hasher: PasswordHasher) -> None:
         assert await hasher.verify(GOOD, None) == Verdict(ok=False, rehash=False)
 
     async def test_unknown_login_costs_a_verification_with_the_same_parameters(
@@ -141,7 +141,7 @@ class TestVerify:
         (dummy,) = seen
         assert argon2.extract_parameters(dummy) == argon2.extract_parameters(stored)
 
-    async def test_dummy_is_no_hash_of_an_empty_password(
+    async def test_dummy_hash_does_not_match_empty_password(
         self, hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = seen_by_argon2(hasher, monkeypatch)
@@ -149,7 +149,7 @@ class TestVerify:
         assert not (await hasher.verify("", seen[0])).ok
 
     @pytest.mark.parametrize("change", [{"time_cost": 2}, {"memory_cost": 16}, {"parallelism": 2, "memory_cost": 16}])
-    async def test_hash_of_smaller_parameters_wants_a_new_one(
+    async def test_hash_with_weaker_parameters_requests_rehash(
         self, hasher: PasswordHasher, change: dict[str, int]
     ) -> None:
         encoded = await hasher.hash(GOOD)
@@ -162,7 +162,7 @@ class TestVerify:
         "damaged",
         ["", "plain", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", "é", "$argon2id$v=19$m=8,t=1,p=1$é$é", "\ud800"],
     )
-    async def test_damaged_hash_is_not_ok_and_logged_without_it(
+    async def test_damaged_hash_fails_and_is_not_logged(
         self, hasher: PasswordHasher, caplog: pytest.LogCaptureFixture, damaged: str
     ) -> None:
         with caplog.at_level(logging.ERROR):
@@ -170,12 +170,12 @@ class TestVerify:
         assert "damaged" in caplog.text
         assert not damaged or damaged not in caplog.text
 
-    async def test_cut_hash_is_not_ok(self, hasher: PasswordHasher, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_truncated_hash_fails(self, hasher: PasswordHasher, caplog: pytest.LogCaptureFixture) -> None:
         encoded = await hasher.hash(GOOD)
         assert not (await hasher.verify(GOOD, encoded[:-12])).ok
         assert encoded[:-12] not in caplog.text
 
-    async def test_damaged_hash_costs_what_an_unknown_login_costs(
+    async def test_damaged_hash_costs_same_as_unknown_login(
         self, hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = seen_by_argon2(hasher, monkeypatch)
@@ -183,7 +183,7 @@ class TestVerify:
         assert argon2.extract_parameters(seen[-1]) == hasher._argon2._parameters
 
     @pytest.mark.parametrize("password", ["\ud800", "x" * (MAX_LENGTH + 1), "x" * 1_000_000])
-    async def test_text_that_is_never_stored_costs_the_same_and_is_not_ok(
+    async def test_unstorable_text_costs_same_and_fails(
         self, hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch, password: str
     ) -> None:
         encoded = await hasher.hash("")
@@ -191,7 +191,7 @@ class TestVerify:
         assert not (await hasher.verify(password, encoded)).ok
         assert len(seen) == 1
 
-    async def test_machine_without_memory_is_overloaded_and_no_wrong_password(
+    async def test_verifying_without_memory_raises_overloaded(
         self, hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         encoded = await hasher.hash(GOOD)
@@ -200,8 +200,8 @@ class TestVerify:
             await hasher.verify(GOOD, encoded)
 
 
-class TestBounds:
-    async def test_event_loop_goes_on_while_a_password_is_hashed(self, gate: Gate) -> None:
+class TestHasherBounds:
+    async def test_event_loop_runs_while_password_is_hashed(self, gate: Gate) -> None:
         hasher = gated(gate, max_waiting=0)
         task = asyncio.create_task(hasher.hash(GOOD))
         await gate.began()
@@ -210,7 +210,7 @@ class TestBounds:
         assert await task == "hash"
         hasher.close()
 
-    async def test_one_more_than_may_wait_is_overloaded(self, gate: Gate) -> None:
+    async def test_request_beyond_queue_raises_overloaded(self, gate: Gate) -> None:
         hasher = gated(gate, max_waiting=2)
         tasks = [asyncio.create_task(hasher.hash(GOOD)) for _ in range(3)]
         await gate.began()
@@ -221,7 +221,7 @@ class TestBounds:
         assert await hasher.hash(GOOD) == "hash"
         hasher.close()
 
-    async def test_cancelled_waiter_gives_its_place_back(self, gate: Gate) -> None:
+    async def test_cancelled_waiter_frees_place(self, gate: Gate) -> None:
         hasher = gated(gate, max_waiting=1)
         running = asyncio.create_task(hasher.hash(GOOD))
         await gate.began()
@@ -233,7 +233,7 @@ class TestBounds:
         assert gate.calls == 2
         hasher.close()
 
-    async def test_cancelled_work_that_runs_keeps_its_place(self, gate: Gate) -> None:
+    async def test_cancelled_running_work_keeps_place(self, gate: Gate) -> None:
         hasher = gated(gate, max_waiting=0)
         running = asyncio.create_task(hasher.hash(GOOD))
         await gate.began()
@@ -246,7 +246,7 @@ class TestBounds:
         # The place came back with the thread, and is there for the next one.
         await hasher._queue.enter("")
 
-    async def test_close_sends_those_who_wait_away(self, gate: Gate) -> None:
+    async def test_close_refuses_waiting_requests(self, gate: Gate) -> None:
         hasher = gated(gate, max_waiting=1)
         running = asyncio.create_task(hasher.hash(GOOD))
         await gate.began()
@@ -258,7 +258,7 @@ class TestBounds:
         gate.open()
         assert await running == "hash"
 
-    async def test_closed_hasher_is_overloaded(self, hasher: PasswordHasher) -> None:
+    async def test_closed_hasher_raises_overloaded(self, hasher: PasswordHasher) -> None:
         hasher.close()
         for _ in range(200):
             with pytest.raises(Overloaded):

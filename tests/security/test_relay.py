@@ -155,8 +155,8 @@ def _credentials(secret: str, expires_at: datetime) -> tuple[str, str]:
     return turn_credentials(secret, pseudonym(KEY, 26040983, expires_at.date()), expires_at)
 
 
-class TestRelay:
-    def test_credentials_allocate(self, relay: Relay) -> None:
+class TestTurnRelay:
+    def test_valid_credentials_allocate_relay(self, relay: Relay) -> None:
         (server,), _ = ice_servers(
             stun_urls=(),
             turn_urls=(f"turn:{HOST}:{relay.port}",),
@@ -172,12 +172,12 @@ class TestRelay:
         assert result.returncode == 0, result.stdout + result.stderr
         assert "lost packets 0 (0.000000%)" in result.stdout
 
-    def test_expired_stamp_is_refused(self, relay: Relay) -> None:
+    def test_expired_credentials_are_refused(self, relay: Relay) -> None:
         result = relay.allocate(*_credentials(relay.secret, datetime.now(UTC) - timedelta(seconds=5)))
         assert result.returncode != 0
         assert "Cannot complete Allocation" in result.stdout
 
-    def test_wrong_secret_is_refused(self, relay: Relay) -> None:
+    def test_credentials_with_wrong_secret_are_refused(self, relay: Relay) -> None:
         result = relay.allocate(*_credentials("another secret", datetime.now(UTC) + timedelta(minutes=5)))
         assert result.returncode != 0
         assert "Cannot complete Allocation" in result.stdout

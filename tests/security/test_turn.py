@@ -14,17 +14,17 @@ KEY = bytes(range(32))
 SECRET = "north"
 
 
-class TestCredentials:
-    def test_username_is_the_second_of_expiry_and_the_name(self) -> None:
+class TestTurnCredentials:
+    def test_username_is_expiry_second_and_pseudonym(self) -> None:
         username, _ = turn_credentials(SECRET, "p_7f3a", datetime.fromtimestamp(1795349225, UTC))
         assert username == "1795349225:p_7f3a"
 
-    def test_credential_is_the_padded_base64_of_hmac_sha1(self) -> None:
+    def test_credential_is_padded_base64_of_hmac_sha1(self) -> None:
         # printf %s 1795349225:p_7f3a | openssl dgst -sha1 -hmac north -binary | base64
         _, credential = turn_credentials(SECRET, "p_7f3a", datetime.fromtimestamp(1795349225, UTC))
         assert credential == "f4Ch819fl2kNprW5jXEKItONZPg="
 
-    def test_zone_of_the_expiry_makes_no_difference(self) -> None:
+    def test_time_zone_of_expiry_is_ignored(self) -> None:
         elsewhere = NOW.astimezone(timezone(timedelta(hours=9)))
         assert turn_credentials(SECRET, "p", elsewhere) == turn_credentials(SECRET, "p", NOW)
 
@@ -33,25 +33,25 @@ class TestCredentials:
             turn_credentials(SECRET, "p", NOW.replace(tzinfo=None))
 
 
-class TestPseudonym:
-    def test_is_the_same_for_a_day_and_another_on_the_next(self) -> None:
+class TestTurnPseudonym:
+    def test_pseudonym_changes_daily(self) -> None:
         today = pseudonym(KEY, 26040983, date(2026, 11, 22))
         assert today == pseudonym(KEY, 26040983, date(2026, 11, 22))
         assert today != pseudonym(KEY, 26040983, date(2026, 11, 23))
 
-    def test_differs_by_user_and_by_key(self) -> None:
+    def test_pseudonym_differs_by_user_and_key(self) -> None:
         day = date(2026, 11, 22)
         names = {pseudonym(key, user, day) for key in (KEY, KEY[::-1]) for user in (26040983, 26040984)}
         assert len(names) == 4
 
     @pytest.mark.parametrize("user_id", [10000000, 26040983, 2**62])
-    def test_has_sixteen_url_safe_characters_without_the_id(self, user_id: int) -> None:
+    def test_pseudonym_is_sixteen_url_safe_characters_without_user_id(self, user_id: int) -> None:
         name = pseudonym(KEY, user_id, date(2026, 11, 22))
         assert len(name) == 16
         assert name.replace("-", "").replace("_", "").isalnum()
         assert str(user_id) not in name
 
-    def test_guessable_key_is_refused(self) -> None:
+    def test_guessable_pseudonym_key_is_refused(self) -> None:
         with pytest.raises(ValueError, match="16 bytes"):
             pseudonym(b"short", 26040983, date(2026, 11, 22))
 
@@ -71,28 +71,28 @@ def servers(
 
 
 class TestIceServers:
-    def test_stun_has_no_credentials_and_turn_has(self) -> None:
+    def test_only_turn_server_has_credentials(self) -> None:
         (stun, turn), expires_at = servers(stun=("stun:h:3478",), turn=("turn:h:3478", "turns:h:5349"))
         assert stun == IceServer(("stun:h:3478",), None, None)
         assert turn.urls == ("turn:h:3478", "turns:h:5349")
         name = pseudonym(KEY, 26040983, NOW.date())
         assert (turn.username, turn.credential) == turn_credentials(SECRET, name, expires_at)
 
-    def test_expiry_is_the_second_in_the_name(self) -> None:
+    def test_expiry_equals_second_in_username(self) -> None:
         (turn,), expires_at = servers(turn=("turn:h",))
         assert expires_at == datetime(2026, 11, 22, 11, 15, 30, tzinfo=UTC)
         assert turn.username is not None
         assert turn.username.partition(":")[0] == str(int(expires_at.timestamp()))
 
-    def test_day_of_the_name_is_that_of_utc(self) -> None:
+    def test_pseudonym_day_is_utc(self) -> None:
         (here,), _ = servers(turn=("turn:h",))
         (there,), _ = servers(turn=("turn:h",), now=NOW.astimezone(timezone(timedelta(hours=14))))
         assert here == there
 
-    def test_nothing_configured_is_an_empty_list(self) -> None:
+    def test_unconfigured_servers_give_empty_list(self) -> None:
         assert servers(secret=None)[0] == []
 
-    def test_turn_without_a_secret_is_refused(self) -> None:
+    def test_turn_without_secret_is_refused(self) -> None:
         with pytest.raises(ValueError, match="secret"):
             servers(turn=("turn:h",), secret=None)
 
@@ -100,7 +100,7 @@ class TestIceServers:
         with pytest.raises(ValueError, match="zone"):
             servers(now=NOW.replace(tzinfo=None))
 
-    def test_element_has_the_three_keys_of_the_wire(self) -> None:
+    def test_ice_server_has_urls_username_and_credential(self) -> None:
         (stun,), _ = servers(stun=("stun:h",))
         assert msgspec.json.encode(stun) == b'{"urls":["stun:h"],"username":null,"credential":null}'
 
@@ -129,7 +129,7 @@ class TestCheckIceUrl:
             "turn:localhost",
         ],
     )
-    def test_good(self, url: str) -> None:
+    def test_valid_ice_url_is_accepted(self, url: str) -> None:
         check_ice_url(url, SCHEMES)
 
     @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ class TestCheckIceUrl:
             ("stun:h?transport=udp", "transport"),
         ],
     )
-    def test_bad(self, url: str, why: str) -> None:
+    def test_invalid_ice_url_is_refused_with_reason(self, url: str, why: str) -> None:
         with pytest.raises(ValueError, match=why):
             check_ice_url(url, SCHEMES)
 
-    def test_scheme_of_the_other_kind_is_refused(self) -> None:
+    def test_scheme_of_other_kind_is_refused(self) -> None:
         with pytest.raises(ValueError, match="stun: or stuns:"):
             check_ice_url("turn:example.org", ("stun", "stuns"))
 
-    def test_password_in_the_url_is_refused_and_not_repeated(self) -> None:
+    def test_password_in_ice_url_is_refused_and_not_repeated(self) -> None:
         with pytest.raises(ValueError, match="no user") as caught:
             check_ice_url("turn:user:hunter2@example.org", SCHEMES)
         assert "hunter2" not in str(caught.value)

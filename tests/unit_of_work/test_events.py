@@ -49,17 +49,15 @@ async def position(outside: Any, user_id: int) -> int:
     return found
 
 
-class TestRecord:
-    async def test_event_is_there_after_the_commit(
-        self, factory: UnitOfWorkFactory, make: Factory, outside: Any
-    ) -> None:
+class TestRecordEvents:
+    async def test_event_is_stored_by_commit(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
         ada = await make.person()
         base = await position(outside, ada.id)
         async with factory() as uow:
             uow.record(ReceiptUpdated({"target_id": 1}), [ada.id])
         assert await stream(outside, ada.id) == [(base + 1, "receipt.updated")]
 
-    async def test_payload_is_what_was_told(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
+    async def test_payload_equals_recorded_data(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
         ada = await make.person()
         async with factory() as uow:
             uow.record(ReceiptUpdated({"target_id": 1, "alias": "Ж ☂"}), [ada.id])
@@ -68,7 +66,7 @@ class TestRecord:
         )
         assert payload == '{"alias": "Ж ☂", "target_id": 1}'
 
-    async def test_message_is_pointed_at(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
+    async def test_event_references_message(self, factory: UnitOfWorkFactory, make: Factory, outside: Any) -> None:
         ada, message_id = await make.person(), new_id()
         async with factory() as uow:
             uow.record(MessageCreated(message_id), [ada.id])
@@ -78,7 +76,7 @@ class TestRecord:
         assert tuple(row) == (message_id, None, None)
 
     @pytest.mark.parametrize("kind", [ConversationUpdated, ProfileUpdated])
-    async def test_peer_is_pointed_at(
+    async def test_event_references_peer(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any, kind: type[ConversationUpdated | ProfileUpdated]
     ) -> None:
         ada, bob = await make.people(2)
@@ -89,7 +87,7 @@ class TestRecord:
         )
         assert tuple(row) == (None, bob.id, None)
 
-    async def test_contact_is_pointed_at_and_its_edge_is_kept(
+    async def test_contact_event_references_peer_and_stores_edge(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any
     ) -> None:
         ada, bob = await make.people(2)
@@ -100,7 +98,7 @@ class TestRecord:
         )
         assert tuple(row) == (None, bob.id, '{"state": "none"}')
 
-    async def test_order_recorded_is_order_in_the_stream(
+    async def test_recorded_order_is_stream_order(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any
     ) -> None:
         ada, bob = await make.people(2)
@@ -113,18 +111,18 @@ class TestRecord:
         assert await stream(outside, ada.id) == list(enumerate(names, start=base + 1))
         assert [name for _, name in await stream(outside, bob.id)] == ["profile.updated"]
 
-    async def test_nobody_to_tell_is_no_fault(self, factory: UnitOfWorkFactory, recorder: Recorder) -> None:
+    async def test_event_without_recipients_is_ignored(self, factory: UnitOfWorkFactory, recorder: Recorder) -> None:
         async with factory() as uow:
             uow.record(ReceiptUpdated({}), [])
         assert recorder.news == []
 
     @pytest.mark.parametrize("mode", ["command", "read"])
-    async def test_outside_of_a_transaction_it_is_refused(self, factory: UnitOfWorkFactory, mode: str) -> None:
+    async def test_record_outside_transaction_is_refused(self, factory: UnitOfWorkFactory, mode: str) -> None:
         async with getattr(factory, mode)() as uow:
             with pytest.raises(RuntimeError, match="in a transaction"):
                 uow.record(ReceiptUpdated({}), [1])
 
-    async def test_rollback_drops_it(
+    async def test_rollback_drops_event(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any, recorder: Recorder
     ) -> None:
         ada = await make.person()
@@ -135,7 +133,7 @@ class TestRecord:
         assert recorder.news == []
 
 
-class TestOrder:
+class TestStreamOrder:
     async def test_position_order_is_commit_order(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any
     ) -> None:
@@ -179,7 +177,7 @@ class TestOrder:
 
 
 class TestWakeUp:
-    async def test_it_names_the_newest_position(
+    async def test_wake_up_names_newest_position(
         self, factory: UnitOfWorkFactory, make: Factory, outside: Any, recorder: Recorder
     ) -> None:
         ada, bob = await make.people(2)
@@ -188,7 +186,7 @@ class TestWakeUp:
         told = [WakeUp(each.id, await position(outside, each.id), "profile.updated") for each in (ada, bob)]
         assert sorted(recorder.news, key=lambda news: news.user_id) == sorted(told, key=lambda news: news.user_id)
 
-    async def test_it_comes_after_the_commit_and_without_a_connection(
+    async def test_wake_up_follows_commit_without_connection(
         self, engine: AsyncEngine, make: Factory, outside: Any
     ) -> None:
         ada = await make.person()
@@ -204,7 +202,7 @@ class TestWakeUp:
         assert [name for _, name in events] == ["profile.updated"]
         assert connections == 0
 
-    async def test_its_failure_costs_nothing(
+    async def test_failed_wake_up_does_not_fail_commit(
         self, engine: AsyncEngine, make: Factory, outside: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         ada = await make.person()
@@ -218,7 +216,7 @@ class TestWakeUp:
         assert [name for _, name in await stream(outside, ada.id)] == ["profile.updated"]
         assert "a wake-up failed" in caplog.text
 
-    async def test_written_by_a_statement_it_is_announced_too(
+    async def test_event_written_by_statement_is_announced(
         self, factory: UnitOfWorkFactory, recorder: Recorder
     ) -> None:
         news = [WakeUp(1, 7, "message.created")]
@@ -227,7 +225,7 @@ class TestWakeUp:
             assert recorder.news == []
         assert recorder.news == news
 
-    async def test_written_by_a_statement_that_was_undone_it_is_not(
+    async def test_event_of_rolled_back_statement_is_not_announced(
         self, factory: UnitOfWorkFactory, recorder: Recorder
     ) -> None:
         async def use_case() -> None:

@@ -53,7 +53,7 @@ async def _ask(factory: UnitOfWorkFactory, mode: str = "read") -> int:
     return int(row.number)
 
 
-class TestCommitThatFails:
+class TestFailedCommit:
     """Constraints that are checked at COMMIT alone."""
 
     @pytest.fixture
@@ -62,7 +62,7 @@ class TestCommitThatFails:
         yield container
         await container.close()
 
-    async def test_known_constraint_is_its_refusal(self, fresh: Container, fresh_database_url: str) -> None:
+    async def test_known_constraint_at_commit_is_translated(self, fresh: Container, fresh_database_url: str) -> None:
         recorder = Recorder()
         fresh.uow.announcer = recorder
         await _execute(
@@ -80,7 +80,7 @@ class TestCommitThatFails:
         assert len(recorder.news) == told > 0
         assert checked_out(fresh.engine) == 0
 
-    async def test_unknown_constraint_is_a_fault(self, fresh: Container, fresh_database_url: str) -> None:
+    async def test_unknown_constraint_at_commit_is_a_fault(self, fresh: Container, fresh_database_url: str) -> None:
         await _execute(
             fresh_database_url,
             "ALTER TABLE rate_buckets ADD CONSTRAINT odd UNIQUE (tokens) DEFERRABLE INITIALLY DEFERRED",
@@ -97,7 +97,7 @@ class TestCommitThatFails:
         assert checked_out(fresh.engine) == 0
 
     @pytest.mark.parametrize("state", ["40001", "40P01"])
-    async def test_conflict_is_run_again(self, fresh: Container, fresh_database_url: str, state: str) -> None:
+    async def test_conflict_at_commit_is_retried(self, fresh: Container, fresh_database_url: str, state: str) -> None:
         await _execute(
             fresh_database_url,
             f"""
@@ -120,7 +120,9 @@ class TestCommitThatFails:
         assert await use_case() == "second"
         assert await count_of(fresh.uow, "first") is None
 
-    async def test_conflict_at_commit_shows_as_one(self, fresh: Container, fresh_database_url: str) -> None:
+    async def test_conflict_at_commit_raises_transient_conflict(
+        self, fresh: Container, fresh_database_url: str
+    ) -> None:
         await _execute(
             fresh_database_url,
             """
@@ -140,8 +142,8 @@ class TestCommitThatFails:
             await use_case()
 
 
-class TestPool:
-    async def test_exhausted_it_is_overload(self, settings: Settings, engine_of: Any) -> None:
+class TestExhaustedPool:
+    async def test_exhausted_pool_raises_overloaded(self, settings: Settings, engine_of: Any) -> None:
         factory = factory_over(engine_of(settings.database_url))
         taken = await factory.pool.borrow()
         with pytest.raises(Overloaded):
@@ -149,7 +151,7 @@ class TestPool:
         taken.give_back()
         assert await _ask(factory) > 0
 
-    async def test_refused_one_takes_no_connection(self, settings: Settings, engine_of: Any) -> None:
+    async def test_refused_unit_of_work_takes_no_connection(self, settings: Settings, engine_of: Any) -> None:
         engine = engine_of(settings.database_url)
         factory = factory_over(engine)
         taken = await factory.pool.borrow()
@@ -161,14 +163,14 @@ class TestPool:
 
 class TestDatabaseAway:
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_closed_port_is_unavailability(self, engine_of: Any, mode: str) -> None:
+    async def test_closed_port_raises_database_unavailable(self, engine_of: Any, mode: str) -> None:
         engine = engine_of("postgresql://nobody:secret@127.0.0.1:1/nothing")
         with pytest.raises(DatabaseUnavailable) as caught:
             await _ask(factory_over(engine), mode)
         assert caught.value.response_headers["Retry-After"] == "1"
         assert checked_out(engine) == 0
 
-    async def test_error_says_nothing_of_the_database(self, engine_of: Any) -> None:
+    async def test_error_does_not_reveal_database_url(self, engine_of: Any) -> None:
         with pytest.raises(DatabaseUnavailable) as caught:
             await _ask(factory_over(engine_of("postgresql://nobody:secret@127.0.0.1:1/nothing")))
         assert caught.value.detail == DatabaseUnavailable.title
@@ -184,7 +186,7 @@ class TestDatabaseAway:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
-    async def test_it_recovers_without_a_restart(self, away: EmbeddedPostgres, engine_of: Any) -> None:
+    async def test_factory_recovers_after_database_returns(self, away: EmbeddedPostgres, engine_of: Any) -> None:
         engine = engine_of(away.start())
         factory = factory_over(engine)
         await _ask(factory)
@@ -213,7 +215,7 @@ class TestTerminatedBackend:
         made: UnitOfWorkFactory = factory_over(engine)
         return made
 
-    async def test_next_request_has_a_new_connection(
+    async def test_next_request_gets_new_connection(
         self, factory: UnitOfWorkFactory, settings: Settings, gone: asyncio.Event
     ) -> None:
         pid = await _ask(factory)
@@ -223,7 +225,7 @@ class TestTerminatedBackend:
         assert checked_out(factory.engine) == 0
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_request_in_a_statement_is_told_and_the_next_one_works(
+    async def test_terminated_statement_fails_and_next_request_succeeds(
         self, factory: UnitOfWorkFactory, settings: Settings, mode: str
     ) -> None:
         outside = await asyncpg.connect(settings.database_url)

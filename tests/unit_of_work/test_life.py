@@ -66,12 +66,12 @@ def key() -> str:
 class TestNesting:
     @pytest.mark.parametrize("inner", ["__call__", "command", "read"])
     @pytest.mark.parametrize("outer", ["__call__", "command", "read"])
-    async def test_second_one_inside_is_refused(self, factory: UnitOfWorkFactory, outer: str, inner: str) -> None:
+    async def test_nested_unit_of_work_is_refused(self, factory: UnitOfWorkFactory, outer: str, inner: str) -> None:
         async with getattr(factory, outer)():
             with pytest.raises(NestedUnitOfWork):
                 await getattr(factory, inner)().__aenter__()
 
-    async def test_second_one_in_a_helper_task_is_refused(self, factory: UnitOfWorkFactory) -> None:
+    async def test_nested_unit_of_work_in_helper_task_is_refused(self, factory: UnitOfWorkFactory) -> None:
         async def helper() -> None:
             async with factory.read():
                 pass
@@ -80,14 +80,14 @@ class TestNesting:
             with pytest.raises(NestedUnitOfWork):
                 await asyncio.create_task(helper())
 
-    async def test_outer_one_outlives_the_refusal(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_outer_unit_of_work_survives_refused_nesting(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory() as uow:
             with pytest.raises(NestedUnitOfWork):
                 await factory().__aenter__()
             await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
-    async def test_task_born_inside_may_open_one_afterwards(self, factory: UnitOfWorkFactory) -> None:
+    async def test_task_started_inside_opens_unit_of_work_afterwards(self, factory: UnitOfWorkFactory) -> None:
         ended = asyncio.Event()
 
         async def later() -> int:
@@ -103,13 +103,13 @@ class TestNesting:
         assert await task > 0
 
 
-class TestCommit:
+class TestUnitOfWorkCommit:
     async def test_clean_exit_commits(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
         async with factory() as uow:
             await uow.statements.execute(PUT, key=key)
         assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) == 1
 
-    async def test_return_inside_commits(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_return_inside_unit_of_work_commits(self, factory: UnitOfWorkFactory, key: str) -> None:
         async def use_case() -> str:
             async with factory() as uow:
                 await uow.statements.execute(PUT, key=key)
@@ -118,18 +118,18 @@ class TestCommit:
         assert await use_case() == "done"
         assert await count_of(factory, key) == 1
 
-    async def test_nothing_shows_before_the_end(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
+    async def test_writes_are_invisible_before_commit(self, factory: UnitOfWorkFactory, outside: Any, key: str) -> None:
         async with factory() as uow:
             await uow.statements.execute(PUT, key=key)
             assert await outside.fetchval("SELECT tokens FROM rate_buckets WHERE key = $1", key) is None
 
-    async def test_connection_is_given_back(self, small: AsyncEngine, factory: UnitOfWorkFactory) -> None:
+    async def test_connection_is_returned_after_commit(self, small: AsyncEngine, factory: UnitOfWorkFactory) -> None:
         async with factory() as uow:
             await uow.statements.first(PID)
             assert checked_out(small) == 1
         assert checked_out(small) == 0
 
-    async def test_transaction_costs_begin_and_commit_alone(
+    async def test_transaction_adds_only_begin_and_commit(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, key: str
     ) -> None:
         async with StatementLog(small).recording() as sent:
@@ -139,7 +139,7 @@ class TestCommit:
         assert [statement.split()[0] for statement in sent] == ["BEGIN;", "INSERT", "COMMIT;"]
 
     @pytest.mark.parametrize("mode", ["command", "read"])
-    async def test_others_cost_their_statement_alone(
+    async def test_command_and_read_add_no_statements(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str
     ) -> None:
         async with StatementLog(small).recording() as sent:
@@ -149,22 +149,26 @@ class TestCommit:
         assert len(sent) == 1
 
 
-class TestRollback:
+class TestUnitOfWorkRollback:
     @pytest.mark.parametrize("error", [PeerNotFound(), ValueError("a fault of ours")])
-    async def test_error_rolls_back_and_goes_on(self, factory: UnitOfWorkFactory, key: str, error: Exception) -> None:
+    async def test_error_rolls_back_and_propagates(
+        self, factory: UnitOfWorkFactory, key: str, error: Exception
+    ) -> None:
         with pytest.raises(type(error)) as caught:
             await _put_and_raise(factory, key, error)
         assert caught.value is error
         assert await count_of(factory, key) is None
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_connection_is_given_back(self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str) -> None:
+    async def test_connection_is_returned_after_rollback(
+        self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str
+    ) -> None:
         with pytest.raises(ValueError, match="fault"):
             async with getattr(factory, mode)():
                 raise ValueError("a fault of ours")
         assert checked_out(small) == 0
 
-    async def test_same_connection_serves_the_next(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_rolled_back_connection_is_reused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             before = await uow.statements.first(PID)
         with pytest.raises(ValueError, match="fault"):
@@ -182,7 +186,7 @@ class TestRollback:
             await use_case()
         assert await count_of(factory, key) is None
 
-    async def test_failure_that_was_passed_over_is_no_commit(
+    async def test_suppressed_statement_failure_prevents_commit(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, key: str
     ) -> None:
         async def use_case() -> None:
@@ -196,7 +200,7 @@ class TestRollback:
         assert await count_of(factory, key) is None
         assert checked_out(small) == 0
 
-    async def test_connection_still_in_a_transaction_is_not_given_back(
+    async def test_connection_still_in_transaction_is_discarded(
         self, factory: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A rollback that fails without an exception: the next unit of work gets another connection."""
@@ -220,7 +224,7 @@ class TestRollback:
         assert numbers[0] != numbers[1]
 
 
-class TestCancellation:
+class TestUnitOfWorkCancellation:
     @pytest.fixture
     def database(self, settings: Settings) -> str:
         return urlsplit(settings.database_url).path[1:]
@@ -238,7 +242,7 @@ class TestCancellation:
         return task
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_connection_is_given_back(
+    async def test_connection_is_returned_after_cancellation(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, outside: Any, database: str, key: str, mode: str
     ) -> None:
         task = await self._cancel_in_a_statement(factory, outside, database, key, mode)
@@ -247,7 +251,7 @@ class TestCancellation:
         assert checked_out(small) == 0
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_pool_of_one_serves_the_next(
+    async def test_single_connection_serves_next_unit_of_work(
         self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str, mode: str
     ) -> None:
         task = await self._cancel_in_a_statement(factory, outside, database, key, mode)
@@ -257,7 +261,7 @@ class TestCancellation:
             await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
-    async def test_statement_is_cancelled_in_the_server(
+    async def test_cancellation_cancels_statement_in_server(
         self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
     ) -> None:
         task = await self._cancel_in_a_statement(factory, outside, database, key, "__call__")
@@ -266,7 +270,9 @@ class TestCancellation:
         awake = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep')"
         await until(outside, awake, database)
 
-    async def test_work_is_rolled_back(self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str) -> None:
+    async def test_cancellation_rolls_back_work(
+        self, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
+    ) -> None:
         task = await self._cancel_in_a_statement(factory, outside, database, key, "__call__")
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -282,7 +288,7 @@ class TestCancellation:
             await task
         assert checked_out(small) == 0
 
-    async def test_cancelled_wait_for_a_connection_takes_none(
+    async def test_cancelled_wait_takes_no_connection(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, outside: Any, database: str, key: str
     ) -> None:
         async def use_case() -> None:

@@ -37,64 +37,66 @@ def key() -> str:
     return secrets.token_hex(8)
 
 
-class TestRead:
-    async def test_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
+class TestReadMode:
+    async def test_write_in_read_mode_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             with pytest.raises(RuntimeError, match=r"probe\.put writes, and this unit of work is read-only"):
                 await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) is None
 
-    async def test_many_reads_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_read_mode_allows_many_reads(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             assert [await uow.statements.all(GET, key=key) for _ in range(3)] == [[], [], []]
 
-    async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
+    async def test_mapped_repository_in_read_mode_is_refused(self, factory: UnitOfWorkFactory) -> None:
         async with factory.read() as uow:
             with pytest.raises(RuntimeError, match="need a transaction"):
                 _ = uow.accounts
 
 
-class TestCommand:
-    async def test_one_write_commits_itself(self, factory: UnitOfWorkFactory, key: str) -> None:
+class TestCommandMode:
+    async def test_single_write_commits_itself(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
             await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
 
-    async def test_second_write_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_second_write_in_command_mode_is_refused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
             await uow.statements.execute(PUT, key=key)
             with pytest.raises(RuntimeError, match=r"probe\.put is a second write in a command"):
                 await uow.statements.execute(PUT, key=f"{key}2")
         assert await count_of(factory, f"{key}2") is None
 
-    async def test_reads_beside_the_write_are_taken(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_command_mode_allows_reads_beside_write(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
             await uow.statements.first(GET, key=key)
             await uow.statements.execute(PUT, key=key)
             found = await uow.statements.first(GET, key=key)
         assert found is not None
 
-    async def test_mapped_repository_is_refused(self, factory: UnitOfWorkFactory) -> None:
+    async def test_mapped_repository_in_command_mode_is_refused(self, factory: UnitOfWorkFactory) -> None:
         async with factory.command() as uow:
             with pytest.raises(RuntimeError, match="need a transaction"):
                 _ = uow.accounts
 
 
-class TestCaller:
+class TestCallerLookup:
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_token_and_device_mean_the_same(self, factory: UnitOfWorkFactory, make: Factory, mode: str) -> None:
+    async def test_token_and_device_identify_same_caller(
+        self, factory: UnitOfWorkFactory, make: Factory, mode: str
+    ) -> None:
         ada = await make.person()
         for caller in (ada.actor, Bearer(token_hash(ada.access_token))):
             async with getattr(factory, mode)() as uow:
                 assert await uow.devices.authenticate(caller) == ada.actor
 
-    async def test_row_is_the_same_by_token_and_by_device(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+    async def test_token_and_device_read_same_row(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
             by_token = await uow.users.profile(Bearer(token_hash(ada.access_token)))
             assert by_token == await uow.users.profile(ada.actor)
 
-    async def test_rows_are_the_same_by_token_and_by_device(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+    async def test_token_and_device_read_same_rows(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada, bob = await make.friends()
         async with factory.read() as uow:
             rows = await uow.contacts.list_page(Bearer(token_hash(ada.access_token)), state=None, after=0, limit=9)
@@ -109,13 +111,13 @@ class TestCaller:
             await uow.users.profile(Bearer(token_hash(ada.access_token)))
             assert uow.actor == ada.actor
 
-    async def test_caller_without_rows_is_known_too(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+    async def test_caller_without_rows_is_known(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada = await make.person()
         async with factory.read() as uow:
             assert await uow.messages.find(ada.actor, new_id()) is None
             assert uow.actor == ada.actor
 
-    async def test_page_says_who_its_caller_is_where_a_stamp_is_due(self, engine: AsyncEngine, make: Factory) -> None:
+    async def test_empty_page_identifies_caller_when_stamp_is_due(self, engine: AsyncEngine, make: Factory) -> None:
         ada = await make.person()
         for resolution, known in ((30.0, None), (0.0, ada.actor)):
             recorder, clock = Recorder(), FixedClock()
@@ -128,20 +130,22 @@ class TestCaller:
                 )
 
     @pytest.mark.parametrize("caller", [Bearer(bytes(32)), Actor(1, new_id())], ids=["unknown token", "unknown device"])
-    async def test_nobody_is_refused(self, factory: UnitOfWorkFactory, caller: Caller) -> None:
+    async def test_unknown_caller_is_unauthenticated(self, factory: UnitOfWorkFactory, caller: Caller) -> None:
         async with factory.read() as uow:
             with pytest.raises(Unauthenticated):
                 await uow.contacts.list_page(caller, state=None, after=0, limit=9)
             with pytest.raises(Unauthenticated):
                 await uow.users.profile(caller)
 
-    async def test_device_of_another_user_is_refused(self, factory: UnitOfWorkFactory, make: Factory) -> None:
+    async def test_device_of_other_user_is_refused(self, factory: UnitOfWorkFactory, make: Factory) -> None:
         ada, bob = await make.people(2)
         async with factory.read() as uow:
             with pytest.raises(Unauthenticated):
                 await uow.devices.authenticate(Actor(ada.id, bob.actor.device_id))
 
-    async def test_expired_token_is_refused(self, engine: AsyncEngine, make: Factory, settings: Settings) -> None:
+    async def test_expired_token_is_unauthenticated(
+        self, engine: AsyncEngine, make: Factory, settings: Settings
+    ) -> None:
         ada = await make.person()
         for seconds, good in ((settings.access_token_ttl - 1, True), (settings.access_token_ttl, False)):
             clock = FixedClock(NOW + timedelta(seconds=seconds))
@@ -154,7 +158,7 @@ class TestCaller:
                         await uow.devices.authenticate(Bearer(token_hash(ada.access_token)))
 
 
-class TestStamp:
+class TestActivityStamp:
     @pytest.fixture
     def at(self, engine: AsyncEngine) -> Any:
         """A factory at so many seconds after the people came, which stamps what is older than 30."""
@@ -180,19 +184,19 @@ class TestStamp:
         return (user - NOW).total_seconds(), (device - NOW).total_seconds()
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_old_one_is_written(self, at: Any, make: Factory, outside: Any, mode: str) -> None:
+    async def test_old_stamp_is_renewed(self, at: Any, make: Factory, outside: Any, mode: str) -> None:
         ada = await make.person()
         async with getattr(at(31), mode)() as uow:
             await uow.devices.authenticate(ada.actor)
         assert await self._seen(outside, ada) == (31, 31)
 
-    async def test_young_one_stays(self, at: Any, make: Factory, outside: Any) -> None:
+    async def test_recent_stamp_stays(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         async with at(30).read() as uow:
             await uow.devices.authenticate(ada.actor)
         assert await self._seen(outside, ada) == (0, 0)
 
-    async def test_it_never_goes_back(self, at: Any, make: Factory, outside: Any) -> None:
+    async def test_stamp_never_moves_back(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         async with at(100).read() as late:
             await late.devices.authenticate(ada.actor)
@@ -202,7 +206,7 @@ class TestStamp:
             early.statements.due_stamps.append(ada.actor)
         assert await self._seen(outside, ada) == (100, 100)
 
-    async def test_device_of_its_own_is_stamped_alone(self, at: Any, make: Factory, outside: Any) -> None:
+    async def test_only_calling_device_is_stamped(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         phone = await make.device(ada)
         async with at(31).read() as uow:
@@ -215,13 +219,13 @@ class TestStamp:
             await _authenticate_and_raise(at(31)(), ada, PeerNotFound())
         assert await self._seen(outside, ada) == (31, 31)
 
-    async def test_fault_of_ours_is_not_stamped(self, at: Any, make: Factory, outside: Any) -> None:
+    async def test_failed_request_is_not_stamped(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         with pytest.raises(ValueError, match="ours"):
             await _authenticate_and_raise(at(31)(), ada, ValueError("a fault of ours"))
         assert await self._seen(outside, ada) == (0, 0)
 
-    async def test_locked_row_is_not_waited_for(self, at: Any, make: Factory, outside: Any) -> None:
+    async def test_stamp_does_not_wait_for_locked_row(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         async with outside.transaction():
             await outside.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", ada.id)
@@ -255,7 +259,7 @@ class TestFailingStamp:
         return ada
 
     @pytest.mark.parametrize("mode", ["__call__", "command", "read"])
-    async def test_request_succeeds(
+    async def test_request_succeeds_despite_failing_stamp(
         self, broken: Container, ada: Person, key: str, mode: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with getattr(broken.uow, mode)() as uow:
@@ -265,7 +269,7 @@ class TestFailingStamp:
         assert await count_of(broken.uow, key) == (None if mode == "read" else 1)
         assert "an activity stamp failed" in caplog.text
 
-    async def test_refusal_stays_the_refusal(self, broken: Container, ada: Person) -> None:
+    async def test_refusal_is_kept_despite_failing_stamp(self, broken: Container, ada: Person) -> None:
         with pytest.raises(PeerNotFound):
             await _authenticate_and_raise(broken.uow(), ada, PeerNotFound())
 

@@ -42,7 +42,7 @@ async def _patient(pool: ConnectionPool) -> asyncio.Task[PooledConnection]:
 
 
 class TestLoans:
-    async def test_driver_is_asyncpgs_connection(self, pool: ConnectionPool) -> None:
+    async def test_driver_is_asyncpg_connection(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         assert isinstance(connection.driver, asyncpg.Connection)
         connection.give_back()
@@ -54,7 +54,7 @@ class TestLoans:
         assert await pool.borrow() is second
         second.give_back()
 
-    async def test_more_than_its_size_is_overload(self, pool: ConnectionPool) -> None:
+    async def test_borrowing_beyond_size_raises_overloaded(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         with pytest.raises(Overloaded):
             await pool.borrow()
@@ -63,14 +63,14 @@ class TestLoans:
             connection.give_back()
         assert pool.checkedout() == 0
 
-    async def test_engine_s_own_connections_are_apart(self, engine: AsyncEngine, pool: ConnectionPool) -> None:
+    async def test_engine_connections_are_separate(self, engine: AsyncEngine, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         async with engine.connect() as connection:
             assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1
         for connection_ in lent:
             connection_.give_back()
 
-    async def test_closed_one_is_not_lent_again(self, pool: ConnectionPool) -> None:
+    async def test_closed_connection_is_not_lent_again(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.give_back()
         connection.driver.terminate()
@@ -79,7 +79,7 @@ class TestLoans:
         assert not other.driver.is_closed()
         other.give_back()
 
-    async def test_one_that_closed_on_loan_leaves_its_place(self, pool: ConnectionPool) -> None:
+    async def test_connection_closed_on_loan_frees_place(self, pool: ConnectionPool) -> None:
         for _ in range(3):
             connection = await pool.borrow()
             connection.driver.terminate()
@@ -87,7 +87,7 @@ class TestLoans:
         assert pool.checkedout() == 0
 
 
-class TestWaiting:
+class TestPoolWaiting:
     async def test_longest_wait_is_served_first(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         first, second = await _patient(pool), await _patient(pool)
@@ -99,7 +99,7 @@ class TestWaiting:
         for connection in lent:
             connection.give_back()
 
-    async def test_place_of_a_discarded_one_goes_to_who_waits(self, pool: ConnectionPool) -> None:
+    async def test_place_of_discarded_connection_goes_to_waiter(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         waiting = await _patient(pool)
         lent[0].discard()
@@ -110,7 +110,9 @@ class TestWaiting:
         assert pool.checkedout() == 0
 
     @pytest.mark.parametrize("handed", ["a connection", "a place"])
-    async def test_cancelled_after_it_was_served_it_passes_it_on(self, pool: ConnectionPool, handed: str) -> None:
+    async def test_waiter_cancelled_after_being_served_passes_connection_on(
+        self, pool: ConnectionPool, handed: str
+    ) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         waiting = await _patient(pool)
         if handed == "a place":
@@ -123,7 +125,7 @@ class TestWaiting:
         assert pool.checkedout() == 1
         lent[1].give_back()
 
-    async def test_one_that_closes_while_it_is_handed_over_is_replaced(self, pool: ConnectionPool) -> None:
+    async def test_connection_closing_during_hand_over_is_replaced(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         waiter = await _patient(pool)
         lent[0].give_back()
@@ -136,7 +138,7 @@ class TestWaiting:
             connection.give_back()
         assert pool.checkedout() == 0
 
-    async def test_cancelled_while_it_waits_it_is_passed_over(self, pool: ConnectionPool) -> None:
+    async def test_cancelled_waiter_is_skipped(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         gone, waiting = await _patient(pool), await _patient(pool)
         gone.cancel()
@@ -146,14 +148,14 @@ class TestWaiting:
         for connection in lent:
             connection.give_back()
 
-    async def test_cancelled_while_it_connects_it_leaves_its_place(self, pool: ConnectionPool) -> None:
+    async def test_waiter_cancelled_while_connecting_frees_place(self, pool: ConnectionPool) -> None:
         connecting = await _patient(pool)
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
         assert pool.checkedout() == 0
 
-    async def test_waiting_and_connecting_last_no_longer_than_waiting_may(
+    async def test_waiting_and_connecting_share_timeout(
         self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
@@ -167,7 +169,7 @@ class TestWaiting:
         lent[1].give_back()
         assert pool.checkedout() == 0
 
-    async def test_failed_connection_lets_the_next_one_try(self) -> None:
+    async def test_failed_connection_attempt_lets_next_waiter_try(self) -> None:
         nowhere = create_engine("postgresql://nobody@127.0.0.1:1/nothing", Options(pool_size=1, pool_timeout=5))
         pool = nowhere.sync_engine.pool
         assert isinstance(pool, ConnectionPool)
@@ -178,10 +180,10 @@ class TestWaiting:
         assert pool.checkedout() == 0
 
 
-class TestSilence:
+class TestUnresponsiveConnections:
     """A server that can't be reached any more doesn't close its connections."""
 
-    async def test_connection_that_hears_nothing_is_cut_off(
+    async def test_unresponsive_connection_is_closed(
         self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection_pool, "_WATCH_SECONDS", 0.01)
@@ -193,7 +195,7 @@ class TestSilence:
         connection.discard()
         assert pool.checkedout() == 0
 
-    async def test_one_that_is_set_to_work_again_is_not(self, pool: ConnectionPool) -> None:
+    async def test_recently_used_connection_is_not_closed(self, pool: ConnectionPool) -> None:
         old, fresh = await pool.borrow(), await pool.borrow()
         old.since -= 3600
         pool._look(inf)
@@ -201,7 +203,7 @@ class TestSilence:
         old.discard()
         fresh.give_back()
 
-    async def test_one_whose_answer_nobody_could_read_is_not(self, pool: ConnectionPool) -> None:
+    async def test_connection_is_not_closed_while_process_was_stopped(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.since -= 3600
         # The process was stopped, and this is the first that it does.
@@ -209,7 +211,7 @@ class TestSilence:
         assert not connection.driver.is_closed()
         connection.give_back()
 
-    async def test_lateness_is_borne_once(self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_delayed_check_is_tolerated_once(self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connection_pool, "_WATCH_SECONDS", 0.01)
         # By this every look comes late.
         monkeypatch.setattr(connection_pool, "_LATE_SECONDS", -inf)
@@ -219,7 +221,7 @@ class TestSilence:
             await connection.driver.execute("SELECT pg_sleep(1)")
         connection.discard()
 
-    async def test_who_waits_is_refused_by_a_late_look_too(self, pool: ConnectionPool) -> None:
+    async def test_delayed_check_still_refuses_waiters(self, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         waiting = await _patient(pool)
         waiter, asked = pool._waiters[0]
@@ -230,7 +232,7 @@ class TestSilence:
         for each in lent:
             each.give_back()
 
-    async def test_resting_one_is_left_alone(self, pool: ConnectionPool) -> None:
+    async def test_idle_connection_is_not_closed(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.give_back()
         connection.since -= 3600
@@ -238,15 +240,15 @@ class TestSilence:
         assert await pool.borrow() is connection
         connection.give_back()
 
-    async def test_statement_sets_it_to_work(self, engine: AsyncEngine) -> None:
+    async def test_statement_marks_connection_as_used(self, engine: AsyncEngine) -> None:
         async with factory_over(engine).read() as uow:
             uow._connection.since = 0.0
             await uow.statements.first(PID)
             assert uow._connection.since > 0
 
 
-class TestEnd:
-    async def test_resting_ones_are_closed_and_lent_ones_when_they_come_back(
+class TestPoolShutdown:
+    async def test_shutdown_closes_idle_and_returned_connections(
         self, engine: AsyncEngine, pool: ConnectionPool
     ) -> None:
         resting, lent = await pool.borrow(), await pool.borrow()
@@ -257,7 +259,7 @@ class TestEnd:
         assert lent.driver.is_closed()
         assert pool.checkedout() == 0
 
-    async def test_who_waits_is_told(self, engine: AsyncEngine, pool: ConnectionPool) -> None:
+    async def test_shutdown_refuses_waiters(self, engine: AsyncEngine, pool: ConnectionPool) -> None:
         lent = [await pool.borrow(), await pool.borrow()]
         waiting = await _patient(pool)
         await engine.dispose()

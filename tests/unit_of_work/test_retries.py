@@ -15,8 +15,8 @@ from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, retry_on_conflic
 from tests.unit_of_work import BUMP, PUT, Recorder, checked_out, count_of, factory_over
 
 
-class TestRepeated:
-    async def test_deadlock_is_run_again(self, engine: AsyncEngine, make: Factory) -> None:
+class TestConflictRetries:
+    async def test_deadlock_is_retried(self, engine: AsyncEngine, make: Factory) -> None:
         recorder = Recorder()
         factory: UnitOfWorkFactory = factory_over(engine, recorder)
         ada = await make.person()
@@ -43,7 +43,7 @@ class TestRepeated:
         assert [news.name for news in recorder.news] == ["receipt.updated"] * 2
         assert checked_out(engine) == 0
 
-    async def test_endless_conflict_is_overload(self) -> None:
+    async def test_endless_conflict_raises_overloaded(self) -> None:
         runs = 0
 
         @retry_on_conflict
@@ -70,7 +70,7 @@ class TestRepeated:
 
         assert await use_case() == "done"
 
-    async def test_refusal_is_not_repeated(self) -> None:
+    async def test_refusal_is_not_run_again(self) -> None:
         runs = 0
 
         @retry_on_conflict
@@ -83,7 +83,7 @@ class TestRepeated:
             await use_case()
         assert runs == 1
 
-    async def test_arguments_are_the_same_each_time(self) -> None:
+    async def test_retries_pass_same_arguments(self) -> None:
         seen: list[tuple[int, int]] = []
 
         @retry_on_conflict

@@ -42,26 +42,28 @@ async def _name(factory: UnitOfWorkFactory, person: Person) -> str:
         return (await _user(uow, person)).name
 
 
-class TestSession:
-    async def test_it_sees_hot_statements_of_its_transaction(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+class TestMappedSession:
+    async def test_session_sees_statements_of_transaction(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
             await uow.statements.execute(RENAME, id=ada.id)
             assert (await _user(uow, ada)).name == "Hot"
 
-    async def test_hot_statements_see_what_it_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+    async def test_statements_see_flushed_changes(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
             (await _user(uow, ada)).name = "Cold"
             # What this test is about: the statement below doesn't go through the session.
             await uow.flush()
             assert await uow.statements.first(IS_COLD, id=ada.id) == Number(1)
 
-    async def test_clean_exit_commits_what_was_not_flushed(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+    async def test_clean_exit_commits_unflushed_changes(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
             (await _user(uow, ada)).name = "Cold"
         assert await _name(factory, ada) == "Cold"
 
     @pytest.mark.parametrize("flushed", [True, False])
-    async def test_error_rolls_both_back(self, factory: UnitOfWorkFactory, ada: Person, flushed: bool) -> None:
+    async def test_error_rolls_back_session_and_statements(
+        self, factory: UnitOfWorkFactory, ada: Person, flushed: bool
+    ) -> None:
         async def use_case() -> None:
             async with factory() as uow:
                 await uow.statements.execute(RENAME, id=ada.id)
@@ -75,7 +77,7 @@ class TestSession:
             await use_case()
         assert await _name(factory, ada) == "Ada"
 
-    async def test_cancellation_rolls_both_back(
+    async def test_cancellation_rolls_back_session_and_statements(
         self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person
     ) -> None:
         ready = asyncio.Event()
@@ -97,7 +99,7 @@ class TestSession:
         assert checked_out(engine) == 0
         assert await _name(factory, ada) == "Ada"
 
-    async def test_violation_at_the_end_is_translated(
+    async def test_violation_at_commit_is_translated(
         self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person, make: Factory
     ) -> None:
         bob = await make.person()
@@ -110,19 +112,21 @@ class TestSession:
             await use_case()
         assert checked_out(engine) == 0
 
-    async def test_events_commit_with_it(self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person) -> None:
+    async def test_events_commit_with_session(
+        self, engine: AsyncEngine, factory: UnitOfWorkFactory, ada: Person
+    ) -> None:
         async with factory() as uow:
             uow.record(ProfileUpdated(ada.id), [ada.id])
             (await _user(uow, ada)).name = "Cold"
         assert factory.announcer.news[0].name == "profile.updated"  # type: ignore[attr-defined]
 
-    async def test_it_takes_no_second_connection(self, engine: AsyncEngine, factory: Any, ada: Person) -> None:
+    async def test_session_takes_no_second_connection(self, engine: AsyncEngine, factory: Any, ada: Person) -> None:
         async with factory() as uow:
             await _user(uow, ada)
             assert checked_out(engine) == 1
         assert checked_out(engine) == 0
 
-    async def test_unused_it_is_never_opened(self, statements: StatementLog, factory: Any, ada: Person) -> None:
+    async def test_unused_session_is_never_opened(self, statements: StatementLog, factory: Any, ada: Person) -> None:
         async with statements.recording() as sent:
             async with factory() as uow:
                 await uow.statements.execute(RENAME, id=ada.id)
@@ -131,7 +135,7 @@ class TestSession:
             await asyncio.sleep(0)
         assert not [statement for statement in sent if "SAVEPOINT" in statement]
 
-    async def test_object_has_its_values_after_the_end(self, factory: UnitOfWorkFactory, ada: Person) -> None:
+    async def test_object_keeps_values_after_commit(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
             user = await _user(uow, ada)
             created_at = user.created_at
