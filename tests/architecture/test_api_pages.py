@@ -86,12 +86,12 @@ class TestCompleteness:
 
 class TestExamples:
     @pytest.mark.parametrize(("name", "body"), EXAMPLES)
-    def test_example_is_of_the_type_that_it_names(self, name: str, body: str) -> None:
+    def test_example_matches_named_type(self, name: str, body: str) -> None:
         value = json.loads(body)
         assert _is_read(value, STRUCTS[name])
 
     @pytest.mark.parametrize(("name", "body"), EXAMPLES)
-    def test_content_of_a_frame_is_of_its_own_type(self, name: str, body: str) -> None:
+    def test_frame_content_matches_type_of_frame(self, name: str, body: str) -> None:
         frame = json.loads(body)
         if name == "EventFrame":
             data = realtime.EVENT_DATA[frame["event"]]
@@ -101,7 +101,7 @@ class TestExamples:
         elif name == "Request":
             assert _is_read(frame.get("data", {}), METHODS[frame["method"]].json.type)
 
-    def test_replies_answer_the_requests_before_them(self) -> None:
+    def test_replies_follow_matching_requests(self) -> None:
         asked: dict[int, str] = {}
         replies = {"message.send": messages.MessageView, "presence.set": users.ProfileView}
         for name, body in _EXAMPLE.findall(TEXT):

@@ -33,15 +33,15 @@ def test_readme_make_targets_exist() -> None:
 
 
 class TestErrorPage:
-    def test_page_has_every_code_that_the_api_documents(self) -> None:
+    def test_error_page_lists_every_documented_code(self) -> None:
         codes = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
         assert {error.code for error in docs.error_classes()} == codes
 
-    def test_every_code_is_of_one_class(self) -> None:
+    def test_every_code_belongs_to_single_class(self) -> None:
         codes = [error.code for error in docs.error_classes()]
         assert sorted(codes) == sorted(set(codes))
 
-    def test_tree_in_the_docstring_is_that_of_the_classes(self) -> None:
+    def test_error_tree_in_docstring_matches_classes(self) -> None:
         drawn, (_, tree) = {}, (errors.__doc__ or "").split("`MessengerError`:")
         for status, name, children in re.findall(r"\b(\d{3}) (\w+)(?:: (\w+(?:, \w+)*))?", tree):
             for child in (name, *filter(None, children.split(", "))):

@@ -21,7 +21,7 @@ from tests.support.tables import rows
 
 
 class TestFailedActivityStamp:
-    async def test_stamp_that_aborts_transaction_fails_request(
+    async def test_stamp_aborting_transaction_fails_request(
         self, container: Container, make: Factory, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()

@@ -70,7 +70,7 @@ class TestSendOverHttp:
         assert caught.value.client_id == fake.said("/messages")[0]["client_id"]
         assert caught.value.may_have_happened
 
-    async def test_timeout_before_any_attempt_raises_not_sent(self, fake: Fake, client: Client) -> None:
+    async def test_timeout_without_connection_raises_unreachable(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ConnectError("down"))
         with pytest.raises(Unreachable) as caught:
             await client.send(THEM, "hello", within=0.05)
@@ -82,7 +82,7 @@ class TestSendOverHttp:
         with pytest.raises(OutcomeUnknown):
             await client.send(THEM, "hello")
 
-    async def test_invalid_draft_after_doubtful_attempt_is_refused(self, fake: Fake, client: Client) -> None:
+    async def test_size_refusal_after_doubtful_attempt_raises_api_error(self, fake: Fake, client: Client) -> None:
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), refused(413, "message_too_large"))
         with pytest.raises(ApiError) as caught:
             await client.send(THEM, "hello")

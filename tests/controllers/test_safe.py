@@ -80,10 +80,12 @@ class TestStorePreconditions:
         assert_problem(await store(client, ada, OTHER, If_Match=form), 412, "version_conflict")
         assert (await client.get(PATH, headers=ada.headers)).json()["version"] == 1
 
-    async def test_if_match_star_requires_existing_version(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_star_in_if_match_requires_existing_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         assert_problem(await store(client, ada, If_Match="*"), 412, "version_conflict")
 
-    async def test_if_none_match_star_allows_only_first_version(self, client: httpx.AsyncClient, ada: Person) -> None:
+    async def test_star_in_if_none_match_allows_only_first_version(
+        self, client: httpx.AsyncClient, ada: Person
+    ) -> None:
         answers = [await store(client, ada, each, If_None_Match="*") for each in (ENVELOPE, OTHER)]
         assert [answer.status_code for answer in answers] == [201, 412]
 

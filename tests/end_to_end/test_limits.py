@@ -47,7 +47,7 @@ def test_claimed_address_of_untrusted_client_is_ignored(folder: Path) -> None:
     assert is_the_burst, tries
 
 
-def test_trusted_proxy_reports_client_address(folder: Path) -> None:
+def test_limit_counts_address_reported_by_trusted_proxy(folder: Path) -> None:
     with running(folder, workers=2, trusted_proxies="127.0.0.1") as server:
         # What stands left of it the client wrote.
         tries, is_the_burst = _tries(server, "198.51.100.{}, 203.0.113.5")

@@ -136,7 +136,7 @@ async def test_cve_2023_43796_devices_are_visible_only_to_owner(http: httpx.Asyn
     assert str(ada.actor.device_id) not in "".join(answer.text for answer in asked)
 
 
-async def test_cve_2025_61672_junk_in_one_safe_leaves_other_safes_readable(
+async def test_cve_2025_61672_junk_in_a_safe_leaves_other_safes_readable(
     http: httpx.AsyncClient, people: Factory
 ) -> None:
     """Synapse: device keys that nobody looked at broke what others fetched. Our store of keys is the safe."""

@@ -136,14 +136,14 @@ class TestRow:
             rows = await uow.statements.all(probe("rows", "SELECT n AS number FROM generate_series(1, 3) AS n", Number))
         assert rows == [Number(1), Number(2), Number(3)]
 
-    async def test_nested_struct_takes_as_many_columns_as_it_has_fields(self, factory: Any) -> None:
+    async def test_nested_struct_takes_column_per_field(self, factory: Any) -> None:
         text = "SELECT 1 AS first, 'a' AS one, 'b' AS other, 2 AS last, 3 AS user_id, NULL::int AS number"
         nested = probe("nested", text, Outer)
         async with factory.read() as uow:
             assert await uow.statements.first(nested) == Outer(1, Pair("a", "b"), 2, Mine(3, None))
             assert await uow.statements.all(nested) == [Outer(1, Pair("a", "b"), 2, Mine(3, None))]
 
-    async def test_nested_struct_is_none_where_its_first_column_is_null(self, factory: Any) -> None:
+    async def test_nested_struct_is_null_when_first_column_is_null(self, factory: Any) -> None:
         text = "SELECT 1 AS first, NULL AS one, 'b' AS other, 2 AS last, NULL::int AS user_id, 4 AS number"
         async with factory.read() as uow:
             row = await uow.statements.first(probe("nested_null", text, Outer))

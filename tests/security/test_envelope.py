@@ -299,7 +299,7 @@ class TestPrivateKeysInEnvelope:
         faults({"keys": [JWK]})
 
     @EACH_KEY
-    def test_key_beside_mac_is_reported(self, key: bytes) -> None:
+    def test_private_key_in_ciphertext_with_mac_is_reported(self, key: bytes) -> None:
         assert faults(body(ciphertext=b64(key), mac=some(32))) == [("ciphertext", "private_key")]
 
 

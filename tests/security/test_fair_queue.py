@@ -83,7 +83,7 @@ class TestFullQueue:
         await crowd.come("a0", "a1", "a2", "b1", "a3")
         assert crowd.refused == ["a3"]
 
-    async def test_equal_sources_keep_their_requests(self) -> None:
+    async def test_equal_sources_keep_requests(self) -> None:
         crowd = Crowd(2)
         await crowd.come("a0", "a1", "b1", "c1")
         assert crowd.refused == ["c1"]

@@ -97,7 +97,7 @@ class TestEnsureStrong:
     def test_password_length_is_counted_in_nfc(self, password: str) -> None:
         assert refusal(password).errors[0].code == "too_short"
 
-    def test_ligature_counts_as_one_character(self) -> None:
+    def test_ligature_counts_as_single_character(self) -> None:
         ensure_strong("\ufb03x7#kQ!m2vR9&zw", minimum=15)
 
     def test_minimum_length_is_configurable(self) -> None:

@@ -55,7 +55,7 @@ class TestReadMode:
 
 
 class TestCommandMode:
-    async def test_single_write_commits_itself(self, factory: UnitOfWorkFactory, key: str) -> None:
+    async def test_single_write_commits_without_transaction(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.command() as uow:
             await uow.statements.execute(PUT, key=key)
         assert await count_of(factory, key) == 1
