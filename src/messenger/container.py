@@ -22,7 +22,7 @@ from messenger.observability.metrics import Metrics
 from messenger.realtime.bounded_streams import BoundedStreams
 from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.hub import Hub
-from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.presence import PresenceTracker
 from messenger.realtime.runtime import Realtime
 from messenger.schemas.address import ADDRESS
 from messenger.security.passwords import PasswordHasher, common_passwords
@@ -123,7 +123,7 @@ class Container:
             self.clock,
             self.bus,
             self.hub,
-            PresenceBoard(self.bus.origin, presences, self.hub.signal),
+            PresenceTracker(self.bus.origin, presences, self.hub.signal),
             # Half of the pool is for requests, whatever the sockets want.
             BoundedStreams(streams, max(1, settings.pool_size // 2)),
             acks,

@@ -111,7 +111,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     # The batch that writes who is online is no price of one socket: it is as if it had been written.
     board = container.realtime.presence
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board, "connected", lambda socketed: board.on_written(socketed))
+        patch.setattr(board, "connected", lambda socketed: board.on_registered(socketed))
         world = World(container)
         await world.make()
         yield world

@@ -136,7 +136,7 @@ async def realtime(settled: Container, monkeypatch: pytest.MonkeyPatch) -> Async
     """A server program over the same services, without the loops that write for all sockets together."""
     board = settled.realtime.presence
     # Their batch is no price of one socket: it is as if it had been written.
-    monkeypatch.setattr(board, "connected", lambda socketed: board.on_written(socketed))
+    monkeypatch.setattr(board, "connected", lambda socketed: board.on_registered(socketed))
     server, task, port = await serve(settled)
     yield Realtime(port)
     server.should_exit = True

@@ -284,7 +284,7 @@ class TestWebSockets:
         socket = host.sockets[0]
         await host.until(lambda: socket.closed)
         # As a socket does whose page of events comes from the database after its connection has ended.
-        socket.note_waiting(LARGE)
+        socket.report_queued(LARGE)
         assert host.connections.unsent.total == 0
 
     async def test_unread_messages_are_bounded_together(self, host: Host) -> None:

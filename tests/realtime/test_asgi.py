@@ -12,7 +12,7 @@ import pytest
 
 from messenger.app import create_app
 from messenger.container import Container
-from messenger.realtime.connection import AsgiConnection, Gone
+from messenger.realtime.connection import AsgiConnection, ConnectionClosed
 from messenger.realtime.frames import Message
 from messenger.testing import Factory, Person
 
@@ -106,11 +106,11 @@ class TestAsgiConnection:
         for _ in range(3):
             connection.write(Message(b"x", False))
         await asyncio.sleep(0)
-        assert (connection.has_room, connection.stalled_since is not None) == (False, True)
+        assert (connection.is_writable, connection.stalled_since is not None) == (False, True)
         for _ in range(3):
             await taken.get()
         await connection.drain()
-        assert (connection.has_room, connection.stalled_since) == (True, None)
+        assert (connection.is_writable, connection.stalled_since) == (True, None)
 
     async def test_abort_ends_connection(self) -> None:
         taken: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
@@ -119,7 +119,7 @@ class TestAsgiConnection:
             connection.write(Message(b"x", False))
         await asyncio.sleep(0)
         connection.abort()
-        with pytest.raises(Gone):
+        with pytest.raises(ConnectionClosed):
             await connection.drain()
 
     async def test_lost_peer_ends_connection(self) -> None:
@@ -128,7 +128,7 @@ class TestAsgiConnection:
 
         connection = AsgiConnection(gone)
         connection.write(Message(b"x", True))
-        with pytest.raises(Gone):
+        with pytest.raises(ConnectionClosed):
             await connection.drain()
         connection.write(Message(b"x", True))
         assert connection.closed

@@ -34,7 +34,7 @@ class Slow:
         await self._serve("arrival")
         return Handshake(ADA, 0, 0, "", 1)
 
-    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+    async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         await self._serve("page")
         return StreamPage([], 0, 0, 0)
 
@@ -51,7 +51,7 @@ async def test_concurrent_catch_ups_are_bounded(width: int, most: int) -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, width)
     await asyncio.gather(
-        *(bounded.open_socket(None) for _ in range(50)), *(bounded.read(ADA, after=0, limit=1) for _ in range(50))
+        *(bounded.open_socket(None) for _ in range(50)), *(bounded.read_page(ADA, after=0, limit=1) for _ in range(50))
     )
     assert (streams.most, len(streams.served)) == (most, 100)
 
@@ -62,7 +62,7 @@ async def test_first_page_does_not_wait_for_last_socket() -> None:
 
     async def come() -> None:
         await bounded.open_socket(None)
-        await bounded.read(ADA, after=0, limit=1)
+        await bounded.read_page(ADA, after=0, limit=1)
 
     await asyncio.gather(*(come() for _ in range(100)))
     assert "page" in streams.served[:10]
@@ -71,7 +71,7 @@ async def test_first_page_does_not_wait_for_last_socket() -> None:
 async def test_acknowledgements_and_polls_do_not_queue() -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, 1)
-    pages = [asyncio.create_task(bounded.read(ADA, after=0, limit=1)) for _ in range(20)]
+    pages = [asyncio.create_task(bounded.read_page(ADA, after=0, limit=1)) for _ in range(20)]
     await asyncio.sleep(0)
     await asyncio.gather(bounded.record_delivered([]), bounded.reconcile([], []))
     assert set(streams.served[:4]) >= {"proof", "look"}

@@ -106,8 +106,8 @@ class TestHiddenConnections:
         async with realtime.wire(bob) as his, realtime.wire(carol) as hers:
             assert await presences(hosted, his) == []
             await presences(hosted, hers)
-            board._mark_turned([ada.id])
-            board.met(ada.id, carol.id)
+            board._mark_switched([ada.id])
+            board.contact_started(ada.id, carol.id)
             await board._pass()
             assert (await hers.signal("presence", user_id=ada.id))["online"] is False
             assert await presences(hosted, his) == []
@@ -121,9 +121,9 @@ class TestHiddenConnections:
             await his.signal("presence", online=True)
             await change(hosted, ada, **INVISIBLE)
             assert await presences(hosted, his) == [False]
-            board._mark_turned([ada.id])
+            board._mark_switched([ada.id])
             assert await presences(hosted, his) == []
-            board._mark_turned([ada.id])
+            board._mark_switched([ada.id])
             board.status_changed(ada.id)
             assert await presences(hosted, his) == [False]
 
@@ -261,7 +261,7 @@ class TestHiddenTyping:
     async def test_typing_ends_by_timeout_after_hiding(
         self, realtime: Realtime, people: Factory, hosted: Container, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(typing_board, "GONE_SECONDS", 0.2)
+        monkeypatch.setattr(typing_board, "EXPIRY_SECONDS", 0.2)
         ada, bob = await people.friends()
         async with realtime.wire(bob) as his, realtime.wire(ada) as hers:
             await hers.ask("typing", target_id=bob.id)

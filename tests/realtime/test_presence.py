@@ -14,7 +14,7 @@ from messenger.container import Container
 from messenger.realtime import presence as presence_module
 from messenger.realtime import typing_signals as typing_board
 from messenger.realtime.interfaces import Presence, SocketRef
-from messenger.realtime.presence import BURST, PresenceBoard
+from messenger.realtime.presence import BURST, PresenceTracker
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.users import ProfilePatch, StatusView, SubscribeDraft
 from messenger.testing import Factory, Person
@@ -172,7 +172,7 @@ class TestPresenceBoard:
     ) -> None:
         monkeypatch.setattr(presence_module, "EVERY_SECONDS", 0.05)
         table, told = _Table(), asyncio.Queue[bool]()
-        board = PresenceBoard(uuid4(), table, lambda _, __, view: told.put_nowait(cast(StatusView, view).online))
+        board = PresenceTracker(uuid4(), table, lambda _, __, view: told.put_nowait(cast(StatusView, view).online))
         socket = SocketRef(Actor(1, uuid4()), 1)
         for _ in range(50):
             board.connected(socket)
@@ -190,7 +190,7 @@ class TestPresenceBoard:
 
     async def test_many_presence_changes_need_few_statements(self) -> None:
         table, told = _Table(), []
-        board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
+        board = PresenceTracker(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
         for user in range(1000):
             board.connected(SocketRef(Actor(user, uuid4()), user))
         await board._pass()
@@ -199,7 +199,7 @@ class TestPresenceBoard:
 
     async def test_reconnected_device_is_written_once(self) -> None:
         table, told = _Table(), []
-        board = PresenceBoard(uuid4(), table, lambda users, _, view: told.append(view))
+        board = PresenceTracker(uuid4(), table, lambda users, _, view: told.append(view))
         actor = Actor(1, uuid4())
         old, new = SocketRef(actor, 1), SocketRef(actor, 2)
         board.disconnected(old)
@@ -227,7 +227,7 @@ class TestTypingSignals:
     async def test_typing_ends_after_timeout(
         self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(typing_board, "GONE_SECONDS", 0.05)
+        monkeypatch.setattr(typing_board, "EXPIRY_SECONDS", 0.05)
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             await hers.ask("typing", target_id=bob.id)

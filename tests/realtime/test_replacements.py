@@ -12,10 +12,10 @@ from messenger.actor import Actor
 from messenger.bus.bus import Bus
 from messenger.container import Container
 from messenger.realtime.delivery_acks import DeliveryAcks
-from messenger.realtime.frames import ELSEWHERE, JSON
+from messenger.realtime.frames import JSON, REPLACED
 from messenger.realtime.hub import Hub
 from messenger.realtime.interfaces import SocketRef
-from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.presence import PresenceTracker
 from messenger.realtime.socket import Socket
 from messenger.services import _events
 from messenger.services import sync as sync_module
@@ -54,7 +54,7 @@ class TestHubReplacement:
         made = {number: sockets.socket(number) for number in order}
         accepted = {number: sockets.hub.connect(made[number], latest=0) for number in order}
         assert sockets.current == 2
-        assert (close_code(made[1]), close_code(made[2])) == (ELSEWHERE, None)
+        assert (close_code(made[1]), close_code(made[2])) == (REPLACED, None)
         assert accepted == {2: True, 1: order == (1, 2)}
         made[2].close(1000)
 
@@ -65,7 +65,7 @@ class TestHubReplacement:
             sockets.hub.connect(socket, latest=0)
         sockets.hub.disconnect(older)
         assert sockets.current == 2
-        assert newer.home is not None
+        assert newer.channel is not None
         sockets.hub.disconnect(newer)
         assert sockets.current is None
         newer.close(1000)
@@ -92,7 +92,7 @@ class TestBoardReplacement:
     @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
     async def test_newer_socket_is_written_in_either_order(self, order: tuple[int, int]) -> None:
         presences = _Presences()
-        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        board = PresenceTracker(uuid4(), presences, lambda *_: None)
         for number in order:
             board.connected(SocketRef(ADA, number))
         await board._pass()
@@ -100,7 +100,7 @@ class TestBoardReplacement:
 
     async def test_leaving_older_socket_does_not_prevent_writing_newer_socket(self) -> None:
         presences = _Presences()
-        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        board = PresenceTracker(uuid4(), presences, lambda *_: None)
         board.connected(SocketRef(ADA, 2))
         board.disconnected(SocketRef(ADA, 1))
         await board._pass()
@@ -108,7 +108,7 @@ class TestBoardReplacement:
 
     async def test_socket_leaving_at_once_is_not_written(self) -> None:
         presences = _Presences()
-        board = PresenceBoard(uuid4(), presences, lambda *_: None)
+        board = PresenceTracker(uuid4(), presences, lambda *_: None)
         board.connected(SocketRef(ADA, 1))
         board.disconnected(SocketRef(ADA, 1))
         await board._pass()

@@ -12,7 +12,7 @@ import pytest
 from messenger.actor import Actor
 from messenger.errors import DatabaseUnavailable, Unauthenticated
 from messenger.events import WakeUp
-from messenger.realtime.catch_up_window import share_of
+from messenger.realtime.catch_up_window import fit_bytes
 from messenger.realtime.channel import Channel
 from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import JSON, Broadcast, SignalFrame
@@ -24,8 +24,8 @@ from messenger.testing.connections import HeldConnection
 ADA = Actor(1, uuid4())
 
 
-def event(position: int, data: Any = None, *, name: str = "x", foreign: bool = False) -> StreamEvent:
-    return StreamEvent(position, EventFrame(stream_cursor(position), name, "", data), foreign)
+def event(position: int, data: Any = None, *, name: str = "x", incoming: bool = False) -> StreamEvent:
+    return StreamEvent(position, EventFrame(stream_cursor(position), name, "", data), incoming)
 
 
 class Table:
@@ -46,7 +46,7 @@ class Table:
             self.events.append(event(len(self.events) + 1, **options))
         return self.events[-1]
 
-    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+    async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         self.reads += 1
         self.limits.append(limit)
         await asyncio.sleep(0)
@@ -104,12 +104,12 @@ class Rig:
         """A new event, announced as this process does it, or as another one does."""
         made = self.table.add(**options)
         data = RemovedDeviceView(uuid4()) if told else None
-        self.channel.on_news(WakeUp(ADA.user_id, made.position, "x", data))
+        self.channel.on_wake_up(WakeUp(ADA.user_id, made.position, "x", data))
         return made
 
-    def hand(self, *, foreign: bool) -> None:
+    def hand(self, *, incoming: bool) -> None:
         """A new event that its channel hands over."""
-        self.channel._hand(self.table.add(foreign=foreign))
+        self.channel._dispatch(self.table.add(incoming=incoming))
 
 
 class TestCatchingUp:
@@ -201,7 +201,7 @@ class TestLiveSocket:
         await rig.go_live()
         rig.table.add(3)
         for position in (6, 4, 5):
-            rig.channel.on_news(WakeUp(ADA.user_id, position, "x", RemovedDeviceView(uuid4())))
+            rig.channel.on_wake_up(WakeUp(ADA.user_id, position, "x", RemovedDeviceView(uuid4())))
         await rig.until(lambda: len(rig.positions) == 6)
         assert rig.positions == [1, 2, 3, 4, 5, 6]
 
@@ -209,7 +209,7 @@ class TestLiveSocket:
         rig = Rig(Table(3))
         await rig.go_live()
         rig.commit()
-        rig.channel.on_news(WakeUp(ADA.user_id, 4, "x", RemovedDeviceView(uuid4())))
+        rig.channel.on_wake_up(WakeUp(ADA.user_id, 4, "x", RemovedDeviceView(uuid4())))
         rig.channel.on_hint(4)
         await asyncio.sleep(0)
         assert rig.positions == [1, 2, 3, 4]
@@ -255,7 +255,7 @@ class TestSocketBounds:
         large = Broadcast(EventFrame("e2", "x", "", "y" * (MAX_QUEUED_BYTES // 4)))
         for position in range(2, 10):
             rig.table.add()
-            rig.socket.offer(event(position), large)
+            rig.socket.offer_event(event(position), large)
         assert rig.socket._queued_bytes <= MAX_QUEUED_BYTES
         assert not rig.socket.live
 
@@ -267,7 +267,7 @@ class TestSocketBounds:
         large = Broadcast(EventFrame("e2", "x", "", "y" * 10_000))
         for position in (2, 3):
             rig.table.add()
-            rig.socket.offer(event(position), large)
+            rig.socket.offer_event(event(position), large)
         assert rig.connection.waiting == rig.socket._queued_bytes > 20_000
         rig.connection.let_go()
         await rig.until(lambda: rig.socket.position == 3)
@@ -292,10 +292,10 @@ class TestSocketBounds:
 
     def test_part_of_page_has_bounded_bytes(self) -> None:
         events = [event(n, "y" * 1000) for n in range(1, 11)]
-        assert [each.position for each in share_of(events, JSON, 3500)] == [1, 2, 3]
-        assert [each.position for each in share_of(events, JSON, 1)] == [1]
-        assert len(share_of(events, JSON, 100_000)) == 10
-        assert share_of([], JSON, 1) == []
+        assert [each.position for each in fit_bytes(events, JSON, 3500)] == [1, 2, 3]
+        assert [each.position for each in fit_bytes(events, JSON, 1)] == [1]
+        assert len(fit_bytes(events, JSON, 100_000)) == 10
+        assert fit_bytes([], JSON, 1) == []
 
     async def test_single_long_event_is_still_sent(self) -> None:
         table = Table()
@@ -333,7 +333,7 @@ class TestSocketBounds:
         rig.connection.hold()
         for number in range(100):
             rig.socket.reply(number)
-        waiting = asyncio.create_task(rig.socket.settle())
+        waiting = asyncio.create_task(rig.socket.wait_for_room())
         for _ in range(10):
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -351,7 +351,7 @@ class TestSocketBounds:
     async def test_closed_socket_accepts_no_events(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
-        rig.socket.close(4409, "elsewhere")
+        rig.socket.close(4409, "replaced")
         rig.commit()
         rig.socket.start()
         assert (rig.positions, rig.socket._pump) == ([1, 2, 3], None)
@@ -364,7 +364,7 @@ class TestDeliveryProof:
         rig.commit(told=False)
         await rig.until(lambda: rig.positions == [1, 2, 3, 4])
         assert rig.connection.asked == []
-        rig.commit(told=False, foreign=True)
+        rig.commit(told=False, incoming=True)
         await rig.until(lambda: rig.connection.asked == [b"5"])
         assert rig.table.acks == []
         rig.connection.pong()
@@ -374,7 +374,7 @@ class TestDeliveryProof:
         rig = Rig(Table(3))
         await rig.go_live()
         for _ in range(5):
-            rig.commit(told=False, foreign=True)
+            rig.commit(told=False, incoming=True)
             position = len(rig.table.events)
             await rig.until(lambda position=position: rig.positions[-1] == position)
         assert rig.connection.asked == [b"4"]
@@ -392,13 +392,13 @@ class TestDeliveryProof:
     async def test_proof_covers_messages_up_to_ping(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
-        for foreign in (True, False, True):
-            rig.hand(foreign=foreign)
+        for incoming in (True, False, True):
+            rig.hand(incoming=incoming)
         assert (rig.positions, rig.connection.asked, rig.table.reads) == ([1, 2, 3, 4, 5, 6], [b"4"], 1)
         rig.connection.pong()
         assert rig.connection.asked == [b"6"]
         rig.connection.pong()
-        rig.hand(foreign=True)
+        rig.hand(incoming=True)
         assert rig.connection.asked == [b"7"]
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 6)])
 
@@ -410,14 +410,14 @@ class TestDeliveryProof:
         rig.channel.join(second, latest=3)
         second.start()
         await rig.until(lambda: second.live)
-        rig.hand(foreign=True)
+        rig.hand(incoming=True)
         assert (rig.connection.asked, other.asked) == ([b"4"], [b"4"])
         assert other.written[-1] is rig.connection.written[-1]
         other.pong()
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 4)])
         rig.connection.pong()
         assert rig.acks._waiting == {}
-        rig.hand(foreign=True)
+        rig.hand(incoming=True)
         rig.connection.pong()
         assert rig.acks._waiting == {1: 5}
         await rig.acks.finish()
@@ -425,7 +425,7 @@ class TestDeliveryProof:
     async def test_writing_is_proof_without_pings(self) -> None:
         rig = Rig(Table(3), pings=False)
         await rig.go_live()
-        rig.commit(told=False, foreign=True)
+        rig.commit(told=False, incoming=True)
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 4)])
 
 

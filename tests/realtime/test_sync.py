@@ -227,7 +227,7 @@ class TestLongPoll:
     ) -> asyncio.Task[Any]:
         """A request that waits, the `of`th of this person."""
         poll = asyncio.create_task(realtime.sync(person, cursor=cursor, wait=30))
-        while len(hosted.hub._channel(person.id).bells) < of:
+        while len(hosted.hub._channel(person.id).long_polls) < of:
             await asyncio.sleep(0)
         return poll
 

@@ -118,7 +118,7 @@ class TestUnreadableStreamRows:
             await people.message(ada, bob)
         recorder = Recorder()
         monkeypatch.setattr(hosted.uow, "observer", recorder)
-        page = await hosted.services.streams.read(bob.actor, after=place - 25, limit=50)
+        page = await hosted.services.streams.read_page(bob.actor, after=place - 25, limit=50)
         assert (len(page.events), page.end) == (49, place + 25)
         # The page, its places, all of them again, and two halves of each part that holds it.
         assert recorder.seen[:2] == [("streams.read", True), ("streams.places", False)]
@@ -265,7 +265,7 @@ class TestDamagedRows:
             await container.engine.dispose()
             history = await container.services.messages.history(bob.actor, ada.id, before=None, after=None, limit=50)
             assert [item.body for item in history.items] == ["One", "Three"]
-            page = await container.services.streams.read(bob.actor, after=0, limit=place + 1)
+            page = await container.services.streams.read_page(bob.actor, after=0, limit=place + 1)
             assert [event.position for event in page.events] == [*range(1, place), place + 1]
         finally:
             await container.close()

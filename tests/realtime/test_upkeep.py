@@ -29,7 +29,7 @@ from tests.support.sockets import Realtime
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quick heart."""
-    monkeypatch.setattr(upkeep, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "_CHECK_SECONDS", 0.01)
 
 
 class TestSignedOutSocket:
@@ -210,19 +210,19 @@ class TestHeartbeat:
         with hosted.realtime.connected(socket, latest=0):
             connection.hold()
             assert connection.stalled_since is not None
-            hosted.realtime.upkeep._examine(socket, connection.stalled_since + 29)
+            hosted.realtime.upkeep._check_heartbeat(socket, connection.stalled_since + 29)
             assert not connection.closed
-            hosted.realtime.upkeep._examine(socket, connection.stalled_since + 31)
+            hosted.realtime.upkeep._check_heartbeat(socket, connection.stalled_since + 31)
             assert connection.close_code == 1006
 
     async def test_pings_are_spread_over_interval(self, hosted: Container, people: Factory) -> None:
         ada = await people.person()
         connection = HeldConnection()
         socket = hosted.realtime.socket(ada.actor, 1, connection, JSON, after=0)
-        now = connection.heard
-        hosted.realtime.upkeep._examine(socket, now)
+        now = connection.last_received
+        hosted.realtime.upkeep._check_heartbeat(socket, now)
         assert now < socket.ping_at <= now + 30
-        hosted.realtime.upkeep._examine(socket, socket.ping_at)
+        hosted.realtime.upkeep._check_heartbeat(socket, socket.ping_at)
         assert connection.asked == [b""]
 
 

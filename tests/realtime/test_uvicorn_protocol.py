@@ -197,23 +197,23 @@ class TestFrameWriting:
     async def test_message_and_ping_are_written_together(self) -> None:
         connection, transport, pongs = await _opened()
         message = Message(b"{}", binary=False)
-        assert connection.write_pinged(message, b"12")
+        assert connection.write_with_ping(message, b"12")
         assert transport.written == [message.framed + Frame(Opcode.PING, b"12").serialize(mask=False)]
         connection.data_received(_wire([Frame(Opcode.PONG, b"12")]))
         assert pongs == [b"12"]
 
     def test_pinged_message_is_encoded_once(self) -> None:
         message = Message(b"{}", binary=True)
-        once = message.pinged(b"1")
-        assert message.pinged(b"1") is once
-        assert message.pinged(b"23") == message.framed + b"\x89\x0223"
+        once = message.with_ping(b"1")
+        assert message.with_ping(b"1") is once
+        assert message.with_ping(b"23") == message.framed + b"\x89\x0223"
 
     async def test_no_frame_follows_close(self) -> None:
         connection, transport, _ = await _opened()
         connection.close(4401, "signed out")
         said = len(transport.written)
         connection.write(Message(b"{}", binary=False))
-        connection.write_pinged(Message(b"{}", binary=False), b"1")
+        connection.write_with_ping(Message(b"{}", binary=False), b"1")
         connection.ping(b"")
         connection.close(1000)
         assert len(transport.written) == said == 1
@@ -231,10 +231,10 @@ class TestFrameWriting:
         waiting = [asyncio.create_task(connection.drain()) for _ in range(2)]
         await asyncio.sleep(0)
         waiting.pop().cancel()
-        assert (connection.has_room, waiting[0].done()) == (False, False)
+        assert (connection.is_writable, waiting[0].done()) == (False, False)
         connection.resume_writing()
         await waiting[0]
-        assert connection.has_room
+        assert connection.is_writable
 
 
 class TestConnectionLifetime:

@@ -146,7 +146,7 @@ class TestActivityStamp:
     ) -> None:
         ada, before = await make.person(), clock.now()
         clock.advance(seconds=1)
-        page = await container.services.streams.read(ada.actor, after=0, limit=10)
+        page = await container.services.streams.read_page(ada.actor, after=0, limit=10)
         await container.services.streams.record_delivered([DeliveryAck(ada.id, page.end)])
         assert await stamps(container, ada) == (before, before)
 

@@ -25,9 +25,9 @@ class BoundedStreams:
         async with self._handshakes:
             return await self._streams.open_socket(caller, ticket)
 
-    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+    async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         async with self._pages:
-            return await self._streams.read(actor, after=after, limit=limit)
+            return await self._streams.read_page(actor, after=after, limit=limit)
 
     async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
         await self._streams.record_delivered(acks)

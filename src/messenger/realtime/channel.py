@@ -23,28 +23,28 @@ same device's tokens would replace each other's requests thousands of times a se
 """
 
 
-class Bell:
+class LongPoll:
     """Rings for a request that waits for what comes after a position."""
 
     def __init__(self, after: int) -> None:
-        self._rung = asyncio.Event()
+        self._notified = asyncio.Event()
         self._after = after
         self._ending: asyncio.TimerHandle | None = None
         self.ended = False
 
-    def ring(self, position: int) -> None:
+    def notify(self, position: int) -> None:
         """The stream reaches so far."""
         if position > self._after:
-            self._rung.set()
+            self._notified.set()
 
-    def wake(self) -> None:
+    def recheck(self) -> None:
         """Ask again who asks, whatever the stream says."""
-        self._rung.set()
+        self._notified.set()
 
     def end(self) -> None:
         """Don't wait any longer."""
         self.ended = True
-        self._rung.set()
+        self._notified.set()
 
     def replace(self) -> None:
         """A newer request of the same device waits: stop waiting soon."""
@@ -57,58 +57,58 @@ class Bell:
             self._ending.cancel()
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it rang in time; each ring counts once."""
+        """Whether it rang in time; each notification counts once."""
         try:
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
+                await self._notified.wait()
         except TimeoutError:
             return False
         if not self.ended:
-            self._rung.clear()
+            self._notified.clear()
         return True
 
 
 class Channel:
-    """`latest`: the newest position heard of. `proved`: up to where one of its devices has all.
+    """`latest`: the newest position heard of. `acked`: up to where one of its devices has all.
 
     `epoch`: the database history that its positions belong to; None while unknown. `_head`: the position up to which
     live sockets have been given events.
     """
 
-    __slots__ = ("_head", "_reader", "_sockets", "bells", "epoch", "latest", "proved", "user_id")
+    __slots__ = ("_head", "_reader", "_sockets", "acked", "epoch", "latest", "long_polls", "user_id")
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
-        self.latest = self.proved = 0
+        self.latest = self.acked = 0
         self.epoch: str | None = None
-        self.bells: list[Bell] = []
+        self.long_polls: list[LongPoll] = []
         self._sockets: list[Socket] = []
         self._head = 0
         self._reader: asyncio.Task[None] | None = None
 
     @property
     def is_empty(self) -> bool:
-        return not (self._sockets or self.bells)
+        return not (self._sockets or self.long_polls)
 
     def join(self, socket: Socket, *, latest: int) -> None:
         """One more socket, which catches up first."""
         self.latest = max(self.latest, latest)
-        self.enter(socket.epoch)
+        self.adopt_epoch(socket.epoch)
         self._sockets.append(socket)
-        socket.home = self
+        socket.channel = self
 
     def leave(self, socket: Socket) -> None:
         """One socket less."""
         if socket in self._sockets:
             self._sockets.remove(socket)
-        socket.home = None
+        socket.channel = None
 
-    def enter(self, epoch: str) -> None:
+    def adopt_epoch(self, epoch: str) -> None:
         """The first reader sets the epoch."""
         if self.epoch is None:
             self.epoch = epoch
 
-    # --- news ---
+    # --- wake-ups ---
 
     def on_epoch(self, epoch: str) -> None:
         """Set the table's epoch; if it has changed, each socket and request notices when it reads."""
@@ -117,26 +117,28 @@ class Channel:
             self.on_revoked()
         self.epoch = epoch
 
-    def on_news(self, news: WakeUp) -> None:
+    def on_wake_up(self, wake_up: WakeUp) -> None:
         """Committed in this process; the event itself where it came along."""
-        self.latest = max(self.latest, news.position)
-        if news.data is not None and self._reader is None and news.position == self._head + 1:
-            frame = EventFrame(stream_cursor(news.position, self.epoch or ""), news.name, news.at, news.data)
-            self._hand(StreamEvent(news.position, frame, _is_foreign(self.user_id, news.data)))
-        self.on_hint(news.position)
+        self.latest = max(self.latest, wake_up.position)
+        if wake_up.data is not None and self._reader is None and wake_up.position == self._head + 1:
+            frame = EventFrame(
+                stream_cursor(wake_up.position, self.epoch or ""), wake_up.name, wake_up.at, wake_up.data
+            )
+            self._dispatch(StreamEvent(wake_up.position, frame, _is_incoming(self.user_id, wake_up.data)))
+        self.on_hint(wake_up.position)
 
     def on_hint(self, position: int) -> None:
         """The stream reaches at least so far: read what live sockets don't have."""
         self.latest = max(self.latest, position)
-        for bell in self.bells:
-            bell.ring(position)
+        for poll in self.long_polls:
+            poll.notify(position)
         if self._reader is None and self.latest > self._head and any(socket.live for socket in self._sockets):
             self._reader = asyncio.create_task(self._read())
 
     def on_revoked(self) -> None:
         """Devices may have been signed out, and no event says so: requests that wait ask again who they are."""
-        for bell in self.bells:
-            bell.wake()
+        for poll in self.long_polls:
+            poll.recheck()
 
     def signal(self, broadcast: Broadcast) -> None:
         """Something fleeting."""
@@ -150,18 +152,18 @@ class Channel:
         if self._reader is None and not any(each.live for each in self._sockets if each is not socket):
             self._head = self.latest = socket.position
             self.epoch = socket.epoch
-            # The table may have gone back (a database restored from a backup): what it has again is proved again.
-            self.proved = min(self.proved, socket.position)
+            # The table may have gone back (a database restored from a backup): what it has again is acknowledged again.
+            self.acked = min(self.acked, socket.position)
 
     # --- the inside ---
 
-    def _hand(self, event: StreamEvent) -> None:
+    def _dispatch(self, event: StreamEvent) -> None:
         self._head = event.position
         if event.frame.event == "device.removed":
             self._drop(str(event.frame.data.id))
         broadcast = Broadcast(event.frame)
         for socket in tuple(self._sockets):
-            socket.offer(event, broadcast)
+            socket.offer_event(event, broadcast)
 
     def _drop(self, device_id: str) -> None:
         """A device is signed out: its socket learns nothing more."""
@@ -177,9 +179,9 @@ class Channel:
                 socket = next((each for each in self._sockets if each.live), None)
                 if socket is None:
                     return
-                heard_of, after = self.latest, self._head
+                announced, after = self.latest, self._head
                 try:
-                    page = await socket.read(after=after)
+                    page = await socket.read_page(after=after)
                 except Unauthenticated:
                     socket.close(SIGNED_OUT, "signed out")
                     continue
@@ -191,9 +193,9 @@ class Channel:
                     self._fall_back()
                     return
                 for event in page.events:
-                    self._hand(event)
+                    self._dispatch(event)
                 self._head = max(self._head, page.end)
-                if page.end <= after and self.latest <= heard_of:
+                if page.end <= after and self.latest <= announced:
                     # A hint named a place that the table doesn't have.
                     self.latest = self._head
         except Exception:
@@ -209,6 +211,6 @@ class Channel:
                 socket.fall_back()
 
 
-def _is_foreign(user_id: int, data: object) -> bool:
+def _is_incoming(user_id: int, data: object) -> bool:
     """Whether it is a message that somebody else sent."""
     return isinstance(data, MessageView) and data.sender_id != user_id

@@ -16,15 +16,15 @@ EXTENSION = "messenger.connection"
 """The ASGI scope's extension under which our own server protocol offers itself."""
 
 
-class Gone(Exception):
+class ConnectionClosed(Exception):
     """The connection has ended."""
 
 
-class Listener(Protocol):
+class ConnectionListener(Protocol):
     """Who uses a connection."""
 
     def on_writable(self) -> None:
-        """There is room again after `has_room` was false."""
+        """There is room again after `is_writable` was false."""
         ...
 
     def on_pong(self, payload: bytes) -> None:
@@ -32,25 +32,25 @@ class Listener(Protocol):
         ...
 
 
-class Connection(Protocol):
-    """Writes whole messages without waiting; who writes on when it is not `has_room` fills memory."""
+class SocketConnection(Protocol):
+    """Writes whole messages without waiting; who writes on when it is not `is_writable` fills memory."""
 
-    heard: float
+    last_received: float
     """When anything last came from the peer (`time.monotonic()`)."""
     stalled_since: float | None
-    """Since when the peer takes nothing, as of the last `measure`; None while there is room."""
+    """Since when the peer takes nothing, as of the last `check_progress`; None while there is room."""
     closed: bool
 
-    def measure(self, now: float) -> None:
+    def check_progress(self, now: float) -> None:
         """See whether the peer has taken anything since the last time: who reads slowly does read."""
         ...
 
     @property
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether what is written goes on its way at once."""
         ...
 
-    def attach(self, listener: Listener) -> None:
+    def attach(self, listener: ConnectionListener) -> None:
         """Tell this one; it is the only one."""
         ...
 
@@ -58,19 +58,19 @@ class Connection(Protocol):
         """Send, or buffer; nothing where it is closed."""
         ...
 
-    def note_waiting(self, size: int) -> None:
+    def report_queued(self, size: int) -> None:
         """Report the bytes that wait to be written; the worker's limit may close the connection."""
         ...
 
     async def drain(self) -> None:
-        """Wait until there is room. Raises `Gone`."""
+        """Wait until there is room. Raises `ConnectionClosed`."""
         ...
 
     def ping(self, payload: bytes) -> bool:
         """Send a WebSocket ping (RFC 6455 section 5.5.2); False where the server program offers none."""
         ...
 
-    def write_pinged(self, message: Message, payload: bytes) -> bool:
+    def write_with_ping(self, message: Message, payload: bytes) -> bool:
         """`write`, then `ping`, in one go: a system call is half of what a socket costs in a fan-out."""
         ...
 
@@ -92,22 +92,22 @@ class AsgiConnection:
         self._sender: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
-        self._listener: Listener | None = None
-        self.heard = monotonic()
+        self._listener: ConnectionListener | None = None
+        self.last_received = monotonic()
         self.stalled_since: float | None = None
         self.closed = False
 
     @property
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         return self._room.is_set()
 
-    def measure(self, now: float) -> None:
+    def check_progress(self, now: float) -> None:
         """Each message that was sent moves `stalled_since` already."""
 
-    def attach(self, listener: Listener) -> None:
+    def attach(self, listener: ConnectionListener) -> None:
         self._listener = listener
 
-    def note_waiting(self, size: int) -> None:
+    def report_queued(self, size: int) -> None:
         """Other servers have no limit for all connections."""
 
     def write(self, message: Message) -> None:
@@ -119,12 +119,12 @@ class AsgiConnection:
     async def drain(self) -> None:
         await self._room.wait()
         if self.closed:
-            raise Gone
+            raise ConnectionClosed
 
     def ping(self, payload: bytes) -> bool:
         return False
 
-    def write_pinged(self, message: Message, payload: bytes) -> bool:
+    def write_with_ping(self, message: Message, payload: bytes) -> bool:
         self.write(message)
         return False
 

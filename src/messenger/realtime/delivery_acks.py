@@ -1,4 +1,4 @@
-"""What devices have proved to have: gathered, and written in batches."""
+"""What devices have acknowledged: gathered, and written in batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RETRY_SECONDS = 1.0
 
 
 class DeliveryAcks:
-    """Gathers what devices have proved to have, and moves delivered receipts in batches."""
+    """Gathers what devices have acknowledged, and moves delivered receipts in batches."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

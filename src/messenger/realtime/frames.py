@@ -14,8 +14,8 @@ JSON_PROTOCOL = "messenger.json"
 MSGPACK_PROTOCOL = "messenger.msgpack"
 
 # Close codes: RFC 6455 section 7.4, and our own in its private range.
-NORMAL, WRONG_KIND, FAULT, RESTART = 1000, 1003, 1011, 1012
-SIGNED_OUT, SILENT, ELSEWHERE, TOO_MANY = 4401, 4408, 4409, 4429
+NORMAL, WRONG_FRAME_TYPE, INTERNAL_ERROR, RESTART = 1000, 1003, 1011, 1012
+SIGNED_OUT, TIMED_OUT, REPLACED, TOO_MANY_FRAMES = 4401, 4408, 4409, 4429
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="type", tag="welcome"):
@@ -44,7 +44,7 @@ class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
     data: Any
 
 
-class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
+class ErrorReply(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
     """A reply that says no, as a problem document (RFC 9457)."""
 
     id: int | None
@@ -61,7 +61,7 @@ class Request(msgspec.Struct, frozen=True, tag_field="type", tag="request", forb
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Labelled(msgspec.Struct, frozen=True):
+class FrameId(msgspec.Struct, frozen=True):
     """A frame of which only the `id` is decoded."""
 
     id: RequestId
@@ -70,13 +70,13 @@ class Labelled(msgspec.Struct, frozen=True):
 class Message:
     """One WebSocket message, encoded once for all sockets that take it."""
 
-    __slots__ = ("_framed", "_ping", "_pinged", "binary", "payload")
+    __slots__ = ("_framed", "_ping", "_with_ping", "binary", "payload")
 
     def __init__(self, payload: bytes, binary: bool) -> None:
         self.payload = payload
         self.binary = binary
         self._framed: bytes | None = None
-        self._ping = self._pinged = b""
+        self._ping = self._with_ping = b""
 
     @property
     def framed(self) -> bytes:
@@ -86,11 +86,11 @@ class Message:
             self._framed = Frame(opcode, self.payload).serialize(mask=False)
         return self._framed
 
-    def pinged(self, ping: bytes) -> bytes:
+    def with_ping(self, ping: bytes) -> bytes:
         """`framed` with a ping of this payload behind it; made once for all who ask the same."""
         if ping != self._ping:
-            self._ping, self._pinged = ping, self.framed + Frame(Opcode.PING, ping).serialize(mask=False)
-        return self._pinged
+            self._ping, self._with_ping = ping, self.framed + Frame(Opcode.PING, ping).serialize(mask=False)
+        return self._with_ping
 
 
 # --- bytes from a client (RFC 6455 section 5.2) ---------------------------------------------------
@@ -127,7 +127,7 @@ class Codec:
         self.binary = binary
         self.encode = encode
         self._decoder = decoder(Request)
-        self._labels = decoder(Labelled)
+        self._id_decoder = decoder(FrameId)
 
     def message(self, frame: Any) -> Message:
         """A frame as what goes over the wire."""
@@ -141,10 +141,10 @@ class Codec:
     def request_id(self, payload: bytes) -> int | None:
         """The `id` of an invalid frame; None if it cannot be read."""
         try:
-            labelled: Labelled = self._labels.decode(payload)
+            frame: FrameId = self._id_decoder.decode(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, ValueError):
             return None
-        return labelled.id
+        return frame.id
 
 
 JSON = Codec(JSON_PROTOCOL, binary=False, encode=msgspec.json.Encoder().encode, decoder=msgspec.json.Decoder)

@@ -11,8 +11,8 @@ import msgspec
 from messenger.actor import Actor
 from messenger.bus.bus import Bus, BusMessage, Connected, News, Revoked, Signal
 from messenger.events import WakeUp
-from messenger.realtime.channel import Bell, Channel
-from messenger.realtime.frames import ELSEWHERE, Broadcast, SignalFrame
+from messenger.realtime.channel import Channel, LongPoll
+from messenger.realtime.frames import REPLACED, Broadcast, SignalFrame
 from messenger.realtime.socket import Socket
 
 
@@ -28,7 +28,7 @@ class Hub:
         self.on_suspect: Callable[[int | None], None] = lambda _: None
         self._bus = bus
         self._channels: dict[int, Channel] = {}
-        self._bells: dict[UUID, Bell] = {}
+        self._long_polls: dict[UUID, LongPoll] = {}
         bus.listen(self)
 
     # --- sockets and waiting requests ---
@@ -40,13 +40,13 @@ class Hub:
         """
         other = self.sockets.get(socket.actor.device_id)
         if other is not None and other.generation > socket.generation:
-            socket.close(ELSEWHERE, "connected elsewhere")
+            socket.close(REPLACED, "connected elsewhere")
             return False
         self.sockets[socket.actor.device_id] = socket
         self._channel(socket.actor.user_id).join(socket, latest=latest)
         if other is not None:
             self._leave(other)
-            other.close(ELSEWHERE, "connected elsewhere")
+            other.close(REPLACED, "connected elsewhere")
         socket.start()
         return True
 
@@ -61,34 +61,34 @@ class Hub:
         """Let waiting requests go with what there is; who comes now doesn't wait."""
         self.closing = True
         for channel in self._channels.values():
-            for bell in channel.bells:
-                bell.end()
+            for poll in channel.long_polls:
+                poll.end()
 
     @contextlib.contextmanager
-    def listening(self, actor: Actor, after: int, epoch: str = "") -> Iterator[Bell]:
-        """A bell for events after this position; an older one of the same device ends soon."""
-        older = self._bells.get(actor.device_id)
+    def long_poll(self, actor: Actor, after: int, epoch: str = "") -> Iterator[LongPoll]:
+        """A poll for events after this position; an older one of the same device ends soon."""
+        older = self._long_polls.get(actor.device_id)
         if older is not None:
             older.replace()
-        bell = Bell(after)
-        self._bells[actor.device_id] = bell
+        poll = LongPoll(after)
+        self._long_polls[actor.device_id] = poll
         channel = self._channel(actor.user_id)
-        channel.enter(epoch)
-        channel.bells.append(bell)
+        channel.adopt_epoch(epoch)
+        channel.long_polls.append(poll)
         if self.closing:
-            bell.end()
+            poll.end()
         try:
-            yield bell
+            yield poll
         finally:
-            bell.close()
-            channel.bells.remove(bell)
-            self._tidy(channel)
-            if self._bells.get(actor.device_id) is bell:
-                del self._bells[actor.device_id]
+            poll.close()
+            channel.long_polls.remove(poll)
+            self._drop_if_empty(channel)
+            if self._long_polls.get(actor.device_id) is poll:
+                del self._long_polls[actor.device_id]
 
     def waiting_users(self) -> set[int]:
         """Users with a request that waits."""
-        return {channel.user_id for channel in self._channels.values() if channel.bells}
+        return {channel.user_id for channel in self._channels.values() if channel.long_polls}
 
     def _channel(self, user_id: int) -> Channel:
         channel = self._channels.get(user_id)
@@ -100,25 +100,25 @@ class Hub:
         channel = self._channels.get(socket.actor.user_id)
         if channel is not None:
             channel.leave(socket)
-            self._tidy(channel)
+            self._drop_if_empty(channel)
 
-    def _tidy(self, channel: Channel) -> None:
+    def _drop_if_empty(self, channel: Channel) -> None:
         if channel.is_empty and self._channels.get(channel.user_id) is channel:
             del self._channels[channel.user_id]
 
     # --- what is said here, and by others ---
 
-    async def announce(self, news: list[WakeUp]) -> None:
+    async def announce(self, wake_ups: list[WakeUp]) -> None:
         """Committed here: hand it to this process's sockets, and tell the other workers."""
         said: list[BusMessage] = []
-        for each in news:
+        for each in wake_ups:
             if each.position == 0:
                 self._on_revoked(each.user_id)
                 said.append(Revoked(each.user_id))
                 continue
             channel = self._channels.get(each.user_id)
             if channel is not None:
-                channel.on_news(each)
+                channel.on_wake_up(each)
             said.append(News(each.user_id, each.position))
         self._bus.say(*said)
 

@@ -14,11 +14,11 @@ from messenger.schemas.users import StatusView
 
 
 class StreamEvent(msgspec.Struct, frozen=True):
-    """An event as its user's devices are told it; `foreign`: a message that somebody else sent."""
+    """An event as its user's devices are told it; `incoming`: a message that somebody else sent."""
 
     position: int
     frame: EventFrame
-    foreign: bool
+    incoming: bool
 
 
 class StreamPage(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class StreamPage(msgspec.Struct, frozen=True):
 
 
 class DeliveryAck(msgspec.Struct, frozen=True):
-    """A device of this user has proved that it has all events up to `position`."""
+    """A device of this user has acknowledged all events up to `position`."""
 
     user_id: int
     position: int
@@ -59,9 +59,9 @@ class SocketAudit(msgspec.Struct, frozen=True):
     """The database history that these belong to; None without a position."""
     signed_out: set[UUID]
     """Devices that are no more."""
-    elsewhere: set[int]
+    replaced: set[int]
     """Sockets whose device has a newer one."""
-    unknown: set[int]
+    unregistered: set[int]
     """Sockets that the table has forgotten."""
 
 
@@ -93,12 +93,12 @@ class Streams(Protocol):
         """Who knocks, by token or by ticket. Raises `Unauthenticated`, `Unavailable`."""
         ...
 
-    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+    async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         """A page of the actor's stream. Raises `Unauthenticated`, `Unavailable`."""
         ...
 
     async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
-        """Move delivered receipts to where devices have proved to be."""
+        """Move delivered receipts to where devices have acknowledged."""
         ...
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:

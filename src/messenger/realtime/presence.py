@@ -23,10 +23,10 @@ _RETRY_SECONDS = 0.5
 _REMEMBERED = 10_000
 
 Key = TypeVar("Key")
-Tell = Callable[[Sequence[int], str, object], None]
+SendSignal = Callable[[Sequence[int], str, object], None]
 
 
-class _Pace:
+class _Throttle:
     """How often one user's presence is told: a burst, then one at a time, the latest state each time."""
 
     __slots__ = ("_at", "_left")
@@ -48,17 +48,17 @@ class _Pace:
 class _Change(NamedTuple):
     """Changes of a user's presence that have not been announced yet.
 
-    `watchers`: contacts with a visible change, whatever the user hides; None: all. `turned`: the connection changed,
+    `watchers`: contacts with a visible change, whatever the user hides; None: all. `switched`: the connection changed,
     which is shown to all unless the user hides it.
     """
 
     watchers: frozenset[int] | None
-    turned: bool = False
+    switched: bool = False
 
     @property
     def is_for_all(self) -> bool:
         """Whether all watchers may have to be notified."""
-        return self.turned or self.watchers is None
+        return self.switched or self.watchers is None
 
     def merged(self, other: _Change | None) -> _Change:
         """One announcement for both."""
@@ -66,27 +66,27 @@ class _Change(NamedTuple):
             return self
         everyone = self.watchers is None or other.watchers is None
         watchers = None if everyone else (self.watchers or frozenset()) | (other.watchers or frozenset())
-        return _Change(watchers, self.turned or other.turned)
+        return _Change(watchers, self.switched or other.switched)
 
     def audience(self, watchers: Sequence[int], *, hidden: bool) -> list[int]:
         """The watchers for whom something has changed."""
-        if self.watchers is None or (self.turned and not hidden):
+        if self.watchers is None or (self.switched and not hidden):
             return list(watchers)
         return [each for each in watchers if each in self.watchers]
 
 
-class PresenceBoard:
+class PresenceTracker:
     """Batches connections, writes them in one statement, and announces visible changes in another."""
 
-    def __init__(self, worker_id: UUID, presences: Presences, tell: Tell) -> None:
+    def __init__(self, worker_id: UUID, presences: Presences, send_signal: SendSignal) -> None:
         self.worker_id = worker_id
-        self.on_written: Callable[[SocketRef], None] = lambda _: None
+        self.on_registered: Callable[[SocketRef], None] = lambda _: None
         self._presences = presences
-        self._tell = tell
+        self._send_signal = send_signal
         self._up: dict[UUID, SocketRef] = {}
         self._down: dict[int, SocketRef] = {}
         self._changed: dict[int, _Change] = {}
-        self._paces: OrderedDict[int, _Pace] = OrderedDict()
+        self._throttles: OrderedDict[int, _Throttle] = OrderedDict()
         self._later: dict[int, tuple[asyncio.TimerHandle, _Change]] = {}
         self._wake = asyncio.Event()
         self._passing = asyncio.Lock()
@@ -112,20 +112,20 @@ class PresenceBoard:
         """The status that contacts see has changed."""
         self._mark(user_id, _Change(watchers=None))
 
-    def met(self, one: int, other: int) -> None:
+    def contact_started(self, one: int, other: int) -> None:
         """Two users have become mutual contacts: announce each to the other."""
         for user_id, watcher in ((one, other), (other, one)):
             self._mark(user_id, _Change(frozenset({watcher})))
 
-    def parted(self, one: int, other: int) -> None:
+    def contact_ended(self, one: int, other: int) -> None:
         """Their contact ended: to each the other is gone."""
         for user_id, watcher in ((one, other), (other, one)):
-            self._tell([watcher], "presence", StatusView(user_id, "online", "", False, None))
+            self._send_signal([watcher], "presence", StatusView(user_id, "online", "", False, None))
 
     # --- the loop ---
 
     async def run(self) -> None:
-        """Write and tell, until cancelled."""
+        """Write and announce, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -144,11 +144,11 @@ class PresenceBoard:
 
         Raises `MessengerError`.
         """
-        self._mark_turned(await self._presences.renew(self.worker_id))
+        self._mark_switched(await self._presences.renew(self.worker_id))
 
-    def _mark_turned(self, users: Sequence[int]) -> None:
+    def _mark_switched(self, users: Sequence[int]) -> None:
         for user_id in users:
-            self._mark(user_id, _Change(frozenset(), turned=True))
+            self._mark(user_id, _Change(frozenset(), switched=True))
 
     def _mark(self, user_id: int, change: _Change) -> None:
         self._changed[user_id] = change.merged(self._changed.get(user_id))
@@ -157,22 +157,22 @@ class PresenceBoard:
     async def _pass(self) -> None:
         # One after the other: a device that came back must not be seen going after it was seen coming.
         async with self._passing:
-            await self._write_and_tell()
+            await self._write_and_announce()
 
-    async def _write_and_tell(self) -> None:
-        up, down = self._take(self._up), self._take(self._down)
+    async def _write_and_announce(self) -> None:
+        up, down = self._next_batch(self._up), self._next_batch(self._down)
         # Whose row is taken over, now or in a later batch, needs no removal, and was never away.
         coming = {socket.actor.device_id for socket in up} | self._up.keys()
         going = [socket for socket in down if socket.actor.device_id not in coming]
         if up or going:
             try:
-                turned = await self._presences.write(self.worker_id, up, going)
+                switched = await self._presences.write(self.worker_id, up, going)
             except BaseException:
                 self._put_back(up, going)
                 raise
             for socket in up:
-                self.on_written(socket)
-            self._mark_turned(turned)
+                self.on_registered(socket)
+            self._mark_switched(switched)
         changed, self._changed = self._changed, {}
         if changed:
             await self._announce(changed)
@@ -183,7 +183,7 @@ class PresenceBoard:
         now = monotonic()
         due: dict[int, _Change] = {}
         for user_id, change in changed.items():
-            wait = self._pace(user_id, now).wait(now) if change.is_for_all else 0.0
+            wait = self._throttle(user_id, now).wait(now) if change.is_for_all else 0.0
             if wait:
                 self._postpone(user_id, change, wait)
             else:
@@ -198,16 +198,16 @@ class PresenceBoard:
             # No signal without a visible change: the signal itself would reveal the connection.
             audience = due[user_id].audience(presence.watchers, hidden=presence.hidden)
             if audience:
-                self._tell(audience, "presence", presence.view)
+                self._send_signal(audience, "presence", presence.view)
 
-    def _pace(self, user_id: int, now: float) -> _Pace:
-        pace = self._paces.get(user_id)
-        if pace is None:
-            pace = self._paces[user_id] = _Pace(now)
-            if len(self._paces) > _REMEMBERED:
-                self._paces.popitem(last=False)
-        self._paces.move_to_end(user_id)
-        return pace
+    def _throttle(self, user_id: int, now: float) -> _Throttle:
+        throttle = self._throttles.get(user_id)
+        if throttle is None:
+            throttle = self._throttles[user_id] = _Throttle(now)
+            if len(self._throttles) > _REMEMBERED:
+                self._throttles.popitem(last=False)
+        self._throttles.move_to_end(user_id)
+        return throttle
 
     def _postpone(self, user_id: int, change: _Change, wait: float) -> None:
         earlier = self._later.get(user_id)
@@ -220,7 +220,7 @@ class PresenceBoard:
 
         self._later[user_id] = asyncio.get_running_loop().call_later(wait, announce), change
 
-    def _take(self, waiting: dict[Key, SocketRef]) -> list[SocketRef]:
+    def _next_batch(self, waiting: dict[Key, SocketRef]) -> list[SocketRef]:
         keys = list(waiting)[:BATCH]
         return [waiting.pop(key) for key in keys]
 

@@ -11,14 +11,14 @@ from messenger.actor import Actor
 from messenger.bus.bus import Bus
 from messenger.clock import Clock
 from messenger.errors import MessengerError
-from messenger.realtime.connection import Connection
+from messenger.realtime.connection import SocketConnection
 from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.frames import Codec
 from messenger.realtime.hub import Hub
 from messenger.realtime.interfaces import SocketRef, Streams
-from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.presence import PresenceTracker
 from messenger.realtime.socket import Socket
-from messenger.realtime.typing_signals import Typist
+from messenger.realtime.typing_signals import TypingSignals
 from messenger.realtime.upkeep import Upkeep
 
 
@@ -31,7 +31,7 @@ class Realtime:
         clock: Clock,
         bus: Bus,
         hub: Hub,
-        presence: PresenceBoard,
+        presence: PresenceTracker,
         streams: Streams,
         acks: DeliveryAcks,
         *,
@@ -49,16 +49,16 @@ class Realtime:
         self.acks = acks
 
     def socket(
-        self, actor: Actor, generation: int, connection: Connection, codec: Codec, *, after: int, epoch: str = ""
+        self, actor: Actor, generation: int, connection: SocketConnection, codec: Codec, *, after: int, epoch: str = ""
     ) -> Socket:
         """A socket for this device, not yet connected."""
         return Socket(
-            actor, generation, connection, codec, self.streams, self.acks, after=after, epoch=epoch, is_known=False
+            actor, generation, connection, codec, self.streams, self.acks, after=after, epoch=epoch, is_registered=False
         )
 
-    def typist(self, user_id: int) -> Typist:
+    def typing_signals(self, user_id: int) -> TypingSignals:
         """What one socket's user types."""
-        return Typist(user_id, self._clock, self.hub.signal)
+        return TypingSignals(user_id, self._clock, self.hub.signal)
 
     @contextlib.contextmanager
     def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
@@ -81,7 +81,13 @@ class Realtime:
         # Without a lease its sockets count for nothing; a database that is away gets it from the loop, later.
         with contextlib.suppress(MessengerError):
             await self.presence.renew()
-        loops = (self.bus.run, self.upkeep.renew, self.presence.run, self.upkeep.beat, self.upkeep.reconcile)
+        loops = (
+            self.bus.run,
+            self.upkeep.renew,
+            self.presence.run,
+            self.upkeep.check_heartbeats,
+            self.upkeep.reconcile,
+        )
         tasks = [asyncio.create_task(loop(), name=f"realtime.{loop.__name__}") for loop in loops]
         try:
             yield

@@ -12,11 +12,11 @@ from messenger.schemas.realtime import TypingView
 from messenger.schemas.types import timestamp
 
 EVERY_SECONDS = 3.0
-GONE_SECONDS = 8.0
+EXPIRY_SECONDS = 8.0
 MAX_AT_ONCE = 20
 """Conversations that one socket types in at a time; nobody has that many hands."""
 
-Tell = Callable[[Sequence[int], str, object], None]
+SendSignal = Callable[[Sequence[int], str, object], None]
 
 
 class _Typing:
@@ -27,52 +27,52 @@ class _Typing:
         self.end = end
 
 
-class Typist:
+class TypingSignals:
     """What one socket's user types. In a 1:1 each side addresses the conversation as the other one."""
 
-    __slots__ = ("_clock", "_tell", "_told_at", "_typing", "_user_id")
+    __slots__ = ("_clock", "_send_signal", "_sent_at", "_typing", "_user_id")
 
-    def __init__(self, user_id: int, clock: Clock, tell: Tell) -> None:
+    def __init__(self, user_id: int, clock: Clock, send_signal: SendSignal) -> None:
         self._user_id = user_id
         self._clock = clock
-        self._tell = tell
+        self._send_signal = send_signal
         self._typing: dict[int, _Typing] = {}
-        self._told_at: dict[int, float] = {}
+        self._sent_at: dict[int, float] = {}
 
-    def is_fresh(self, target_id: int) -> bool:
+    def was_sent_recently(self, target_id: int) -> bool:
         """Whether it was told less than 3 s ago: nothing is passed on, and nobody is asked whether it may be."""
-        return monotonic() - self._told_at.get(target_id, -EVERY_SECONDS) < EVERY_SECONDS
+        return monotonic() - self._sent_at.get(target_id, -EVERY_SECONDS) < EVERY_SECONDS
 
     def start(self, target_id: int, audience: Sequence[int]) -> None:
-        """Tell these users; it ends by itself."""
+        """Notify these users; it ends by itself."""
         old = self._typing.pop(target_id, None)
         if old is not None:
             old.end.cancel()
         if len(self._typing) >= MAX_AT_ONCE:
             self.stop(next(iter(self._typing)))
-        self._told_at.pop(target_id, None)
-        if len(self._told_at) >= 5 * MAX_AT_ONCE:
-            del self._told_at[next(iter(self._told_at))]
-        self._told_at[target_id] = monotonic()
-        end = asyncio.get_running_loop().call_later(GONE_SECONDS, self.stop, target_id)
+        self._sent_at.pop(target_id, None)
+        if len(self._sent_at) >= 5 * MAX_AT_ONCE:
+            del self._sent_at[next(iter(self._sent_at))]
+        self._sent_at[target_id] = monotonic()
+        end = asyncio.get_running_loop().call_later(EXPIRY_SECONDS, self.stop, target_id)
         self._typing[target_id] = _Typing(tuple(audience), end)
-        expires_at = timestamp(self._clock.now() + timedelta(seconds=GONE_SECONDS))
-        self._tell(audience, "typing", TypingView(self._user_id, self._user_id, True, expires_at))
+        expires_at = timestamp(self._clock.now() + timedelta(seconds=EXPIRY_SECONDS))
+        self._send_signal(audience, "typing", TypingView(self._user_id, self._user_id, True, expires_at))
 
     def stop(self, target_id: int) -> None:
-        """Tell that it ended, where it was going on."""
+        """Signal that it ended, where it was going on."""
         typing = self._typing.pop(target_id, None)
         if typing is None:
             return
         typing.end.cancel()
-        self._tell(typing.audience, "typing", TypingView(self._user_id, self._user_id, False, None))
+        self._send_signal(typing.audience, "typing", TypingView(self._user_id, self._user_id, False, None))
 
     def stop_all(self) -> None:
         """The socket ends."""
         for target_id in list(self._typing):
             self.stop(target_id)
 
-    def is_seen(self, target_id: int | None = None) -> bool:
+    def is_shown(self, target_id: int | None = None) -> bool:
         """Whether this user is shown as typing, in one conversation or in any."""
         found = self._typing.values() if target_id is None else [self._typing.get(target_id)]
         return any(typing is not None and typing.audience for typing in found)

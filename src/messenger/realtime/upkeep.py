@@ -9,10 +9,10 @@ from time import monotonic
 
 from messenger.bus.bus import Bus
 from messenger.errors import MessengerError
-from messenger.realtime.frames import ELSEWHERE, SIGNED_OUT, SILENT
+from messenger.realtime.frames import REPLACED, SIGNED_OUT, TIMED_OUT
 from messenger.realtime.hub import Hub
 from messenger.realtime.interfaces import SocketAudit, SocketRef, Streams
-from messenger.realtime.presence import PresenceBoard
+from messenger.realtime.presence import PresenceTracker
 from messenger.realtime.socket import Socket
 
 logger = logging.getLogger(__name__)
@@ -21,18 +21,20 @@ STALLED_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
 RECONCILE_SECONDS_WITHOUT_BUS = 1.0
 RENEW_SECONDS = 10.0
-_BEAT_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 # Who is silent hears why; an answer to that is not waited for, since pings had none.
 _FAREWELL_SECONDS = 1.0
-# A socket is gone before the time is over that the contract gives: a beat finds it, then comes the farewell.
-_MARGIN_SECONDS = _BEAT_SECONDS + _FAREWELL_SECONDS + 0.5
+# A socket is gone before the time is over that the contract gives: a check finds it, then comes the farewell.
+_MARGIN_SECONDS = _CHECK_SECONDS + _FAREWELL_SECONDS + 0.5
 _BATCH = 1000
 
 
 class Upkeep:
     """Finds what nobody tells: dead peers, lost hints, devices that were signed out by a process without a bus."""
 
-    def __init__(self, hub: Hub, presence: PresenceBoard, bus: Bus, streams: Streams, *, socket_timeout: float) -> None:
+    def __init__(
+        self, hub: Hub, presence: PresenceTracker, bus: Bus, streams: Streams, *, socket_timeout: float
+    ) -> None:
         self.heartbeat = socket_timeout / 3
         self._hub = hub
         self._presence = presence
@@ -43,7 +45,7 @@ class Upkeep:
         self._suspect_all = False
         self._wake = asyncio.Event()
         hub.on_suspect = self.suspect
-        presence.on_written = self._on_written
+        presence.on_registered = self._on_registered
 
     def suspect(self, user_id: int | None) -> None:
         """Look at the table for this user's sockets, or for all, now."""
@@ -53,25 +55,25 @@ class Upkeep:
             self._suspects.add(user_id)
         self._wake.set()
 
-    def _on_written(self, ref: SocketRef) -> None:
+    def _on_registered(self, ref: SocketRef) -> None:
         socket = self._hub.sockets.get(ref.actor.device_id)
         if socket is not None and socket.generation == ref.generation:
-            socket.on_known()
+            socket.on_registered()
             self._hub.connected(socket)
 
     # --- pings, silence, stalls ---
 
-    async def beat(self) -> None:
+    async def check_heartbeats(self) -> None:
         """Until cancelled."""
         while True:
             now = monotonic()
             for socket in tuple(self._hub.sockets.values()):
-                self._examine(socket, now)
-            await asyncio.sleep(_BEAT_SECONDS)
+                self._check_heartbeat(socket, now)
+            await asyncio.sleep(_CHECK_SECONDS)
 
-    def _examine(self, socket: Socket, now: float) -> None:
+    def _check_heartbeat(self, socket: Socket, now: float) -> None:
         connection = socket.connection
-        connection.measure(now)
+        connection.check_progress(now)
         if connection.stalled_since is not None and now - connection.stalled_since >= STALLED_SECONDS:
             # It takes nothing, so it would not take a farewell.
             connection.abort()
@@ -82,9 +84,9 @@ class Upkeep:
             socket.ping_at = now + self.heartbeat
             if not connection.ping(b""):
                 # Without pings an idle peer has nothing to say: its silence proves nothing.
-                connection.heard = now
-        if now - connection.heard >= self._timeout:
-            socket.close(SILENT, "silent")
+                connection.last_received = now
+        if now - connection.last_received >= self._timeout:
+            socket.close(TIMED_OUT, "silent")
             asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, connection.abort)
 
     # --- the lease ---
@@ -145,7 +147,7 @@ class Upkeep:
             return
         if socket.actor.device_id in audit.signed_out:
             socket.close(SIGNED_OUT, "signed out")
-        elif socket.generation in audit.elsewhere:
-            socket.close(ELSEWHERE, "connected elsewhere")
-        elif socket.generation in audit.unknown:
+        elif socket.generation in audit.replaced:
+            socket.close(REPLACED, "connected elsewhere")
+        elif socket.generation in audit.unregistered:
             self._presence.connected(SocketRef(socket.actor, socket.generation))

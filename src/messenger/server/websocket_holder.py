@@ -13,7 +13,7 @@ from messenger.server.memory import SMALL
 class SocketHolder(WebSocketsSansIOProtocol):
     """Counts its memory against the worker's limits. A client whose socket is closed resumes from its cursor."""
 
-    has_room = True
+    is_writable = True
     _unread = b""
     # Bytes of messages that the application has not taken yet, and of those that it handles.
     _waiting = _handled = 0
@@ -25,14 +25,14 @@ class SocketHolder(WebSocketsSansIOProtocol):
         made_by: Any = self.config.http_protocol_class
         self._bounds = made_by if isinstance(made_by, Connections) else None
 
-    def note_waiting(self, size: int) -> None:
+    def report_queued(self, size: int) -> None:
         """Set the number of bytes that wait to be written."""
         self._queued = size
         self._count_unsent()
 
     def _count_unsent(self) -> None:
         if self._bounds is not None:
-            written = 0 if self.has_room else self.transport.get_write_buffer_size()
+            written = 0 if self.is_writable else self.transport.get_write_buffer_size()
             self._bounds.unsent.change(self, self._queued + written)
 
     def _begin_message(self) -> None:

@@ -12,8 +12,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from messenger.realtime.connection import EXTENSION, Gone, Listener
-from messenger.realtime.frames import RESTART, TOO_MANY, Message, ends_with_frame, pong_payload
+from messenger.realtime.connection import EXTENSION, ConnectionClosed, ConnectionListener
+from messenger.realtime.frames import RESTART, TOO_MANY_FRAMES, Message, ends_with_frame, pong_payload
 from messenger.server.compact import Flag, Inbox
 from messenger.server.refusals import refusal
 from messenger.server.websocket_handshake import HandshakeProtocol
@@ -44,10 +44,10 @@ class UvicornConnection(SocketHolder):
     give up, and when they end they hold no circle of references, which only the garbage collector could undo.
     """
 
-    heard = 0.0
+    last_received = 0.0
     stalled_since: float | None = None
     closed = False
-    _listener: Listener | None = None
+    _listener: ConnectionListener | None = None
     _buffered = 0
     _open = False
     _is_between_frames = False
@@ -62,11 +62,11 @@ class UvicornConnection(SocketHolder):
         self.queue = Inbox()  # type: ignore[assignment]
         self.writable = Flag()  # type: ignore[assignment]
         self.close_timeout = _CLOSE_SECONDS
-        self.heard = monotonic()
+        self.last_received = monotonic()
         self.transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = monotonic()
+        self.last_received = monotonic()
         if self._unread or len(data) > _AT_ONCE:
             if not self._unread:
                 self.loop.call_soon(self._read_on)
@@ -154,7 +154,7 @@ class UvicornConnection(SocketHolder):
 
     def handle_ping(self) -> None:
         pongs = self.conn.data_to_send()
-        if self.has_room:
+        if self.is_writable:
             # RFC 6455 section 5.5.3: an answer to the newest ping is enough.
             self.transport.write(b"".join(pongs))
         self._count_odd()
@@ -166,13 +166,13 @@ class UvicornConnection(SocketHolder):
 
     def _count_odd(self) -> None:
         """One more frame that is no message: they cost as much to read, and no limit of requests counts them."""
-        if self.heard - self._odd_since > _ODD_SECONDS:
-            self._odd_since, self._odd_frames = self.heard, 0
+        if self.last_received - self._odd_since > _ODD_SECONDS:
+            self._odd_since, self._odd_frames = self.last_received, 0
         self._odd_frames += 1
         if max(self._odd_frames, len(self.frames)) > MAX_ODD_FRAMES:
             self.frames = []
             self._is_deaf = True
-            self.close(TOO_MANY, "too many frames")
+            self.close(TOO_MANY_FRAMES, "too many frames")
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -192,14 +192,14 @@ class UvicornConnection(SocketHolder):
             self._listener.on_pong(payload)
 
     def pause_writing(self) -> None:
-        self.has_room = False
+        self.is_writable = False
         self.stalled_since = monotonic()
         self._buffered = self.transport.get_write_buffer_size()
         super().pause_writing()
         self._count_unsent()
 
     def resume_writing(self) -> None:
-        self.has_room = True
+        self.is_writable = True
         self.stalled_since = None
         super().resume_writing()
         self._count_unsent()
@@ -207,7 +207,7 @@ class UvicornConnection(SocketHolder):
             self._listener.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = self.has_room = True
+        self.closed = self.is_writable = True
         self._open = self._is_between_frames = False
         self._listener = None
         self._let_go()
@@ -242,7 +242,7 @@ class UvicornConnection(SocketHolder):
 
     # --- Connection ---
 
-    def measure(self, now: float) -> None:
+    def check_progress(self, now: float) -> None:
         if self.stalled_since is None:
             return
         size = self.transport.get_write_buffer_size()
@@ -251,7 +251,7 @@ class UvicornConnection(SocketHolder):
         self._buffered = size
         self._count_unsent()
 
-    def attach(self, listener: Listener) -> None:
+    def attach(self, listener: ConnectionListener) -> None:
         self._listener = listener
 
     def write(self, message: Message) -> None:
@@ -263,7 +263,7 @@ class UvicornConnection(SocketHolder):
     async def drain(self) -> None:
         await self.writable.wait()
         if not self._open:
-            raise Gone
+            raise ConnectionClosed
 
     def ping(self, payload: bytes) -> bool:
         if self._open:
@@ -272,10 +272,10 @@ class UvicornConnection(SocketHolder):
             self.transport.write(b"".join(self.conn.data_to_send()))
         return True
 
-    def write_pinged(self, message: Message, payload: bytes) -> bool:
+    def write_with_ping(self, message: Message, payload: bytes) -> bool:
         if self._open:
             self._pings += 1
-            self.transport.write(message.pinged(payload))
+            self.transport.write(message.with_ping(payload))
         return True
 
     def close(self, code: int, reason: str = "") -> None:

@@ -91,9 +91,9 @@ async def _page(
 def _event(actor: Actor, row: StreamRow) -> StreamEvent:
     assert row.position is not None
     data = _SHOW[row.event](actor, row)
-    foreign = row.event == "message.created" and row.sender_id != actor.user_id
+    incoming = row.event == "message.created" and row.sender_id != actor.user_id
     return StreamEvent(
-        row.position, EventFrame(stream_cursor(row.position, row.epoch), row.event, timestamp(row.at), data), foreign
+        row.position, EventFrame(stream_cursor(row.position, row.epoch), row.event, timestamp(row.at), data), incoming
     )
 
 

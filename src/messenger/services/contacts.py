@@ -34,7 +34,7 @@ from messenger.schemas.users import (
 from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import status_view, user_view
-from messenger.services.presence import PresenceTeller
+from messenger.services.presence import PresenceAnnouncer
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 Step = Callable[[Edges], Edges]
@@ -46,7 +46,7 @@ _ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
 class ContactService:
     """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, presence: PresenceTeller) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, presence: PresenceAnnouncer) -> None:
         self._uow = uow
         self._gate = gate
         self._unreadable = unreadable
@@ -133,7 +133,7 @@ class ContactService:
     ) -> RelationView:
         view, turn = await self._step(caller, target_id, step, message, once)
         if turn is not None and turn.is_mutual != turn.was_mutual:
-            tell = self._presence.met if turn.is_mutual else self._presence.parted
+            tell = self._presence.contact_started if turn.is_mutual else self._presence.contact_ended
             tell(turn.me, target_id)
         return view
 

@@ -15,7 +15,7 @@ from messenger.services._audience import record_profile
 from messenger.services._gate import Gate
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import person_view, profile_view
-from messenger.services.presence import PresenceTeller
+from messenger.services.presence import PresenceAnnouncer
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
@@ -30,7 +30,7 @@ class ProfileService:
     """Reads cost one round trip."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceTeller, usernames: UsernameDigests
+        self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceAnnouncer, usernames: UsernameDigests
     ) -> None:
         self._uow = uow
         self._gate = gate

@@ -53,7 +53,7 @@ class StreamService:
             raise Unauthenticated
         return actor
 
-    async def read(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
+    async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
         """A page for a socket: to be told something is no activity. Raises `Unauthenticated`."""
         _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
         return page
@@ -81,6 +81,6 @@ class StreamService:
             {row.user_id: row.position for row in positions},
             positions[0].epoch if positions else None,
             signed_out={row.device_id for row in judged if not row.signed_in},
-            elsewhere={mine[row.device_id] for row in signed_in if (row.number or 0) > mine[row.device_id]},
-            unknown={mine[row.device_id] for row in signed_in if (row.number or 0) < mine[row.device_id]},
+            replaced={mine[row.device_id] for row in signed_in if (row.number or 0) > mine[row.device_id]},
+            unregistered={mine[row.device_id] for row in signed_in if (row.number or 0) < mine[row.device_id]},
         )

@@ -18,7 +18,7 @@ NOW = 2**62
 """A position behind every stream's end: to ask where that is."""
 
 
-class Bell(Protocol):
+class LongPoll(Protocol):
     """Rings at news."""
 
     @property
@@ -26,10 +26,10 @@ class Bell(Protocol):
     async def wait(self, seconds: float) -> bool: ...
 
 
-class Doorbell(Protocol):
+class LongPolls(Protocol):
     """Where a waiting request listens."""
 
-    def listening(self, actor: Actor, after: int, epoch: str) -> AbstractContextManager[Bell]: ...
+    def long_poll(self, actor: Actor, after: int, epoch: str) -> AbstractContextManager[LongPoll]: ...
 
 
 class DeliveryAcks(Protocol):
@@ -41,10 +41,12 @@ class DeliveryAcks(Protocol):
 class SyncService:
     """Reads cost one round trip; nothing of the database is held while a request waits."""
 
-    def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable, doorbell: Doorbell, acks: DeliveryAcks) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, unreadable: Unreadable, long_polls: LongPolls, acks: DeliveryAcks
+    ) -> None:
         self._uow = uow
         self._unreadable = unreadable
-        self._doorbell = doorbell
+        self._long_polls = long_polls
         self._acks = acks
 
     async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
@@ -64,14 +66,14 @@ class SyncService:
     async def _await_page(self, actor: Actor, place: Place, limit: int, wait: float) -> StreamPage:
         after, epoch = place
         until = monotonic() + wait
-        with self._doorbell.listening(actor, after, epoch) as bell:
+        with self._long_polls.long_poll(actor, after, epoch) as poll:
             # Listen first, then look: what was committed in between rang nobody.
             while True:
                 _, page = await read_page(self._uow, self._unreadable, actor, after, limit, epoch=epoch, stamp=False)
                 left = until - monotonic()
-                if page.end > after or page.lost or bell.ended or left <= 0:
+                if page.end > after or page.lost or poll.ended or left <= 0:
                     return page
-                if not await bell.wait(left):
+                if not await poll.wait(left):
                     return page
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from messenger.realtime.connection import Gone, Listener
+from messenger.realtime.connection import ConnectionClosed, ConnectionListener
 from messenger.realtime.frames import Message
 
 
 class HeldConnection:
-    """Takes what is written while it `has_room`; `hold` and `let_go` are a peer that stops and goes on reading."""
+    """Takes what is written while it `is_writable`; `hold` and `let_go` are a peer that stops and goes on reading."""
 
     def __init__(self, *, pings: bool = True) -> None:
-        self.heard = monotonic()
+        self.last_received = monotonic()
         self.stalled_since: float | None = None
         self.closed = False
         self.close_code: int | None = None
@@ -26,7 +26,7 @@ class HeldConnection:
         self._pings = pings
         self._room = asyncio.Event()
         self._room.set()
-        self._listener: Listener | None = None
+        self._listener: ConnectionListener | None = None
 
     @property
     def frames(self) -> list[dict[str, Any]]:
@@ -50,37 +50,37 @@ class HeldConnection:
         assert self._listener is not None
         self._listener.on_pong(self.asked.pop(0))
 
-    # --- Connection ---
+    # --- SocketConnection ---
 
     @property
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         return self._room.is_set()
 
-    def measure(self, now: float) -> None:
+    def check_progress(self, now: float) -> None:
         """The peer is what the test says."""
 
-    def attach(self, listener: Listener) -> None:
+    def attach(self, listener: ConnectionListener) -> None:
         self._listener = listener
 
     def write(self, message: Message) -> None:
         if not self.closed:
             self.written.append(message)
 
-    def note_waiting(self, size: int) -> None:
+    def report_queued(self, size: int) -> None:
         self.waiting = size
         self.most_waiting = max(size, self.most_waiting)
 
     async def drain(self) -> None:
         await self._room.wait()
         if self.closed:
-            raise Gone
+            raise ConnectionClosed
 
     def ping(self, payload: bytes) -> bool:
         if self._pings:
             self.asked.append(payload)
         return self._pings
 
-    def write_pinged(self, message: Message, payload: bytes) -> bool:
+    def write_with_ping(self, message: Message, payload: bytes) -> bool:
         self.write(message)
         return self.ping(payload)
 

@@ -10,7 +10,7 @@ import msgspec
 from messenger.actor import Actor
 from messenger.errors import FieldError, PayloadTooLarge, UnknownMethod, ValidationFailed
 from messenger.realtime.hub import Hub
-from messenger.realtime.typing_signals import Typist
+from messenger.realtime.typing_signals import TypingSignals
 from messenger.schemas.messages import MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.realtime import (
     MAX_SIGNAL_BYTES,
@@ -31,7 +31,7 @@ class Session(msgspec.Struct, frozen=True):
     actor: Actor
     services: Services
     hub: Hub
-    typist: Typist
+    typing: TypingSignals
 
 
 class Method:
@@ -45,7 +45,7 @@ class Method:
 async def _send_message(session: Session, draft: MessageDraft) -> MessageView:
     message, _ = await session.services.messages.send(session.actor, draft)
     # Who has sent has stopped typing.
-    session.typist.stop(draft.target_id)
+    session.typing.stop(draft.target_id)
     return message
 
 
@@ -56,22 +56,22 @@ async def _set_receipt(session: Session, draft: ReceiptDraft) -> None:
 async def _typing(session: Session, draft: TypingDraft) -> None:
     if not draft.typing:
         await stop_typing(session, draft.target_id)
-    elif not session.typist.is_fresh(draft.target_id):
+    elif not session.typing.was_sent_recently(draft.target_id):
         audience = await session.services.signals.typing_audience(session.actor, draft.target_id)
-        session.typist.start(draft.target_id, audience)
+        session.typing.start(draft.target_id, audience)
 
 
 async def stop_typing(session: Session, target_id: int | None = None) -> None:
     """Stop it in one conversation, or in all. For a user who has become invisible it times out instead, since a signal
     would reveal that they are connected.
     """
-    typist = session.typist
-    if typist.is_seen(target_id) and await session.services.signals.is_hidden(session.actor):
+    typing = session.typing
+    if typing.is_shown(target_id) and await session.services.signals.is_hidden(session.actor):
         return
     if target_id is None:
-        typist.stop_all()
+        typing.stop_all()
     else:
-        typist.stop(target_id)
+        typing.stop(target_id)
 
 
 async def _set_presence(session: Session, patch: PresencePatch) -> ProfileView:

@@ -20,8 +20,17 @@ from messenger.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from messenger.realtime.connection import EXTENSION, AsgiConnection, Connection
-from messenger.realtime.frames import CODECS, JSON, SIGNED_OUT, TOO_MANY, WRONG_KIND, Codec, Request, Welcome
+from messenger.realtime.connection import EXTENSION, AsgiConnection, SocketConnection
+from messenger.realtime.frames import (
+    CODECS,
+    JSON,
+    SIGNED_OUT,
+    TOO_MANY_FRAMES,
+    WRONG_FRAME_TYPE,
+    Codec,
+    Request,
+    Welcome,
+)
 from messenger.realtime.interfaces import Handshake
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
@@ -112,8 +121,8 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     if admission.returns and epoch == handshake.epoch and handshake.acked_position < after <= handshake.position:
         # A cursor that comes back is the proof that what came before it has arrived.
         realtime.acks.ack(actor.user_id, after)
-    typist = realtime.typist(actor.user_id)
-    session = Session(actor, state.services, realtime.hub, typist)
+    typing = realtime.typing_signals(actor.user_id)
+    session = Session(actor, state.services, realtime.hub, typing)
     state.metrics.socket_opened()
     code = 1006
     try:
@@ -126,10 +135,10 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
         state.metrics.socket_closed(code)
 
 
-def _connection(socket: WebSocket[Any, Any, Any]) -> Connection:
+def _connection(socket: WebSocket[Any, Any, Any]) -> SocketConnection:
     """Our own server program's, or one over what every ASGI server has."""
     scope: Any = socket.scope
-    offered: Connection | None = (scope.get("extensions") or {}).get(EXTENSION)
+    offered: SocketConnection | None = (scope.get("extensions") or {}).get(EXTENSION)
     send: Any = socket.send
     return AsgiConnection(send) if offered is None else offered
 
@@ -141,16 +150,16 @@ async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Ses
         message: Any = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return int(message.get("code") or 1005)
-        connection.heard = monotonic()
+        connection.last_received = monotonic()
         if meter is not None and not meter.take():
-            mine.close(TOO_MANY, "too many frames")
-            return TOO_MANY
+            mine.close(TOO_MANY_FRAMES, "too many frames")
+            return TOO_MANY_FRAMES
         payload = message.get("bytes") if mine.codec.binary else message.get("text")
         if payload is None:
-            mine.close(WRONG_KIND, "binary frames" if mine.codec.binary else "text frames")
-            return WRONG_KIND
+            mine.close(WRONG_FRAME_TYPE, "binary frames" if mine.codec.binary else "text frames")
+            return WRONG_FRAME_TYPE
         await _answer(mine, session, payload if isinstance(payload, bytes) else payload.encode())
-        await mine.settle()
+        await mine.wait_for_room()
 
 
 async def _answer(mine: Socket, session: Session, payload: bytes) -> None:

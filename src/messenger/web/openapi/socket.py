@@ -22,12 +22,12 @@ CLOSE_CODES = {
     1003: "Wrong kind of frame: text for MessagePack, or binary for JSON",
     1007: "A text frame is not valid UTF-8",
     1009: "A frame is too large",
-    frames.FAULT: "Internal server error; reconnect with increasing delays",
+    frames.INTERNAL_ERROR: "Internal server error; reconnect with increasing delays",
     frames.RESTART: "The server restarts; reconnect after `retry_after=SECONDS` of the close reason",
     frames.SIGNED_OUT: "The device was signed out; do not reconnect",
-    frames.SILENT: "Nothing was received for too long; reconnect",
-    frames.ELSEWHERE: "The same device opened another socket; do not reconnect",
-    frames.TOO_MANY: "Too many frames; reconnect after a minute",
+    frames.TIMED_OUT: "Nothing was received for too long; reconnect",
+    frames.REPLACED: "The same device opened another socket; do not reconnect",
+    frames.TOO_MANY_FRAMES: "Too many frames; reconnect after a minute",
 }
 _DESCRIPTION = """\
 A WebSocket (RFC 6455). A plain `GET` is answered with 426; a refused handshake is answered with a problem.
