@@ -271,7 +271,7 @@ class TestChatWithServer:
                 await pilot.press("ctrl+s", *PASSWORD, "tab", *"Ada", "enter")
                 await seen(pilot, app, "■ live  Ada @")
                 await pilot.press("ctrl+n", *bob.username, "enter", *"hello", "enter")
-                await seen(pilot, app, "You have asked to be their contact.")
+                await seen(pilot, app, "You have sent a contact request.")
                 assert app.talk is not None
                 me = app.talk.state.me
                 await bob.client.confirm(me)
@@ -281,7 +281,7 @@ class TestChatWithServer:
                 await bob.client.mark(me, read_seq=1)
                 await seen(pilot, app, "You how are you ✓✓ read")
                 await bob.client.typing(me)
-                await seen(pilot, app, "writes …")
+                await seen(pilot, app, "is typing …")
                 await bob.client.send(me, "well, thank you")
                 await seen(pilot, app, f"{bob.username} well, thank you")
                 await until(pilot, lambda: bob.state.receipts and bob.state.receipts[me, me].read_seq == 2)

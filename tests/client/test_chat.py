@@ -51,7 +51,7 @@ class TestSigningIn:
         fake.on("POST", "/register", fake.handlers["POST", "/login"][0])
         async with chatting(fake, tmp_path, signed_in=False) as (pilot, app):
             await pilot.press("ctrl+s")
-            await seen(pilot, app, "Make an account")
+            await seen(pilot, app, "Create an account")
             await pilot.press(*"fjord-lantern", "enter", *"Ada", "enter")
             await live(fake, pilot, app)
             assert (fake.said("/register")[0]["username"], fake.said("/register")[0]["name"]) == ("ada", "Ada")
@@ -128,9 +128,9 @@ class TestConversationScreen:
             peer = await live(fake, pilot, app)
             word = {"target_id": THEM, "user_id": THEM, "typing": True, "expires_at": AT}
             await peer.send({"type": "signal", "event": "typing", "data": word})
-            await seen(pilot, app, "writes …")
+            await seen(pilot, app, "is typing …")
             await peer.send({"type": "signal", "event": "typing", "data": {**word, "typing": False}})
-            await until(pilot, lambda: "writes …" not in screen_of(app))
+            await until(pilot, lambda: "is typing …" not in screen_of(app))
 
     async def test_presence_is_shown(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual")])
@@ -158,11 +158,11 @@ class TestConversationScreen:
             peer.cut()
             await pilot.press("down", "enter", *"later", "enter")
             await seen(pilot, app, "You later …")
-            await seen(pilot, app, "1 to be sent")
+            await seen(pilot, app, "1 sending")
             gate.set()
             await live(fake, pilot, app)
             await seen(pilot, app, "You later ✓")
-            assert "to be sent" not in screen_of(app)
+            assert "1 sending" not in screen_of(app)
         assert len({draft["client_id"] for draft in fake.said("/messages")}) == 1
 
     async def test_refusal_is_shown_and_can_be_retried(self, fake: Fake, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ class TestConversationScreen:
             await peer.reply(await peer.asked())
             await pilot.press("enter")
             await peer.reply(await peer.asked(), error=problem(403, "not_a_contact"))
-            await seen(pilot, app, "not sent: They take messages from contacts alone.")
+            await seen(pilot, app, "not sent: They only accept messages from contacts.")
             await pilot.press("ctrl+g")
             request = await peer.asked()
             await peer.reply(request, message_data(1, sender_id=ME, body="h"))
@@ -242,12 +242,12 @@ class TestContactScreen:
         fake.on("POST", "/confirm_subscribe", httpx.Response(200, json={"target_id": THEM, "state": "mutual"}))
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
-            await seen(pilot, app, "asks: It's Bob")
+            await seen(pilot, app, "request: It's Bob")
             await pilot.press("down", "ctrl+y")
             await until(pilot, lambda: fake.said("/confirm_subscribe") == [{"target_id": THEM, "accept": True}])
             change = {"target_id": THEM, **contact_data("mutual")}
             await peer.event(1, "contact.updated", change)
-            await until(pilot, lambda: "asks" not in screen_of(app))
+            await until(pilot, lambda: "request:" not in screen_of(app))
 
     async def test_contact_is_requested_by_username(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake)
@@ -256,11 +256,11 @@ class TestContactScreen:
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
             await pilot.press("ctrl+n")
-            await seen(pilot, app, "Whom do you want to talk to?")
+            await seen(pilot, app, "Whom do you want to add?")
             await pilot.press(*"bob", "enter", *"hi", "enter")
             await until(pilot, lambda: fake.said("/subscribe") == [{"target_id": THEM, "message": "hi"}])
             await peer.event(1, "contact.updated", {"target_id": THEM, **contact_data("pending_out")})
-            await seen(pilot, app, "You have asked to be their contact.")
+            await seen(pilot, app, "You have sent a contact request.")
             assert app.screen.focused is app.screen.query_one("#composer", Composer)
 
     async def test_stranger_is_shown_with_name(self, fake: Fake, tmp_path: Path) -> None:

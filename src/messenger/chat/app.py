@@ -1,4 +1,4 @@
-"""The application: which account, signed in or not, connected or not."""
+"""The application: selects an account, signs in, and switches between the screens."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from messenger.chat.talk import Talk
 from messenger.chat.vault import Vault
 from messenger.client import Client, ClientError, Outgoing, SignedOut, Timing, Tokens
 
-# Somebody waits in front of the screen: a call gives up soon, a message never.
+# A user is waiting: calls fail soon, while messages are retried without limit.
 TIMING = Timing(connect=5.0, answer=15.0, patience=4.0, longest_wait=10.0)
 
 
 class ChatApp(OrderedKeys):
-    """Signs in, talks, signs out. `forget`: leaving signs this device out."""
+    """The chat application. `forget`: sign out this device on exit."""
 
     TITLE = "messenger chat"
     CSS_PATH = "chat.tcss"
@@ -51,7 +51,7 @@ class ChatApp(OrderedKeys):
         self._has_account = False
         self._warned = False
         self._unsent: dict[str, list[Outgoing]] = {}
-        """By username: messages that were not sent when the device was signed out, for the next sign-in."""
+        """By username: messages that were unsent when the device was signed out, for the next sign-in."""
         self._is_leaving = False
 
     async def on_mount(self) -> None:
@@ -63,7 +63,7 @@ class ChatApp(OrderedKeys):
             self.begin(self.connect(tokens))
 
     def _kept(self) -> tuple[str, Tokens | None]:
-        """An account to go on with: the one asked for, or the latest that no other window has."""
+        """The requested account, or the one used last that no other window uses."""
         for username in [self.username] if self.username else self.vault.usernames(self.url):
             tokens = self.vault.open(self.url, username)
             if tokens is not None:
@@ -71,11 +71,11 @@ class ChatApp(OrderedKeys):
         return self.username, None
 
     def connect(self, tokens: Tokens | None = None) -> Client:
-        """A client whose tokens are kept."""
+        """Create a client that stores its tokens."""
         return Client(self.url, tokens=tokens, on_tokens=self._keep, timing=self._timing, transport=self._transport)
 
     def _keep(self, tokens: Tokens | None) -> None:
-        # While signing in nobody knows yet whose they are.
+        # During sign-in the account is not known yet.
         if self._has_account:
             self.vault.keep(self.url, self.username, tokens)
 
@@ -91,7 +91,7 @@ class ChatApp(OrderedKeys):
 
     @work(exclusive=True, group="talk")
     async def begin(self, client: Client) -> None:
-        """Follow the talk to its end, then ask who is next."""
+        """Run the session until it ends, then show the sign-in screen."""
         screen: ChatScreen | None = None
         talk = self.talk = Talk(client, lambda: screen.changed() if screen is not None else None)
         for message in self._unsent.pop(self.username, []):
@@ -124,7 +124,7 @@ class ChatApp(OrderedKeys):
     # --- keys ---
 
     async def action_sign_out(self) -> None:
-        """Sign this device out, and forget its tokens."""
+        """Sign out this device and delete its tokens."""
         if self.talk is None:
             return
         try:
@@ -132,16 +132,16 @@ class ChatApp(OrderedKeys):
         except ClientError as error:
             self.notify(words.reason(error), severity="warning", markup=False)
             return
-        # That ends the talk, and its task asks who is next.
+        # This ends the session, and `begin` shows the sign-in screen.
         await self._end()
 
     async def action_leave(self) -> None:
-        """End the chat; warns once where something would be lost."""
+        """Quit; warns once if unsent messages would be lost."""
         talk = self.talk
         unsent = sum(map(len, self._unsent.values())) + (talk.unsent if talk is not None else 0)
         if unsent and not self._warned:
             self._warned = True
-            warning = f"{unsent} not sent yet. ctrl+q again leaves them unsent."
+            warning = f"{unsent} not sent yet. Press ctrl+q again to quit without sending."
             self.notify(warning, severity="warning", markup=False)
             return
         self._is_leaving = True
@@ -154,5 +154,5 @@ class ChatApp(OrderedKeys):
 
 
 def run(url: str, *, username: str | None, save: bool) -> None:
-    """Run it on this terminal."""
+    """Run the chat in this terminal."""
     ChatApp(url, username=username, vault=Vault(save=save), forget=not save).run()

@@ -1,4 +1,4 @@
-"""Asking somebody to be a contact."""
+"""The screen for contact requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from messenger.schemas.users import PersonView
 
 
 class AskScreen(ModalScreen[int | None]):
-    """Finds somebody by username or number, and asks them; gives their number."""
+    """Finds a user by username or id and sends a contact request; returns the user's id."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back")]
 
@@ -30,9 +30,9 @@ class AskScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
-            yield Static("Whom do you want to talk to?", markup=False)
+            yield Static("Whom do you want to add?", markup=False)
             yield Line(placeholder="Username or number", id="wanted")
-            yield Line(placeholder="A word to them (may be left out)", id="message", max_length=500)
+            yield Line(placeholder="Message (optional)", id="message", max_length=500)
             yield Static(id="notice", markup=False)
         yield Footer()
 

@@ -1,4 +1,4 @@
-"""The screen on which one talks."""
+"""The main screen, with conversations and messages."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ChatScreen(Screen[None]):
         self.set_interval(30, self._grow_old)
         self.show()
 
-    # --- showing ---
+    # --- drawing ---
 
     def changed(self) -> None:
         """Schedule one redraw for all changes that arrive until then."""
@@ -75,12 +75,12 @@ class ChatScreen(Screen[None]):
             self.set_timer(self._pause, self.show)
 
     def _grow_old(self) -> None:
-        """What says "5 min ago" does so by itself."""
+        """Update relative times such as "5 min ago"."""
         self.talk.look_again()
         self.changed()
 
     def show(self, *, from_the_end: bool = False) -> None:
-        """Bring every part up to date."""
+        """Redraw all parts."""
         self._is_stale = False
         if not self.is_mounted:
             return
@@ -90,7 +90,7 @@ class ChatScreen(Screen[None]):
         self.query_one(PeopleList).show(rows.people(talk))
         self.query_one("#connection", Static).update(rows.connection(talk))
         if self.peer is None:
-            hint = "Choose somebody with the arrows and enter, or add a contact with ctrl+n."
+            hint = "Select a conversation with the arrow keys and enter, or add a contact with ctrl+n."
             self.query_one("#headline", Static).update(hint)
         else:
             self.query_one("#headline", Static).update(rows.headline(talk, self.peer))
@@ -120,15 +120,15 @@ class ChatScreen(Screen[None]):
         return True
 
     def _read(self) -> None:
-        """What is in sight of somebody who looks was read."""
+        """Mark the conversation as read if the user can see its end."""
         if self.peer is not None and self.app.app_focus and self.is_current and self.query_one(Transcript).is_at_end:
             self.talk.read(self.peer)
 
-    # --- choosing and writing ---
+    # --- selecting and writing ---
 
     @on(OptionList.OptionHighlighted, "#people")
     def _on_highlighted(self) -> None:
-        # What can be done with a row depends on the row.
+        # The available keys depend on the row.
         self.refresh_bindings()
 
     @on(OptionList.OptionSelected, "#people")
@@ -137,7 +137,7 @@ class ChatScreen(Screen[None]):
             self.open(int(event.option_id))
 
     def open(self, peer: int) -> None:
-        """Show a conversation, and write there from now on."""
+        """Show a conversation and focus its input field."""
         composer = self.query_one(Composer)
         if self.peer is not None and self.peer != peer:
             self.talk.write(self.peer, writing=False)
@@ -177,7 +177,7 @@ class ChatScreen(Screen[None]):
         last = self.talk.own_last(self.peer) if self.peer is not None else None
         if last is not None and last.body is not None:
             self.query_one(Composer).write(last.body, last.id)
-            self.app.notify("Enter saves; emptied, it is deleted; escape leaves it.", markup=False)
+            self.app.notify("Enter saves; an empty text deletes the message; escape cancels.", markup=False)
 
     @work(group="change")
     async def _change(self, peer: int, message_id: UUID, text: str) -> None:
@@ -218,7 +218,7 @@ class ChatScreen(Screen[None]):
             if peer is not None:
                 self.open(peer)
 
-        # The next keys belong to that screen.
+        # The next keys go to that screen.
         await self.app.push_screen(AskScreen(self.talk), opened)
 
     def action_answer(self, accept: bool) -> None:
@@ -232,7 +232,7 @@ class ChatScreen(Screen[None]):
             self.open(peer)
 
     def _asking(self) -> int | None:
-        """Whose request the user looks at: that of the open conversation, or of the chosen row."""
+        """The user whose request is highlighted in the list or open in the conversation."""
         for peer in (self.query_one(PeopleList).chosen if self.is_mounted else None, self.peer):
             contact = self.talk.state.contacts.get(peer) if peer is not None else None
             if contact is not None and contact.state == "pending_in":
@@ -256,7 +256,7 @@ class ChatScreen(Screen[None]):
         self.talk.reconnect()
 
     async def _try(self, work: Awaitable[object]) -> bool:
-        """Whether it worked; the user hears why not."""
+        """Await a call; on failure show the reason and return False."""
         try:
             await work
         except ClientError as error:

@@ -1,4 +1,4 @@
-"""The command line's part; everything that needs the extra is imported when it is run."""
+"""The command `messenger chat`. Modules that require the extra `chat` are imported when it runs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def default_url() -> str:
     default=default_url,
     show_default="http://localhost:MESSENGER_PORT",
     envvar="MESSENGER_URL",
-    help="The server.",
+    help="URL of the server.",
 )
-@click.option("--username", help="Whose account; without it, the one that was used last, or asked for.")
-@click.option("--no-save", is_flag=True, help="Keep nothing: sign out of this device when the chat ends.")
+@click.option("--username", help="Account to use. Default: the one used last; if there is none, asks for it.")
+@click.option("--no-save", is_flag=True, help="Store no tokens, and sign out on exit.")
 def chat(url: str, username: str | None, no_save: bool) -> None:
-    """Talk in the terminal: contacts, messages, typing, receipts, presence.
+    """Chat in the terminal, with contacts, typing signals, receipts and presence.
 
-    Stays signed in by tokens in a file that only you can read; the password is never kept.
+    Tokens are stored in a file that only you can read, so that you stay signed in. The password is never stored.
     """
     if not url.startswith(("http://", "https://")):
-        raise click.BadParameter("it must begin with http:// or https://", param_hint="--url")
+        raise click.BadParameter("the URL must start with http:// or https://", param_hint="--url")
     try:
         from messenger.chat.app import run
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The chat screen's parts: the list of people and the transcript."""
+"""Parts of the main screen: the list of people and the transcript."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from messenger.chat.rows import Entry, Row
 
 
 class PeopleList(OptionList):
-    """People by their numbers; keeps the one that is chosen while rows come, go and change places."""
+    """The list of people; keeps the selected row when rows are added, removed or reordered."""
 
     def show(self, rows: list[Row]) -> None:
-        """Show these rows."""
+        """Replace the rows."""
         ids = [str(peer) for peer, _ in rows]
         if ids == [option.id for option in self.options]:
             for (_, prompt), option in zip(rows, self.options, strict=True):
@@ -35,7 +35,7 @@ class PeopleList(OptionList):
 
     @property
     def chosen(self) -> int | None:
-        """Whose row is highlighted."""
+        """The user id of the highlighted row."""
         option = self.highlighted_option
         return int(option.id) if option is not None and option.id is not None else None
 
@@ -46,7 +46,7 @@ class Transcript(VerticalScroll):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("home", "older", "Older messages")]
 
     class OlderWanted(Message):
-        """The user is at the top."""
+        """The user scrolled to the top."""
 
     def __init__(self) -> None:
         super().__init__(id="transcript")
@@ -61,7 +61,7 @@ class Transcript(VerticalScroll):
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the newest message is in sight."""
+        """Whether the newest message is visible."""
         return self.max_scroll_y - self.scroll_y < 1
 
     def follow_end(self) -> None:

@@ -1,4 +1,4 @@
-"""What the list and the transcript show, as styled text; nothing here knows the screen."""
+"""Formats the list of people and the transcript as styled text, without access to the screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Entry = tuple[str, Content]
 
 
 def people(talk: Talk) -> list[Row]:
-    """Whom one can talk to: requests first, then conversations by their newest message, then the others by name."""
+    """The list of people: requests first, then conversations by newest message, then other contacts by name."""
     state = talk.state
     ranked = sorted({*state.contacts, *state.conversations}, key=lambda peer: _rank(talk, peer))
     return [(peer, _person(talk, peer)) for peer in ranked if _is_shown(talk, peer)]
@@ -56,36 +56,36 @@ def _person(talk: Talk, peer: int) -> Content:
 
 
 def _below(talk: Talk, peer: int) -> str:
-    """The second line: what happens there, or what was said last."""
+    """The second line: a typing signal, a request, or the last message."""
     contact = talk.state.contacts.get(peer)
     if peer in talk.typing:
-        return "writes …"
+        return "is typing …"
     if contact is not None and contact.state == "pending_in":
-        return f"asks: {words.shown_line(contact.message)}" if contact.message else "asks to be your contact"
+        return f"request: {words.shown_line(contact.message)}" if contact.message else "wants to be your contact"
     last = talk.state.last_message(peer)
     if last is not None:
         said = " ".join(words.body(last).split())
         return f"You: {said}" if last.sender_id == talk.state.me else said
     if contact is not None and contact.state == "pending_out":
-        return "asked, no answer yet"
+        return "request sent"
     return ""
 
 
 def headline(talk: Talk, peer: int) -> Content:
-    """Who this is, and how they are now."""
+    """The name and the presence of a user."""
     state = talk.state
     sign, colour = words.dot(talk.presence(peer))
     contact = state.contacts.get(peer)
     target = contact.user if contact is not None else getattr(state.conversations.get(peer), "target", None)
     name = f"@{target.username}" if target is not None and target.username else "account erased"
-    here = "writes …" if peer in talk.typing else words.presence(talk.presence(peer))
+    here = "is typing …" if peer in talk.typing else words.presence(talk.presence(peer))
     return Content.assemble(
         (sign, colour), " ", (words.shown_line(state.name_of(peer)), "bold"), (f"  {name}", "dim"), f"  {here}"
     )
 
 
 def transcript(talk: Talk, peer: int) -> list[Entry]:
-    """All messages that are loaded without a gap, then those on their way."""
+    """The latest messages without a gap, then outgoing messages."""
     entries = list(_messages(talk, peer))
     entries += [
         (f"out {message.client_id}", _outgoing(message))
@@ -95,10 +95,10 @@ def transcript(talk: Talk, peer: int) -> list[Entry]:
     contact = talk.state.contacts.get(peer)
     if contact is not None and contact.state == "pending_in":
         words_of = f"“{words.shown(contact.message)}” " if contact.message else ""
-        hint = f"{words_of}They ask to be your contact: ctrl+y accepts, ctrl+b declines."
+        hint = f"{words_of}Contact request: ctrl+y accepts, ctrl+b declines."
         entries.append(("asked", Content.styled(hint, "yellow")))
     elif contact is not None and contact.state == "pending_out":
-        entries.append(("asked", Content.styled("You have asked to be their contact.", "dim")))
+        entries.append(("asked", Content.styled("You have sent a contact request.", "dim")))
     return entries
 
 
@@ -107,7 +107,7 @@ def _messages(talk: Talk, peer: int) -> Iterator[Entry]:
     today = None
     messages = talk.state.tail(peer)
     if peer in talk.complete and messages:
-        yield "beginning", Content.styled("The beginning", "dim italic")
+        yield "beginning", Content.styled("Start of the conversation", "dim italic")
     newest_read = _newest_read(talk, peer, messages)
     for message in messages:
         if (date := words.day(message.created_at, now)) != today:
@@ -130,7 +130,7 @@ def _message(talk: Talk, message: MessageView, *, is_newest_read: bool) -> Conte
     tail = ""
     if mine and not quiet:
         tail = words.mark(message, state.receipts.get((message.target_id, message.target_id)))
-        # One word is enough: all before it was read too.
+        # Show "read" once: all earlier messages are read too.
         tail = tail if tail != words.READ or is_newest_read else words.DELIVERED
     return Content.assemble(
         (words.clock(message.created_at), "dim"),
@@ -151,14 +151,14 @@ def _outgoing(message: Outgoing) -> Content:
         words.shown(message.body),
     ]
     if message.state == "refused" and message.error is not None:
-        parts.append((f" ✗ not sent: {words.reason(message.error)} ctrl+g: again", "red"))
+        parts.append((f" ✗ not sent: {words.reason(message.error)} ctrl+g sends it again", "red"))
     else:
         parts.append((f" {words.WAITING}", "dim"))
     return Content.assemble(*parts)
 
 
 def _has_come(talk: Talk, message: Outgoing) -> bool:
-    """Whether its event was faster than its reply."""
+    """Whether the event of a message arrived before the reply."""
     return any(
         each.client_id == message.client_id and each.sender_id == talk.state.me
         for each in talk.state.messages.get(message.target_id, {}).values()
@@ -166,7 +166,7 @@ def _has_come(talk: Talk, message: Outgoing) -> bool:
 
 
 def connection(talk: Talk) -> Content:
-    """The last line: the connection, who one is, what waits."""
+    """The status line: the connection, your account, and the number of unsent messages."""
     profile = talk.state.profile
     colour = {"live": "green", "polling": "green", "waiting": "red", "closed": "red"}.get(talk.status, "yellow")
     outgoing = talk.outbox.outgoing()
@@ -177,6 +177,6 @@ def connection(talk: Talk) -> Content:
         ("■ ", colour),
         ("connected in another window" if talk.is_elsewhere else words.STATUS_WORDS[talk.status], colour),
         ("  " + mine, ""),
-        (f"  {waiting} to be sent" if waiting else "", "yellow"),
+        (f"  {waiting} sending" if waiting else "", "yellow"),
         (f"  {refused} not sent" if refused else "", "red"),
     )

@@ -1,4 +1,4 @@
-"""Signing in and signing up."""
+"""The screen for sign-in and registration."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class SignInScreen(Screen[None]):
     """Asks for a username and a password, and posts `SignedIn`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "change_kind", "Make an account / sign in", priority=True),
+        Binding("ctrl+s", "change_kind", "Create account / sign in", priority=True),
         Binding("ctrl+q", "app.leave", "Quit", priority=True),
     ]
 
     class SignedIn(Message):
-        """The client has tokens."""
+        """Sign-in succeeded; the client has tokens."""
 
         def __init__(self, client: Client, username: str) -> None:
             super().__init__()
@@ -53,7 +53,7 @@ class SignInScreen(Screen[None]):
             yield Label(self._url, id="url", markup=False)
             yield Line(self._username, placeholder="Username", id="username")
             yield Line(placeholder="Password", password=True, id="password")
-            yield Line(placeholder="Name that people see", id="name")
+            yield Line(placeholder="Display name", id="name")
             yield Static(self._notice, id="notice", markup=False)
         yield Footer()
 
@@ -62,8 +62,8 @@ class SignInScreen(Screen[None]):
         self.query_one("#password" if self._username else "#username", Input).focus()
 
     def _show_form(self) -> None:
-        what = "Make an account" if self._new else "Sign in"
-        self.query_one("#what", Static).update(f"{what} (enter goes on)")
+        what = "Create an account" if self._new else "Sign in"
+        self.query_one("#what", Static).update(f"{what} (press enter to continue)")
         self.query_one("#name", Input).display = self._new
 
     def action_change_kind(self) -> None:
@@ -98,7 +98,7 @@ class SignInScreen(Screen[None]):
     async def _sign_in(self) -> None:
         username, password, name = (self.query_one(f"#{id}", Line).value for id in ("username", "password", "name"))
         username, name = username.strip(), name.strip()
-        self._say("One moment …")
+        self._say("Signing in …")
         client = self._connect()
         device = f"Terminal on {platform.node() or 'a computer'}"[:64]
         form = ("register", username, password, name) if self._new else ("login", username, password)

@@ -1,4 +1,4 @@
-"""One account's chat without a screen: the state, what is on its way, and what the screen may ask for."""
+"""A chat session of one account, without a screen: the state, the outbox, and the actions of the user."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from messenger.schemas.types import timestamp
 from messenger.schemas.users import PersonView, StatusView
 
 TELL_EVERY = 3.0
-"""Seconds between two words about one's own typing; the server passes no more on."""
+"""Seconds between typing signals; the server does not relay them more often."""
 GONE_AFTER = 9.0
-"""Seconds after which somebody who typed is not typing any more, should the word about it be lost."""
+"""Seconds after which a typing indicator is removed if no further signal arrives."""
 PAGE = 50
 RETRY_AFTER = 2.0
 
 
 class Talk:
-    """Signed in, while it `run`s. `on_change` is told whenever there is something else to show."""
+    """A signed-in session. `on_change` is called whenever the screen has to be redrawn."""
 
     def __init__(self, client: Client, on_change: Callable[[], None]) -> None:
         self.client = client
@@ -49,9 +49,9 @@ class Talk:
         self.status: Status = "connecting"
         self.stream: EventStream | None = None
         self.typing: dict[int, asyncio.TimerHandle] = {}
-        """Who types, by the conversation's target."""
+        """Active typing indicators, by target id."""
         self.complete: set[int] = set()
-        """Conversations that are loaded to their beginning."""
+        """Conversations whose history is loaded completely."""
         self.outbox = Outbox(client.send, on_sent=self._on_sent, on_change=lambda _: self._changed())
         self.changing = 0
         """Edits and deletions in progress."""
@@ -67,7 +67,7 @@ class Talk:
         self._opened: int | None = None
 
     async def run(self) -> None:
-        """Load what there is and follow the stream, until `aclose`. Raises `SignedOut` and what waiting can't mend."""
+        """Load the state and follow the stream until `aclose`. Raises `SignedOut` and other permanent errors."""
         self._take(await self._load())
         while not self._closing:
             try:
@@ -94,13 +94,13 @@ class Talk:
             self._changed()
 
     def reconnect(self) -> None:
-        """Don't wait any longer; take the device's socket back from another window."""
+        """Reconnect now; if another window uses the device's socket, replace it."""
         self._again.set()
         if self.stream is not None:
             self.stream.retry_now()
 
     async def aclose(self) -> None:
-        """Stop; stays signed in."""
+        """End the session; the device stays signed in."""
         self._closing = True
         self._again.set()
         for handle in self.typing.values():
@@ -111,16 +111,16 @@ class Talk:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.client.aclose()
 
-    # --- what the screen may ask for ---
+    # --- actions of the user ---
 
     async def open(self, target_id: int) -> None:
-        """Have the newest messages of a conversation. Raises `ClientError`."""
+        """Load the latest messages of a conversation. Raises `ClientError`."""
         self._opened = target_id
         if len(self.state.tail(target_id)) < PAGE and target_id not in self.complete:
             await self.load_older(target_id)
 
     async def load_older(self, target_id: int) -> bool:
-        """One page more; whether there was one. Raises `ClientError`."""
+        """Load one more page; False if there are no older messages. Raises `ClientError`."""
         if target_id in self.complete:
             return False
         tail = self.state.tail(target_id)
@@ -132,7 +132,7 @@ class Talk:
         return bool(page.items)
 
     def send(self, target_id: int, text: str) -> None:
-        """Put a message on its way."""
+        """Queue a message."""
         self._told_typing = (0, 0.0)
         self.outbox.put(target_id, text)
         self._changed()
@@ -151,7 +151,7 @@ class Talk:
         return len(self.outbox.outgoing()) + self.changing
 
     def write(self, target_id: int, *, writing: bool) -> None:
-        """The user writes, or has emptied the line: told now and then, and only over a socket."""
+        """Send a typing signal, at most every `TELL_EVERY` seconds; `writing=False` when the input is empty."""
         told_to, at = self._told_typing
         fresh = told_to == target_id and monotonic() - at < TELL_EVERY
         if writing == fresh or (not writing and told_to != target_id):
@@ -160,7 +160,7 @@ class Talk:
         self._spawn(self.client.typing(target_id, typing=writing))
 
     def read(self, target_id: int) -> None:
-        """The user has seen all of a conversation."""
+        """Mark a conversation as read."""
         conversation = self.state.conversations.get(target_id)
         if conversation is None or conversation.unread == 0:
             return
@@ -169,21 +169,21 @@ class Talk:
             self._spawn(self._mark(target_id, conversation.last_seq))
 
     async def find(self, wanted: str) -> PersonView:
-        """Somebody by username or number. Raises `ApiError`: `peer_not_found`."""
+        """Find a user by username or id. Raises `ApiError`: `peer_not_found`."""
         name = wanted.strip().removeprefix("@")
         return await (self.client.user(int(name)) if name.isascii() and name.isdigit() else self.client.find_user(name))
 
     def presence(self, user_id: int) -> StatusView | None:
-        """How somebody is; None where nobody can tell us now."""
+        """The presence of a user; None while disconnected."""
         return self.state.presence.get(user_id) if self.status in {"live", "polling", "catching_up"} else None
 
     def look_again(self) -> None:
-        """Without a socket there are no signals: ask how people are."""
+        """Reload the statuses while polling, since signals only arrive over a socket."""
         if self.status == "polling":
             self._spawn(self._load_statuses())
 
     def own_last(self, target_id: int) -> MessageView | None:
-        """One's own newest message that can be changed."""
+        """Your latest message that can still be edited."""
         self.expire()
         mine = (m for m in reversed(self.state.tail(target_id)) if m.sender_id == self.state.me)
         return next((message for message in mine if message.deleted_at is None), None)
@@ -196,10 +196,10 @@ class Talk:
         return None if at is None else max(0.0, (datetime.fromisoformat(at) - now).total_seconds())
 
     def refused(self, target_id: int) -> list[Outgoing]:
-        """Messages that were not sent, and won't be by themselves."""
+        """Messages that were refused and are not retried automatically."""
         return [message for message in self.outbox.outgoing(target_id) if message.state == "refused"]
 
-    # --- what comes ---
+    # --- received items ---
 
     def _on_event(self, event: Event) -> None:
         self.state.apply(event)
@@ -223,7 +223,7 @@ class Talk:
             self._changed()
 
     def _on_sent(self, message: MessageView) -> None:
-        # The reply may come before the event; either shows it.
+        # Whichever arrives first, the reply or the event, shows the message.
         self.state.apply(Event("", "message.created", message.created_at, message))
         self._changed()
 
@@ -232,14 +232,14 @@ class Talk:
         self._changed()
 
     async def _load(self) -> Loaded:
-        """All that there is; asked for until it can be had. Raises `SignedOut` and what waiting can't mend."""
+        """Load the state, retrying until it succeeds. Raises `SignedOut` and other permanent errors."""
         while True:
             try:
                 return await self.client.load_state()
             except ClientError as error:
                 if not is_transient(error):
                     raise
-            # Each call has tried for a while; a server that is away is asked again now and then.
+            # Each call has already been retried for `timing.patience` seconds.
             self._on_status("waiting")
             await asyncio.sleep(RETRY_AFTER)
 
@@ -261,7 +261,7 @@ class Talk:
         try:
             await self.client.mark(target_id, read_seq=seq)
         except ClientError:
-            # The next look at it says it again.
+            # Retried when the conversation is shown again.
             self._marked.pop(target_id, None)
             raise
 
@@ -275,14 +275,14 @@ class Talk:
         try:
             self.state.introduce(await self.client.user(user_id))
         except Unreachable:
-            # RequestReader again with the next event; who is gone is asked for once.
+            # Retried with the next event. A user that does not exist is requested only once.
             self._introducing.discard(user_id)
             raise
         self._introducing.discard(user_id)
         self._changed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Something that may fail without anybody having to know."""
+        """Run a call in the background and ignore its errors."""
 
         async def run() -> None:
             with contextlib.suppress(ClientError):

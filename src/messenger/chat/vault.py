@@ -1,4 +1,4 @@
-"""Where tokens are kept between two chats: one file an account, for its owner's eyes alone."""
+"""Stores tokens between sessions: one file per account, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if sys.platform != "win32":
 
 
 class Account(msgspec.Struct):
-    """An account on a server, and a device's tokens."""
+    """An account on a server and the tokens of a device."""
 
     url: str
     username: str
@@ -28,12 +28,12 @@ class Account(msgspec.Struct):
 
 
 def folder() -> Path:
-    """The user's own folder for this program."""
+    """The folder for this program's user data."""
     return Path(click.get_app_dir("messenger"))
 
 
 class Vault:
-    """Files of mode 0600 in a folder of mode 0700. `save=False`: nothing is written, and nothing read."""
+    """Files of mode 0600 in a folder of mode 0700. `save=False`: neither reads nor writes."""
 
     def __init__(self, place: Path | None = None, *, save: bool = True) -> None:
         self._place = (place or folder()) / "chat"
@@ -41,7 +41,7 @@ class Vault:
         self._locks: dict[Path, int] = {}
 
     def usernames(self, url: str) -> list[str]:
-        """The accounts that are kept for a server, the one used last first."""
+        """The stored accounts of a server, most recently used first."""
         if not self._save or not self._place.is_dir():
             return []
         files = sorted(self._place.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
@@ -49,19 +49,19 @@ class Vault:
         return [account.username for account in accounts if account.url == url]
 
     def open(self, url: str, username: str) -> Tokens | None:
-        """The tokens, for one program at a time: of two that renewed them, both would be signed out."""
+        """Lock and read the tokens; None if another program uses them: two that refresh them sign each other out."""
         if not self._save:
             return None
         file = self._file(url, username)
         account = _read(file)
         if account is None or not self._lock(file):
             return None
-        # It may have been renewed while we looked.
+        # They may have been refreshed before the lock was acquired.
         account = _read(file)
         return account.tokens if account is not None else None
 
     def keep(self, url: str, username: str, tokens: Tokens | None) -> None:
-        """Write the tokens; None: forget them."""
+        """Store the tokens; None deletes them."""
         if not self._save:
             return
         file = self._file(url, username)
@@ -77,7 +77,7 @@ class Vault:
         fresh.replace(file)
 
     def close(self) -> None:
-        """Let others have the tokens."""
+        """Release the locks."""
         for descriptor in self._locks.values():
             os.close(descriptor)
         self._locks.clear()
@@ -103,7 +103,7 @@ class Vault:
 
 @contextlib.contextmanager
 def _private(file: Path) -> Iterator[int]:
-    """A new file that nobody else can read, not even for a moment."""
+    """Create a file that only its owner can read, from the start."""
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:

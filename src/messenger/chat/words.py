@@ -1,4 +1,4 @@
-"""What the chat says, and how it shows what others have said: as text, whatever is in it."""
+"""The texts of the chat, and safe display of texts from other users."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ STATUS_WORDS: dict[Status, str] = {
 _REASONS = {
     "invalid_credentials": "Username or password is wrong.",
     "username_taken": "This username is taken.",
-    "password_weak": "This password is too easy to guess; take a longer one.",
+    "password_weak": "This password is too easy to guess; choose a longer one.",
     "peer_not_found": "There is no such user.",
-    "not_a_contact": "They take messages from contacts alone.",
+    "not_a_contact": "They only accept messages from contacts.",
     "cannot_target_self": "That is you.",
     "contact_blocked": "You blocked them.",
     "rate_limited": "Too many requests; wait a moment.",
@@ -43,10 +43,7 @@ _REASONS = {
 
 
 def shown(text: str) -> str:
-    """Text that moves no cursor and turns no line around: control and direction characters become `�`.
-
-    A terminal obeys escape sequences, and a message may hold any.
-    """
+    """Replace control and bidirectional formatting characters with `�`: a message must not control the terminal."""
     # Every second part is a match.
     parts = _TAGGED.split(text)
     return "".join(part if index % 2 else "".join(map(_visible, part)) for index, part in enumerate(parts))
@@ -57,12 +54,12 @@ def _visible(character: str) -> str:
 
 
 def shown_line(text: str) -> str:
-    """The same on one line."""
+    """`shown`, on one line."""
     return " ".join(shown(text).split())
 
 
 def local(at: str) -> datetime:
-    """A time of the wire in the user's own zone."""
+    """A time in the wire format, converted to the local time zone."""
     return datetime.fromisoformat(at).astimezone()
 
 
@@ -72,7 +69,7 @@ def clock(at: str) -> str:
 
 
 def day(at: str, now: datetime) -> str:
-    """Which day that was."""
+    """The date of a time, relative to now if recent."""
     date, today = local(at).date(), now.astimezone().date()
     distance = (today - date).days
     return {0: "Today", 1: "Yesterday"}.get(distance, f"{date:%A, %d %B %Y}")
@@ -89,25 +86,25 @@ def is_gone(message: MessageView) -> bool:
 
 
 def body(message: MessageView) -> str:
-    """What a message says."""
+    """The text shown for a message."""
     if has_expired(message):
         return "(expired)"
     if message.deleted_at is not None:
         return "(deleted)"
     if message.body is None:
-        return f"({message.kind}: this chat can't show it)"
+        return f"({message.kind}: not supported by this client)"
     return shown(message.body) + (" (edited)" if message.edited_at else "")
 
 
 def mark(message: MessageView, receipt: Receipt | None) -> str:
-    """How far one's own message has come."""
+    """The delivery mark of your own message."""
     if receipt is not None and receipt.read_seq >= message.seq:
         return READ
     return DELIVERED if receipt is not None and receipt.delivered_seq >= message.seq else SENT
 
 
 def presence(status: StatusView | None) -> str:
-    """How somebody is, in a few words."""
+    """The presence of a user, in a few words."""
     if status is None:
         return ""
     words = [{"online": "online", "away": "away", "busy": "busy"}.get(status.status, "online")] if status.online else []
@@ -119,14 +116,14 @@ def presence(status: StatusView | None) -> str:
 
 
 def dot(status: StatusView | None) -> tuple[str, str]:
-    """A sign and its colour; the sign tells it without the colour."""
+    """A sign and its colour; the signs differ without colour as well."""
     if status is None or not status.online:
         return "○", "dim"
     return {"away": ("◐", "yellow"), "busy": ("◆", "red")}.get(status.status, ("●", "green"))
 
 
 def ago(at: str, now: datetime) -> str:
-    """How long since."""
+    """The time since then, such as `5 min ago`."""
     seconds = max(0.0, (now - datetime.fromisoformat(at)).total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
@@ -135,19 +132,19 @@ def ago(at: str, now: datetime) -> str:
 
 
 def unread(conversation: Conversation | None) -> str:
-    """A count that fits."""
+    """The unread count, at most `99+`."""
     count = conversation.unread if conversation is not None else 0
     return "" if count <= 0 else f"({count})" if count < 100 else "(99+)"
 
 
 def reason(error: ClientError) -> str:
-    """Why something failed, for people."""
+    """The reason of an error, as shown to the user."""
     if isinstance(error, SignedOut):
         return "This device is signed out."
     if isinstance(error, ApiError):
         return _REASONS.get(error.code) or shown_line(error.detail)
     if isinstance(error, OutcomeUnknown):
-        return "It is not known whether it was sent."
+        return "The message may not have been sent."
     if isinstance(error, Unreachable):
-        return "The server can't be reached."
+        return "The server cannot be reached."
     return shown_line(str(error))

@@ -1,4 +1,4 @@
-"""The client for Python: what a bot, a test or a benchmark talks to the server with, and the model for other clients.
+"""Python client, for bots, tests and benchmarks; also the reference implementation for other clients.
 
     async with Client("http://localhost:8000") as client:
         await client.login("ada", "…")
@@ -7,7 +7,7 @@
             if isinstance(item, Event):
                 loaded.state.apply(item)
 
-Needs the extra `client`. Nothing in here imports the server.
+Requires the extra `client`. This package does not import the server.
 """
 
 from messenger.client.client import Client

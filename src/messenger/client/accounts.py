@@ -1,4 +1,4 @@
-"""Accounts, devices, the own profile and avatar."""
+"""Calls for accounts, devices, your own profile and your avatar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from messenger.schemas.users import AvatarView, ProfilePatch, ProfileView, Uploa
 
 
 class AccountCalls(Calls):
-    """Signing up, in and out; oneself."""
+    """Register, sign in and out, and manage your own account."""
 
     async def register(
         self,
@@ -56,34 +56,34 @@ class AccountCalls(Calls):
         return view
 
     async def refresh(self) -> None:
-        """Renew the tokens now. Raises `SignedOut`."""
+        """Refresh the tokens now. Raises `SignedOut`."""
         tokens = self._http.keeper.tokens
         await self._http.keeper.renew(tokens.access_token if tokens else "")
 
     async def logout(self) -> None:
-        """Sign this device out, and forget its tokens; they are kept where the server can't be told."""
-        # Signed out already is what was wanted.
+        """Sign out this device and discard its tokens; they are kept if the server cannot be reached."""
+        # Already signed out: nothing left to do.
         with contextlib.suppress(SignedOut):
             await self._http.response(Request(method="POST", path="/logout"))
         await self._http.keeper.drop()
 
     async def change_password(self, old_password: str, new_password: str) -> None:
-        """Change the password; every other device is signed out."""
+        """Change the password and sign out every other device."""
         draft = PasswordDraft(old_password=old_password, new_password=new_password)
         await self._http.response(Request(method="POST", path="/password", body=draft, repeatable=False))
 
     async def erase_account(self, password: str) -> None:
-        """Erase the account, for good."""
+        """Erase the account permanently."""
         draft = EraseDraft(password=password)
         await self._http.response(Request(method="DELETE", path="/account", body=draft, repeatable=False))
         await self._http.keeper.drop()
 
     async def export_account(self) -> bytes:
-        """All that the server holds of this account, as a ZIP archive."""
+        """Everything that the server stores about this account, as a ZIP archive."""
         return (await self._http.response(Request(method="GET", path="/account/export", repeatable=False))).content
 
     async def devices(self) -> AsyncIterator[DeviceView]:
-        """The account's signed-in devices, oldest first."""
+        """Iterate over the signed-in devices of the account, oldest first."""
         cursor: str | None = None
         while True:
             params = {"limit": 200, **({"cursor": cursor} if cursor else {})}
@@ -95,30 +95,30 @@ class AccountCalls(Calls):
                 return
 
     async def sign_out_device(self, device_id: UUID) -> None:
-        """Sign another device of one's own out."""
+        """Sign out another device of your account."""
         await self._http.response(Request(method="DELETE", path=f"/devices/{device_id}"))
 
     async def profile(self) -> ProfileView:
-        """One's own profile."""
+        """Get your own profile."""
         return await self._http.call(Request(method="GET", path="/profile"), ProfileView)
 
     async def update_profile(self, patch: ProfilePatch) -> ProfileView:
-        """Change what the patch gives."""
+        """Change the fields that are set in the patch."""
         return await self._http.call(Request(method="PUT", path="/profile", body=patch), ProfileView)
 
     async def upload_avatar(self, image: bytes) -> AvatarView:
-        """Replace one's avatar: JPEG, PNG, WebP or GIF."""
+        """Replace your avatar with a JPEG, PNG, WebP or GIF image."""
         request = Request(method="POST", path="/avatar/upload", file=image, keyed=True)
         return (await self._http.call(request, UploadedAvatarView)).avatar
 
     async def remove_avatar(self) -> None:
-        """Have no avatar."""
+        """Delete your avatar."""
         await self._http.response(Request(method="DELETE", path="/avatar/"))
 
     async def avatar(self, url: str) -> bytes:
-        """An avatar's image, by its `url` or `thumb_url`."""
+        """Download an avatar image by its `url` or `thumb_url`."""
         return (await self._http.response(Request(method="GET", path=url, public=True))).content
 
     async def ice_servers(self) -> IceServersView:
-        """STUN and TURN servers for a call."""
+        """Get STUN and TURN servers for a call."""
         return await self._http.call(Request(method="GET", path="/ice_servers"), IceServersView)

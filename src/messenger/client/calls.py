@@ -1,4 +1,4 @@
-"""What every group of calls has."""
+"""Base class of the call groups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from messenger.client.http import Http
 
 
 class Calls:
-    """Calls over one `Http`."""
+    """A group of API calls that share one HTTP connection pool and one pair of tokens."""
 
     _http: Http

@@ -29,11 +29,12 @@ from messenger.schemas.users import ProfilePatch
 
 
 class Client(AccountCalls, PeopleCalls, MessageCalls):
-    """Calls, sending and the stream; `async with Client(url) as client`.
+    """API calls, sending and the event stream: `async with Client(url) as client`.
 
-    `on_tokens` is told of each new pair of tokens, for a program that wants to stay signed in. Calls that may be
-    repeated are, for `timing.patience` seconds, while the server can't be had or asks to wait. Every method raises
-    `ClientError`: `ApiError` for a refusal, `SignedOut` once no token is valid, `Unreachable` for want of an answer.
+    `on_tokens` is called with each new pair of tokens, so that a program can store them and stay signed in. Idempotent
+    calls are retried for up to `timing.patience` seconds while the server is unreachable or asks to retry later. Every
+    method raises `ClientError`: `ApiError` for an error response, `SignedOut` once no token is valid, `Unreachable`
+    if there is no response.
     """
 
     def __init__(
@@ -78,17 +79,17 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
 
     @property
     def base_url(self) -> str:
-        """Where the server is."""
+        """The URL of the server, without a trailing slash."""
         return self._http.base_url
 
     @property
     def tokens(self) -> Tokens | None:
-        """The tokens of now; None: not signed in."""
+        """The current tokens; None if the client is not signed in."""
         return self._http.keeper.tokens
 
     @property
     def keeper(self) -> TokenKeeper:
-        """Who keeps the tokens."""
+        """The object that holds the tokens and refreshes them."""
         return self._http.keeper
 
     # --- the stream ---
@@ -102,7 +103,7 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
         with_ticket: bool = False,
         polling_only: bool = False,
     ) -> EventStream:
-        """The event stream after `cursor`, or from now on. One at a time: a device has one socket."""
+        """Open the event stream after `cursor`, or from now on. Use one at a time: a device has one socket."""
         stream = EventStream(
             self,
             self.base_url,
@@ -119,13 +120,13 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
         return stream
 
     async def load_state(self, *, messages: int | None = 0) -> Loaded:
-        """What a device must know, and the cursor to go on from; see `load`."""
+        """Load the state of the account and the cursor to resume the stream from; see `load`."""
         return await load(self, messages=messages)
 
     def _live(self) -> EventStream | None:
         return next((stream for stream in reversed(self._streams) if stream.has_socket), None)
 
-    # --- what goes over the socket where there is one ---
+    # --- sent over the socket if there is one ---
 
     async def send(
         self,
@@ -136,30 +137,30 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
         within: float | None = 60.0,
         **options: Any,
     ) -> MessageView:
-        """Send a message exactly once: repeated under one `client_id` for `within` seconds (None: until it is known).
+        """Send a message exactly once, retrying with the same `client_id` for `within` seconds (None: without limit).
 
         `options` are those of `MessageDraft`: `reply_to`, `forwarded_from`, `mentions`. Raises `ApiError` and
-        `Unreachable` where it was certainly not sent, `OutcomeUnknown` where it may have been: calling again with its
-        `client_id` settles that. Of several at once, none is known to come first: `Outbox` keeps order.
+        `Unreachable` if the message was not sent, `OutcomeUnknown` if it may have been: call again with the same
+        `client_id` to find out. Concurrent calls may be sent in any order; use `Outbox` to preserve order.
         """
         return await self._sender.send(draft_of(target_id, body, client_id, options), within=within)
 
     async def mark(self, target_id: int, *, read_seq: int) -> None:
-        """Say how far one has read, over the socket where there is one."""
+        """Mark messages up to `read_seq` as read."""
         stream = self._live()
         if stream is not None:
             try:
                 await stream.request("receipt.set", ReceiptDraft(target_id=target_id, read_seq=read_seq))
                 return
             except Unreachable:
-                # Saying it twice is saying it once.
+                # A receipt only ever advances: sending it twice does no harm.
                 pass
         await self.set_receipt(target_id, read_seq=read_seq)
 
     async def set_presence(
         self, *, status: StatusName | UnsetType = UNSET, status_text: str | UnsetType = UNSET
     ) -> None:
-        """Change one's status."""
+        """Change your status or status text."""
         stream = self._live()
         if stream is not None:
             try:
@@ -170,14 +171,14 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
         await self.update_profile(ProfilePatch(status=status, status_text=status_text))
 
     async def typing(self, target_id: int, *, typing: bool = True) -> None:
-        """Tell that one writes, or has stopped. Without a socket it is not told: it would be late."""
+        """Signal that you are typing, or have stopped. Does nothing without a socket, since it would arrive late."""
         await self._signal("typing", TypingDraft(target_id=target_id, typing=typing))
 
     async def signal_call(self, target_id: int, call_id: UUID, payload: dict[str, Any]) -> None:
-        """Pass on a call's words. Raises `Unreachable` where there is no socket."""
+        """Relay a call signal to the other side. Raises `Unreachable` if there is no socket."""
         stream = self._live()
         if stream is None:
-            raise Unreachable("call.signal: there is no socket now")
+            raise Unreachable("call.signal: not connected")
         await stream.request("call.signal", CallSignalDraft(target_id=target_id, call_id=call_id, payload=payload))
 
     async def _signal(self, method: str, data: Any) -> None:

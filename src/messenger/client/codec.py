@@ -1,4 +1,4 @@
-"""The two encodings, what comes over a socket, and what each event's data is."""
+"""JSON and MessagePack encodings, socket frames, and the type of each event's data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ JSON_TYPE, MSGPACK_TYPE = "application/json", "application/msgpack"
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One thing that happened. `data` is a view of `messenger.schemas`, or plain values where the name is unknown."""
+    """An event of the stream. `data` is a view of `messenger.schemas`, or plain values if the name is unknown.
+
+    `at` is a time in the wire format (RFC 3339, UTC).
+    """
 
     cursor: str
     name: str
@@ -26,27 +29,27 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Something fleeting: `typing`, `presence`, `call.signal`. Never repeated, may be lost."""
+    """An ephemeral signal: `typing`, `presence`, `call.signal`. Delivered at most once."""
 
     name: str
     data: Any
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
-    """All that happened up to here has been handed out. Signals may have been lost: load the statuses."""
+    """Every event up to this cursor has been delivered. Signals may have been lost: reload the statuses."""
 
     cursor: str
 
 
 class Resync(msgspec.Struct, frozen=True):
-    """What came in between is not kept any more: load the state afresh; the stream goes on from here."""
+    """Earlier events have expired: reload the state; the stream continues at this cursor."""
 
     cursor: str
 
 
 Item = Event | Signal | CaughtUp | Resync
 
-# --- frames, as they come -------------------------------------------------------------------------
+# --- frames as received ---------------------------------------------------------------------------
 
 
 class WelcomeFrame(msgspec.Struct, tag_field="type", tag="welcome"):
@@ -85,7 +88,7 @@ Frame = WelcomeFrame | CaughtUpFrame | ResyncFrame | EventFrame | SignalFrame | 
 
 
 class SyncPage(msgspec.Struct):
-    """`GET /sync`, with its events' data still plain."""
+    """The response of `GET /sync`, with the data of its events not yet typed."""
 
     events: list[EventFrame]
     cursor: str
@@ -93,7 +96,7 @@ class SyncPage(msgspec.Struct):
 
 
 class Codec:
-    """One of the two encodings, for bodies and frames."""
+    """An encoding of bodies and frames."""
 
     def __init__(
         self,
@@ -111,14 +114,14 @@ class Codec:
         self._decode = decode
 
     def decode(self, content: bytes, want: Any) -> Any:
-        """An answer as what was wanted. Raises `UnexpectedResponse`."""
+        """Decode a response body as the type `want`. Raises `UnexpectedResponse`."""
         try:
             return self._decode(content, type=want)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise UnexpectedResponse(f"the answer can't be read: {error}") from None
+            raise UnexpectedResponse(f"the response cannot be decoded: {error}") from None
 
     def frame(self, message: str | bytes) -> Frame | None:
-        """A frame; None for a kind that this client is too old for. Raises `UnexpectedResponse`."""
+        """Decode a frame; None if its type is unknown to this client. Raises `UnexpectedResponse`."""
         content = message.encode() if isinstance(message, str) else message
         try:
             return cast(Frame, self._decode(content, type=Frame))
@@ -127,7 +130,7 @@ class Codec:
                 return None
             raise UnexpectedResponse("a frame without a type") from None
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise UnexpectedResponse(f"a frame can't be read: {error}") from None
+            raise UnexpectedResponse(f"a frame cannot be decoded: {error}") from None
 
 
 JSON = Codec(JSON_TYPE, "messenger.json", binary=False, encode=msgspec.json.encode, decode=msgspec.json.decode)
@@ -141,25 +144,25 @@ _SIGNAL_DATA: dict[str, Any] = {"typing": TypingView, "presence": StatusView, "c
 
 
 def event_of(frame: EventFrame) -> Event:
-    """An event with typed data; plain where this client is too old to know it."""
+    """An event with typed data; the data stays plain if this client does not know its type."""
     want = _DATA.get(frame.event)
     if frame.event == "profile.updated" and isinstance(frame.data, dict):
-        # One's own profile says what others may see; another's says how one stands to them.
+        # Only your own profile has privacy settings.
         want = ProfileView if "privacy" in frame.data else PersonView
     return Event(frame.cursor, frame.event, frame.at, _leniently(frame.data, want))
 
 
 def signal_of(frame: SignalFrame) -> Signal:
-    """A signal with typed data; plain where this client is too old to know it."""
+    """A signal with typed data; the data stays plain if this client does not know its type."""
     return Signal(frame.event, _leniently(frame.data, _SIGNAL_DATA.get(frame.event)))
 
 
 def typed(data: Any, want: type[T]) -> T:
-    """Plain data as what was wanted. Raises `UnexpectedResponse`."""
+    """Convert plain data to the type `want`. Raises `UnexpectedResponse`."""
     try:
         return msgspec.convert(data, want)
     except msgspec.ValidationError as error:
-        raise UnexpectedResponse(f"the answer can't be read: {error}") from None
+        raise UnexpectedResponse(f"the response cannot be decoded: {error}") from None
 
 
 def _leniently(data: Any, want: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What comes in over either way: told apart, each event once, and where to go on."""
+"""Converts frames to items, drops repeated events and tracks the cursor to resume from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INBOX_LIMIT = 2000
 
 
 class EventDeduplicator:
-    """Fills an inbox. `cursor`: the place in the stream from which to ask for more."""
+    """Puts each event into the inbox once. `cursor`: where to resume the stream."""
 
     def __init__(self, cursor: str | None) -> None:
         self.cursor = cursor
@@ -29,7 +29,7 @@ class EventDeduplicator:
         self._recent = RecentCursors()
 
     def accept(self, frame: Frame) -> bool:
-        """Hand a frame over; False where there is no room for it."""
+        """Put a frame's item into the inbox; False if the inbox is full."""
         if isinstance(frame, EventFrame):
             return self.accept_event(event_of(frame))
         if isinstance(frame, SignalFrame):
@@ -41,7 +41,7 @@ class EventDeduplicator:
         return True
 
     def accept_event(self, event: Event) -> bool:
-        """Hand an event over unless it was before; False where there is no room."""
+        """Put an event into the inbox unless it is a repeat; False if the inbox is full."""
         if event.cursor in self._recent:
             self.repeats += 1
             return True
@@ -51,14 +51,14 @@ class EventDeduplicator:
         return True
 
     def restart_at(self, cursor: str) -> bool:
-        """The stream goes on from here, with a gap before; False where there is no room to say so."""
+        """Continue at this cursor after a gap: put a `Resync` into the inbox; False if the inbox is full."""
         if not self.put(Resync(cursor)):
             return False
         self._recent.forget()
         return True
 
     def put(self, item: Event | CaughtUp | Resync) -> bool:
-        """Hand something over that has a place in the stream; False where there is no room."""
+        """Put an item that has a cursor into the inbox; False if the inbox is full."""
         if not self.inbox.put(item):
             return False
         self.cursor = item.cursor

@@ -1,4 +1,4 @@
-"""Why a call of the client failed. Each says whether what it asked for may have happened all the same."""
+"""Exceptions of the client. Each has `may_have_happened`: whether the server may still have carried out the call."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from messenger.errors import FieldError
 
 
 class ClientError(Exception):
-    """The root."""
+    """Base class of all errors of the client."""
 
     @property
     def may_have_happened(self) -> bool:
-        """Whether the server may have done what was asked all the same."""
+        """Whether the server may have carried out the call despite the error."""
         return False
 
 
 class ApiError(ClientError):
-    """The server said no, as a problem document (RFC 9457). `retry_after` is in seconds, None where nobody said."""
+    """An error response, a problem document (RFC 9457). `retry_after` is in seconds; None if absent."""
 
     def __init__(
         self,
@@ -41,20 +41,20 @@ class ApiError(ClientError):
 
     @property
     def may_have_happened(self) -> bool:
-        # A fault can come after the commit; a refusal comes instead of it.
+        # A server error can follow a commit; a 4xx response means that nothing was committed.
         return self.status >= 500
 
 
 class SignedOut(ApiError):
-    """This device has no valid tokens any more; only signing in helps."""
+    """This device has no valid tokens: sign in again."""
 
 
 class ConnectedElsewhere(ClientError):
-    """This device opened another socket: of two programs with the same tokens, one has to go."""
+    """This device opened another socket. A device has one socket: two programs must not share its tokens."""
 
 
 class Unreachable(ClientError):
-    """No answer: no connection, a cut or a timeout."""
+    """No response: no connection, a connection lost, or a timeout."""
 
     def __init__(self, detail: str, *, may_have_happened: bool = False) -> None:
         super().__init__(detail)
@@ -66,10 +66,10 @@ class Unreachable(ClientError):
 
 
 class OutcomeUnknown(ClientError):
-    """A message may or may not have been sent; sending it again under the same `client_id` is safe, and settles it."""
+    """A message may or may not have been sent. Sending it again with the same `client_id` is safe and finds out."""
 
     def __init__(self, client_id: str, cause: ClientError) -> None:
-        super().__init__(f"whether message {client_id} was sent is not known ({cause})")
+        super().__init__(f"message {client_id} may or may not have been sent ({cause})")
         self.client_id = client_id
 
     @property
@@ -78,7 +78,7 @@ class OutcomeUnknown(ClientError):
 
 
 class UnexpectedResponse(ClientError):
-    """An answer that is none of this API's: another server, a proxy's page, or a server that is too new."""
+    """A response that is not of this API: from another server, from a proxy, or from a newer server."""
 
     @property
     def may_have_happened(self) -> bool:
@@ -98,7 +98,7 @@ _KNOWN = {"type", *_Problem.__struct_fields__}
 
 
 def api_error(problem: Any, *, status: int = 0, retry_after: float | None = None) -> ApiError:
-    """A problem document as an exception; lenient, since proxies answer too."""
+    """Convert a problem document to an exception. Accepts other documents, since a proxy may have responded."""
     document = problem if isinstance(problem, dict) else {}
     try:
         fields = msgspec.convert(document, _Problem, strict=False)

@@ -1,4 +1,4 @@
-"""Calls over HTTP: tokens, problems, and repetition of what may be repeated."""
+"""HTTP calls: authentication, error responses and retries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from messenger.schemas.accounts import RefreshDraft, RefreshedView, TokensView
 
 T = TypeVar("T")
 
-# The request can't have been understood: it never left, or not as a whole.
+# The server cannot have received the whole request.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `keyed`: it makes something, and is made safe to repeat by an `Idempotency-Key`."""
+    """One API call. `keyed`: send an `Idempotency-Key`, so that it can be retried although it creates something."""
 
     method: str
     path: str
@@ -36,11 +36,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     keyed: bool = False
     repeatable: bool = True
     wait: float = 0.0
-    """How long the server may take on purpose, in seconds."""
+    """How long the server may wait before it responds, in seconds; added to the timeout."""
 
 
 class Http:
-    """The server over HTTP, as one device of one account."""
+    """HTTP access to the server, authenticated as one device of one account."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Http:
         self._codec = codec
         self._sleeper = sleeper
         self.keeper = TokenKeeper(tokens, on_tokens=on_tokens, refresh=self._refresh)
-        # Streams and sends of a busy bot go side by side.
+        # Enough for a busy bot that polls and sends concurrently.
         limits = httpx.Limits(max_connections=50, max_keepalive_connections=10)
         self._client = httpx.AsyncClient(
             base_url=self.base_url,
@@ -73,11 +73,11 @@ class Http:
         await self._client.aclose()
 
     async def call(self, request: Request, want: type[T]) -> T:
-        """The answer, typed. Raises `ClientError`."""
+        """Send a request, with retries, and decode the response. Raises `ClientError`."""
         return self.read(await self.response(request, {"Accept": self._codec.media_type}), want)
 
     async def response(self, request: Request, headers: Mapping[str, str] = {}) -> httpx.Response:
-        """A good answer; what may be repeated is, for a while. Raises `ClientError`."""
+        """Send a request and return the successful response, retrying if it is repeatable. Raises `ClientError`."""
         key = {**headers, "Idempotency-Key": str(uuid.uuid4())} if request.keyed else headers
 
         async def attempt() -> httpx.Response:
@@ -87,11 +87,11 @@ class Http:
         return await retry(attempt, within=within, backoff=Backoff(self.timing), sleeper=self._sleeper)
 
     async def call_once(self, request: Request, want: type[T]) -> T:
-        """The answer, typed, without repetition. Raises `ClientError`."""
+        """Send a request without retries and decode the response. Raises `ClientError`."""
         return self.read(await self.once(request, {"Accept": self._codec.media_type}), want)
 
     async def once(self, request: Request, headers: Mapping[str, str] = {}) -> httpx.Response:
-        """One attempt, two where the token had to be renewed. Raises `ClientError`."""
+        """Send a request once, or twice if the token had to be refreshed. Raises `ClientError`."""
         if request.public:
             return await self._exchange(request, headers, None)
         token = await self.keeper.access()
@@ -102,10 +102,11 @@ class Http:
             return await self._exchange(request, headers, token)
 
     def read(self, response: httpx.Response, want: type[T]) -> T:
-        """A good answer's body. Raises `UnexpectedResponse`."""
+        """Decode the body of a successful response. Raises `UnexpectedResponse`."""
         codec = _codec_of(response)
         if codec is None:
-            raise UnexpectedResponse(f"{response.request.method} {response.request.url.path} gave no data of this API")
+            url = response.request.url.path
+            raise UnexpectedResponse(f"{response.request.method} {url}: the response is neither JSON nor MessagePack")
         answer: T = codec.decode(response.content, want)
         return answer
 
@@ -135,7 +136,7 @@ class Http:
         raise _error_of(response)
 
     async def _refresh(self, refresh_token: str) -> TokensView:
-        """The next pair; a lost answer is asked for again, which the server allows for a minute."""
+        """Exchange the refresh token. The server accepts it again for a minute if the response was lost."""
         request = Request(
             method="POST", path="/token/refresh", body=RefreshDraft(refresh_token=refresh_token), public=True
         )
@@ -159,7 +160,7 @@ def _error_of(response: httpx.Response) -> ApiError:
 
 
 def problem_error(status: int, content_type: str, content: bytes, retry_after: str | None) -> ApiError:
-    """A refusal over HTTP, of the API's or of a proxy's."""
+    """Convert an error response of the API, or of a proxy, to an exception."""
     codec = MSGPACK if MSGPACK_TYPE in content_type else JSON
     try:
         document = codec.decode(content, dict[str, Any])
@@ -169,7 +170,7 @@ def problem_error(status: int, content_type: str, content: bytes, retry_after: s
 
 
 def retry_seconds(header: str | None) -> float | None:
-    """`Retry-After` (RFC 9110 section 10.2.3) in seconds from now; None where it is absent or can't be read."""
+    """`Retry-After` (RFC 9110 section 10.2.3) in seconds from now; None if it is absent or invalid."""
     if header is None:
         return None
     if header.strip().isdigit():

@@ -1,4 +1,4 @@
-"""What has come and was not taken yet: bounded, in order, each event once."""
+"""The bounded queue between the stream's task and the application, and the cursors of recent events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REMEMBERED = 4096
 
 
 class RecentCursors:
-    """The cursors of recent events. A cursor is opaque: whether one comes before another can't be told from it."""
+    """The cursors of the last `REMEMBERED` events. Cursors are opaque: they cannot be compared."""
 
     def __init__(self) -> None:
         self._order: deque[str] = deque()
@@ -21,21 +21,21 @@ class RecentCursors:
         return cursor in self._known
 
     def add(self, cursor: str) -> None:
-        """It was handed over."""
+        """Remember the cursor of a delivered event."""
         self._known.add(cursor)
         self._order.append(cursor)
         if len(self._order) > REMEMBERED:
             self._known.remove(self._order.popleft())
 
     def forget(self) -> None:
-        """The stream began anew: its cursors may name other events from now on."""
+        """Forget all cursors: after a resync, the same cursors may name other events."""
         self._order.clear()
         self._known.clear()
 
 
 class EventInbox:
-    """Filled by the stream's task, emptied by the application. Past its bound it takes nothing: the stream hangs up,
-    and goes on from its cursor when half of it has been taken.
+    """Filled by the stream's task, emptied by the application. When it is full, the stream disconnects and resumes
+    from its cursor once half of the items have been consumed.
     """
 
     def __init__(self, bound: int) -> None:
@@ -48,7 +48,7 @@ class EventInbox:
         self.dropped_signals = 0
 
     def put(self, item: Item) -> bool:
-        """Add it; False where there is no room. A signal without room is dropped, as it may be."""
+        """Append an item; False if the inbox is full. A full inbox drops signals and returns True."""
         if len(self._items) >= self._bound:
             if isinstance(item, Signal):
                 self.dropped_signals += 1
@@ -60,7 +60,7 @@ class EventInbox:
         return True
 
     async def get(self) -> Item:
-        """The oldest item. Raises what `finish` was given, once nothing is left."""
+        """Remove and return the oldest item. Raises the error passed to `finish` once the inbox is empty."""
         while not self._items:
             if self._end is not None:
                 raise self._end
@@ -72,10 +72,10 @@ class EventInbox:
         return item
 
     async def wait_until_half_empty(self) -> None:
-        """Wait until half of it has been taken."""
+        """Wait until at least half of the capacity is free."""
         await self._drained.wait()
 
     def finish(self, error: BaseException) -> None:
-        """Nothing more comes, because of this."""
+        """End the stream: `get` raises the error after the remaining items."""
         self._end = error
         self._filled.set()

@@ -1,4 +1,4 @@
-"""Loading what a device must know, so that the stream can go on from there."""
+"""Loads the state of an account and a cursor from which the stream can continue."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ T = TypeVar("T")
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A state, and a cursor at or before which it is complete: events after it may be in it already, which does no
-    harm.
-    """
+    """A state that includes every event up to `cursor`. It may include later ones: applying them again is harmless."""
 
     state: State
     cursor: str
 
 
 class LoadCalls(Protocol):
-    """The calls that a load is made of."""
+    """The API calls that `load` uses."""
 
     async def profile(self) -> ProfileView: ...
     def contacts(self) -> AsyncIterator[ContactView]: ...
@@ -38,8 +36,11 @@ class LoadCalls(Protocol):
 
 
 async def load(server: LoadCalls, *, messages: int | None = 0) -> Loaded:
-    """Everything but messages, of which the newest `messages` of each conversation (None: all of them)."""
-    # The cursor comes first: all that is read after it is newer, so nothing falls in between.
+    """Load the state with the newest `messages` messages of each conversation (None: all of them).
+
+    Raises `ClientError`.
+    """
+    # Get the cursor first: everything loaded after it is newer, so that no event is missed.
     first = await server.conversation_page()
     conversations = await _conversations(server, first)
     profile, statuses, contacts, devices = await asyncio.gather(
@@ -56,8 +57,8 @@ async def load(server: LoadCalls, *, messages: int | None = 0) -> Loaded:
 
 
 async def _conversations(server: LoadCalls, page: ConversationPage) -> list[ConversationView]:
-    """All of them. One that gets a message while pages are read moves up, past the place that is read next: what stands
-    above the first that didn't move is read again, until nothing did.
+    """All conversations, latest first. A conversation that gets a message meanwhile moves to an earlier page: reload
+    from the first page up to the first unchanged conversation, until a pass finds no change.
     """
     found = {view.target.id: view for view in page.items}
     if page.next is None:

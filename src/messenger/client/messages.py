@@ -1,4 +1,4 @@
-"""Messages, history, conversations, receipts, and polling of the stream."""
+"""Calls for messages, history, conversations, receipts, and polling of the stream."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from messenger.schemas.realtime import TicketView
 
 
 class MessageCalls(Calls):
-    """Conversations and what is in them. Sending is in `Client.send`."""
+    """Conversations and their messages. To send a message, use `Client.send`."""
 
     async def message(self, message_id: UUID) -> MessageView:
-        """One message. Raises `ApiError`: `message_not_found`."""
+        """Get a message. Raises `ApiError`: `message_not_found`."""
         return await self._http.call(Request(method="GET", path=f"/messages/{message_id}"), MessageView)
 
     async def edit(self, message_id: UUID, body: str) -> MessageView:
-        """Replace the text of one's own message."""
+        """Replace the text of your own message."""
         request = Request(method="PATCH", path=f"/messages/{message_id}", body=MessagePatch(body=body))
         return await self._http.call(request, MessageView)
 
     async def delete(self, message_id: UUID, *, who: Literal["everyone", "me"] = "everyone") -> None:
-        """Delete a message, for everyone (one's own) or for oneself."""
+        """Delete a message for everyone (your own only) or for yourself."""
         await self._http.response(Request(method="DELETE", path=f"/messages/{message_id}", params={"for": who}))
 
     async def history(
         self, target_id: int, *, before: int | None = None, after: int | None = None, limit: int = 50
     ) -> HistoryView:
-        """A page of a conversation in ascending `seq`; the latest without `before` and `after`."""
+        """A page of messages in ascending `seq`; the latest page without `before` and `after`."""
         bounds = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
         request = Request(method="GET", path=f"/history/{target_id}", params={"limit": limit, **bounds})
         return await self._http.call(request, HistoryView)
@@ -64,7 +64,7 @@ class MessageCalls(Calls):
         return await self._http.call(Request(method="GET", path="/conversations", params=params), ConversationPage)
 
     async def conversations(self) -> list[ConversationView]:
-        """All conversations, latest first; one that moves up meanwhile is told by the stream."""
+        """All conversations, latest first. One that gets a message meanwhile may be missing; the stream reports it."""
         page = await self.conversation_page()
         found = {view.target.id: view for view in page.items}
         while page.next is not None:
@@ -81,7 +81,7 @@ class MessageCalls(Calls):
         archived: bool | UnsetType = UNSET,
         expire_after: int | UnsetType | None = UNSET,
     ) -> ConversationView:
-        """Change what is given; `expire_after` is in seconds and holds for both sides."""
+        """Change the settings that are passed; `expire_after` is in seconds and applies to both sides."""
         # `Moment` is the server's type for times in requests.
         until = cast("Moment | UnsetType | None", muted_until)
         patch = ConversationPatch(muted_until=until, pinned=pinned, archived=archived, expire_after=expire_after)
@@ -91,16 +91,16 @@ class MessageCalls(Calls):
     async def set_receipt(
         self, target_id: int, *, read_seq: int | None = None, delivered_seq: int | None = None
     ) -> None:
-        """Say how far one has read or received; going back is ignored."""
+        """Advance your read and delivered receipts; lower values are ignored."""
         draft = ReceiptDraft(target_id=target_id, read_seq=read_seq, delivered_seq=delivered_seq)
         await self._http.response(Request(method="POST", path="/receipts", body=draft))
 
     async def sync(
         self, cursor: str | None = None, *, limit: int = 50, wait: float = 0.0, patient: bool = True
     ) -> tuple[list[Event], str, bool]:
-        """Events after the cursor, the next cursor, and whether there is more already.
+        """Events after the cursor, the next cursor, and whether more events are available now.
 
-        Waits up to `wait` seconds for the first; not `patient`: tries once. Raises `ApiError`: `cursor_expired`.
+        Waits up to `wait` seconds for an event. `patient=False` makes no retry. Raises `ApiError`: `cursor_expired`.
         """
         params = {"limit": limit, "wait": wait, **({"cursor": cursor} if cursor is not None else {})}
         request = Request(method="GET", path="/sync", params=params, wait=wait, repeatable=patient)
@@ -108,5 +108,5 @@ class MessageCalls(Calls):
         return [event_of(frame) for frame in answer.events], answer.cursor, answer.more
 
     async def ticket(self) -> TicketView:
-        """A ticket that opens one socket of this device, where headers can't be set."""
+        """Get a ticket that opens one socket of this device, for clients that cannot set headers."""
         return await self._http.call(Request(method="POST", path="/ws/ticket"), TicketView)

@@ -1,4 +1,4 @@
-"""Messages on their way: in order for each conversation, for as long as it takes."""
+"""The queue of outgoing messages, sent in order within each conversation and retried until their outcome is known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sending(Protocol):
 
 
 class Outgoing(msgspec.Struct):
-    """A message that is not known to be sent. `refused`: it was not sent, and why says `error`."""
+    """A message that is queued or was refused. If `state` is `refused`, it was not sent and `error` is the reason."""
 
     client_id: str
     target_id: int
@@ -38,10 +38,10 @@ class Outgoing(msgspec.Struct):
 
 
 class Outbox:
-    """One message at a time in each conversation, so that they arrive in the order written.
+    """Sends one message at a time in each conversation, so that messages arrive in the order in which they were queued.
 
-    Kept in memory: who wants them back after a crash keeps `outgoing()` and `put`s it again under the same
-    `client_id`, which sends nothing twice.
+    The queue is in memory. To survive a crash, store `outgoing()` and `put` the messages again with the same
+    `client_id`; none is sent twice.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Outbox:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def put(self, target_id: int, body: str, *, client_id: str | None = None, **options: Any) -> Outgoing:
-        """Send it when its turn comes."""
+        """Queue a message. `options`: see `Client.send`."""
         at = timestamp(datetime.now(UTC))
         message = Outgoing(client_id or str(uuid.uuid4()), target_id, body, at, options)
         self._queues.setdefault(target_id, []).append(message)
@@ -62,13 +62,13 @@ class Outbox:
         return message
 
     def outgoing(self, target_id: int | None = None) -> list[Outgoing]:
-        """What is not known to be sent, in order; of one conversation, or of all."""
+        """The queued and refused messages of one conversation, or of all, in order."""
         if target_id is not None:
             return list(self._queues.get(target_id, ()))
         return [message for queue in self._queues.values() for message in queue]
 
     def retry(self, message: Outgoing) -> None:
-        """Try one again that was refused; it goes to the end of its queue."""
+        """Move a refused message to the end of its queue and send it again."""
         queue = self._queues.get(message.target_id, [])
         if message in queue and message.state == "refused":
             queue.remove(message)
@@ -77,14 +77,14 @@ class Outbox:
             self._start(message.target_id)
 
     def drop(self, message: Outgoing) -> None:
-        """Forget one that was refused."""
+        """Discard a refused message."""
         queue = self._queues.get(message.target_id, [])
         if message in queue and message.state == "refused":
             queue.remove(message)
             self._on_change(message)
 
     async def aclose(self) -> None:
-        """Stop; what is on its way may arrive all the same."""
+        """Stop sending; a message in transit may still arrive."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
@@ -101,7 +101,7 @@ class Outbox:
             while (message := next((each for each in queue if each.state == "waiting"), None)) is not None:
                 await self._deliver(queue, message)
         finally:
-            # In the same turn in which nothing was left: what is put later starts a task of its own.
+            # No `await` since the queue was found empty: a message queued later starts a new task.
             self._tasks.pop(target_id, None)
 
     async def _deliver(self, queue: list[Outgoing], message: Outgoing) -> None:
@@ -123,6 +123,6 @@ class Outbox:
 
 
 def refusal_reason(message: Outgoing) -> str:
-    """Why it was refused, in a word."""
+    """The error code of a refused message, or the error's text."""
     error = message.error
     return error.code if isinstance(error, ApiError) else str(error or "")

@@ -1,4 +1,4 @@
-"""Contacts, statuses, other users."""
+"""Calls for contacts, statuses and other users."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from messenger.schemas.users import (
 
 
 class PeopleCalls(Calls):
-    """Who knows whom."""
+    """Contacts and users."""
 
     async def contacts(self, *, state: str | None = None) -> AsyncIterator[ContactView]:
-        """All contacts by ascending number, or those in one state; pages are loaded as they are needed."""
+        """Iterate over all contacts, or those in one state, by ascending user id; loads pages on demand."""
         cursor: str | None = None
         while True:
             page = await self.contact_page(state=state, cursor=cursor)
@@ -44,15 +44,15 @@ class PeopleCalls(Calls):
         return await self._http.call(Request(method="GET", path="/contacts", params=params), ContactPage)
 
     async def subscribe(self, target_id: int, message: str | None = None) -> RelationView:
-        """Ask for mutual contact."""
+        """Request mutual contact."""
         return await self._change("/subscribe", SubscribeDraft(target_id=target_id, message=message), keyed=True)
 
     async def confirm(self, target_id: int, *, accept: bool = True) -> RelationView:
-        """Answer a request. Raises `ApiError`: `no_pending_request`."""
+        """Accept or decline a contact request. Raises `ApiError`: `no_pending_request`."""
         return await self._change("/confirm_subscribe", ConfirmDraft(target_id=target_id, accept=accept), keyed=True)
 
     async def unsubscribe(self, target_id: int) -> RelationView:
-        """End a contact, or take a request back."""
+        """Remove a contact, or withdraw a request."""
         return await self._change("/unsubscribe", TargetDraft(target_id=target_id))
 
     async def block(self, target_id: int) -> RelationView:
@@ -60,14 +60,14 @@ class PeopleCalls(Calls):
         return await self._change("/block", TargetDraft(target_id=target_id))
 
     async def unblock(self, target_id: int) -> RelationView:
-        """Take a block back."""
+        """Unblock a user."""
         return await self._change("/unblock", TargetDraft(target_id=target_id))
 
     async def _change(self, path: str, draft: msgspec.Struct, *, keyed: bool = False) -> RelationView:
         return await self._http.call(Request(method="POST", path=path, body=draft, keyed=keyed), RelationView)
 
     async def set_alias(self, user_id: int, alias: str | None) -> ContactView:
-        """Name a contact for oneself; None takes the name back."""
+        """Set a private alias for a contact; None removes it."""
         request = Request(method="PUT", path=f"/contacts/{user_id}", body=AliasDraft(alias=alias))
         return await self._http.call(request, ContactView)
 
@@ -83,10 +83,10 @@ class PeopleCalls(Calls):
             params = {"cursor": page.next}
 
     async def user(self, user_id: int) -> PersonView:
-        """Another user. Raises `ApiError`: `peer_not_found`."""
+        """Get a user by id. Raises `ApiError`: `peer_not_found`."""
         return await self._http.call(Request(method="GET", path=f"/users/{user_id}"), PersonView)
 
     async def find_user(self, username: str) -> PersonView:
-        """Another user by the whole username. Raises `ApiError`: `peer_not_found`."""
+        """Get a user by exact username. Raises `ApiError`: `peer_not_found`."""
         request = Request(method="GET", path="/users", params={"username": username})
         return await self._http.call(request, PersonView)

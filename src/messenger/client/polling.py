@@ -1,4 +1,4 @@
-"""The long poll: the same stream where a WebSocket can't be had."""
+"""Long polling: the event stream for networks without WebSocket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EARLY_WAIT_SECONDS = 1.0
 
 
 class SyncCall(Protocol):
-    """`GET /sync`."""
+    """The call `GET /sync`."""
 
     async def sync(
         self, cursor: str | None = None, *, limit: int = 50, wait: float = 0.0, patient: bool = True
@@ -55,7 +55,7 @@ class Poller:
         self._behind = True
 
     async def run(self, *, until: float) -> NextStep:
-        """Go on until a time (`time.monotonic()`), or until the server can't be had; what comes next."""
+        """Poll until a time (`time.monotonic()`) or an error; returns the next step."""
         self._behind = True
         while time.monotonic() < until:
             try:
@@ -71,7 +71,7 @@ class Poller:
         return NextStep("again", exactly=True)
 
     async def _once(self) -> None:
-        """One page. Raises `ClientError`."""
+        """Request one page. Raises `ClientError`."""
         deduplicator = self._deduplicator
         if deduplicator.cursor is None:
             deduplicator.cursor = (await self._server.sync(patient=False))[1]

@@ -1,4 +1,4 @@
-"""What to do when a socket has ended, or could not be had (`docs/api/realtime.md`, close codes)."""
+"""Decides what to do after a socket was closed or could not be opened (`docs/api/realtime.md`, close codes)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RETRY_AFTER = re.compile(r"retry_after=(\d{1,6}(?:\.\d+)?)")
 
 
 class NextStep(msgspec.Struct, frozen=True):
-    """The next step. `seconds`: what to wait at least; `exactly`: no backoff on top. `error`: why it stops."""
+    """What to do next. `seconds`: minimum wait; `exactly`: add no backoff; `error`: the reason for stopping."""
 
     action: Literal["again", "renew", "poll", "stop"]
     seconds: float = 0.0
@@ -25,7 +25,7 @@ class NextStep(msgspec.Struct, frozen=True):
 
 
 def after_close(closed: Closed, timing: Timing, *, failures: int) -> NextStep:
-    """After a socket that was open; `failures`: how many ended like this in a row before."""
+    """The next step after an open socket was closed; `failures`: the number of consecutive failures before."""
     if closed.code == SIGNED_OUT:
         return NextStep("renew")
     if closed.code == ELSEWHERE:
@@ -33,7 +33,7 @@ def after_close(closed: Closed, timing: Timing, *, failures: int) -> NextStep:
     if closed.code == TOO_MANY:
         return NextStep("again", timing.too_many)
     if closed.code == RESTART:
-        # The server has drawn the wait, so that its clients don't come back all at once.
+        # The server has randomized the wait, so that its clients do not all reconnect at once.
         asked = _RETRY_AFTER.search(closed.reason)
         return NextStep("again", float(asked[1]), exactly=True) if asked else NextStep("again")
     if closed.code == SILENT and failures == 0:
@@ -42,7 +42,7 @@ def after_close(closed: Closed, timing: Timing, *, failures: int) -> NextStep:
 
 
 def after_failure(error: ClientError, *, failures: int) -> NextStep:
-    """After a handshake that failed, or a call that went with it."""
+    """The next step after the handshake, or a call needed for it, failed."""
     if isinstance(error, SignedOut):
         return NextStep("renew", error=error)
     if isinstance(error, UpgradeRefused):
@@ -51,9 +51,9 @@ def after_failure(error: ClientError, *, failures: int) -> NextStep:
         if is_transient(error):
             return NextStep("again", error.retry_after or 0.0)
         if error.status == 426:
-            # The way here strips the upgrade.
+            # A proxy on the way strips the `Upgrade` header.
             return NextStep("poll", error=error)
-        # What is not the API's word is a proxy's, or a network's that wants its page to be seen first: it passes.
+        # Not an error of the API but of a proxy or a captive portal: try again later.
         return NextStep("again" if error.code.startswith("http_") else "stop", error=error)
-    # Some proxies hang up on an upgrade instead of refusing it.
+    # Some proxies close the connection instead of rejecting the upgrade.
     return NextStep("poll" if failures >= 2 else "again", error=error)

@@ -1,4 +1,4 @@
-"""How long to wait: growing waits with full jitter, and every time limit of the client in one place."""
+"""Retries with exponential backoff and full jitter, and all timeouts of the client."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ T = TypeVar("T")
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds, all of them; the defaults suit a phone."""
+    """Timeouts and intervals of the client, in seconds. The defaults suit a phone."""
 
     connect: float = 10.0
+    """Timeout for connecting."""
     answer: float = 15.0
-    """For an answer over HTTP, from the last byte that was sent."""
+    """Timeout for an HTTP response, after the request has been sent."""
     reply: float = 10.0
-    """For a reply over the socket."""
+    """Timeout for a reply over the socket."""
     patience: float = 40.0
-    """How long a call that may be repeated is repeated, while the server can't be had."""
+    """How long to retry an idempotent call while the server is unreachable."""
     first_wait: float = 0.5
+    """Upper limit of the first wait between attempts; it doubles with each failure."""
     longest_wait: float = 30.0
+    """Upper limit of any wait between attempts."""
     ping: float = 20.0
-    """The socket is pinged this often, and given up when a ping is not answered for as long."""
+    """Interval of pings on the socket, and the timeout for a pong."""
     poll: float = 25.0
-    """How long a long poll may wait at the server."""
+    """How long the server may hold a long poll."""
     socket_again: float = 60.0
-    """After this much polling the socket is tried again."""
+    """How long to poll before trying the socket again."""
     stable: float = 10.0
-    """A socket that lived this long makes the next wait short again."""
+    """A socket that was open this long resets the backoff."""
     too_many: float = 60.0
+    """Minimum wait after the close code 4429 (too many requests)."""
 
 
 class Backoff:
-    """Waits that double, each drawn evenly from zero to its limit, so that clients that fell together rise apart."""
+    """Exponential backoff with full jitter: clients that were disconnected together reconnect at different times."""
 
     def __init__(self, timing: Timing, draw: Callable[[], float] = random.random) -> None:
         self._timing = timing
@@ -48,38 +52,38 @@ class Backoff:
         self.failures = 0
 
     def next(self, *, at_least: float = 0.0) -> float:
-        """Seconds until the next attempt; on top of what the server asked for."""
+        """Seconds to wait before the next attempt, counted on top of `at_least`."""
         limit = min(self._timing.longest_wait, self._timing.first_wait * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return at_least + self._draw() * limit
 
     def reset(self) -> None:
-        """It worked."""
+        """Start over with the shortest wait, after a success."""
         self.failures = 0
 
 
 class Sleeper:
-    """Sleeping, which a test can replace, and which good news can cut short."""
+    """Sleeps that can be interrupted. `sleep` can be replaced in tests."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._news = asyncio.Event()
 
     def separate(self) -> Sleeper:
-        """With news of its own."""
+        """A sleeper with the same `sleep`, woken independently."""
         return Sleeper(self._sleep)
 
     def wake(self) -> None:
-        """The server can be had again: whoever waits for that tries now."""
+        """Interrupt all current `sleep_until_woken` calls, since the server is reachable again."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep without interruption."""
         await self._sleep(seconds)
 
     async def sleep_until_woken(self, seconds: float) -> None:
-        """Wait, at most until `wake`."""
+        """Sleep until the time is over or `wake` is called."""
         tasks = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._news.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -90,9 +94,10 @@ class Sleeper:
 
 
 async def retry(attempt: Callable[[], Awaitable[T]], *, within: float | None, backoff: Backoff, sleeper: Sleeper) -> T:
-    """Try until it works, is refused, or `within` seconds are over (None: never). Raises the last `ClientError`.
+    """Call `attempt` until it succeeds, fails permanently, or `within` seconds have passed (None: no limit).
 
-    Only for what may be repeated. `Retry-After` is honoured: where it ends too late, it is not waited for.
+    Raises the last `ClientError`. Use it for idempotent calls only. Waits as long as `Retry-After` asks for; if that
+    exceeds the remaining time, raises at once.
     """
     until = None if within is None else time.monotonic() + within
     while True:
@@ -114,7 +119,7 @@ async def retry(attempt: Callable[[], Awaitable[T]], *, within: float | None, ba
 
 
 def is_transient(error: ClientError) -> bool:
-    """Whether waiting may help."""
+    """Whether a later attempt may succeed."""
     if isinstance(error, ApiError):
         return error.status in {408, 425, 429} or error.status >= 500
     return isinstance(error, Unreachable)

@@ -1,4 +1,4 @@
-"""Sending a message so that it is sent once, or that one knows that one doesn't know."""
+"""Exactly-once sending; `OutcomeUnknown` when the result cannot be determined."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from messenger.client.http import Http, Request
 from messenger.client.retrying import Backoff, Sleeper, Timing, retry
 from messenger.schemas.messages import MessageDraft, MessageView
 
-# What was wrong with it is wrong each time: an attempt before this one was refused as well.
+# Errors of the request itself: every attempt fails alike, so an earlier attempt was not sent either.
 _SAME_EACH_TIME = frozenset({400, 409, 413, 415, 422})
 
 
 class RequestSocket(Protocol):
-    """A socket that may be there."""
+    """A stream over whose socket requests can be sent."""
 
     @property
     def has_socket(self) -> bool: ...
@@ -26,7 +26,7 @@ class RequestSocket(Protocol):
 
 
 class Sender:
-    """Sends over the socket while there is one, over HTTP otherwise."""
+    """Sends over the socket while it is open, otherwise over HTTP."""
 
     def __init__(
         self, http: Http, *, timing: Timing, sleeper: Sleeper, socket: Callable[[], RequestSocket | None]
@@ -37,10 +37,10 @@ class Sender:
         self._socket = socket
 
     async def send(self, draft: MessageDraft, *, within: float | None) -> MessageView:
-        """The message, whether it is new or was sent before under this `client_id`.
+        """Send a message, or return the one that was sent before with this `client_id`.
 
-        Repeated for `within` seconds (None: until it is known). Raises `ApiError` and `Unreachable` where it was
-        certainly not sent, `OutcomeUnknown` where it may have been.
+        Retries for `within` seconds (None: until the outcome is known). Raises `ApiError` and `Unreachable` if the
+        message was not sent, `OutcomeUnknown` if it may have been.
         """
         may_be_sent = False
         over_http = False
@@ -51,7 +51,7 @@ class Sender:
                 return await self._send_once(draft, over_http=over_http)
             except ClientError as error:
                 may_be_sent = may_be_sent or error.may_have_happened
-                # A socket that didn't answer may be dead without knowing.
+                # A socket without a reply may be dead although it looks open.
                 over_http = True
                 raise
 
@@ -68,11 +68,11 @@ class Sender:
             try:
                 return typed(await socket.request("message.send", draft), MessageView)
             except SignedOut:
-                # Over HTTP the token can be renewed.
+                # Fall back to HTTP, where the token can be refreshed.
                 pass
         return await self._http.call_once(Request(method="POST", path="/messages", body=draft), MessageView)
 
 
 def draft_of(target_id: int, body: str, client_id: str | None, options: dict[str, Any]) -> MessageDraft:
-    """A message to send; its `client_id` is made here, once for all attempts."""
+    """A message to send; a generated `client_id` is the same for all attempts."""
     return MessageDraft(target_id=target_id, client_id=client_id or str(uuid.uuid4()), body=body, **options)

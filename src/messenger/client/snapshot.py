@@ -1,19 +1,20 @@
-"""A state in one comparable form.
+"""Snapshots of a state, for comparison.
 
-Two states are equal here when they were brought to the same cursor, whichever way: by replaying events from the
-beginning, by a load with events on top, or by a load alone. What is compared:
+Two states that reached the same cursor have equal snapshots, whether they replayed all events, loaded the state and
+applied later events, or only loaded it. A snapshot contains:
 
-- `profile`: all but `last_activity`, which moves without an event.
-- `devices`: number, name and birth; `last_activity` and `current` depend on who looks, and when.
-- `contacts`: state, alias, message and since of each; who they are for mutual ones alone, since nobody else's change of
-  name is told.
-- `conversations`: those with a message (GET shows no others): numbers, count, version, settings.
-- `messages`: all that the state holds. A load brings what it was asked for (`load_state(messages=None)`: all), so
-  compare with the same depth. An expired message is emptied as of `at`, since no event tells of that.
-- `receipts` of others, where asked for: comparable between replays of one stream. A load knows those of contacts that
-  are mutual now, and no event tells how far they moved while they were not.
+- `profile`: without `last_activity`, which changes without an event.
+- `devices`: id, name and creation time; `last_activity` and `current` depend on when and by whom they are loaded.
+- `contacts`: state, alias, message and `since`; the user's name and avatar for mutual contacts only, since there are
+  no events for changes of others.
+- `conversations`: those with messages, since the API lists no others: target, `seq` numbers, unread count, version and
+  settings.
+- `messages`: all in the state. Load both states with the same number of messages (`load_state(messages=None)`: all).
+  Messages that have expired at the time `at` are emptied, since there is no event for that.
+- `receipts` of others, on request: comparable between replays of one stream. A load returns only those of current
+  mutual contacts, and there are no events for changes during the time in which a contact was not mutual.
 
-Presence is not: it is best effort.
+Presence is left out, since it is best effort.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _CHANGES_WITHOUT_EVENT = ("last_activity",)
 
 
 def snapshot_of(state: StateData, *, at: str | None, receipts: bool) -> dict[str, Any]:
-    """The comparable parts as plain values with string keys. `at`: the time as the wire writes it, for what expires."""
+    """The snapshot as plain values with string keys. `at`: the time for expiry, in the wire format."""
     parts: dict[str, Any] = {
         "profile": _without(state.profile, *_CHANGES_WITHOUT_EVENT),
         "devices": {str(device.id): [device.name, device.created_at] for device in state.devices.values()},

@@ -1,4 +1,4 @@
-"""One WebSocket: frames in, requests out, and a close code at the end."""
+"""A WebSocket connection: receives frames, sends requests, ends with a close code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from messenger.client.retrying import Timing
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 ABNORMAL = 1006
-# A line that breaks is what a stream is made for; the library would call it an error, with a trace.
+# The stream handles lost connections; the library would log them as errors with a traceback.
 _QUIET = logging.getLogger(f"{__name__}.websockets")
 _QUIET.setLevel(logging.CRITICAL)
 
 
 class UpgradeRefused(ClientError):
-    """Something between here and the server speaks HTTP, and no WebSocket."""
+    """The WebSocket handshake failed, most likely because a proxy does not support WebSocket."""
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """How a socket ended (RFC 6455 section 7.4)."""
+    """The close code and reason of a socket (RFC 6455 section 7.4)."""
 
     code: int
     reason: str
@@ -44,7 +44,7 @@ class _RequestFrame(msgspec.Struct, frozen=True, tag_field="type", tag="request"
 
 
 class SocketLink:
-    """An open socket. `read` is called by one task; anyone may `request`."""
+    """An open socket. One task calls `read`; any task may call `request`."""
 
     def __init__(self, connection: ClientConnection, codec: Codec, timing: Timing) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class SocketLink:
         self._over = False
 
     async def read(self) -> Frame | Closed:
-        """The next frame that is no reply, or the end. Raises `UnexpectedResponse`."""
+        """The next frame other than a reply, or `Closed`. Raises `UnexpectedResponse`."""
         while True:
             try:
                 message = await self._connection.recv()
@@ -68,7 +68,7 @@ class SocketLink:
                 return frame
 
     async def request(self, method: str, data: Any) -> Any:
-        """The reply's data, plain. Raises `ApiError`, `Unreachable`."""
+        """Send a request and return the data of its reply, as plain values. Raises `ApiError`, `Unreachable`."""
         if self._over:
             raise Unreachable(f"{method}: the socket is closed")
         number = next(self._numbers)
@@ -81,7 +81,7 @@ class SocketLink:
         except TimeoutError:
             raise Unreachable(f"{method}: no reply in {self._timing.reply:g} s", may_have_happened=True) from None
         except ConnectionClosed:
-            # Part of it may have left before the end.
+            # The request may have been sent before the socket closed.
             raise Unreachable(f"{method}: the socket was closed", may_have_happened=True) from None
         finally:
             self._pending.pop(number, None)
@@ -89,7 +89,7 @@ class SocketLink:
                 future.exception()
 
     async def close(self) -> None:
-        """Close; whoever waits for a reply hears of it."""
+        """Close the socket; pending requests raise `Unreachable`."""
         with contextlib.suppress(WebSocketException, OSError):
             await self._connection.close()
         self._end()
@@ -98,7 +98,7 @@ class SocketLink:
         self._over = True
         for future in self._pending.values():
             if not future.done():
-                future.set_exception(Unreachable("the socket was cut before the reply", may_have_happened=True))
+                future.set_exception(Unreachable("the socket was closed before the reply", may_have_happened=True))
         code = self._connection.close_code
         return Closed(code if code is not None else ABNORMAL, self._connection.close_reason or "")
 
@@ -113,14 +113,14 @@ class SocketLink:
 
 
 def socket_url(base_url: str, query: dict[str, str]) -> str:
-    """`/ws` beside the API, `http` becoming `ws` and `https` `wss`."""
+    """The URL of the WebSocket endpoint, with the scheme `ws` or `wss`."""
     parts = urlsplit(base_url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/ws", urlencode(query), ""))
 
 
 async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing) -> SocketLink:
-    """Connect. Raises `ApiError` as the server says no, `UpgradeRefused` where none is to be had, `Unreachable`."""
+    """Connect. Raises `ApiError`, `Unreachable`, or `UpgradeRefused` if WebSocket is not supported."""
     try:
         connection = await connect(
             url,
@@ -137,7 +137,7 @@ async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing
     except InvalidStatus as error:
         raise _handshake_error(error) from None
     except InvalidMessage as error:
-        # The line was cut, or what came back was no HTTP.
+        # The connection was lost, or the response was not HTTP.
         raise Unreachable(f"no WebSocket: {error}") from error
     except (InvalidHandshake, WebSocketException) as error:
         raise UpgradeRefused(f"no WebSocket: {error}") from error
@@ -145,7 +145,7 @@ async def open_link(url: str, *, token: str | None, codec: Codec, timing: Timing
         raise Unreachable(f"no WebSocket: {type(error).__name__} {error}".rstrip()) from error
     if codec.binary and connection.subprotocol != codec.protocol:
         await connection.close()
-        raise UpgradeRefused(f"the server doesn't speak {codec.protocol}")
+        raise UpgradeRefused(f"the server does not support the subprotocol {codec.protocol}")
     return SocketLink(connection, codec, timing)
 
 
@@ -156,6 +156,6 @@ def _handshake_error(error: InvalidStatus) -> ClientError:
         response.status_code, headers.get("Content-Type", ""), bytes(response.body or b""), headers.get("Retry-After")
     )
     if refusal.code.startswith("http_") and refusal.status not in {401, 429, 503}:
-        # Not the API's words: a proxy that doesn't let a WebSocket through.
-        return UpgradeRefused(f"the upgrade was answered with {refusal.status}")
+        # Not an error of the API: a proxy rejects the upgrade.
+        return UpgradeRefused(f"the upgrade was rejected with status {refusal.status}")
     return refusal

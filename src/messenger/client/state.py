@@ -1,4 +1,4 @@
-"""What a device knows: made of GET answers, kept true by events. Pure: no clock, no network."""
+"""The state of an account on a device, loaded from the API and updated by events. Uses no clock and no network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from messenger.schemas.users import ContactView, PersonView, ProfileView, Status
 class State(StateData):
     """Contacts, conversations, messages, receipts, devices and the profile of one user, `me`.
 
-    Applying an event again, or one that the loaded answers held already, does no harm: after all events up to some
-    cursor the state is what the server had there, whatever older state it began with. `snapshot` says what exactly can
-    be compared. Call `expire` regularly: no event is sent when a message expires.
+    Applying an event is idempotent, also if the loaded state already includes it: after all events up to a cursor, the
+    state equals the server's at that cursor, whichever earlier state it started from. `messenger.client.snapshot`
+    defines what is compared. Call `expire` regularly: no event is sent when a message expires.
     """
 
     def __init__(self, me: int) -> None:
@@ -52,17 +52,17 @@ class State(StateData):
         return state
 
     def add_history(self, target_id: int, page: HistoryView | Iterable[MessageView]) -> None:
-        """Messages of a conversation."""
+        """Add messages of a conversation, from `GET /history`."""
         for message in page.items if isinstance(page, HistoryView) else page:
             self._keep(message, from_event=False)
 
     def set_presence(self, statuses: Iterable[StatusView], *, since: Mapping[int, StatusView] | None = None) -> None:
-        """Set all statuses. `since`: a copy of `presence` from before they were requested; later signals win."""
+        """Replace all statuses. `since`: a copy of `presence` made before the request; newer signals are kept."""
         loaded = {status.user_id: status for status in statuses}
         self.presence = loaded if since is None else with_signals(loaded, current=self.presence, before=since)
 
     def introduce(self, person: PersonView) -> None:
-        """Set the user of a peer in `unnamed`, from `GET /users/{id}`, unless a newer event has set it since."""
+        """Set the name of a peer in `unnamed`, from `GET /users/{id}`, unless an event has set it meanwhile."""
         if person.id in self.unnamed():
             self._name(_user_of(person))
 
@@ -70,11 +70,11 @@ class State(StateData):
 
     @property
     def next_expiry(self) -> str | None:
-        """When the next message expires; no event is sent for it."""
+        """When the next message expires, in the wire format; no event is sent for it."""
         return self._expiries.next
 
     def expire(self, at: str) -> bool:
-        """Empty the messages that have expired at a given time, as the server does; returns whether there were any."""
+        """Empty the messages that have expired at a given time, as the server does; True if there were any."""
         changed = False
         for target_id, seq in self._expiries.pop_until(at):
             known = self.messages[target_id][seq]
@@ -85,7 +85,7 @@ class State(StateData):
     # --- events ---
 
     def apply(self, event: Event) -> bool:
-        """Take an event in; False for one that this client is too old to understand."""
+        """Apply an event; False if this client does not know its type."""
         handler = _HANDLERS.get(event.name)
         if handler is None or not isinstance(event.data, handler[0]):
             return False
@@ -93,7 +93,7 @@ class State(StateData):
         return True
 
     def apply_signal(self, signal: Signal) -> bool:
-        """Take a presence in; False for any other signal."""
+        """Apply a presence signal; False for any other signal."""
         status = signal.data
         if not isinstance(status, StatusView):
             return False
@@ -101,7 +101,7 @@ class State(StateData):
         if status.online or (contact is not None and contact.state == "mutual"):
             self.presence[status.user_id] = status
         else:
-            # The last word about a contact that has ended may come after its event.
+            # A late signal of a former contact, received after the event that ended the contact.
             self.presence.pop(status.user_id, None)
         return True
 
@@ -113,7 +113,7 @@ class State(StateData):
 
     def _keep(self, message: MessageView, *, from_event: bool = True) -> None:
         if message.sender_id != self.me:
-            # They had read what came before when they wrote; no event says so.
+            # The sender of a message has read all earlier ones; no event is sent for that.
             self._receipt(message.target_id, message.sender_id).forward(read=message.seq, delivered=message.seq)
         messages = self.messages.setdefault(message.target_id, {})
         known = messages.get(message.seq)
@@ -169,10 +169,10 @@ class State(StateData):
     def _on_device_removed(self, removed: RemovedDeviceView) -> None:
         self.devices.pop(removed.id, None)
 
-    # --- looking ---
+    # --- queries ---
 
     def name_of(self, user_id: int) -> str:
-        """What to call somebody: one's own name for them, theirs, or the number."""
+        """The display name of a user: your alias, else their name, else the id."""
         contact = self.contacts.get(user_id)
         if contact is not None:
             return contact.alias or contact.user.name
@@ -180,7 +180,7 @@ class State(StateData):
         return conversation.target.name if conversation and conversation.target else str(user_id)
 
     def unnamed(self) -> list[int]:
-        """Peers who wrote and of whom no more than the number is known; `introduce` them."""
+        """Ids of conversation partners whose names are unknown; load them and call `introduce`."""
         return [each.target_id for each in self.conversations.values() if each.target is None]
 
     def last_message(self, target_id: int) -> MessageView | None:
@@ -190,15 +190,15 @@ class State(StateData):
         return None if seq is None else messages[seq]
 
     def tail(self, target_id: int) -> list[MessageView]:
-        """The newest messages without a gap, in ascending `seq`; what comes before is `GET /history` away."""
+        """The latest messages without a gap, in ascending `seq`; load earlier ones from `GET /history`."""
         conversation = self.conversations.get(target_id)
         return list(_down_from(self.messages.get(target_id, {}), conversation.last_seq if conversation else 0))[::-1]
 
     def snapshot(self, *, at: str | None = None, receipts: bool = False) -> dict[str, Any]:
-        """What is comparable, in one form; `messenger.client.snapshot` says what that is."""
+        """A comparable form of the state; see `messenger.client.snapshot`."""
         return snapshot_of(self, at=at, receipts=receipts)
 
-    # --- the inside ---
+    # --- internals ---
 
     def _conversation(self, target_id: int) -> Conversation:
         conversation = self.conversations.get(target_id)

@@ -1,4 +1,4 @@
-"""What a client keeps of the server: the fields of its state, without the rules that change them."""
+"""The data of a client's state; `messenger.client.state` changes it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from messenger.schemas.users import ContactView, ProfileView, StatusView, UserVi
 
 
 class Receipt(msgspec.Struct):
-    """How far somebody else has read and received; only ever forward."""
+    """The read and delivered receipts of another user; they only ever advance."""
 
     read_seq: int = 0
     delivered_seq: int = 0
 
     def forward(self, *, read: int, delivered: int) -> None:
-        """Move to where they say they are; who has read something has received it."""
+        """Advance the receipt. Reading a message includes its delivery."""
         self.read_seq = max(self.read_seq, read)
         self.delivered_seq = max(self.delivered_seq, delivered, self.read_seq)
 
 
 class Conversation(msgspec.Struct):
-    """The user's side of a conversation. `target` is None until it is known.
+    """Your side of a conversation. `target` is None until it is loaded.
 
     `last_seq` and `read_seq` only grow, on the server and here, so each keeps its greatest value. Of two unread counts
     the one with the higher version is kept: `version` is the sum of both numbers and of the number of deleted or hidden
@@ -47,16 +47,16 @@ class Conversation(msgspec.Struct):
         return self.version - self.last_seq - self.read_seq
 
     def reach(self, seq: int, *, mine: bool) -> None:
-        """A message with this number exists; its sender has read everything before it."""
+        """Note that the message `seq` exists; its sender has read all earlier messages."""
         self._move(max(self.last_seq, seq))
         if mine and seq > self.read_seq:
             self.unread, self.version, self.read_seq = 0, self.version + seq - self.read_seq, seq
 
     def count(self, unread: int, version: int, *, read_seq: int, last_seq: int | None = None) -> None:
-        """Apply a count unless a newer one is known. `last_seq`: the last message that it includes, if given.
+        """Apply an unread count unless a newer one is known. `last_seq`: the last message included, if given.
 
-        The server changes gone and read messages in one order, and announces each change of the gone messages by an
-        event before the next one: a receipt that has read further therefore includes the known gone messages.
+        The server serializes reading, deleting and hiding, and sends an event for each deleted or hidden message before
+        the next change. A receipt with a higher `read_seq` therefore includes all deleted and hidden messages known.
         """
         if last_seq is None:
             if read_seq <= self.read_seq:
@@ -70,7 +70,7 @@ class Conversation(msgspec.Struct):
             self._move(max(self.last_seq, last_seq))
 
     def _move(self, last_seq: int) -> None:
-        # Messages carry no count: each new one adds one, since the numbers have no gaps.
+        # `message.created` has no count. `seq` has no gaps, so each new message adds one.
         more = last_seq - self.last_seq
         self.unread, self.version, self.last_seq = self.unread + more, self.version + more, last_seq
 

@@ -1,4 +1,4 @@
-"""The event stream: connects, replays, goes live, comes back for ever, and hands out each event once, in order."""
+"""The event stream: connects, catches up, reconnects indefinitely, and yields each event once, in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OnStatus = Callable[[Status], None]
 
 
 class StreamCalls(SyncCall, Protocol):
-    """What a stream needs of the client besides a socket."""
+    """The API calls that a stream uses besides the socket."""
 
     @property
     def keeper(self) -> TokenKeeper: ...
@@ -35,12 +35,11 @@ class StreamCalls(SyncCall, Protocol):
 
 
 class EventStream:
-    """`async for item in stream`: `Event`, `Signal`, `CaughtUp` or `Resync`.
+    """`async for item in stream` yields `Event`, `Signal`, `CaughtUp` or `Resync`.
 
-    An item counts as handled when the next one is asked for; then its cursor goes to `on_cursor`. A program that keeps
-    that cursor and starts from it after a crash gets every event at least once, and what it handled last maybe again.
-    Ends with `SignedOut`, `ConnectedElsewhere` or another `ClientError` that waiting can't mend; `StopAsyncIteration`
-    after `aclose`.
+    An item counts as handled when the next one is requested; then `on_cursor` is called with its cursor. A program that
+    stores this cursor and resumes from it after a crash receives every event at least once; the last ones may repeat.
+    Raises `SignedOut`, `ConnectedElsewhere` or another permanent `ClientError`; ends after `aclose`.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class EventStream:
         polling_only: bool = False,
     ) -> None:
         self.cursor = cursor
-        """Where the application is: what to keep, and to start from again."""
+        """The cursor of the last handled item: store it to resume from it."""
         self.status: Status = "connecting"
         self.device_id: str | None = None
         self._server = server
@@ -113,12 +112,12 @@ class EventStream:
         return item
 
     def start(self) -> None:
-        """Begin to connect; the first `async for` does it too."""
+        """Start connecting; iterating starts it as well."""
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Hang up; what was not taken yet comes again to whoever starts from `cursor`."""
+        """Disconnect. Items that were not consumed are delivered again to a stream that resumes from `cursor`."""
         self.start()
         assert self._task is not None
         self._task.cancel()
@@ -126,23 +125,23 @@ class EventStream:
 
     @property
     def repeats(self) -> int:
-        """How many events came again, and were dropped."""
+        """The number of repeated events that were dropped."""
         return self._deduplicator.repeats
 
     @property
     def has_socket(self) -> bool:
-        """Whether `request` can be tried."""
+        """Whether the socket is open, so that `request` can be used."""
         return self._link is not None
 
     async def request(self, method: str, data: Any) -> Any:
-        """Ask over the socket; the reply's data, plain. Raises `ApiError`, `Unreachable`."""
+        """Send a request over the socket and return the reply's data, plain. Raises `ApiError`, `Unreachable`."""
         link = self._link
         if link is None:
-            raise Unreachable(f"{method}: there is no socket now")
+            raise Unreachable(f"{method}: not connected")
         return await link.request(method, data)
 
     def retry_now(self) -> None:
-        """The network may be back: don't wait any longer. A wait that the server asked for is kept."""
+        """Retry at once, for example when the network is back. Waits that the server asked for are not shortened."""
         self._retry_sleeper.wake()
 
     # --- the task ---
@@ -165,7 +164,7 @@ class EventStream:
             self._set_status("closed")
 
     async def _once(self) -> NextStep:
-        """One socket from the handshake to the end, and what comes next."""
+        """Open a socket and read it until it is closed; returns the next step."""
         if self._polling_only:
             return NextStep("poll")
         self._set_status("connecting")
@@ -200,7 +199,7 @@ class EventStream:
         return await open_link(socket_url(self._base_url, query), token=token, codec=self._codec, timing=self._timing)
 
     async def _read(self, link: SocketLink) -> Closed | None:
-        """Hand over what comes until the socket ends; None where the application is too far behind."""
+        """Read frames until the socket is closed; None if the inbox is full."""
         while True:
             frame = await link.read()
             if isinstance(frame, Closed):
@@ -217,7 +216,7 @@ class EventStream:
                 self._sleeper.wake()
 
     async def _renew(self, step: NextStep) -> NextStep:
-        """Another token, once: a socket that is refused with a fresh one as well is refused for good."""
+        """Refresh the token, at most once: a socket that is rejected with a fresh token will be rejected again."""
         if self._renewals >= 1:
             return NextStep("stop", error=step.error or SignedOut(401, "unauthenticated", "the device was signed out"))
         self._renewals += 1
@@ -241,11 +240,11 @@ class EventStream:
             await self._retry_sleeper.sleep_until_woken(self._backoff.next())
 
     async def _poll(self) -> NextStep:
-        """Go on without a socket, until it is time to try one again."""
+        """Poll until it is time to try the socket again."""
         until = math.inf if self._polling_only else time.monotonic() + self._timing.socket_again
         return await self._poller.run(until=until)
 
-    # --- telling ---
+    # --- callbacks ---
 
     def _on_polled(self, at_the_end: bool) -> None:
         self._backoff.reset()
@@ -254,7 +253,7 @@ class EventStream:
             self._sleeper.wake()
 
     def _start_at(self, cursor: str) -> None:
-        """Where the stream starts that was asked for from now on."""
+        """Set the start cursor of a stream that was opened without one."""
         if self._deduplicator.cursor is None:
             self._deduplicator.cursor = cursor
         if self.cursor is None:

@@ -1,4 +1,4 @@
-"""Tokens: kept, renewed in time, and renewed once however many calls find them old."""
+"""Holds a device's tokens and refreshes them before they expire, once for all concurrent calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTLE_SECONDS = 2.0
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """A device's tokens, to be kept where nobody else reads. `renew_at`: when to change them, in Unix seconds."""
+    """The tokens of a device; store them privately. `renew_at`: when to refresh them, in Unix seconds (0: unknown)."""
 
     access_token: str
     refresh_token: str
@@ -24,7 +24,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, view: TokensView, now: float) -> Tokens:
-        """Tokens as the server gave them at `now`: renewed half a minute, or a fifth of their life, before the end."""
+        """Tokens received at `now`, refreshed 30 s or a fifth of their lifetime before expiry, whichever is shorter."""
         return cls(view.access_token, view.refresh_token, now + max(view.expires_in - 30, view.expires_in * 0.8))
 
     def __repr__(self) -> str:
@@ -32,11 +32,11 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 OnTokens = Callable[[Tokens | None], Awaitable[None] | None]
-"""Told of each new pair before it is used, and of None when the device is signed out."""
+"""Called with each new pair before its first use, and with None when the device is signed out."""
 
 
 class TokenKeeper:
-    """One pair of tokens. A refresh token works once, so a renewal is one task that everyone waits for."""
+    """Holds one pair of tokens. A refresh token is valid once: concurrent callers share one refresh."""
 
     def __init__(
         self,
@@ -53,35 +53,35 @@ class TokenKeeper:
         self._renewal: asyncio.Task[Tokens] | None = None
 
     async def access(self) -> str:
-        """An access token that is still good for a while. Raises `SignedOut`, `ClientError`."""
+        """A valid access token, refreshed if it is about to expire. Raises `SignedOut`, `ClientError`."""
         tokens = self._require()
         if self._now() < tokens.renew_at or tokens.renew_at == 0.0:
             return tokens.access_token
         try:
             return await self.renew(tokens.access_token)
         except Unreachable:
-            # It may still do; where it doesn't, the answer says so.
+            # The token may still be valid; if not, the response is 401.
             return tokens.access_token
 
     async def renew(self, stale: str) -> str:
-        """Another access token than `stale`. Raises `SignedOut`, `ClientError`."""
+        """An access token other than `stale`, refreshed if necessary. Raises `SignedOut`, `ClientError`."""
         tokens = self._require()
         if tokens.access_token != stale:
             return tokens.access_token
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew(tokens))
             self._renewal.add_done_callback(_retrieve_exception)
-        # Whoever asked may be cancelled: the new pair must be kept all the same, or the device is signed out.
+        # Even if the caller is cancelled the new pair must be stored, or the device would be signed out.
         return (await asyncio.shield(self._renewal)).access_token
 
     async def store(self, view: TokensView) -> Tokens:
-        """Keep what signing in gave."""
+        """Store the tokens of a sign-in or refresh."""
         tokens = Tokens.of(view, self._now())
         await self._keep(tokens)
         return tokens
 
     async def drop(self) -> None:
-        """The device is signed out."""
+        """Discard the tokens, since the device is signed out."""
         if self.tokens is not None:
             await self._keep(None)
 
@@ -119,6 +119,6 @@ class TokenKeeper:
 
 
 def _retrieve_exception(task: asyncio.Task[Tokens]) -> None:
-    """A failure that nobody waits for any more is no news."""
+    """Retrieve the exception so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
