@@ -30,7 +30,7 @@ import psutil
 import pytest
 import uvloop
 
-from messenger.bus.bus import Bus, BusMessage, News, Transport, transport_of
+from messenger.bus.bus import Bus, BusMessage, StreamAdvanced, Transport, transport_of
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.servers import NatsServer, RedisServer
 
@@ -101,7 +101,7 @@ async def wake_ups(transport: Transport, seconds: float) -> list[float]:
         while time.monotonic() < end:
             ear.came.clear()
             said = time.perf_counter()
-            one.say(News(len(times), 1))
+            one.publish(StreamAdvanced(len(times), 1))
             async with asyncio.timeout(5):
                 await ear.came.wait()
             times.append((ear.at - said) * 1e6)
@@ -136,7 +136,7 @@ async def commits(url: str, how: str, seconds: float) -> tuple[float, ...]:
             await statement.fetch(user, position, BODY)
             done += 1
             if how == "the bus":
-                bus.say(News(user, position))
+                bus.publish(StreamAdvanced(user, position))
 
     async with running(bus):
         cpu, start = cpu_seconds(), time.monotonic()
@@ -152,7 +152,7 @@ async def commits(url: str, how: str, seconds: float) -> tuple[float, ...]:
 async def listen(url: str) -> None:
     """The other worker: hears both, until its input ends."""
     bus = Bus(uuid4(), transport_of("postgres:", database_url=url, namespace="bench"))
-    bus.listen(Ear())
+    bus.subscribe(Ear())
     connection = await asyncpg.connect(url)
     await connection.add_listener(RAW_CHANNEL, lambda *_: None)
     async with running(bus):

@@ -114,7 +114,7 @@ class Container:
             database_url=settings.database_url,
             namespace=_derive(secret, "bus").hex()[:16],
         )
-        return Bus(uuid4(), transport, talks=bool(settings.bus_url) or settings.workers > 1)
+        return Bus(uuid4(), transport, publishes=bool(settings.bus_url) or settings.workers > 1)
 
     def _realtime(self, streams: StreamService, presences: PresenceService, acks: DeliveryAcks) -> Realtime:
         settings = self.settings

@@ -40,7 +40,7 @@ class TestVault:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """The server that the command talks to."""
+    """The server that the command publishes to."""
     urls: list[str] = []
     monkeypatch.setattr("messenger.chat.app.run", lambda url, **_: urls.append(url))
     done = CliRunner().invoke(chat, [*arguments])

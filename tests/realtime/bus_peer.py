@@ -1,6 +1,6 @@
-"""A process with a bus, for `test_bus_hosts.py`: `bus_peer.py URL PATIENCE`.
+"""A process with a bus, for `test_bus_hosts.py`: `bus_peer.py URL PROBE_SECONDS`.
 
-`say N` on its input says `Revoked(N)`; on its output it tells `up`, `down`, `back` (on_reconnect) and `heard N`.
+`say N` on its input says `DevicesRevoked(N)`; on its output it tells `up`, `down`, `back` (on_reconnect) and `heard N`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import sys
 from uuid import uuid4
 
-from messenger.bus.bus import Bus, BusMessage, Revoked
+from messenger.bus.bus import Bus, BusMessage, DevicesRevoked
 from messenger.bus.nats import NatsTransport
 from messenger.bus.redis import RedisTransport
 
@@ -18,7 +18,7 @@ class Receiver:
     """Tells what it hears."""
 
     def on_message(self, message: BusMessage) -> None:
-        if isinstance(message, Revoked):
+        if isinstance(message, DevicesRevoked):
             tell(f"heard {message.user_id}")
 
     def on_disconnect(self) -> None:
@@ -43,14 +43,14 @@ async def watch(bus: Bus) -> None:
         await asyncio.sleep(0.005)
 
 
-async def main(url: str, patience: float) -> None:
+async def main(url: str, probe_seconds: float) -> None:
     kind = NatsTransport if url.startswith("nats:") else RedisTransport
-    bus = Bus(uuid4(), kind(url, "hosts", patience=patience))
-    bus.listen(Receiver())
+    bus = Bus(uuid4(), kind(url, "hosts", probe_seconds=probe_seconds))
+    bus.subscribe(Receiver())
     tasks = [asyncio.create_task(bus.run()), asyncio.create_task(watch(bus))]
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        bus.say(Revoked(int(line.split()[1])))
+        bus.publish(DevicesRevoked(int(line.split()[1])))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

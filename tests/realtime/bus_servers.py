@@ -34,7 +34,7 @@ class Server(Protocol):
     """What the tests do to a server."""
 
     def transport(
-        self, namespace: str = "tests", *, patience: float = 5.0, password: str | None = None, port: int = 0
+        self, namespace: str = "tests", *, probe_seconds: float = 5.0, password: str | None = None, port: int = 0
     ) -> Transport: ...
     async def kill(self) -> None: ...
     async def restart(self) -> None: ...
@@ -50,13 +50,13 @@ class Process:
         self._server = server
 
     def transport(
-        self, namespace: str = "tests", *, patience: float = 5.0, password: str | None = None, port: int = 0
+        self, namespace: str = "tests", *, probe_seconds: float = 5.0, password: str | None = None, port: int = 0
     ) -> Transport:
         url = self._server.url.replace(PASSWORD, quote(password or PASSWORD, safe=""))
         if port:
             url = url.replace(f":{self._server.port}", f":{port}")
         kind = NatsTransport if self._server.scheme == "nats" else RedisTransport
-        return kind(url, namespace, patience=patience)
+        return kind(url, namespace, probe_seconds=probe_seconds)
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self._server.host, self._server.port)
@@ -84,7 +84,7 @@ class Postgres:
         self._frozen: list[int] = []
 
     def transport(
-        self, namespace: str = "tests", *, patience: float = 5.0, password: str | None = None, port: int = 0
+        self, namespace: str = "tests", *, probe_seconds: float = 5.0, password: str | None = None, port: int = 0
     ) -> Transport:
         url = self.url
         if password is not None:
@@ -93,7 +93,7 @@ class Postgres:
         if port:
             parts = urlsplit(url)
             url = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
-        return PostgresTransport(url, namespace, patience=patience)
+        return PostgresTransport(url, namespace, probe_seconds=probe_seconds)
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = urlsplit(self.url)

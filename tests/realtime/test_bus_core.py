@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from messenger.bus import bus as bus_module
-from messenger.bus.bus import Bus, BusMessage, Connected, News, Revoked, Signal
+from messenger.bus.bus import Bus, BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
 from messenger.testing.buses import Listener, MemoryBroker, running
 
 
@@ -30,22 +30,22 @@ def signal(*users: int, data: object = None) -> Signal:
 class TestPublish:
     async def test_each_kind_of_message_arrives_complete(self, broker: MemoryBroker) -> None:
         said: list[BusMessage] = [
-            News(7, 3),
+            StreamAdvanced(7, 3),
             signal(1, 2, data={"käse": "✓"}),
-            Connected(5, uuid4()),
-            Revoked(9),
+            SocketOpened(5, uuid4()),
+            DevicesRevoked(9),
         ]
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
-            speaker.say(*said)
+            speaker.publish(*said)
             await other.until_heard(*said)
         assert other.heard == said
 
     async def test_own_messages_are_ignored(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (own, other):
-            speaker.say(Revoked(1))
-            await other.until_heard(Revoked(1))
+            speaker.publish(DevicesRevoked(1))
+            await other.until_heard(DevicesRevoked(1))
         assert broker.payloads
         assert own.heard == []
 
@@ -53,38 +53,44 @@ class TestPublish:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
             for user in range(100):
-                speaker.say(News(user, 1))
+                speaker.publish(StreamAdvanced(user, 1))
             await other.until(lambda: len(other.heard) == 100)
         assert len(broker.payloads) == 1
 
     async def test_newest_wake_up_of_user_is_sent(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
-            speaker.say(News(1, 5), News(2, 1), News(1, 7), Revoked(3), News(1, 6))
-            await other.until_heard(Revoked(3))
-        assert other.heard == [News(1, 7), News(2, 1), Revoked(3)]
+            speaker.publish(
+                StreamAdvanced(1, 5),
+                StreamAdvanced(2, 1),
+                StreamAdvanced(1, 7),
+                DevicesRevoked(3),
+                StreamAdvanced(1, 6),
+            )
+            await other.until_heard(DevicesRevoked(3))
+        assert other.heard == [StreamAdvanced(1, 7), StreamAdvanced(2, 1), DevicesRevoked(3)]
 
     async def test_messages_exceeding_payload_are_split(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=1_000)
-        said: list[BusMessage] = [*(News(user, user) for user in range(400)), signal(*range(10_000, 12_000))]
+        said: list[BusMessage] = [*(StreamAdvanced(user, user) for user in range(400)), signal(*range(10_000, 12_000))]
         async with running(speaker, bus_of(broker)) as (_, other):
-            speaker.say(*said)
-            await other.until(lambda: sum(isinstance(m, News) for m in other.heard) == 400)
+            speaker.publish(*said)
+            await other.until(lambda: sum(isinstance(m, StreamAdvanced) for m in other.heard) == 400)
             await other.until(lambda: len(_users(other)) == 2_000)
-        assert {m for m in other.heard if isinstance(m, News)} == set(said[:400])
+        assert {m for m in other.heard if isinstance(m, StreamAdvanced)} == set(said[:400])
         assert sorted(_users(other)) == list(range(10_000, 12_000))
         assert max(map(len, broker.payloads)) <= 1_000
-        assert speaker.lost == 0
+        assert speaker.dropped == 0
 
     async def test_oversized_message_is_dropped_and_rest_arrives(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         speaker = bus_of(broker, max_payload=500)
         async with running(speaker, bus_of(broker)) as (_, other):
-            speaker.say(News(1, 1), signal(1, data="x" * 600), Revoked(2))
-            await other.until_heard(News(1, 1), Revoked(2))
+            speaker.publish(StreamAdvanced(1, 1), signal(1, data="x" * 600), DevicesRevoked(2))
+            await other.until_heard(StreamAdvanced(1, 1), DevicesRevoked(2))
         assert len(other.heard) == 2
-        assert speaker.lost == 1
+        assert speaker.dropped == 1
         assert "too large for this bus" in caplog.text
 
     async def test_oldest_messages_beyond_queue_bound_are_dropped(
@@ -93,22 +99,22 @@ class TestPublish:
         monkeypatch.setattr(bus_module, "MAX_WAITING", 10)
         speaker, other = bus_of(broker), bus_of(broker)
         for user in range(25):
-            speaker.say(Revoked(user))
+            speaker.publish(DevicesRevoked(user))
         async with running(speaker, other) as (_, listener):
-            await listener.until_heard(Revoked(24))
-        assert speaker.lost == 15
+            await listener.until_heard(DevicesRevoked(24))
+        assert speaker.dropped == 15
 
     async def test_silent_bus_still_receives(self, broker: MemoryBroker) -> None:
-        silent, other = Bus(uuid4(), broker.transport(), talks=False), bus_of(broker)
+        silent, other = Bus(uuid4(), broker.transport(), publishes=False), bus_of(broker)
         async with running(silent, other) as (listener, _):
-            silent.say(Revoked(1))
-            other.say(Revoked(2))
-            await listener.until_heard(Revoked(2))
+            silent.publish(DevicesRevoked(1))
+            other.publish(DevicesRevoked(2))
+            await listener.until_heard(DevicesRevoked(2))
         assert len(broker.payloads) == 1
 
     async def test_bus_without_transport_is_connected_and_sends_no_payload(self) -> None:
         bus = Bus(uuid4())
-        bus.say(Revoked(1))
+        bus.publish(DevicesRevoked(1))
         await bus.run()
         await bus.flush()
         assert bus.connected
@@ -135,8 +141,8 @@ class TestConnectionLoss:
             broker.start()
             await first.until_connected()
             await second.until_connected()
-            one.say(Revoked(1))
-            await second.until_heard(Revoked(1))
+            one.publish(DevicesRevoked(1))
+            await second.until_heard(DevicesRevoked(1))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
     async def test_delayed_first_connection_counts_as_reconnect(
@@ -160,9 +166,9 @@ class TestConnectionLoss:
         async with running(speaker, bus_of(broker)) as (own, other):
             transport.stop()
             await own.until_connected(False)
-            speaker.say(Revoked(1))
+            speaker.publish(DevicesRevoked(1))
             transport.start()
-            await other.until_heard(Revoked(1))
+            await other.until_heard(DevicesRevoked(1))
 
     async def test_messages_not_taken_by_lost_connection_are_sent_over_next(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=200)
@@ -173,23 +179,23 @@ class TestConnectionLoss:
             return len(sent) == 3
 
         broker.refuses = refuse_the_third
-        said = [Connected(user, uuid4()) for user in range(10)]
+        said = [SocketOpened(user, uuid4()) for user in range(10)]
         async with running(speaker, bus_of(broker)) as (own, other):
-            speaker.say(*said)
+            speaker.publish(*said)
             await other.until_heard(*said)
         assert own.reconnects == 1
         assert len(other.heard) == 10
-        assert speaker.lost == 0
+        assert speaker.dropped == 0
 
     async def test_refused_payload_does_not_block_other_payloads(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker, max_payload=100)
         broker.refuses = lambda payload: '"r",13' in payload
         async with running(speaker, bus_of(broker)) as (_, other):
-            speaker.say(*map(Revoked, range(10, 30)))
-            await other.until_heard(Revoked(29))
-        assert Revoked(13) not in other.heard
-        assert len(other.heard) == 20 - speaker.lost
-        assert speaker.lost < 10
+            speaker.publish(*map(DevicesRevoked, range(10, 30)))
+            await other.until_heard(DevicesRevoked(29))
+        assert DevicesRevoked(13) not in other.heard
+        assert len(other.heard) == 20 - speaker.dropped
+        assert speaker.dropped < 10
 
     async def test_short_lived_connections_back_off(
         self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
@@ -221,8 +227,8 @@ class TestConnectionLoss:
         speaker = bus_of(broker)
         async with running(speaker, bus_of(broker)) as (_, other):
             broker.deliver(junk)
-            speaker.say(Revoked(1))
-            await other.until_heard(Revoked(1))
+            speaker.publish(DevicesRevoked(1))
+            await other.until_heard(DevicesRevoked(1))
         assert other.reconnects == 0
         assert "no parcel of ours" in caplog.text
 
@@ -245,13 +251,13 @@ class TestConnectionLoss:
         speaker, bus = bus_of(broker), bus_of(broker)
         async with running(speaker, bus):
             raising = Raising(bus)
-            speaker.say(Revoked(1), Revoked(2))
-            await raising.until_heard(Revoked(1), Revoked(2))
+            speaker.publish(DevicesRevoked(1), DevicesRevoked(2))
+            await raising.until_heard(DevicesRevoked(1), DevicesRevoked(2))
             broker.drop()
             await raising.until(lambda: raising.reconnects == 1)
             await raising.until_connected()
-            speaker.say(Revoked(3))
-            await raising.until_heard(Revoked(3))
+            speaker.publish(DevicesRevoked(3))
+            await raising.until_heard(DevicesRevoked(3))
         assert "a fault of the receiver's" in caplog.text
         assert "another fault of the receiver's" in caplog.text
 
@@ -265,8 +271,8 @@ class TestConnectionLoss:
         speaker = bus_of(broker)
         broker.refuses = fault
         async with running(speaker, bus_of(broker)) as (own, other):
-            speaker.say(Revoked(1))
-            await other.until_heard(Revoked(1))
+            speaker.publish(DevicesRevoked(1))
+            await other.until_heard(DevicesRevoked(1))
             assert own.reconnects == 1
         assert [record.exc_info is not None for record in caplog.records if "away" in record.message] == [True]
 
@@ -292,16 +298,16 @@ class TestFlush:
     async def test_flush_sends_queued_messages_without_running_bus(self, broker: MemoryBroker) -> None:
         speaker = bus_of(broker)
         async with running(bus_of(broker)) as (other,):
-            speaker.say(Revoked(1), News(2, 3))
+            speaker.publish(DevicesRevoked(1), StreamAdvanced(2, 3))
             await speaker.flush()
-            await other.until_heard(Revoked(1), News(2, 3))
+            await other.until_heard(DevicesRevoked(1), StreamAdvanced(2, 3))
             await speaker.flush()
         assert len(broker.payloads) == 1
 
     async def test_flush_logs_unavailable_bus(self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
         broker.stop()
         speaker = bus_of(broker)
-        speaker.say(Revoked(1))
+        speaker.publish(DevicesRevoked(1))
         await speaker.flush()
         assert "nobody was told: the broker is away" in caplog.text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from messenger.bus.bus import Revoked
+from messenger.bus.bus import DevicesRevoked
 from messenger.bus.nats import NatsTransport
 from messenger.bus.postgres import APPLICATION_NAME
 from messenger.bus.redis import RedisTransport
@@ -27,7 +27,7 @@ class TestNatsTransport:
             url = f"nats://127.0.0.1:{free_port()},{server.url}"
             for _ in range(4):
                 async with NatsTransport(url, "tests").connect() as link:
-                    await link.publish("something")
+                    await link.send("something")
 
     async def test_payloads_respect_server_maximum(self, tmp_path: Path) -> None:
         config = tmp_path / "nats.conf"
@@ -35,7 +35,7 @@ class TestNatsTransport:
         with NatsServer(extra=["--config", str(config)]) as server:
             one, two = (bus_over(NatsTransport(server.url, "tests")) for _ in range(2))
             async with running(one, two) as (first, second):
-                one.say(signal_to(2_000))
+                one.publish(signal_to(2_000))
                 await second.until(lambda: len(users_of(second)) == 2_000)
             assert first.reconnects == 0
 
@@ -54,7 +54,7 @@ class TestNatsTransport:
             url = server.url.replace("//", "//u:hidden@")
             async with NatsTransport(url, "tests").connect() as link:
                 with contextlib.suppress(OSError):
-                    await link.publish("something")
+                    await link.send("something")
                 with pytest.raises(OSError, match=r"(?i)permissions violation"):
                     await anext(aiter(link.payloads()))
 
@@ -62,20 +62,20 @@ class TestNatsTransport:
 class TestRedisTransport:
     async def test_listening_connection_is_kept_alive(self) -> None:
         with RedisServer(extra=["--timeout", "1"]) as server:
-            one, two = (bus_over(RedisTransport(server.url, "tests", patience=0.3)) for _ in range(2))
+            one, two = (bus_over(RedisTransport(server.url, "tests", probe_seconds=0.3)) for _ in range(2))
             async with running(one, two) as (first, second):
                 # Redis looks at idle connections once a second, and ends them past the timeout.
                 await asyncio.sleep(2.5)
-                one.say(Revoked(1))
-                await second.until_heard(Revoked(1))
+                one.publish(DevicesRevoked(1))
+                await second.until_heard(DevicesRevoked(1))
             assert (first.reconnects, second.reconnects) == (0, 0)
 
     async def test_numbered_databases_share_channel(self) -> None:
         with RedisServer() as server:
             one, two = (bus_over(RedisTransport(f"{server.url}/{number}", "tests")) for number in (0, 3))
             async with running(one, two) as (_, second):
-                one.say(Revoked(1))
-                await second.until_heard(Revoked(1))
+                one.publish(DevicesRevoked(1))
+                await second.until_heard(DevicesRevoked(1))
 
     async def test_silent_subscription_is_detected_while_publishing_works(self) -> None:
         with RedisServer() as server:
@@ -84,7 +84,7 @@ class TestRedisTransport:
                 return await asyncio.open_connection(server.host, server.port)
 
             async with Proxy(dial) as proxy:
-                bus = bus_over(RedisTransport(f"redis://127.0.0.1:{proxy.port}", "tests", patience=0.5))
+                bus = bus_over(RedisTransport(f"redis://127.0.0.1:{proxy.port}", "tests", probe_seconds=0.5))
                 async with running(bus) as (listener,):
                     proxy.hold(1)
                     await listener.until(lambda: listener.reconnects == 1, seconds=5)
@@ -102,6 +102,6 @@ class TestPostgresTransport:
         payloads = ["x" * 50_000, "ä" * 5_000, "x" * 7_900, "x" * 7_901, "1/2:", "'); --", "\\", "😀" * 30_000]
         async with bus_database.transport().connect() as link:
             for payload in payloads:
-                await link.publish(payload)
+                await link.send(payload)
             heard = aiter(link.payloads())
             assert [await anext(heard) for _ in payloads] == payloads

@@ -76,10 +76,10 @@ def server(request: pytest.FixtureRequest, hosts: Network) -> Iterator[ServerPro
 
 
 @contextlib.asynccontextmanager
-async def peers(hosts: Network, server: ServerProcess, *, patience: float = 5) -> AsyncIterator[list[Peer]]:
+async def peers(hosts: Network, server: ServerProcess, *, probe_seconds: float = 5) -> AsyncIterator[list[Peer]]:
     async def start(host: Host) -> Peer:
         url = server.url.replace("between hosts", "between%20hosts")
-        command = host.command([sys.executable, str(PEER), url, str(patience)])
+        command = host.command([sys.executable, str(PEER), url, str(probe_seconds)])
         pipe = asyncio.subprocess.PIPE
         return Peer(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe))
 
@@ -116,7 +116,7 @@ class TestHosts:
         assert two.told == ["up", "heard 1", "down", "back", "up", "heard 3"]
 
     async def test_cut_cable_is_detected_by_affected_host(self, hosts: Network, server: ServerProcess) -> None:
-        async with peers(hosts, server, patience=1) as (one, two):
+        async with peers(hosts, server, probe_seconds=1) as (one, two):
             await talk(one, two, 1)
             hosts.hosts[0].cut()
             try:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from messenger.bus import transport_common
-from messenger.bus.bus import MAX_WAITING, Bus, News, Revoked
+from messenger.bus.bus import MAX_WAITING, Bus, DevicesRevoked, StreamAdvanced
 from messenger.bus.nats import NatsTransport
 from messenger.testing.buses import running
 from messenger.testing.servers import Proxy
@@ -31,10 +31,10 @@ class TestTransportLoss:
             await bus_server.restart()
             await first.until_connected()
             await second.until_connected()
-            one.say(Revoked(1))
-            two.say(Revoked(2))
-            await second.until_heard(Revoked(1))
-            await first.until_heard(Revoked(2))
+            one.publish(DevicesRevoked(1))
+            two.publish(DevicesRevoked(2))
+            await second.until_heard(DevicesRevoked(1))
+            await first.until_heard(DevicesRevoked(2))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
     async def test_server_killed_under_traffic_is_found_again(self, bus_server: Server) -> None:
@@ -49,8 +49,8 @@ class TestTransportLoss:
             await first.until_connected()
             await second.until_connected()
             chatter.cancel()
-            one.say(Revoked(1))
-            await second.until_heard(Revoked(1))
+            one.publish(DevicesRevoked(1))
+            await second.until_heard(DevicesRevoked(1))
         assert (first.reconnects, second.reconnects) == (1, 1)
 
     async def test_publishing_while_away_neither_raises_nor_grows_memory(self, bus_server: Server) -> None:
@@ -60,17 +60,17 @@ class TestTransportLoss:
             await first.until_connected(False)
             await second.until_connected(False)
             for user in range(MAX_WAITING + 500):
-                one.say(Revoked(user))
+                one.publish(DevicesRevoked(user))
             assert len(one._waiting) == MAX_WAITING
-            assert one.lost == 500
+            assert one.dropped == 500
             await bus_server.restart()
             await first.until_connected()
             await second.until_connected()
-            one.say(Revoked(-1))
-            await second.until_heard(Revoked(-1))
+            one.publish(DevicesRevoked(-1))
+            await second.until_heard(DevicesRevoked(-1))
 
     async def test_frozen_server_is_detected(self, bus_server: Server) -> None:
-        bus = bus_over(bus_server.transport(patience=0.5))
+        bus = bus_over(bus_server.transport(probe_seconds=0.5))
         async with running(bus) as (listener,):
             await bus_server.freeze()
             await listener.until(lambda: not bus.connected or listener.reconnects > 0, seconds=5)
@@ -79,12 +79,12 @@ class TestTransportLoss:
             await listener.until_connected()
 
     async def test_publishing_to_frozen_server_raises_error(self, bus_server: Server) -> None:
-        async with bus_server.transport(patience=0.5).connect() as link:
-            await link.publish("before")
+        async with bus_server.transport(probe_seconds=0.5).connect() as link:
+            await link.send("before")
             await bus_server.freeze()
             with pytest.raises(OSError, match=r"\w"):
                 async with asyncio.timeout(5):
-                    await link.publish("x" * 100_000)
+                    await link.send("x" * 100_000)
             started = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - started < transport_common.CLOSE_SECONDS + 1
         await bus_server.thaw()
@@ -93,15 +93,15 @@ class TestTransportLoss:
         # Tasks of other libraries, a browser's driver say, live as long as the session.
         before = asyncio.all_tasks()
         async with Proxy(bus_server.dial) as proxy:
-            transport = bus_server.transport(patience=0.5, port=proxy.port)
+            transport = bus_server.transport(probe_seconds=0.5, port=proxy.port)
             clock = asyncio.get_running_loop().time
             async with transport.connect() as link:
-                await link.publish("before")
+                await link.send("before")
                 proxy.hold()
                 # More than the kernel's buffers take; a NATS payload has 1 MiB at most.
                 payloads = ["x" * 500_000] * 20 if isinstance(transport, NatsTransport) else ["x" * 10_000_000]
                 async with asyncio.timeout(5):
-                    ends = await asyncio.gather(*map(link.publish, payloads), return_exceptions=True)
+                    ends = await asyncio.gather(*map(link.send, payloads), return_exceptions=True)
                 assert all(isinstance(end, OSError) for end in ends)
                 started = clock()
             assert clock() - started < transport_common.CLOSE_SECONDS + 1
@@ -113,7 +113,7 @@ class TestTransportLoss:
 
     async def test_bus_on_dead_network_is_disconnected(self, bus_server: Server) -> None:
         async with Proxy(bus_server.dial) as proxy:
-            bus = bus_over(bus_server.transport(patience=0.5, port=proxy.port))
+            bus = bus_over(bus_server.transport(probe_seconds=0.5, port=proxy.port))
             async with running(bus) as (listener,):
                 proxy.hold()
                 await listener.until(lambda: listener.reconnects == 1, seconds=5)
@@ -129,10 +129,10 @@ class TestTransportLoss:
             await bus_server.kill()
             for _ in range(2):
                 with pytest.raises(OSError, match=r"\w"):
-                    await link.publish("something")
+                    await link.send("something")
             await bus_server.restart()
             with pytest.raises(OSError, match=r"\w"):
-                await link.publish("something")
+                await link.send("something")
 
     async def test_no_connection_and_no_task_is_left(self, bus_server: Server) -> None:
         transport = bus_server.transport()
@@ -140,7 +140,7 @@ class TestTransportLoss:
         tasks, files = len(asyncio.all_tasks()), process.num_fds()
         for _ in range(10):
             async with transport.connect() as link:
-                await link.publish("something")
+                await link.send("something")
         await nothing_more(process, tasks, files)
 
 
@@ -149,5 +149,5 @@ async def chat(*buses: Bus) -> None:
     while True:
         position += 1
         for bus in buses:
-            bus.say(*(News(user, position) for user in range(20)))
+            bus.publish(*(StreamAdvanced(user, position) for user in range(20)))
         await asyncio.sleep(0.001)

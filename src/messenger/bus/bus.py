@@ -25,7 +25,7 @@ STEADY_SECONDS = 5.0
 _ATTEMPTS = 3
 
 
-class News(msgspec.Struct, frozen=True, tag="n", array_like=True):
+class StreamAdvanced(msgspec.Struct, frozen=True, tag="n", array_like=True):
     """A user's stream has events up to this position."""
 
     user_id: int
@@ -40,30 +40,30 @@ class Signal(msgspec.Struct, frozen=True, tag="s", array_like=True):
     data: msgspec.Raw
 
 
-class Connected(msgspec.Struct, frozen=True, tag="c", array_like=True):
+class SocketOpened(msgspec.Struct, frozen=True, tag="c", array_like=True):
     """A device has a new socket; every other one of it is closed."""
 
     user_id: int
     device_id: UUID
 
 
-class Revoked(msgspec.Struct, frozen=True, tag="r", array_like=True):
+class DevicesRevoked(msgspec.Struct, frozen=True, tag="r", array_like=True):
     """Devices of this user may have been signed out: look."""
 
     user_id: int
 
 
-BusMessage = News | Signal | Connected | Revoked
+BusMessage = StreamAdvanced | Signal | SocketOpened | DevicesRevoked
 
 
-class _Parcel(msgspec.Struct, frozen=True, array_like=True):
+class _Batch(msgspec.Struct, frozen=True, array_like=True):
     """What goes over the wire at once. `origin` is the sender, which ignores it."""
 
     origin: UUID
     messages: list[BusMessage]
 
 
-class Receiver(Protocol):
+class BusReceiver(Protocol):
     """Who listens in this process."""
 
     def on_message(self, message: BusMessage) -> None:
@@ -85,46 +85,46 @@ class Transport(Protocol):
     max_payload: int
     """Bytes of text that one payload may have."""
 
-    def connect(self) -> contextlib.AbstractAsyncContextManager[Link]:
+    def connect(self) -> contextlib.AbstractAsyncContextManager[BusConnection]:
         """A live connection, subscribed already; raises `OSError` where there is none to be had."""
         ...
 
 
-class Link(Protocol):
+class BusConnection(Protocol):
     """A live connection of a transport. Both methods raise `OSError` when it is lost, and don't hang on a dead one."""
 
-    async def publish(self, payload: str) -> None: ...
+    async def send(self, payload: str) -> None: ...
     def payloads(self) -> AsyncIterator[str]: ...
 
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[_Parcel] = msgspec.json.Decoder(_Parcel)
+_decoder: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 
 
 class Bus:
-    """Sends what this worker says, in parcels, and hands on what others say; connects again for ever.
+    """Sends what this worker says, in payloads, and hands on what others say; connects again for ever.
 
-    `talks=False`: nobody else is expected to listen, so nothing is sent; what a command line says is still heard.
+    `publishes=False`: nobody else is expected to listen, so nothing is sent; what a command line says is still heard.
     """
 
-    def __init__(self, origin: UUID, transport: Transport | None = None, *, talks: bool = True) -> None:
+    def __init__(self, origin: UUID, transport: Transport | None = None, *, publishes: bool = True) -> None:
         self.origin = origin
         self.transport = transport
         self.connected = transport is None
-        self.lost = 0
-        self._talks = talks and transport is not None
+        self.dropped = 0
+        self._publishes = publishes and transport is not None
         self._waiting: list[BusMessage] = []
         self._failures = 0
         self._wake = asyncio.Event()
-        self._receiver: Receiver | None = None
+        self._receiver: BusReceiver | None = None
 
-    def listen(self, receiver: Receiver) -> None:
+    def subscribe(self, receiver: BusReceiver) -> None:
         """Hand on what comes to this one."""
         self._receiver = receiver
 
-    def say(self, *messages: BusMessage) -> None:
+    def publish(self, *messages: BusMessage) -> None:
         """Tell the other workers, soon; never blocks, never fails."""
-        if not self._talks:
+        if not self._publishes:
             return
         self._waiting.extend(messages)
         self._trim()
@@ -139,13 +139,13 @@ class Bus:
         first = True
         while True:
             try:
-                async with self.transport.connect() as link:
+                async with self.transport.connect() as connection:
                     since = clock()
                     self.connected = True
                     if not first:
-                        self._greet()
+                        self._on_connected()
                     first = False
-                    await self._serve(link)
+                    await self._serve(connection)
             except Exception as error:
                 if self.connected or first:
                     # What is no OSError is a fault of the transport's; without a trace nobody would find it.
@@ -159,7 +159,7 @@ class Bus:
             finally:
                 was_connected, self.connected = self.connected, False
             if was_connected and self._receiver is not None:
-                self._tell(self._receiver.on_disconnect)
+                self._notify(self._receiver.on_disconnect)
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311
             wait = min(_LAST_RETRY, wait * 2)
 
@@ -168,29 +168,29 @@ class Bus:
         if self.transport is None or not self._waiting:
             return
         try:
-            async with asyncio.timeout(2), self.transport.connect() as link:
-                await self._publish(link)
+            async with asyncio.timeout(2), self.transport.connect() as connection:
+                await self._publish(connection)
         except OSError as error:
             logger.warning("the bus is away, nobody was told: %s", _text(error))
 
-    def _greet(self) -> None:
+    def _on_connected(self) -> None:
         logger.info("the bus is back")
         if self._receiver is not None:
-            self._tell(self._receiver.on_reconnect)
+            self._notify(self._receiver.on_reconnect)
 
-    def _tell(self, told: Callable[[], None]) -> None:
+    def _notify(self, callback: Callable[[], None]) -> None:
         try:
-            told()
+            callback()
         except Exception:
             logger.exception("what was lost could not be looked for")
 
     def _trim(self) -> None:
         if len(self._waiting) > MAX_WAITING:
-            self.lost += len(self._waiting) - MAX_WAITING
+            self.dropped += len(self._waiting) - MAX_WAITING
             del self._waiting[: len(self._waiting) - MAX_WAITING]
 
-    async def _serve(self, link: Link) -> None:
-        tasks = [asyncio.create_task(self._send(link)), asyncio.create_task(self._receive(link))]
+    async def _serve(self, connection: BusConnection) -> None:
+        tasks = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._receive(connection))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -201,65 +201,65 @@ class Bus:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _send(self, link: Link) -> None:
+    async def _send(self, connection: BusConnection) -> None:
         while True:
             await self._wake.wait()
-            await self._publish(link)
-            # What is said meanwhile goes together: at most one parcel in this time.
+            await self._publish(connection)
+            # What is said meanwhile goes together: at most one batch in this time.
             await asyncio.sleep(COALESCE_SECONDS)
 
-    async def _publish(self, link: Link) -> None:
+    async def _publish(self, connection: BusConnection) -> None:
         self._wake.clear()
         waiting, self._waiting = self._waiting, []
-        parcels = deque(self._parcels(_newest(waiting)))
+        payloads = deque(self._payloads(_coalesced(waiting)))
         try:
-            while parcels:
-                await link.publish(parcels[0][0])
-                parcels.popleft()
+            while payloads:
+                await connection.send(payloads[0][0])
+                payloads.popleft()
                 self._failures = 0
         finally:
-            if parcels:
-                self._take_back(parcels)
+            if payloads:
+                self._requeue(payloads)
 
-    def _take_back(self, parcels: deque[tuple[str, list[BusMessage]]]) -> None:
+    def _requeue(self, payloads: deque[tuple[str, list[BusMessage]]]) -> None:
         """What was not sent waits for the next connection; one in doubt is sent again, which hints bear."""
         self._failures += 1
         if self._failures >= _ATTEMPTS:
             # It may be this one that the connections end of; the others must not wait behind it for ever.
             self._failures = 0
-            self.lost += len(parcels.popleft()[1])
-        self._waiting[:0] = [message for _, messages in parcels for message in messages]
+            self.dropped += len(payloads.popleft()[1])
+        self._waiting[:0] = [message for _, messages in payloads for message in messages]
         self._trim()
         self._wake.set()
 
-    def _parcels(self, messages: list[BusMessage]) -> list[tuple[str, list[BusMessage]]]:
+    def _payloads(self, messages: list[BusMessage]) -> list[tuple[str, list[BusMessage]]]:
         """As few payloads as hold them, each with what it says; what is too large alone is split, or else dropped."""
         assert self.transport is not None
-        whole = _encoder.encode(_Parcel(self.origin, messages))
+        whole = _encoder.encode(_Batch(self.origin, messages))
         if len(whole) <= self.transport.max_payload:
             return [(whole.decode(), messages)] if messages else []
         if len(messages) > 1:
             middle = len(messages) // 2
-            return self._parcels(messages[:middle]) + self._parcels(messages[middle:])
+            return self._payloads(messages[:middle]) + self._payloads(messages[middle:])
         (message,) = messages
         if isinstance(message, Signal) and len(message.users) > 1:
             middle = len(message.users) // 2
             parts = message.users[:middle], message.users[middle:]
-            return self._parcels([msgspec.structs.replace(message, users=part) for part in parts])
+            return self._payloads([msgspec.structs.replace(message, users=part) for part in parts])
         logger.warning("a signal of %d bytes is too large for this bus", len(whole))
-        self.lost += 1
+        self.dropped += 1
         return []
 
-    async def _receive(self, link: Link) -> None:
-        async for payload in link.payloads():
+    async def _receive(self, connection: BusConnection) -> None:
+        async for payload in connection.payloads():
             try:
-                parcel = _decoder.decode(payload)
+                batch = _decoder.decode(payload)
             except (msgspec.DecodeError, UnicodeError):
-                logger.warning("the bus brought something that is no parcel of ours")
+                logger.warning("the bus brought something that is no batch of ours")
                 continue
-            if parcel.origin == self.origin or self._receiver is None:
+            if batch.origin == self.origin or self._receiver is None:
                 continue
-            for message in parcel.messages:
+            for message in batch.messages:
                 try:
                     self._receiver.on_message(message)
                 except Exception:
@@ -270,14 +270,14 @@ def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _newest(messages: list[BusMessage]) -> list[BusMessage]:
-    """The same with one `News` a user, at its newest position; order is kept otherwise."""
+def _coalesced(messages: list[BusMessage]) -> list[BusMessage]:
+    """The same with one `StreamAdvanced` a user, at its newest position; order is kept otherwise."""
     positions: dict[int, int] = {}
     for message in messages:
-        if isinstance(message, News):
+        if isinstance(message, StreamAdvanced):
             positions[message.user_id] = max(message.position, positions.get(message.user_id, 0))
-    kept: list[BusMessage] = [message for message in messages if not isinstance(message, News)]
-    return [*(News(user, position) for user, position in positions.items()), *kept]
+    kept: list[BusMessage] = [message for message in messages if not isinstance(message, StreamAdvanced)]
+    return [*(StreamAdvanced(user, position) for user, position in positions.items()), *kept]
 
 
 def transport_of(url: str, *, database_url: str, namespace: str) -> Transport | None:

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 from messenger.bus.transport_common import (
     CLOSE_SECONDS,
     MAX_PAYLOAD,
-    PATIENCE,
-    Inbox,
-    LinkLost,
+    PROBE_SECONDS,
+    BusConnectionLost,
+    TransportInbox,
+    abort_connection,
     channel_of,
-    cut,
-    lost,
+    connection_lost,
     translated,
 )
 
@@ -34,7 +34,7 @@ _NEVER = 10**9
 class NatsTransport:
     """One connection a worker; the URL may be a list with commas, of which one server that answers is used."""
 
-    def __init__(self, url: str, namespace: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, namespace: str, *, probe_seconds: float = PROBE_SECONDS) -> None:
         try:
             from nats.aio.client import Client
             from nats.errors import Error
@@ -46,35 +46,35 @@ class NatsTransport:
         if not all(map(_is_server, self.servers)):
             raise ValueError("it must look like nats://user:password@host:4222, odd characters as %XX")
         self.channel = channel_of(namespace)
-        self.patience = patience
+        self.probe_seconds = probe_seconds
         self._client = Client
         self._error = Error
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[_NatsLink]:
+    async def connect(self) -> AsyncIterator[_NatsConnection]:
         """A connection that has subscribed."""
-        link = _NatsLink(self, self._client())
+        connection = _NatsConnection(self, self._client())
         try:
             with self.translated():
-                async with asyncio.timeout(2 * self.patience):
-                    await link.open()
-            async with link.inbox.probed(link.ask):
-                yield link
+                async with asyncio.timeout(2 * self.probe_seconds):
+                    await connection.open()
+            async with connection.inbox.probed(connection.ping):
+                yield connection
         finally:
-            await link.close()
+            await connection.close()
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the library says, as the end of the link."""
+        """What the library says, as the end of the connection."""
         return translated(self.url, self._error)
 
 
-class _NatsLink:
+class _NatsConnection:
     def __init__(self, transport: NatsTransport, client: Client) -> None:
-        self.inbox = Inbox(transport.patience)
+        self.inbox = TransportInbox(transport.probe_seconds)
         self._transport = transport
         self._client = client
         self._subscriptions: list[Subscription] = []
-        self._echo = f"{transport.channel}.{secrets.token_hex(8)}"
+        self._ping_subject = f"{transport.channel}.{secrets.token_hex(8)}"
         self._echoes: deque[asyncio.Future[None]] = deque()
         self._opened = False
         self._last: Exception | None = None
@@ -83,28 +83,28 @@ class _NatsLink:
         await self._connect()
         if any(server.startswith("tls:") for server in self._transport.servers) and not self._encrypted():
             # The library encrypts where the server wants it; who writes tls: wants it from the server.
-            raise LinkLost("the server does not encrypt, tls:// asks for it")
+            raise BusConnectionLost("the server does not encrypt, tls:// asks for it")
         self._transport.max_payload = min(MAX_PAYLOAD, self._client.max_payload)
-        for subject, handle in ((self._transport.channel, self._on_message), (self._echo, self._on_echo)):
+        for subject, handle in ((self._transport.channel, self._on_message), (self._ping_subject, self._on_echo)):
             self._subscriptions.append(await self._client.subscribe(subject, cb=handle))
         self._opened = True
-        await self.ask()
+        await self.ping()
 
-    async def publish(self, payload: str) -> None:
+    async def send(self, payload: str) -> None:
         with self._transport.translated():
             await self._client.publish(self._transport.channel, payload.encode())
             # The library takes what it is given into a buffer. The answer comes after the server has read it: then no
             # more than this one waits, and it is known when it is lost.
-            await self.ask()
+            await self.ping()
 
-    async def ask(self) -> None:
+    async def ping(self) -> None:
         """Come back once the server has handled all that was sent before."""
         # An echo, not the protocol's PING: where one waits for that and is cancelled, the library stops reading.
         with self._transport.translated():
             echo: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._echoes.append(echo)
-            await self._client.publish(self._echo)
-            await self.inbox.answer(echo)
+            await self._client.publish(self._ping_subject)
+            await self.inbox.wait_for(echo)
 
     def payloads(self) -> AsyncIterator[str]:
         return self.inbox.payloads()
@@ -114,7 +114,7 @@ class _NatsLink:
         self._opened = False
         if self._encrypted():
             # What was said has been answered. asyncio would warn of the way in which the library says good-bye here.
-            cut(self._writer())
+            abort_connection(self._writer())
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.close()
@@ -124,7 +124,7 @@ class _NatsLink:
         finally:
             for subscription in self._subscriptions:
                 subscription._stop_processing()
-            cut(self._writer())
+            abort_connection(self._writer())
 
     async def _connect(self) -> None:
         from nats.errors import NoServersError
@@ -151,7 +151,7 @@ class _NatsLink:
                 pending_size=0,
             )
         except NoServersError:
-            raise self._last or LinkLost("no server answers") from None
+            raise self._last or BusConnectionLost("no server answers") from None
 
     def _writer(self) -> object:
         return getattr(getattr(self._client, "_transport", None), "_io_writer", None)
@@ -171,10 +171,10 @@ class _NatsLink:
         self._last = error
         # Each is a loss: of the connection, of the right to speak, of messages that nobody took in time.
         if self._opened:
-            self.inbox.end(lost(error, self._transport.url))
+            self.inbox.end(connection_lost(error, self._transport.url))
 
     async def _on_closed(self) -> None:
-        self.inbox.end(LinkLost("the server ended the connection"))
+        self.inbox.end(BusConnectionLost("the server ended the connection"))
 
 
 def _account(servers: list[str]) -> tuple[str | None, str | None, str | None]:

@@ -10,7 +10,15 @@ from typing import Any
 
 import asyncpg
 
-from messenger.bus.transport_common import CLOSE_SECONDS, MAX_PAYLOAD, PATIENCE, Inbox, LinkLost, channel_of, translated
+from messenger.bus.transport_common import (
+    CLOSE_SECONDS,
+    MAX_PAYLOAD,
+    PROBE_SECONDS,
+    BusConnectionLost,
+    TransportInbox,
+    channel_of,
+    translated,
+)
 from messenger.database.connection import connect
 
 APPLICATION_NAME = "messenger bus"
@@ -40,68 +48,68 @@ class PostgresTransport:
 
     max_payload = MAX_PAYLOAD
 
-    def __init__(self, database_url: str, namespace: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, database_url: str, namespace: str, *, probe_seconds: float = PROBE_SECONDS) -> None:
         self._url = database_url
         self._channel = channel_of(namespace)
-        self.patience = patience
+        self.probe_seconds = probe_seconds
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[_PostgresLink]:
+    async def connect(self) -> AsyncIterator[_PostgresConnection]:
         """A connection that listens."""
         with self.translated():
-            connection = await connect(
+            driver = await connect(
                 self._url,
-                timeout=self.patience,
-                command_timeout=self.patience,
+                timeout=self.probe_seconds,
+                command_timeout=self.probe_seconds,
                 server_settings={"application_name": APPLICATION_NAME},
             )
-        link = _PostgresLink(self, connection, self._channel)
+        connection = _PostgresConnection(self, driver, self._channel)
         try:
-            await link.listen()
-            async with link.inbox.probed(link.ask):
-                yield link
+            await connection.listen()
+            async with connection.inbox.probed(connection.ping):
+                yield connection
         finally:
-            await link.close()
+            await connection.close()
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the driver says, as the end of the link."""
+        """What the driver says, as the end of the connection."""
         return translated(self._url, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-class _PostgresLink:
-    def __init__(self, transport: PostgresTransport, connection: Any, channel: str) -> None:
-        self.inbox = Inbox(transport.patience)
+class _PostgresConnection:
+    def __init__(self, transport: PostgresTransport, driver: Any, channel: str) -> None:
+        self.inbox = TransportInbox(transport.probe_seconds)
         self._transport = transport
-        self._connection = connection
+        self._driver = driver
         self._channel = channel
         self._parts = _Parts()
         # asyncpg refuses a second statement while one runs.
         self._lock = asyncio.Lock()
 
     async def listen(self) -> None:
-        self._connection.add_termination_listener(self._on_end)
+        self._driver.add_termination_listener(self._on_end)
         with self._transport.translated():
-            await self._connection.execute(_SET, list(_SETTINGS), list(_SETTINGS.values()))
-            await self._connection.add_listener(self._channel, self._on_notification)
+            await self._driver.execute(_SET, list(_SETTINGS), list(_SETTINGS.values()))
+            await self._driver.add_listener(self._channel, self._on_notification)
 
-    async def publish(self, payload: str) -> None:
+    async def send(self, payload: str) -> None:
         async with self._lock:
             with self._transport.translated():
-                await self._connection.execute(_NOTIFY, self._channel, _split(payload))
+                await self._driver.execute(_NOTIFY, self._channel, _split(payload))
 
-    async def ask(self) -> None:
+    async def ping(self) -> None:
         async with self._lock:
             with self._transport.translated():
-                await self._connection.fetchval("SELECT 1")
+                await self._driver.fetchval("SELECT 1")
 
     def payloads(self) -> AsyncIterator[str]:
         return self.inbox.payloads()
 
     async def close(self) -> None:
         """Say good-bye; asyncpg cuts the connection where that takes too long."""
-        self._connection.remove_termination_listener(self._on_end)
+        self._driver.remove_termination_listener(self._on_end)
         with contextlib.suppress(OSError), self._transport.translated():
-            await self._connection.close(timeout=CLOSE_SECONDS)
+            await self._driver.close(timeout=CLOSE_SECONDS)
 
     def _on_notification(self, _: object, process: int, __: str, text: str) -> None:
         payload = self._parts.add(process, text)
@@ -109,7 +117,7 @@ class _PostgresLink:
             self.inbox.put(payload)
 
     def _on_end(self, _: object) -> None:
-        self.inbox.end(LinkLost("PostgreSQL ended the connection"))
+        self.inbox.end(BusConnectionLost("PostgreSQL ended the connection"))
 
 
 class _Parts:

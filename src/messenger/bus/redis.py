@@ -7,7 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, cast
 
-from messenger.bus.transport_common import MAX_PAYLOAD, PATIENCE, LinkLost, channel_of, cut, translated
+from messenger.bus.transport_common import (
+    MAX_PAYLOAD,
+    PROBE_SECONDS,
+    BusConnectionLost,
+    abort_connection,
+    channel_of,
+    translated,
+)
 
 
 class RedisTransport:
@@ -19,7 +26,7 @@ class RedisTransport:
 
     max_payload = MAX_PAYLOAD
 
-    def __init__(self, url: str, namespace: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, namespace: str, *, probe_seconds: float = PROBE_SECONDS) -> None:
         try:
             from redis.asyncio import Connection
             from redis.asyncio.connection import parse_url
@@ -28,41 +35,43 @@ class RedisTransport:
             raise ValueError("redis:// requires the extra `redis` of this project: pip install redis") from None
         self._url = url
         self.channel = channel_of(namespace)
-        self.patience = patience
+        self.probe_seconds = probe_seconds
         self._error = RedisError
         try:
             options = cast(dict[str, Any], dict(parse_url(url)))
             self._kind = options.pop("connection_class", Connection)
-            self._options = options | _OPTIONS | {"socket_timeout": patience, "socket_connect_timeout": patience}
+            self._options = (
+                options | _OPTIONS | {"socket_timeout": probe_seconds, "socket_connect_timeout": probe_seconds}
+            )
             self._kind(**self._options)
         except (ValueError, TypeError, RedisError):
             raise ValueError("it must look like redis://user:password@host:6379/0, odd characters as %XX") from None
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[_RedisLink]:
+    async def connect(self) -> AsyncIterator[_RedisConnection]:
         """A pair of connections, one of which has subscribed."""
         async with contextlib.AsyncExitStack() as stack:
             with self.translated():
-                async with asyncio.timeout(2 * self.patience):
-                    speaking, listening = await self._open(stack), await self._open(stack)
-                    await listening.send_command("SUBSCRIBE", self.channel)
-                    await listening.read_response()
-            yield _RedisLink(self, listening, speaking)
+                async with asyncio.timeout(2 * self.probe_seconds):
+                    publisher, subscriber = await self._open(stack), await self._open(stack)
+                    await subscriber.send_command("SUBSCRIBE", self.channel)
+                    await subscriber.read_response()
+            yield _RedisConnection(self, subscriber, publisher)
 
-    async def _open(self, stack: contextlib.AsyncExitStack) -> _Connection:
-        connection = cast(_Connection, self._kind(**self._options))
+    async def _open(self, stack: contextlib.AsyncExitStack) -> _LibraryConnection:
+        connection = cast(_LibraryConnection, self._kind(**self._options))
         stack.push_async_callback(self._close, connection)
         await connection.connect()
         # Before the library's own end, which would wait for a dead peer to take what is left.
-        stack.callback(cut, getattr(connection, "_writer", None))
+        stack.callback(abort_connection, getattr(connection, "_writer", None))
         return connection
 
-    async def _close(self, connection: _Connection) -> None:
+    async def _close(self, connection: _LibraryConnection) -> None:
         with contextlib.suppress(OSError, self._error):
             await connection.disconnect(nowait=True)
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the library says, as the end of the link."""
+        """What the library says, as the end of the connection."""
         return translated(self._url, self._error)
 
 
@@ -76,7 +85,7 @@ _OPTIONS = {
 }
 
 
-class _Connection(Protocol):
+class _LibraryConnection(Protocol):
     """What is used of the library's connections, whose own methods have no types."""
 
     is_connected: bool
@@ -87,40 +96,42 @@ class _Connection(Protocol):
     async def read_response(self, *, timeout: float | None = None) -> Any: ...
 
 
-class _RedisLink:
-    def __init__(self, transport: RedisTransport, listening: _Connection, speaking: _Connection) -> None:
+class _RedisConnection:
+    def __init__(
+        self, transport: RedisTransport, subscriber: _LibraryConnection, publisher: _LibraryConnection
+    ) -> None:
         self._transport = transport
-        self._listening = listening
-        self._speaking = speaking
+        self._subscriber = subscriber
+        self._publisher = publisher
         self._lock = asyncio.Lock()
 
-    async def publish(self, payload: str) -> None:
+    async def send(self, payload: str) -> None:
         with self._transport.translated():
-            await self._ask("PUBLISH", self._transport.channel, payload)
+            await self._command("PUBLISH", self._transport.channel, payload)
 
     async def payloads(self) -> AsyncIterator[str]:
-        patience = self._transport.patience
+        probe_seconds = self._transport.probe_seconds
         clock = asyncio.get_running_loop().time
-        due, asked = clock() + patience, False
+        due, pinged = clock() + probe_seconds, False
         while True:
             with self._transport.translated():
-                reply = await self._listening.read_response(timeout=patience)
+                reply = await self._subscriber.read_response(timeout=probe_seconds)
                 if reply is None:
-                    if asked:
-                        raise LinkLost("no answer in time")
-                    await self._listening.send_command("PING")
-                asked = reply is None
+                    if pinged:
+                        raise BusConnectionLost("no answer in time")
+                    await self._subscriber.send_command("PING")
+                pinged = reply is None
                 if clock() >= due:
                     # Some servers end connections that are idle for long, and this one may have nothing to say.
-                    await self._ask("PING")
-                    due = clock() + patience
+                    await self._command("PING")
+                    due = clock() + probe_seconds
             if reply is not None and reply[0] == b"message":
                 yield reply[2].decode(errors="replace")
 
-    async def _ask(self, *words: str) -> None:
+    async def _command(self, *words: str) -> None:
         async with self._lock:
             # It would connect anew by itself where the last command failed.
-            if not self._speaking.is_connected:
-                raise LinkLost("an earlier command failed")
-            await self._speaking.send_command(*words)
-            await self._speaking.read_response()
+            if not self._publisher.is_connected:
+                raise BusConnectionLost("an earlier command failed")
+            await self._publisher.send_command(*words)
+            await self._publisher.read_response()

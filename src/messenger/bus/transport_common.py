@@ -12,38 +12,38 @@ from urllib.parse import unquote
 
 MAX_PAYLOAD = 128 * 1024
 """Bytes of one payload: a call's signal has up to 64 KiB, and must go in one piece."""
-PATIENCE = 5.0
+PROBE_SECONDS = 5.0
 """Seconds between two questions for a sign of life, and what an answer may take: a loss shows after twice as long."""
 CLOSE_SECONDS = 1.0
 _INBOX_CHARACTERS = 16 * 1024 * 1024
 
 
-class LinkLost(ConnectionError):
-    """The end of a link, in words that hold no secret."""
+class BusConnectionLost(ConnectionError):
+    """The end of a connection, in words that hold no secret."""
 
 
-class Inbox:
+class TransportInbox:
     """What came and was not taken yet. Ends once, with the reason; also when more came than it may hold."""
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, probe_seconds: float) -> None:
+        self._probe_seconds = probe_seconds
         self._payloads: deque[str] = deque()
         self._size = 0
         self._wake = asyncio.Event()
-        self._reason: LinkLost | None = None
+        self._reason: BusConnectionLost | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def put(self, payload: str) -> None:
         """Keep it until it is taken."""
         self._size += len(payload)
-        # Hints that are dropped in silence would be missed; the end of the link makes everybody look at the table.
+        # Hints must not be dropped silently: ending the connection makes receivers read the tables.
         if self._size > _INBOX_CHARACTERS:
-            self.end(LinkLost("more came than was taken"))
+            self.end(BusConnectionLost("more came than was taken"))
             return
         self._payloads.append(payload)
         self._wake.set()
 
-    def end(self, reason: LinkLost) -> None:
+    def end(self, reason: BusConnectionLost) -> None:
         """Nothing comes any more; the first reason counts."""
         if self._reason is None:
             self._reason = reason
@@ -56,9 +56,9 @@ class Inbox:
         if self._reason is not None:
             raise self._reason
 
-    async def answer(self, awaited: asyncio.Future[None]) -> None:
+    async def wait_for(self, awaited: asyncio.Future[None]) -> None:
         """Wait for it, but not for ever, and not past the end."""
-        async with asyncio.timeout(self._patience):
+        async with asyncio.timeout(self._probe_seconds):
             await asyncio.wait((awaited, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if not awaited.done():
             self.raise_if_ended()
@@ -75,50 +75,50 @@ class Inbox:
             await self._wake.wait()
 
     @contextlib.asynccontextmanager
-    async def probed(self, ask: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async def probed(self, ping: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         """Asks again and again meanwhile; ends where no answer comes."""
-        task = asyncio.create_task(self._probe(ask))
+        task = asyncio.create_task(self._probe(ping))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _probe(self, ask: Callable[[], Awaitable[None]]) -> None:
+    async def _probe(self, ping: Callable[[], Awaitable[None]]) -> None:
         while self._reason is None:
-            await asyncio.sleep(self._patience)
+            await asyncio.sleep(self._probe_seconds)
             try:
-                await ask()
-            except LinkLost as error:
+                await ping()
+            except BusConnectionLost as error:
                 self.end(error)
             except Exception as error:
-                # Whatever it is, nobody looks after this link any more.
-                self.end(LinkLost(f"the probe failed: {type(error).__name__}"))
+                # Whatever it is, nobody looks after this connection any more.
+                self.end(BusConnectionLost(f"the probe failed: {type(error).__name__}"))
 
 
 @contextlib.contextmanager
 def translated(url: str, *kinds: type[Exception]) -> Iterator[None]:
-    """These kinds of error, and the system's own, as `LinkLost`."""
+    """These kinds of error, and the system's own, as `BusConnectionLost`."""
     expected: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         yield
     except expected as error:
-        raise lost(error, url) from None
+        raise connection_lost(error, url) from None
 
 
-def lost(error: Exception, url: str) -> LinkLost:
+def connection_lost(error: Exception, url: str) -> BusConnectionLost:
     """The same without the secrets of the URL."""
-    if isinstance(error, LinkLost):
+    if isinstance(error, BusConnectionLost):
         return error
     if isinstance(error, TimeoutError):
-        return LinkLost("no answer in time")
+        return BusConnectionLost("no answer in time")
     text = str(error)
     for secret in secrets_of(url):
         text = text.replace(secret, "***")
-    return LinkLost(f"{type(error).__name__}: {text}")
+    return BusConnectionLost(f"{type(error).__name__}: {text}")
 
 
-def cut(writer: object) -> None:
+def abort_connection(writer: object) -> None:
     """End a connection at once, if it is one.
 
     Libraries close theirs, which waits until the peer has taken what is left: a quarter of an hour for a dead one. They

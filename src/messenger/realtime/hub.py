@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor
-from messenger.bus.bus import Bus, BusMessage, Connected, News, Revoked, Signal
+from messenger.bus.bus import Bus, BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
 from messenger.events import WakeUp
 from messenger.realtime.channel import Channel, LongPoll
 from messenger.realtime.frames import REPLACED, Broadcast, SignalFrame
@@ -29,7 +29,7 @@ class Hub:
         self._bus = bus
         self._channels: dict[int, Channel] = {}
         self._long_polls: dict[UUID, LongPoll] = {}
-        bus.listen(self)
+        bus.subscribe(self)
 
     # --- sockets and waiting requests ---
 
@@ -114,23 +114,23 @@ class Hub:
         for each in wake_ups:
             if each.position == 0:
                 self._on_revoked(each.user_id)
-                said.append(Revoked(each.user_id))
+                said.append(DevicesRevoked(each.user_id))
                 continue
             channel = self._channels.get(each.user_id)
             if channel is not None:
                 channel.on_wake_up(each)
-            said.append(News(each.user_id, each.position))
-        self._bus.say(*said)
+            said.append(StreamAdvanced(each.user_id, each.position))
+        self._bus.publish(*said)
 
     def signal(self, users: Sequence[int], event: str, data: object) -> None:
         """Something fleeting for these users' sockets, wherever they are."""
         if users:
             self._deliver(users, Broadcast(SignalFrame(event, data)))
-            self._bus.say(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data))))
+            self._bus.publish(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data))))
 
     def connected(self, socket: Socket) -> None:
         """Its device's row is this socket's now: others that hold one of that device close it."""
-        self._bus.say(Connected(socket.actor.user_id, socket.actor.device_id))
+        self._bus.publish(SocketOpened(socket.actor.user_id, socket.actor.device_id))
 
     def _deliver(self, users: Sequence[int], broadcast: Broadcast) -> None:
         for user_id in users:
@@ -139,11 +139,11 @@ class Hub:
                 channel.signal(broadcast)
 
     def on_message(self, message: BusMessage) -> None:
-        if isinstance(message, News):
+        if isinstance(message, StreamAdvanced):
             self.on_hint(message.user_id, message.position)
         elif isinstance(message, Signal):
             self._deliver(message.users, Broadcast(SignalFrame(message.event, msgspec.json.decode(message.data))))
-        elif isinstance(message, Connected):
+        elif isinstance(message, SocketOpened):
             # A hint like every other: which of two sockets is the newer one says the table.
             if message.device_id in self.sockets:
                 self.on_suspect(message.user_id)

@@ -17,7 +17,7 @@ class ReadyView(msgspec.Struct, frozen=True):
     checks: dict[str, str]
 
 
-class Link(Protocol):
+class BusStatus(Protocol):
     """A way to other workers, which may be away."""
 
     @property
@@ -27,7 +27,7 @@ class Link(Protocol):
 class HealthService:
     """Asks the parts that a request needs."""
 
-    def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, bus: Link, *, head: str) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, bus: BusStatus, *, head: str) -> None:
         self._uow = uow
         self._store = store
         self._bus = bus

@@ -81,7 +81,7 @@ class _MemoryLink:
         self.incoming: asyncio.Queue[str | None] = asyncio.Queue()
         self._broker = broker
 
-    async def publish(self, payload: str) -> None:
+    async def send(self, payload: str) -> None:
         # As a real one: others get their turn while it is sent.
         await asyncio.sleep(0)
         if not self._broker.up or self._broker.refuses(payload):
@@ -103,7 +103,7 @@ class Listener:
         self.heard: list[BusMessage] = []
         self.disconnects = self.reconnects = 0
         self._changed = asyncio.Event()
-        bus.listen(self)
+        bus.subscribe(self)
 
     def on_message(self, message: BusMessage) -> None:
         """Keep it."""
