@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: Annotated[
         str, _meta("Address to listen on; `0.0.0.0`: all interfaces, `localhost`: IPv4 and IPv6.", min_length=1)
     ] = "127.0.0.1"
-    port: Annotated[int, _meta("TCP port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
+    port: Annotated[int, _meta("TCP port to listen on; 0: any free one.", ge=0, le=65535)] = 8000
     public_url: Annotated[
         str,
         _meta(
@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _meta("`production` refuses to start with settings that can lose data or that are guessable."),
     ] = "development"
     data_dir: Annotated[
-        Path, _meta("Folder of what the server keeps: its own PostgreSQL, files, the secret. Made when absent.")
+        Path, _meta("Folder for the server's own PostgreSQL, files and secret; created if it does not exist.")
     ] = Path(".data")
     secret: Annotated[
         str,
@@ -65,7 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
     auto_migrate: Annotated[
-        Literal["on", "off"], _meta("Whether `serve` brings the schema up first; `messenger db upgrade` does it apart.")
+        Literal["on", "off"],
+        _meta("Whether `serve` migrates the schema at start; else run `messenger db upgrade`."),
     ] = "on"
     allow_data_loss: Annotated[
         Literal["on", "off"],
@@ -76,12 +77,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     pool_size: Annotated[int, _meta("Database connections of one worker.", ge=1, le=1000)] = 10
     pool_timeout: Annotated[
-        float, _meta("How long a request waits for a connection before it is told 503.", "seconds", gt=0, le=60)
+        float,
+        _meta("How long a request waits for a database connection; then 503.", "seconds", gt=0, le=60),
     ] = 2.0
     statement_timeout: Annotated[
         float,
         _meta(
-            "How long one statement may run before PostgreSQL cancels it. Who asked is told 503 after 2 already.",
+            "How long a statement may run before PostgreSQL cancels it; its request is answered with 503 after 2 s.",
             "seconds",
             gt=0,
             le=300,
@@ -97,16 +99,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=86400,
         ),
     ] = 30.0
-    access_token_ttl: Annotated[int, _meta("Life of an access token.", "seconds", ge=1, le=86400)] = 900
+    access_token_ttl: Annotated[int, _meta("Lifetime of an access token.", "seconds", ge=1, le=86400)] = 900
     refresh_token_ttl: Annotated[
-        int, _meta("A device that didn't refresh for this long is signed out.", "seconds", ge=60)
+        int, _meta("A device that has not refreshed its tokens for this long is signed out.", "seconds", ge=60)
     ] = 90 * 86400
     password_min_length: Annotated[
         int, _meta("Shortest password accepted (NIST SP 800-63B-4 asks for 15).", "characters", ge=8, le=64)
     ] = 15
     password_time_cost: Annotated[int, _meta("Argon2id passes.", "passes", ge=1, le=100)] = 3
     password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
-    password_threads: Annotated[int, _meta("Passwords hashed at one time, a worker.", ge=1, le=64)] = 2
+    password_threads: Annotated[int, _meta("Passwords that a worker hashes at the same time.", ge=1, le=64)] = 2
     max_devices: Annotated[int, _meta("Devices of an account; one more signs out the idlest offline device.", ge=1)] = (
         10
     )
@@ -120,10 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
     socket_timeout: Annotated[
-        float, _meta("A socket from which nothing comes for this long is closed.", "seconds", ge=3, le=600)
+        float, _meta("A socket that sends nothing for this long is closed.", "seconds", ge=3, le=600)
     ] = 90.0
     event_retention: Annotated[
-        int, _meta("How long a stream keeps its events: who comes later loads afresh.", "days", ge=1, le=3650)
+        int, _meta("How long events are kept; a device that was away longer reloads its data.", "days", ge=1, le=3650)
     ] = 30
     demo: Annotated[
         Literal["auto", "on", "off"],
@@ -131,20 +133,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "auto"
 
     max_connections: Annotated[
-        int, _meta("Connections of one worker, sockets included; one more is told 503.", ge=1, le=100000)
+        int, _meta("Connections of one worker, sockets included; further ones are answered with 503.", ge=1, le=100000)
     ] = 20000
     keep_alive_timeout: Annotated[
-        float, _meta("A connection without a request is closed after this.", "seconds", ge=1, le=3600)
+        float, _meta("A connection without a request is closed after this time.", "seconds", ge=1, le=3600)
     ] = 75.0
     head_timeout: Annotated[
-        float, _meta("How long a request's head may take; later, 408.", "seconds", ge=1, le=600)
+        float, _meta("How long the head of a request may take to arrive; then 408.", "seconds", ge=1, le=600)
     ] = 10.0
     body_timeout: Annotated[
-        float, _meta("How long a request's whole body may take; later, 408.", "seconds", ge=1, le=86400)
+        float, _meta("How long the body of a request may take to arrive; then 408.", "seconds", ge=1, le=86400)
     ] = 300.0
     min_rate: Annotated[
         int,
-        _meta("A client that sends a body, or reads an answer, more slowly for 10 s is cut off.", "bytes/s", ge=1),
+        _meta("A client that sends a body or reads a response more slowly for 10 s is disconnected.", "bytes/s", ge=1),
     ] = 1024
     max_request_memory: Annotated[
         int, _meta("Memory of unanswered requests per worker; above it, the largest are answered 503.", "MiB", ge=16)
@@ -153,10 +155,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _meta("Memory of unread responses per worker; above it, connections with the largest close.", "MiB", ge=16)
     ] = 64
 
-    rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` hold.")] = "on"
+    rate_limits: Annotated[Literal["on", "off"], _meta("Whether the limits of `docs/limits.md` are enforced.")] = "on"
     trusted_proxies: Annotated[
         tuple[str, ...],
-        _meta("Addresses whose `X-Forwarded-For` is believed, comma separated; `*` for any."),
+        _meta("Addresses whose `X-Forwarded-For` is trusted, comma separated; `*`: any."),
     ] = ()
     cors_origins: Annotated[
         tuple[str, ...], _meta("Origins of web pages that may call the API, exact, comma separated.")
@@ -164,21 +166,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     storage_url: Annotated[
         str,
-        _meta("Where avatars live: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`. Empty: `DATA_DIR/files`."),
+        _meta("Store of avatars: `file:///path`, `s3://bucket/prefix`, `gs://…`, `az://…`. Empty: `DATA_DIR/files`."),
     ] = ""
-    image_workers: Annotated[int, _meta("Images decoded at one time, a worker.", ge=1, le=64)] = 2
+    image_workers: Annotated[int, _meta("Images that a worker decodes at the same time.", ge=1, le=64)] = 2
 
     stun_urls: Annotated[tuple[str, ...], _meta("STUN servers, comma separated (RFC 7064).")] = ()
     turn_urls: Annotated[tuple[str, ...], _meta("TURN servers, comma separated (RFC 7065).")] = ()
-    turn_secret: Annotated[str, _meta("coturn's `static-auth-secret`; needed with `TURN_URLS`.")] = ""
-    ice_ttl: Annotated[int, _meta("Life of TURN credentials.", "seconds", ge=60, le=7 * 86400)] = 43200
+    turn_secret: Annotated[str, _meta("coturn's `static-auth-secret`; required with `TURN_URLS`.")] = ""
+    ice_ttl: Annotated[int, _meta("Lifetime of TURN credentials.", "seconds", ge=60, le=7 * 86400)] = 43200
 
     metrics_token: Annotated[
         str,
-        _meta("Bearer token of `GET /metrics`. Empty: there is no `/metrics`.", "characters, 16 at least"),
+        _meta("Bearer token of `GET /metrics`. Empty: `/metrics` does not exist.", "characters, 16 at least"),
     ] = ""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("What is logged.")] = "info"
-    log_format: Annotated[Literal["text", "json"], _meta("How it is logged.")] = "text"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("Lowest level that is logged.")] = "info"
+    log_format: Annotated[Literal["text", "json"], _meta("Format of the log.")] = "text"
     access_log: Annotated[Literal["on", "off"], _meta("A line for each request: method, path, status.")] = "off"
 
     @classmethod
