@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from messenger.actor import Actor, KnownTokens
 from messenger.clock import Clock
-from messenger.database.engine import Savepoint, translate
-from messenger.database.pool import ConnectionPool, PooledConnection
+from messenger.database.checkout import Checkout
+from messenger.database.engine import translate
+from messenger.database.pool import ConnectionPool
 from messenger.database.runner import Instants, Observer, Runner
 from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, MessengerError, Overloaded
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
-from messenger.repositories.activity import touch
+from messenger.repositories.activity import write_stamps
 from messenger.repositories.events import EventRepository
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ Mode = Literal["transaction", "command", "read"]
 
 _MAY_WRITE: dict[Mode, int | None] = {"transaction": None, "command": 1, "read": 0}
 ATTEMPTS = 4
-_CLEANUP_SECONDS = 2.0
 
 
 class NestedUnitOfWork(RuntimeError):
@@ -44,7 +44,7 @@ class NestedUnitOfWork(RuntimeError):
 
 
 class Announcer(Protocol):
-    """Who is told, after the commit, that streams have news. It may lose hints: readers go by cursor."""
+    """Is told, after the commit, which streams have new events. A lost hint is harmless: readers go by cursor."""
 
     async def announce(self, news: list[WakeUp]) -> None: ...
 
@@ -65,9 +65,6 @@ class UnitOfWork(Repositories):
         self._closed: set[int] = set()
         self._fans_out = False
         self._session: AsyncSession | None = None
-        self._connection: PooledConnection | None = None
-        self._driver: Any = None
-        self._transaction: Any = None
 
     # --- what a service uses ---
 
@@ -94,6 +91,10 @@ class UnitOfWork(Repositories):
             raise RuntimeError("events are recorded in a transaction, or by a command's own statement")
         self._recorded.append((event, tuple(audience)))
 
+    def announce(self, news: Iterable[WakeUp]) -> None:
+        """Announce, after the commit, events that a statement has already appended."""
+        self._news.extend(news)
+
     async def fan_out(self, event: Event) -> None:
         """Notify all contacts of the event's user in batches, starting right after the commit."""
         assert event.peer is not None
@@ -116,10 +117,6 @@ class UnitOfWork(Repositories):
         """With the commit: close this user's stream; nothing is appended to it afterwards."""
         self._closed.add(user_id)
 
-    def announce(self, news: Iterable[WakeUp]) -> None:
-        """Announce, after the commit, events that a statement has already appended."""
-        self._news.extend(news)
-
     async def flush(self) -> None:
         """Send the mapped session's pending changes now. The caller says why in a comment."""
         if self._session is not None:
@@ -134,8 +131,8 @@ class UnitOfWork(Repositories):
             if self._mode != "transaction":
                 raise RuntimeError("mapped repositories need a transaction")
             engine = self._factory.engine
-            assert self._connection is not None
-            connection = Connection(engine.sync_engine, connection=self._connection.fairy)
+            assert self._checkout.connection is not None
+            connection = Connection(engine.sync_engine, connection=self._checkout.connection.fairy)
             self._session = AsyncSession(bind=AsyncConnection(engine, connection), expire_on_commit=False)
         return self._session
 
@@ -143,7 +140,7 @@ class UnitOfWork(Repositories):
 
     async def __aenter__(self) -> Self:
         outer = _current.get()
-        if outer is not None and outer.is_open:
+        if outer is not None and outer._checkout.connection is not None:
             raise NestedUnitOfWork("a unit of work is open already; pass it on instead of opening another")
         factory = self._factory
         pool = factory.pool
@@ -153,16 +150,13 @@ class UnitOfWork(Repositories):
                 connection = await pool.borrow()
             except Exception as error:
                 raise _translated(error) from error
-        self._connection = connection
-        self._driver = connection.driver
-        self.statements = Runner(
-            connection, factory.instants(), factory.observer, _MAY_WRITE[self._mode], factory.known
-        )
+        self._checkout = Checkout(connection)
+        writes = _MAY_WRITE[self._mode]
+        self.statements = Runner(connection, factory.instants(), factory.observer, writes, factory.known)
         _current.set(self)
         if self._mode == "transaction":
             try:
-                self._transaction = self._driver.transaction()
-                await self._transaction.start()
+                await self._checkout.begin()
             except BaseException as error:
                 await self._abandon()
                 raise _translated(error) from error
@@ -172,33 +166,29 @@ class UnitOfWork(Repositories):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            away = isinstance(error, DatabaseUnavailable)
-            await self._abandon(stamp=isinstance(error, MessengerError) and not away, away=away)
+            await self._abandon(error)
             translated = _translated(error)
             if translated is not error:
                 raise translated from error
             return
-        # Where one statement was all, as most often, there is nothing to finish.
-        if self._transaction is not None or self.statements.due_stamps:
+        # A single statement has committed itself, and most often no stamp is due.
+        if self._mode == "transaction" or self.statements.due_stamps:
             try:
                 await self._finish()
             except BaseException as failure:
                 await self._abandon()
                 raise _translated(failure) from failure
-        self._release()
+        self._checkout.give_back()
+        _current.set(None)
         if self._fans_out:
             self._factory.fan_outs_requested.set()
         if self._news:
             await self._send_wake_ups()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it holds a connection."""
-        return self._connection is not None
-
     async def _finish(self) -> None:
-        # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg passes it over.
-        if self._transaction is not None and self.statements.failed:
+        in_transaction = self._mode == "transaction"
+        # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg ignores that.
+        if in_transaction and self.statements.failed:
             raise RuntimeError("a statement failed in this transaction and was passed over; nothing can be committed")
         if self._session is not None:
             await self._session.commit()
@@ -209,71 +199,28 @@ class UnitOfWork(Repositories):
                 )
             )
         await self._stamp()
-        if self._transaction is not None:
-            await self._transaction.commit()
+        if in_transaction:
+            await self._checkout.commit()
 
     async def _stamp(self) -> None:
-        """Write last activities that are out of date; whatever happens to that, the request goes on."""
-        if not self.statements.due_stamps:
-            return
-        stale, self.statements.due_stamps = self.statements.due_stamps, []
-        point = Savepoint(self._driver, needed=self._driver.is_in_transaction())
+        statements = self.statements
+        if statements.due_stamps:
+            due, statements.due_stamps = statements.due_stamps, []
+            await write_stamps(self._checkout.driver, due, statements.now)
+
+    async def _abandon(self, error: BaseException | None = None) -> None:
+        """Roll back and give the connection back; `error`: what the use case raised, if that is the reason."""
         try:
-            async with point:
-                await touch(self._driver, stale, self.statements.now)
-        except Exception:
-            # A transaction that could not get back to its savepoint would be committed as nothing.
-            if not point.holds:
-                raise
-            logger.warning("an activity stamp failed", exc_info=True)
-
-    async def _abandon(self, *, stamp: bool = False, away: bool = False) -> None:
-        """Roll back and give the connection back, even while being cancelled; what is in doubt is thrown away."""
-        if away:
-            # A server that didn't answer a statement is not asked for a rollback: its client has waited long enough.
-            self._discard()
-            return
-        cleanup = asyncio.ensure_future(self._roll_back(stamp))
-        try:
-            await asyncio.shield(cleanup)
-        except asyncio.CancelledError:
-            await asyncio.wait([cleanup])
-            raise
-
-    async def _roll_back(self, stamp: bool) -> None:
-        try:
-            async with asyncio.timeout(_CLEANUP_SECONDS):
-                if self._session is not None:
-                    await self._session.close()
-                # asyncpg remembers its own transaction object: a plain ROLLBACK would leave the connection confused.
-                if self._transaction is not None:
-                    await self._transaction.rollback()
-                # A refused request is a request of that user all the same.
-                if stamp:
-                    await self._stamp()
-                sound = not (self._driver.is_in_transaction() or self._driver.is_closed())
-        except Exception:
-            sound = False
-        if sound:
-            self._release()
-        else:
-            self._discard()
-
-    def _discard(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.discard()
-        self._leave()
-
-    def _release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.give_back()
-        self._leave()
-
-    def _leave(self) -> None:
-        # A task that lives long, a socket's, must not keep its last unit of work.
-        if _current.get() is self:
+            if isinstance(error, DatabaseUnavailable):
+                # A server that did not answer a statement is not asked for a rollback: the client has waited enough.
+                self._checkout.discard()
+            else:
+                close = None if self._session is None else self._session.close
+                # A refused request is an activity of its user, too.
+                stamp = self._stamp if isinstance(error, MessengerError) else None
+                await self._checkout.roll_back(before=close, after=stamp)
+        finally:
+            # A long-lived task, such as a socket's, must not keep its last unit of work.
             _current.set(None)
 
     async def _send_wake_ups(self) -> None:

@@ -12,13 +12,13 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from messenger import unit_of_work
 from messenger.actor import Actor
 from messenger.clock import FixedClock, new_id
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.errors import MessengerError, NoPendingRequest, PeerNotFound
 from messenger.realtime.interfaces import DeliveryAck
+from messenger.repositories import activity
 from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.types import timestamp
@@ -266,7 +266,7 @@ async def fail_in_the_database(driver: Any, *_: Any) -> None:
 class TestFailedStamp:
     @pytest.fixture(autouse=True)
     def failing(self, monkeypatch: pytest.MonkeyPatch, failure: Any) -> None:
-        monkeypatch.setattr(unit_of_work, "touch", failure)
+        monkeypatch.setattr(activity, "touch", failure)
 
     async def test_failed_stamp_does_not_fail_read(
         self, container: Container, make: Factory, clock: FixedClock

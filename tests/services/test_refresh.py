@@ -171,7 +171,7 @@ class TestLostAnswer:
         await container.services.profiles.get(bearer(successor.access_token))
         async with container.uow() as uow:
             late = Stamp(ada.actor, token_hash(ada.access_token))
-            await touch(uow._driver, [late], clock.advance(seconds=1))
+            await touch(uow._checkout.driver, [late], clock.advance(seconds=1))
         with pytest.raises(RefreshTokenSuperseded):
             await refresh(container, ada.refresh_token)
 

@@ -242,9 +242,9 @@ class TestUnresponsiveConnections:
 
     async def test_statement_marks_connection_as_used(self, engine: AsyncEngine) -> None:
         async with factory_over(engine).read() as uow:
-            uow._connection.since = 0.0
+            uow._checkout.connection.since = 0.0
             await uow.statements.first(PID)
-            assert uow._connection.since > 0
+            assert uow._checkout.connection.since > 0
 
 
 class TestPoolShutdown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import asyncpg
 from sqlalchemy import exc as sa_exc
@@ -135,20 +135,3 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
     if state[:2] in {"08", "28", "3D", "53", "57"} or state == _READ_ONLY:
         return DatabaseUnavailable()
     return None
-
-
-class Savepoint:
-    """A savepoint around what may fail, where there is a transaction that it must not take along."""
-
-    def __init__(self, driver: Any, *, needed: bool) -> None:
-        self._point = driver.transaction() if needed else None
-        self.holds = not needed
-
-    async def __aenter__(self) -> None:
-        if self._point is not None:
-            await self._point.start()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._point is not None:
-            await (self._point.rollback() if error else self._point.commit())
-            self.holds = True

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+from messenger.database.checkout import Savepoint
 from messenger.database.runner import Driver, Stamp
+
+logger = logging.getLogger(__name__)
 
 # Never backwards (the guard in WHERE), never waiting (SKIP LOCKED: whoever holds the row is stamping it, or gone).
 # Only the current token is marked as used, so that the mark of its successor is not overwritten. Hashes are passed as
@@ -24,6 +29,19 @@ UPDATE users SET last_activity = $3 WHERE id IN (
     SELECT id FROM users WHERE id = ANY ($1) AND last_activity < $3 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 )
 """
+
+
+async def write_stamps(driver: Any, stamps: Sequence[Stamp], at: datetime) -> None:
+    """Write activity stamps. One that fails is logged, and leaves the transaction around it as it was."""
+    point = Savepoint(driver)
+    try:
+        async with point:
+            await touch(driver, stamps, at)
+    except Exception:
+        # A transaction that could not return to its savepoint would be committed as nothing.
+        if not point.holds:
+            raise
+        logger.warning("an activity stamp failed", exc_info=True)
 
 
 async def touch(driver: Driver, stamps: Sequence[Stamp], at: datetime) -> None:
