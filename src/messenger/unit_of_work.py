@@ -61,7 +61,7 @@ class UnitOfWork(Repositories):
         self._recorded: list[tuple[Event, tuple[int, ...]]] = []
         self._news: list[WakeUp] = []
         self._rules: set[int] = set()
-        self._judged: dict[int, int] = {}
+        self._required: dict[int, int] = {}
         self._closed: set[int] = set()
         self._fans_out = False
         self._session: AsyncSession | None = None
@@ -95,26 +95,32 @@ class UnitOfWork(Repositories):
         """Announce, after the commit, events that a statement has already appended."""
         self._news.extend(news)
 
-    async def fan_out(self, event: Event) -> None:
+    async def request_fan_out(self, event: Event) -> None:
         """Notify all contacts of the event's user in batches, starting right after the commit."""
         assert event.peer is not None
         await self.fan_outs.request(event.peer, event.name)
-        self.wake_fan_outs()
+        self.start_fan_outs()
 
-    def wake_fan_outs(self) -> None:
-        """Start a fan-out that a statement has requested right after the commit."""
+    def start_fan_outs(self) -> None:
+        """Start the requested fan-outs right after the commit, instead of at the next poll."""
         self._fans_out = True
 
-    def rules_changed(self, user_id: int) -> None:
-        """With the commit: this user's rules of contact have changed; messages authorized before are checked again."""
+    def invalidate_rules(self, user_id: int) -> None:
+        """Advance the version of this user's contact rules with the commit.
+
+        A concurrent use case that `require_rules` an older version runs again.
+        """
         self._rules.add(user_id)
 
-    def rests_on_rules(self, rules: Mapping[int, int]) -> None:
-        """The events were allowed by these `rules`; if one has changed at the commit, the use case runs again."""
-        self._judged.update(rules)
+    def require_rules(self, versions: Mapping[int, int]) -> None:
+        """The versions of contact rules, by user, that authorized the events.
+
+        If one of them has changed at the commit, the use case fails with `ConcurrentUpdate`.
+        """
+        self._required.update(versions)
 
     def close_stream(self, user_id: int) -> None:
-        """With the commit: close this user's stream; nothing is appended to it afterwards."""
+        """Close this user's stream with the commit; nothing is appended to it afterwards."""
         self._closed.add(user_id)
 
     async def flush(self) -> None:
@@ -195,7 +201,7 @@ class UnitOfWork(Repositories):
         if self._recorded or self._rules or self._closed:
             self._news.extend(
                 await EventRepository(self.statements).append(
-                    self._recorded, rules=sorted(self._rules), closed=sorted(self._closed), judged=self._judged
+                    self._recorded, rules=sorted(self._rules), closed=sorted(self._closed), judged=self._required
                 )
             )
         await self._stamp()

@@ -18,6 +18,6 @@ async def record_profile(uow: UnitOfWork, user_id: int, *, to_contacts: bool) ->
     contacts = await uow.contacts.list_mutual(user_id, after=0, limit=AT_ONCE + 1) if to_contacts else []
     if len(contacts) > AT_ONCE:
         uow.record(event, [user_id])
-        await uow.fan_out(event)
+        await uow.request_fan_out(event)
     else:
         uow.record(event, [user_id, *contacts])

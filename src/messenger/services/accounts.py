@@ -217,7 +217,7 @@ class AccountService:
             # A fan-out removes the rest after the commit in batches, and also what concurrent requests of the account
             # still write.
             knew = await uow.users.erase(user_id, username_key=key, username_digest=self._usernames.of(key))
-            uow.wake_fan_outs()
+            uow.start_fan_outs()
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew.owners)
             uow.close_stream(user_id)
             # Its own stream is gone; sockets that are open must close all the same.

@@ -75,7 +75,7 @@ class AdministrationService:
             user.disabled_at = at
             # The devices' DELETE below is a statement of its own, not the session's.
             await uow.flush()
-            uow.rules_changed(user.id)
+            uow.invalidate_rules(user.id)
             if disabled:
                 await remove_devices(uow, user.id)
             return _row(user)

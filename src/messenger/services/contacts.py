@@ -156,9 +156,9 @@ class ContactService:
             if after != before:
                 await uow.contacts.set_edges(me, target_id, after, message=message)
                 if after.mine != before.mine:
-                    uow.rules_changed(me)
+                    uow.invalidate_rules(me)
                 if after.theirs != before.theirs:
-                    uow.rules_changed(target_id)
+                    uow.invalidate_rules(target_id)
                 await _tell(uow, me, target_id, before.mine, after.mine)
                 # A request takes the same statements, whether it meets a block or not: the time must not tell.
                 alike = step is after_subscribe

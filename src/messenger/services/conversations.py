@@ -75,7 +75,7 @@ class ConversationService:
                 uow.record(ConversationUpdated(target_id), [changed.user_id])
             if changed.others:
                 uow.record(ConversationUpdated(changed.user_id), changed.others)
-                uow.rests_on_rules({changed.user_id: changed.my_rules, target_id: changed.their_rules or 0})
+                uow.require_rules({changed.user_id: changed.my_rules, target_id: changed.their_rules or 0})
             return _view(row)
 
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:

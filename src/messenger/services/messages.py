@@ -101,7 +101,7 @@ class MessageService:
             if not await uow.messages.edit(message_id, patch.body):
                 ensure_not_deleted(uow.now)
             uow.record(MessageEdited(message_id), locked.members)
-            uow.rests_on_rules(dict(zip(locked.members, locked.rules, strict=True)))
+            uow.require_rules(dict(zip(locked.members, locked.rules, strict=True)))
             changed = await uow.messages.find(caller, message_id)
             if changed is None:
                 raise MessageNotFound

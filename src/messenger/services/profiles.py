@@ -82,7 +82,7 @@ class ProfileService:
             if row.changed:
                 await record_profile(uow, row.id, to_contacts=told and row.shows)
             if changes.get("privacy_messages_from") is not None:
-                uow.rules_changed(row.id)
+                uow.invalidate_rules(row.id)
         return row
 
     async def _move_username(self, uow: UnitOfWork, row: ChangedProfileRow, key: str | None) -> None:
