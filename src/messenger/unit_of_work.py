@@ -25,7 +25,6 @@ from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, MessengerErr
 from messenger.events import Event, WakeUp
 from messenger.repositories import Repositories
 from messenger.repositories.activity import write_stamps
-from messenger.repositories.events import EventRepository
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +53,8 @@ _current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=Non
 
 class UnitOfWork(Repositories):
     """One connection, one transaction, one set of repositories; made by the factory alone."""
+
+    _checkout: Checkout
 
     def __init__(self, factory: UnitOfWorkFactory, mode: Mode) -> None:
         self._factory = factory
@@ -200,7 +201,7 @@ class UnitOfWork(Repositories):
             await self._session.commit()
         if self._recorded or self._rules or self._closed:
             self._news.extend(
-                await EventRepository(self.statements).append(
+                await self.events.append(
                     self._recorded, rules=sorted(self._rules), closed=sorted(self._closed), judged=self._required
                 )
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from messenger.database.runner import Runner
 from messenger.repositories.accounts import AccountRepository
@@ -12,9 +14,11 @@ from messenger.repositories.connections import ConnectionRepository
 from messenger.repositories.contacts import ContactRepository
 from messenger.repositories.conversations import ConversationRepository
 from messenger.repositories.devices import DeviceRepository
+from messenger.repositories.events import EventRepository
 from messenger.repositories.exports import ExportRepository
 from messenger.repositories.fan_outs import FanOutRepository
 from messenger.repositories.guards import IdempotencyRepository, LimitRepository
+from messenger.repositories.health import HealthRepository
 from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
 from messenger.repositories.streams import StreamRepository
@@ -22,80 +26,54 @@ from messenger.repositories.sweeps import SweepRepository
 from messenger.repositories.usernames import UsernameRepository
 from messenger.repositories.users import UserRepository
 
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+R = TypeVar("R")
+
+
+class _Repository(Generic[R]):
+    """A repository of the unit of work that it is read from. It has no state, and is made at each use."""
+
+    def __init__(self, kind: Callable[[Runner], R]) -> None:
+        self._kind = kind
+
+    def __get__(self, uow: Repositories, owner: type[Any]) -> R:
+        return self._kind(uow.statements)
+
+
+class _MappedRepository(Generic[R]):
+    """A repository over the session of the unit of work, which opens at the first use."""
+
+    def __init__(self, kind: Callable[[AsyncSession], R]) -> None:
+        self._kind = kind
+
+    def __get__(self, uow: Repositories, owner: type[Any]) -> R:
+        return self._kind(uow.session)
 
 
 class Repositories:
-    """What a unit of work offers. A repository holds nothing of its own, and is made when it is asked for."""
+    """What a unit of work offers."""
 
     statements: Runner
 
     @property
     def session(self) -> AsyncSession:
-        """The mapped session, for the repositories that need one."""
+        """The session of the mapped repositories."""
         raise NotImplementedError
 
-    @property
-    def users(self) -> UserRepository:
-        return UserRepository(self.statements)
-
-    @property
-    def usernames(self) -> UsernameRepository:
-        return UsernameRepository(self.statements)
-
-    @cached_property
-    def accounts(self) -> AccountRepository:
-        return AccountRepository(session=self.session, auto_refresh=False, wrap_exceptions=False)
-
-    @property
-    def devices(self) -> DeviceRepository:
-        return DeviceRepository(self.statements)
-
-    @property
-    def contacts(self) -> ContactRepository:
-        return ContactRepository(self.statements)
-
-    @property
-    def connections(self) -> ConnectionRepository:
-        return ConnectionRepository(self.statements)
-
-    @property
-    def streams(self) -> StreamRepository:
-        return StreamRepository(self.statements)
-
-    @property
-    def conversations(self) -> ConversationRepository:
-        return ConversationRepository(self.statements)
-
-    @property
-    def messages(self) -> MessageRepository:
-        return MessageRepository(self.statements)
-
-    @property
-    def avatars(self) -> AvatarRepository:
-        return AvatarRepository(self.statements)
-
-    @property
-    def secrets(self) -> SecretRepository:
-        return SecretRepository(self.statements)
-
-    @property
-    def idempotency(self) -> IdempotencyRepository:
-        return IdempotencyRepository(self.statements)
-
-    @property
-    def fan_outs(self) -> FanOutRepository:
-        return FanOutRepository(self.statements)
-
-    @property
-    def limits(self) -> LimitRepository:
-        return LimitRepository(self.statements)
-
-    @property
-    def exports(self) -> ExportRepository:
-        return ExportRepository(self.statements)
-
-    @property
-    def sweeps(self) -> SweepRepository:
-        return SweepRepository(self.statements)
+    accounts = _MappedRepository(AccountRepository)
+    avatars = _Repository(AvatarRepository)
+    connections = _Repository(ConnectionRepository)
+    contacts = _Repository(ContactRepository)
+    conversations = _Repository(ConversationRepository)
+    devices = _Repository(DeviceRepository)
+    events = _Repository(EventRepository)
+    exports = _Repository(ExportRepository)
+    fan_outs = _Repository(FanOutRepository)
+    health = _Repository(HealthRepository)
+    idempotency = _Repository(IdempotencyRepository)
+    limits = _Repository(LimitRepository)
+    messages = _Repository(MessageRepository)
+    secrets = _Repository(SecretRepository)
+    streams = _Repository(StreamRepository)
+    sweeps = _Repository(SweepRepository)
+    usernames = _Repository(UsernameRepository)
+    users = _Repository(UserRepository)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import ColumnElement
 
 from messenger.models import User
+from messenger.repositories.base import MappedRepository
 
 
-class AccountRepository(SQLAlchemyAsyncRepository[User]):
+class AccountRepository(MappedRepository[User]):
     """Accounts as mapped objects, for the command line; they never leave their unit of work."""
 
     model_type = User

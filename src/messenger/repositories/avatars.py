@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated
+from messenger.repositories.base import StatementRepository
 
 ABANDONED_AFTER = timedelta(hours=1)
 """An upload that took longer has died: its row may go."""
@@ -109,11 +109,8 @@ _SERVABLE = Statement(
 )
 
 
-class AvatarRepository:
+class AvatarRepository(StatementRepository):
     """Who points at which image, and which image nobody points at."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def claim(self, key: str, *, width: int, height: int, placeholder: str) -> bool:
         """Make sure of a row before its bytes are written; False while an equal image is being deleted."""

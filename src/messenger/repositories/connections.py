@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
+from messenger.repositories.base import StatementRepository
 from messenger.schemas.types import StatusName
 
 
@@ -222,11 +222,8 @@ _JUDGE = Statement(
 )
 
 
-class ConnectionRepository:
+class ConnectionRepository(StatementRepository):
     """Which device is connected where."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def issue_ticket(self, caller: Caller, *, ticket_hash: bytes, expires_at: datetime) -> None:
         """A ticket for the caller's device, in place of an older one."""

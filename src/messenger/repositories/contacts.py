@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.models import Edges
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET
+from messenger.repositories.base import StatementRepository
 from messenger.schemas.types import ContactState, StatusName
 
 
@@ -251,11 +251,8 @@ _HIDDEN = Statement(
 )
 
 
-class ContactRepository:
+class ContactRepository(StatementRepository):
     """Edges between users."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def list_page(self, caller: Caller, *, state: str | None, after: int, limit: int) -> list[ContactRow]:
         """The caller's contacts by ascending number; one round trip. Of one that can't be read only that is known."""

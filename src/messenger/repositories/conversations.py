@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._damage import blank_row, is_damage, read_round
@@ -26,6 +25,7 @@ from messenger.repositories._fragments import (
     edge,
     other_side,
 )
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import counts, last_message
 
 
@@ -260,11 +260,8 @@ def _unread(place: _Place) -> ConversationRow:
     )
 
 
-class ConversationRepository:
+class ConversationRepository(StatementRepository):
     """Conversations of the caller, addressed by the peer on the other side."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.familiar import familiarise
 from messenger.repositories.users import authenticate
 
@@ -180,11 +180,8 @@ class Tokens(msgspec.Struct, frozen=True):
     refresh_expires_at: datetime
 
 
-class DeviceRepository:
+class DeviceRepository(StatementRepository):
     """Signed-in devices."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def authenticate(self, caller: Caller) -> Actor:
         """The caller as an actor, in a statement of its own. Raises `Unauthenticated`."""

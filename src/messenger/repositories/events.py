@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import ConcurrentUpdate
 from messenger.events import Event, WakeUp
+from messenger.repositories.base import StatementRepository
 
 
 class PlacedRow(msgspec.Struct, frozen=True):
@@ -104,11 +104,8 @@ _APPEND: Statement[_AppendedRow] = Statement(
 )
 
 
-class EventRepository:
+class EventRepository(StatementRepository):
     """Writes events into streams."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def append(
         self,

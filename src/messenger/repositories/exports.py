@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._fragments import PAGE_BYTES, SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS, bytes_before
+from messenger.repositories.base import StatementRepository
 
 PAGE = 1000
 
@@ -110,11 +110,8 @@ _MESSAGES = Statement(
 )
 
 
-class ExportRepository:
+class ExportRepository(StatementRepository):
     """Reads an account, a part at a time."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def part(self, name: str, owner_id: int) -> list[str]:
         """All rows of one part."""

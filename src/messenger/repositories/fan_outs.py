@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
+from messenger.repositories.base import StatementRepository
 
 REST = timedelta(seconds=60)
 """The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""
@@ -64,11 +64,8 @@ _REMOVE: Statement[Any] = Statement(
 )
 
 
-class FanOutRepository:
+class FanOutRepository(StatementRepository):
     """Audiences that are too large for one transaction."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def request(self, user_id: int, name: str) -> None:
         """Have the user's contacts notified of this kind of event after the commit; requests share a pass."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import IdempotencyKeyReused
+from messenger.repositories.base import StatementRepository
 
 KEPT_FOR = timedelta(hours=24)
 
@@ -47,11 +47,8 @@ _KEEP: Statement[Any] = Statement(
 )
 
 
-class IdempotencyRepository:
+class IdempotencyRepository(StatementRepository):
     """Answers of creating requests, for 24 hours, written in the transaction of what they answer."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def claim(self, scope: str, key: str, fingerprint: bytes) -> bytes | None:
         """None: do the work. Otherwise the answer it had. Raises `IdempotencyKeyReused` for another body."""
@@ -134,11 +131,8 @@ _TAKE_NEW = Statement(
 COUNTED_FOR = timedelta(days=1)
 
 
-class LimitRepository:
+class LimitRepository(StatementRepository):
     """Token buckets, shared by all workers."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def take(self, key: str, *, capacity: float, rate: float, cost: float = 1.0) -> float:
         """Take `cost` tokens of a bucket that fills with `rate` a second; the seconds to wait where it has too few."""

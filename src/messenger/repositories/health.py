@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
+from messenger.repositories.base import StatementRepository
 
 
 class SchemaRow(msgspec.Struct, frozen=True):
@@ -45,11 +45,8 @@ _DURABILITY = Statement(
 )
 
 
-class HealthRepository:
+class HealthRepository(StatementRepository):
     """Schema and settings."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def schema(self) -> SchemaRow | None:
         """Where the schema is; None where there is none yet."""

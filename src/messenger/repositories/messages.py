@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
@@ -23,6 +22,7 @@ from messenger.repositories._fragments import (
     bytes_before,
     edge,
 )
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
 from messenger.repositories.sending import SEND, SEND_WAITING, SentRow
 from messenger.repositories.sending_together import SEND_ALL
@@ -139,11 +139,8 @@ _EDIT: Statement[Any] = Statement(
 )
 
 
-class MessageRepository:
+class MessageRepository(StatementRepository):
     """Messages of conversations that the caller takes part in."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def send(self, caller: Caller, *, waits: bool = False, **values: Any) -> SentRow:
         """Write a message with all that follows from it, or say why not; one round trip."""

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated
+from messenger.repositories.base import StatementRepository
 
 KEPT_VERSIONS = 10
 
@@ -51,11 +51,8 @@ _APPEND: Statement[Any] = Statement(
 )
 
 
-class SecretRepository:
+class SecretRepository(StatementRepository):
     """Envelopes that the server can't open."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def current(self, caller: Caller) -> SecretRow | None:
         """The caller's newest version."""

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Caller
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
@@ -25,6 +24,7 @@ from messenger.repositories._fragments import (
     edge,
     other_side,
 )
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.events import append
 from messenger.repositories.gone import counts, last_message
 
@@ -266,11 +266,8 @@ _POSITIONS = Statement(
 )
 
 
-class StreamRepository:
+class StreamRepository(StatementRepository):
     """Streams of events, one a user."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
         """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. One row without an event

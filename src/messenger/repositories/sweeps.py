@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.gone import EXPIRE, ExpiredRow
 from messenger.repositories.guards import KEPT_FOR
@@ -106,11 +106,8 @@ _IDLE_SHARE = Statement(
 )
 
 
-class SweepRepository:
+class SweepRepository(StatementRepository):
     """Bounded clean-up."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def idle_devices(self) -> list[IdleDevice]:
         """Sign out devices whose tokens have all expired; which."""

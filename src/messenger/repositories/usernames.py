@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import msgspec
 
-from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import UsernameTaken
+from messenger.repositories.base import StatementRepository
 
 KEPT_FOR = timedelta(days=30)
 """How long a released username is reserved."""
@@ -47,11 +47,8 @@ _MOVE = Statement(
 )
 
 
-class UsernameRepository:
+class UsernameRepository(StatementRepository):
     """Released usernames."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def move(self, owner_id: int, *, released: bytes, taken: bytes) -> None:
         """Reserve the old username for its owner and claim the new one, by their digests. Raises `UsernameTaken`."""

@@ -13,6 +13,7 @@ from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated, UsernameTaken
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
+from messenger.repositories.base import StatementRepository
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
 from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
 from messenger.repositories.usernames import claim
@@ -140,11 +141,8 @@ _IDENTITY = Statement(
 )
 
 
-class UserRepository:
+class UserRepository(StatementRepository):
     """The account itself, and what it shows to others."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
 
     async def profile(self, caller: Caller) -> ProfileRow:
         """The caller's own profile; one round trip, the look-up of the caller included."""

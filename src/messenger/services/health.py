@@ -7,7 +7,6 @@ from typing import Protocol
 import msgspec
 
 from messenger.errors import MessengerError
-from messenger.repositories.health import HealthRepository
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
 
@@ -50,7 +49,7 @@ class HealthService:
     async def _database(self) -> tuple[str, str]:
         try:
             async with self._uow.read() as uow:
-                schema = await HealthRepository(uow.statements).schema()
+                schema = await uow.health.schema()
         except MessengerError as error:
             return error.code, "unknown"
         if schema is not None and schema.serves(self._head):
