@@ -91,7 +91,7 @@ class TestPublish:
             await other.until_heard(StreamAdvanced(1, 1), DevicesRevoked(2))
         assert len(other.heard) == 2
         assert speaker.dropped == 1
-        assert "too large for this bus" in caplog.text
+        assert "exceeds the size limit of the bus" in caplog.text
 
     async def test_oldest_messages_beyond_queue_bound_are_dropped(
         self, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
@@ -230,7 +230,7 @@ class TestConnectionLoss:
             speaker.publish(DevicesRevoked(1))
             await other.until_heard(DevicesRevoked(1))
         assert other.reconnects == 0
-        assert "no parcel of ours" in caplog.text
+        assert "malformed payload" in caplog.text
 
     async def test_failing_receiver_gets_next_message(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
@@ -274,7 +274,7 @@ class TestConnectionLoss:
             speaker.publish(DevicesRevoked(1))
             await other.until_heard(DevicesRevoked(1))
             assert own.reconnects == 1
-        assert [record.exc_info is not None for record in caplog.records if "away" in record.message] == [True]
+        assert [record.exc_info is not None for record in caplog.records if "disconnected" in record.message] == [True]
 
     async def test_outage_is_logged_once_with_reason(
         self, broker: MemoryBroker, caplog: pytest.LogCaptureFixture
@@ -289,8 +289,8 @@ class TestConnectionLoss:
             await own.until_connected()
         said = [record.message for record in caplog.records if record.name == bus_module.__name__]
         assert said == [
-            "the bus is away: the broker went away; streams are looked at every second",
-            "the bus is back",
+            "the bus is disconnected: the broker went away; streams are read every second",
+            "the bus is connected again",
         ]
 
 
@@ -309,7 +309,7 @@ class TestFlush:
         speaker = bus_of(broker)
         speaker.publish(DevicesRevoked(1))
         await speaker.flush()
-        assert "nobody was told: the broker is away" in caplog.text
+        assert "other workers were not notified: the broker is away" in caplog.text
 
 
 def _users(listener: Listener) -> list[int]:

@@ -42,7 +42,7 @@ class TestNatsTransport:
     async def test_required_tls_is_not_skipped(self) -> None:
         with NatsServer() as server:
             url = server.url.replace("nats:", "tls:")
-            with pytest.raises(OSError, match="does not encrypt"):
+            with pytest.raises(OSError, match="does not offer TLS"):
                 async with NatsTransport(url, "tests").connect():
                     pass
 

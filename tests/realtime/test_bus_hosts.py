@@ -91,7 +91,9 @@ async def peers(hosts: Network, server: ServerProcess, *, probe_seconds: float =
     finally:
         errors = [await peer.end() for peer in started]
         # One line for each time that the bus went away, and nothing of the libraries'.
-        assert [line for text in errors for line in text.splitlines() if not line.startswith("the bus is away: ")] == []
+        assert [
+            line for text in errors for line in text.splitlines() if not line.startswith("the bus is disconnected: ")
+        ] == []
 
 
 async def talk(one: Peer, two: Peer, number: int) -> None:

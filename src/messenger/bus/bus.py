@@ -1,4 +1,4 @@
-"""The bus: how workers wake each other. Hints and signals only: a lost one costs delay, never an event."""
+"""The bus: messages between workers. Only hints and signals: a lost one delays events, never drops them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ import msgspec
 logger = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 0.002
-"""How long hints are gathered before they are sent together."""
+"""Minimum interval between two payloads; messages published meanwhile are sent together."""
 MAX_WAITING = 10_000
-"""Messages that may wait to be sent; past it the oldest are dropped: they are hints."""
+"""Maximum number of unsent messages; beyond it the oldest are dropped."""
 _FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
 STEADY_SECONDS = 5.0
-"""A connection that lived shorter is no success: the wait before the next one grows on."""
+"""A connection must last this long to reset the reconnect delay."""
 _ATTEMPTS = 3
 
 
 class StreamAdvanced(msgspec.Struct, frozen=True, tag="n", array_like=True):
-    """A user's stream has events up to this position."""
+    """The user's event stream has reached this position."""
 
     user_id: int
     position: int
 
 
 class Signal(msgspec.Struct, frozen=True, tag="s", array_like=True):
-    """Something fleeting for these users' sockets; `data` is JSON."""
+    """A transient signal for the sockets of these users; `data` is JSON."""
 
     users: tuple[int, ...]
     event: str
@@ -41,14 +41,14 @@ class Signal(msgspec.Struct, frozen=True, tag="s", array_like=True):
 
 
 class SocketOpened(msgspec.Struct, frozen=True, tag="c", array_like=True):
-    """A device has a new socket; every other one of it is closed."""
+    """A device has opened a socket; its older sockets must close."""
 
     user_id: int
     device_id: UUID
 
 
 class DevicesRevoked(msgspec.Struct, frozen=True, tag="r", array_like=True):
-    """Devices of this user may have been signed out: look."""
+    """Devices of this user may have been signed out; check the tables."""
 
     user_id: int
 
@@ -57,41 +57,41 @@ BusMessage = StreamAdvanced | Signal | SocketOpened | DevicesRevoked
 
 
 class _Batch(msgspec.Struct, frozen=True, array_like=True):
-    """What goes over the wire at once. `origin` is the sender, which ignores it."""
+    """One payload on the wire. `origin` identifies the sending worker, which ignores its own batches."""
 
     origin: UUID
     messages: list[BusMessage]
 
 
 class BusReceiver(Protocol):
-    """Who listens in this process."""
+    """Receives the messages of other workers in this process."""
 
     def on_message(self, message: BusMessage) -> None:
-        """Another worker says something. Must not block."""
+        """Handle a message of another worker. Must not block."""
         ...
 
     def on_disconnect(self) -> None:
-        """Nothing is heard from here on: look at the table, often."""
+        """The connection was lost: read the tables frequently."""
         ...
 
     def on_reconnect(self) -> None:
-        """What was said meanwhile is lost: look at the table."""
+        """Messages sent while disconnected are lost: read the tables."""
         ...
 
 
 class Transport(Protocol):
-    """A way to other workers."""
+    """Connects a worker to the other workers."""
 
     max_payload: int
-    """Bytes of text that one payload may have."""
+    """Maximum bytes of a payload."""
 
     def connect(self) -> contextlib.AbstractAsyncContextManager[BusConnection]:
-        """A live connection, subscribed already; raises `OSError` where there is none to be had."""
+        """Open a connection that has subscribed. Raises `OSError` on failure."""
         ...
 
 
 class BusConnection(Protocol):
-    """A live connection of a transport. Both methods raise `OSError` when it is lost, and don't hang on a dead one."""
+    """An open connection. Both methods raise `OSError` when it is lost or the peer does not respond."""
 
     async def send(self, payload: str) -> None: ...
     def payloads(self) -> AsyncIterator[str]: ...
@@ -102,9 +102,10 @@ _decoder: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 
 
 class Bus:
-    """Sends what this worker says, in payloads, and hands on what others say; connects again for ever.
+    """Publishes the messages of this worker in batches, delivers those of others, and reconnects indefinitely.
 
-    `publishes=False`: nobody else is expected to listen, so nothing is sent; what a command line says is still heard.
+    `publishes=False`: this is the only worker, so it sends nothing; it still receives messages of command-line tools.
+    `dropped`: the number of messages that were discarded.
     """
 
     def __init__(self, origin: UUID, transport: Transport | None = None, *, publishes: bool = True) -> None:
@@ -119,11 +120,11 @@ class Bus:
         self._receiver: BusReceiver | None = None
 
     def subscribe(self, receiver: BusReceiver) -> None:
-        """Hand on what comes to this one."""
+        """Deliver received messages to this receiver."""
         self._receiver = receiver
 
     def publish(self, *messages: BusMessage) -> None:
-        """Tell the other workers, soon; never blocks, never fails."""
+        """Send to the other workers, soon. Never blocks, never fails."""
         if not self._publishes:
             return
         self._waiting.extend(messages)
@@ -148,10 +149,10 @@ class Bus:
                     await self._serve(connection)
             except Exception as error:
                 if self.connected or first:
-                    # What is no OSError is a fault of the transport's; without a trace nobody would find it.
+                    # Other exceptions are bugs of the transport, so they are logged with a traceback.
                     trace = None if isinstance(error, OSError) else error
                     logger.warning(
-                        "the bus is away: %s; streams are looked at every second", _text(error), exc_info=trace
+                        "the bus is disconnected: %s; streams are read every second", _text(error), exc_info=trace
                     )
                 if self.connected and clock() - since > STEADY_SECONDS:
                     wait = _FIRST_RETRY
@@ -164,17 +165,17 @@ class Bus:
             wait = min(_LAST_RETRY, wait * 2)
 
     async def flush(self) -> None:
-        """Send what waits over a connection made for it; for a process that is about to end. Failure is logged."""
+        """Send unsent messages over a new connection, before the process exits. Failures are logged."""
         if self.transport is None or not self._waiting:
             return
         try:
             async with asyncio.timeout(2), self.transport.connect() as connection:
                 await self._publish(connection)
         except OSError as error:
-            logger.warning("the bus is away, nobody was told: %s", _text(error))
+            logger.warning("the bus is disconnected, other workers were not notified: %s", _text(error))
 
     def _on_connected(self) -> None:
-        logger.info("the bus is back")
+        logger.info("the bus is connected again")
         if self._receiver is not None:
             self._notify(self._receiver.on_reconnect)
 
@@ -182,7 +183,7 @@ class Bus:
         try:
             callback()
         except Exception:
-            logger.exception("what was lost could not be looked for")
+            logger.exception("a change of the bus connection could not be handled")
 
     def _trim(self) -> None:
         if len(self._waiting) > MAX_WAITING:
@@ -205,7 +206,7 @@ class Bus:
         while True:
             await self._wake.wait()
             await self._publish(connection)
-            # What is said meanwhile goes together: at most one batch in this time.
+            # Messages published meanwhile are sent together.
             await asyncio.sleep(COALESCE_SECONDS)
 
     async def _publish(self, connection: BusConnection) -> None:
@@ -222,10 +223,10 @@ class Bus:
                 self._requeue(payloads)
 
     def _requeue(self, payloads: deque[tuple[str, list[BusMessage]]]) -> None:
-        """What was not sent waits for the next connection; one in doubt is sent again, which hints bear."""
+        """Keep unsent messages for the next connection. The first may be sent twice, which is harmless for hints."""
         self._failures += 1
         if self._failures >= _ATTEMPTS:
-            # It may be this one that the connections end of; the others must not wait behind it for ever.
+            # This payload may be the cause of the failures; it must not block the others forever.
             self._failures = 0
             self.dropped += len(payloads.popleft()[1])
         self._waiting[:0] = [message for _, messages in payloads for message in messages]
@@ -233,7 +234,7 @@ class Bus:
         self._wake.set()
 
     def _payloads(self, messages: list[BusMessage]) -> list[tuple[str, list[BusMessage]]]:
-        """As few payloads as hold them, each with what it says; what is too large alone is split, or else dropped."""
+        """The fewest payloads that hold the messages, each with its messages. Splits or drops a too large message."""
         assert self.transport is not None
         whole = _encoder.encode(_Batch(self.origin, messages))
         if len(whole) <= self.transport.max_payload:
@@ -246,7 +247,7 @@ class Bus:
             middle = len(message.users) // 2
             parts = message.users[:middle], message.users[middle:]
             return self._payloads([msgspec.structs.replace(message, users=part) for part in parts])
-        logger.warning("a signal of %d bytes is too large for this bus", len(whole))
+        logger.warning("a signal of %d bytes exceeds the size limit of the bus", len(whole))
         self.dropped += 1
         return []
 
@@ -255,7 +256,7 @@ class Bus:
             try:
                 batch = _decoder.decode(payload)
             except (msgspec.DecodeError, UnicodeError):
-                logger.warning("the bus brought something that is no batch of ours")
+                logger.warning("the bus delivered a malformed payload")
                 continue
             if batch.origin == self.origin or self._receiver is None:
                 continue
@@ -263,7 +264,7 @@ class Bus:
                 try:
                     self._receiver.on_message(message)
                 except Exception:
-                    logger.exception("a message of the bus could not be handled")
+                    logger.exception("a bus message could not be handled")
 
 
 def _text(error: BaseException) -> str:
@@ -271,7 +272,7 @@ def _text(error: BaseException) -> str:
 
 
 def _coalesced(messages: list[BusMessage]) -> list[BusMessage]:
-    """The same with one `StreamAdvanced` a user, at its newest position; order is kept otherwise."""
+    """Keep only the newest `StreamAdvanced` of each user, first; other messages keep their order."""
     positions: dict[int, int] = {}
     for message in messages:
         if isinstance(message, StreamAdvanced):
@@ -281,7 +282,7 @@ def _coalesced(messages: list[BusMessage]) -> list[BusMessage]:
 
 
 def transport_of(url: str, *, database_url: str, namespace: str) -> Transport | None:
-    """The transport that a bus URL names; None for `local:`. Raises `ValueError` with what is wrong."""
+    """The transport for a bus URL; None for `local:`. Raises `ValueError` with a description of the fault."""
     scheme = url.partition(":")[0].lower()
     if scheme == "local":
         return None

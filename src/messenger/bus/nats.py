@@ -1,4 +1,4 @@
-"""The bus over NATS, core publish and subscribe, for many hosts."""
+"""The bus over NATS (core publish and subscribe), for several hosts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEVER = 10**9
 
 
 class NatsTransport:
-    """One connection a worker; the URL may be a list with commas, of which one server that answers is used."""
+    """One connection per worker. The URL may be a comma-separated list; the first server that responds is used."""
 
     def __init__(self, url: str, namespace: str, *, probe_seconds: float = PROBE_SECONDS) -> None:
         try:
@@ -52,7 +52,7 @@ class NatsTransport:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[_NatsConnection]:
-        """A connection that has subscribed."""
+        """Open a connection that has subscribed."""
         connection = _NatsConnection(self, self._client())
         try:
             with self.translated():
@@ -64,7 +64,7 @@ class NatsTransport:
             await connection.close()
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the library says, as the end of the connection."""
+        """Translate errors of the library to `BusConnectionLost`."""
         return translated(self.url, self._error)
 
 
@@ -82,8 +82,8 @@ class _NatsConnection:
     async def open(self) -> None:
         await self._connect()
         if any(server.startswith("tls:") for server in self._transport.servers) and not self._encrypted():
-            # The library encrypts where the server wants it; who writes tls: wants it from the server.
-            raise BusConnectionLost("the server does not encrypt, tls:// asks for it")
+            # The library encrypts only if the server requires it; a tls: URL requires it from the server.
+            raise BusConnectionLost("the server does not offer TLS, which tls:// requires")
         self._transport.max_payload = min(MAX_PAYLOAD, self._client.max_payload)
         for subject, handle in ((self._transport.channel, self._on_message), (self._ping_subject, self._on_echo)):
             self._subscriptions.append(await self._client.subscribe(subject, cb=handle))
@@ -93,13 +93,13 @@ class _NatsConnection:
     async def send(self, payload: str) -> None:
         with self._transport.translated():
             await self._client.publish(self._transport.channel, payload.encode())
-            # The library takes what it is given into a buffer. The answer comes after the server has read it: then no
-            # more than this one waits, and it is known when it is lost.
+            # The library only buffers the payload. The response to a ping proves that the server has read it, which
+            # bounds the buffer and detects losses.
             await self.ping()
 
     async def ping(self) -> None:
-        """Come back once the server has handled all that was sent before."""
-        # An echo, not the protocol's PING: where one waits for that and is cancelled, the library stops reading.
+        """Return once the server has processed everything sent before."""
+        # A message to oneself, not the protocol's PING: cancelling the wait for a PONG stops the library's reader.
         with self._transport.translated():
             echo: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._echoes.append(echo)
@@ -110,16 +110,17 @@ class _NatsConnection:
         return self.inbox.payloads()
 
     async def close(self) -> None:
-        """Say good-bye; cut the connection where that takes too long."""
+        """Close gracefully; abort the connection after the timeout."""
         self._opened = False
         if self._encrypted():
-            # What was said has been answered. asyncio would warn of the way in which the library says good-bye here.
+            # Everything sent has been acknowledged. The library's TLS shutdown causes warnings of asyncio.
             abort_connection(self._writer())
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.close()
         except Exception as error:
-            # It asserts where it never connected, and waits for a dead peer to take what is left: both end below.
+            # It fails an assertion if it never connected, and waits for unresponsive peers; the connection is aborted
+            # below in both cases.
             self._last = error
         finally:
             for subscription in self._subscriptions:
@@ -139,19 +140,19 @@ class _NatsConnection:
                 token=token,
                 error_cb=self._on_error,
                 closed_cb=self._on_closed,
-                # The bus connects anew, and must know of each loss.
+                # The bus reconnects by itself, and must notice each loss.
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=_CONNECT_SECONDS,
-                # We ask for a sign of life ourselves: the library's own end of a silent connection waits for the dead
-                # peer to take what is buffered before it tells anybody.
+                # `probed` detects unresponsive peers; the library's own detection first waits until buffered data has
+                # been sent.
                 ping_interval=_NEVER,
-                # At a bound the library would wait for a dead peer, past all cancelling; `publish` is the bound.
+                # With a limit, the library waits for unresponsive peers, even if cancelled; `send` is the bound.
                 pending_size=0,
             )
         except NoServersError:
-            raise self._last or BusConnectionLost("no server answers") from None
+            raise self._last or BusConnectionLost("no server responds") from None
 
     def _writer(self) -> object:
         return getattr(getattr(self._client, "_transport", None), "_io_writer", None)
@@ -169,16 +170,16 @@ class _NatsConnection:
 
     async def _on_error(self, error: Exception) -> None:
         self._last = error
-        # Each is a loss: of the connection, of the right to speak, of messages that nobody took in time.
+        # Every error means a loss: of the connection, of permissions, or of messages that were not read in time.
         if self._opened:
             self.inbox.end(connection_lost(error, self._transport.url))
 
     async def _on_closed(self) -> None:
-        self.inbox.end(BusConnectionLost("the server ended the connection"))
+        self.inbox.end(BusConnectionLost("the server closed the connection"))
 
 
 def _account(servers: list[str]) -> tuple[str | None, str | None, str | None]:
-    """User, password, or else token of the first URL that has any; the library would send the %XX as they stand."""
+    """User and password, or token, of the first URL that has any, percent-decoded, which the library does not do."""
     for parts in map(urlsplit, servers):
         if parts.username is not None and parts.password is not None:
             return unquote(parts.username), unquote(parts.password), None

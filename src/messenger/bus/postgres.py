@@ -1,4 +1,4 @@
-"""The bus over LISTEN and NOTIFY of the server's own database: the default, with nothing more to run."""
+"""The bus over LISTEN and NOTIFY of the server's own database: the default, which needs no further service."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from messenger.bus.transport_common import (
 from messenger.database.connection import connect
 
 APPLICATION_NAME = "messenger bus"
-# PostgreSQL refuses 8,000 bytes and more; the head of a part takes some.
+# PostgreSQL rejects payloads of 8,000 bytes or more; the part header needs some of them.
 _PART_BYTES = 7900
 _HEAD = re.compile(r"(\d{1,3})/(\d{1,3}):")
-# The parts of a payload in one transaction: nobody else's notifications come between them.
+# One transaction delivers all parts of a payload without other notifications in between.
 _NOTIFY = "SELECT pg_notify($1, part) FROM unnest($2::text[]) AS part"
-# The server keeps its queue of notifications until the slowest listener has read it, so it should notice soon that a
-# worker is gone without a word. Set after the connection is made: a pooler may not know them.
+# The server keeps notifications until the slowest listener has read them, so it must detect a lost worker early. Set
+# after connecting, because a pooler may not support them as connection parameters.
 _SETTINGS = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -39,11 +39,11 @@ _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]
 
 
 class PostgresTransport:
-    """One connection a worker, outside of the pool, that listens and notifies.
+    """One connection per worker, outside of the pool, for both LISTEN and NOTIFY.
 
-    One is enough: asyncpg hands notifications on while no statement runs, ours take one round trip, and a lock keeps
-    them apart. A second would double what the server must hold for each worker. It must be a real connection: a pooler
-    that lends a server connection out a transaction at a time loses the LISTEN.
+    A second one would double the server's cost per worker and is not needed: asyncpg delivers notifications between
+    statements, each statement takes one round trip, and a lock serializes them. A pooler in transaction mode does not
+    work, because it loses the LISTEN.
     """
 
     max_payload = MAX_PAYLOAD
@@ -55,7 +55,7 @@ class PostgresTransport:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[_PostgresConnection]:
-        """A connection that listens."""
+        """Open a connection that listens."""
         with self.translated():
             driver = await connect(
                 self._url,
@@ -72,7 +72,7 @@ class PostgresTransport:
             await connection.close()
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the driver says, as the end of the connection."""
+        """Translate errors of the driver to `BusConnectionLost`."""
         return translated(self._url, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -83,7 +83,7 @@ class _PostgresConnection:
         self._driver = driver
         self._channel = channel
         self._parts = _Parts()
-        # asyncpg refuses a second statement while one runs.
+        # asyncpg does not allow concurrent statements.
         self._lock = asyncio.Lock()
 
     async def listen(self) -> None:
@@ -106,7 +106,7 @@ class _PostgresConnection:
         return self.inbox.payloads()
 
     async def close(self) -> None:
-        """Say good-bye; asyncpg cuts the connection where that takes too long."""
+        """Close gracefully; asyncpg aborts the connection after the timeout."""
         self._driver.remove_termination_listener(self._on_end)
         with contextlib.suppress(OSError), self._transport.translated():
             await self._driver.close(timeout=CLOSE_SECONDS)
@@ -117,18 +117,18 @@ class _PostgresConnection:
             self.inbox.put(payload)
 
     def _on_end(self, _: object) -> None:
-        self.inbox.end(BusConnectionLost("PostgreSQL ended the connection"))
+        self.inbox.end(BusConnectionLost("PostgreSQL closed the connection"))
 
 
 class _Parts:
-    """Puts parts together that come in order; a broken row of them is dropped."""
+    """Reassembles payloads from parts that arrive in order; incomplete ones are dropped."""
 
     def __init__(self) -> None:
         self._process = 0
         self._texts: list[str] = []
 
     def add(self, process: int, text: str) -> str | None:
-        """The payload that this part completes. What is no part is handed on as it is."""
+        """Returns the payload that this part completes, or None. A text without a part header is a whole payload."""
         head = _HEAD.match(text)
         if head is None:
             return text
@@ -146,8 +146,8 @@ class _Parts:
 
 
 def _split(payload: str) -> list[str]:
-    # A character has up to four bytes, but what the bus says is nearly always ASCII.
+    # A character has up to four bytes; most payloads are ASCII.
     step = _PART_BYTES if payload.isascii() else _PART_BYTES // 4
     texts = [payload[start : start + step] for start in range(0, len(payload), step)]
-    # The number also keeps equal parts apart, of which PostgreSQL would deliver one.
+    # PostgreSQL delivers equal notifications of a transaction once; the part number makes them different.
     return [f"{number}/{len(texts)}:{text}" for number, text in enumerate(texts, 1)]

@@ -1,4 +1,4 @@
-"""The bus over Redis or Valkey pub/sub, for many hosts."""
+"""The bus over Redis or Valkey pub/sub, for several hosts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from messenger.bus.transport_common import (
 
 
 class RedisTransport:
-    """Two connections a worker: one that has subscribed may not publish.
+    """Two connections per worker, because a subscribed connection cannot publish.
 
-    The library's bare connections, not its client or its PubSub: these connect anew behind one's back, and the bus must
-    know of every loss.
+    Uses the library's connections, not its client or its PubSub: those reconnect by themselves, and the bus must notice
+    every loss.
     """
 
     max_payload = MAX_PAYLOAD
@@ -49,7 +49,7 @@ class RedisTransport:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[_RedisConnection]:
-        """A pair of connections, one of which has subscribed."""
+        """Open two connections, one of which has subscribed."""
         async with contextlib.AsyncExitStack() as stack:
             with self.translated():
                 async with asyncio.timeout(2 * self.probe_seconds):
@@ -62,7 +62,7 @@ class RedisTransport:
         connection = cast(_LibraryConnection, self._kind(**self._options))
         stack.push_async_callback(self._close, connection)
         await connection.connect()
-        # Before the library's own end, which would wait for a dead peer to take what is left.
+        # Runs before the library's own disconnect, which waits for unresponsive peers.
         stack.callback(abort_connection, getattr(connection, "_writer", None))
         return connection
 
@@ -71,7 +71,7 @@ class RedisTransport:
             await connection.disconnect(nowait=True)
 
     def translated(self) -> contextlib.AbstractContextManager[None]:
-        """What the library says, as the end of the connection."""
+        """Translate errors of the library to `BusConnectionLost`."""
         return translated(self._url, self._error)
 
 
@@ -80,13 +80,13 @@ _OPTIONS = {
     "health_check_interval": 0,
     "client_name": "messenger-bus",
     "decode_responses": False,
-    # The third version of the protocol brings notices of maintenance that connect anew by themselves.
+    # With version 3 of the protocol, maintenance notifications make the library reconnect by itself.
     "protocol": 2,
 }
 
 
 class _LibraryConnection(Protocol):
-    """What is used of the library's connections, whose own methods have no types."""
+    """The part of the library's connections that is used; its own methods have no types."""
 
     is_connected: bool
 
@@ -118,11 +118,11 @@ class _RedisConnection:
                 reply = await self._subscriber.read_response(timeout=probe_seconds)
                 if reply is None:
                     if pinged:
-                        raise BusConnectionLost("no answer in time")
+                        raise BusConnectionLost("no response in time")
                     await self._subscriber.send_command("PING")
                 pinged = reply is None
                 if clock() >= due:
-                    # Some servers end connections that are idle for long, and this one may have nothing to say.
+                    # Some servers close idle connections.
                     await self._command("PING")
                     due = clock() + probe_seconds
             if reply is not None and reply[0] == b"message":
@@ -130,7 +130,7 @@ class _RedisConnection:
 
     async def _command(self, *words: str) -> None:
         async with self._lock:
-            # It would connect anew by itself where the last command failed.
+            # The library reconnects by itself after a failed command.
             if not self._publisher.is_connected:
                 raise BusConnectionLost("an earlier command failed")
             await self._publisher.send_command(*words)

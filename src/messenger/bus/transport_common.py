@@ -1,4 +1,4 @@
-"""What the transports share: a bounded inbox, a look whether the other end lives, names, and errors without secrets."""
+"""Shared by the transports: a bounded inbox, liveness probes, channel names, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from urllib.parse import unquote
 
 MAX_PAYLOAD = 128 * 1024
-"""Bytes of one payload: a call's signal has up to 64 KiB, and must go in one piece."""
+"""Maximum bytes of a payload: a call signal has up to 64 KiB and must fit into one."""
 PROBE_SECONDS = 5.0
-"""Seconds between two questions for a sign of life, and what an answer may take: a loss shows after twice as long."""
+"""Seconds between two liveness probes, and the timeout of each: a loss is detected within twice this time."""
 CLOSE_SECONDS = 1.0
 _INBOX_CHARACTERS = 16 * 1024 * 1024
 
 
 class BusConnectionLost(ConnectionError):
-    """The end of a connection, in words that hold no secret."""
+    """The connection was lost. The message contains no secrets."""
 
 
 class TransportInbox:
-    """What came and was not taken yet. Ends once, with the reason; also when more came than it may hold."""
+    """Received payloads that have not been read. Ends once, with a reason; also when it overflows."""
 
     def __init__(self, probe_seconds: float) -> None:
         self._probe_seconds = probe_seconds
@@ -34,17 +34,17 @@ class TransportInbox:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def put(self, payload: str) -> None:
-        """Keep it until it is taken."""
+        """Add a payload."""
         self._size += len(payload)
         # Hints must not be dropped silently: ending the connection makes receivers read the tables.
         if self._size > _INBOX_CHARACTERS:
-            self.end(BusConnectionLost("more came than was taken"))
+            self.end(BusConnectionLost("the receive buffer overflowed"))
             return
         self._payloads.append(payload)
         self._wake.set()
 
     def end(self, reason: BusConnectionLost) -> None:
-        """Nothing comes any more; the first reason counts."""
+        """End it; only the first reason is kept."""
         if self._reason is None:
             self._reason = reason
             self._wake.set()
@@ -52,19 +52,19 @@ class TransportInbox:
                 self._ended.set_result(None)
 
     def raise_if_ended(self) -> None:
-        """Raise the reason, if there is one."""
+        """Raise the reason if it has ended."""
         if self._reason is not None:
             raise self._reason
 
     async def wait_for(self, awaited: asyncio.Future[None]) -> None:
-        """Wait for it, but not for ever, and not past the end."""
+        """Wait for a response. Raises `TimeoutError`, or the reason if the inbox ends first."""
         async with asyncio.timeout(self._probe_seconds):
             await asyncio.wait((awaited, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if not awaited.done():
             self.raise_if_ended()
 
     async def payloads(self) -> AsyncIterator[str]:
-        """What comes, until the end; raises its reason."""
+        """Yield payloads; raises the reason at the end."""
         while True:
             while self._payloads:
                 payload = self._payloads.popleft()
@@ -76,7 +76,7 @@ class TransportInbox:
 
     @contextlib.asynccontextmanager
     async def probed(self, ping: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Asks again and again meanwhile; ends where no answer comes."""
+        """Probe the connection periodically inside the block; a failed probe ends the inbox."""
         task = asyncio.create_task(self._probe(ping))
         try:
             yield
@@ -92,13 +92,13 @@ class TransportInbox:
             except BusConnectionLost as error:
                 self.end(error)
             except Exception as error:
-                # Whatever it is, nobody looks after this connection any more.
+                # Without probes, a dead connection would not be detected.
                 self.end(BusConnectionLost(f"the probe failed: {type(error).__name__}"))
 
 
 @contextlib.contextmanager
 def translated(url: str, *kinds: type[Exception]) -> Iterator[None]:
-    """These kinds of error, and the system's own, as `BusConnectionLost`."""
+    """Translate `OSError` and these exceptions to `BusConnectionLost`."""
     expected: tuple[type[Exception], ...] = (OSError, *kinds)
     try:
         yield
@@ -107,11 +107,11 @@ def translated(url: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def connection_lost(error: Exception, url: str) -> BusConnectionLost:
-    """The same without the secrets of the URL."""
+    """The error without the secrets of the URL."""
     if isinstance(error, BusConnectionLost):
         return error
     if isinstance(error, TimeoutError):
-        return BusConnectionLost("no answer in time")
+        return BusConnectionLost("no response in time")
     text = str(error)
     for secret in secrets_of(url):
         text = text.replace(secret, "***")
@@ -119,28 +119,28 @@ def connection_lost(error: Exception, url: str) -> BusConnectionLost:
 
 
 def abort_connection(writer: object) -> None:
-    """End a connection at once, if it is one.
+    """Abort the connection of a `StreamWriter`; other objects are ignored.
 
-    Libraries close theirs, which waits until the peer has taken what is left: a quarter of an hour for a dead one. They
-    have no other way, so this is given what they keep to themselves.
+    The libraries close connections gracefully, which waits until the peer has read all buffered data: 15 minutes for an
+    unresponsive one. They offer no way to abort, so callers pass the library's private writer.
     """
     if isinstance(writer, asyncio.StreamWriter):
         writer.transport.abort()
 
 
 def secrets_of(url: str) -> list[str]:
-    """Passwords and tokens in a URL or in a list of them, as written and as meant; the longest first."""
+    """Passwords and tokens in a URL or a comma-separated list, encoded and decoded; longest first."""
     found = set(re.findall(r"[?&]password=([^&#\s]+)", url))
     for account in re.findall(r"://([^/?#\s]*)@", url):
         user, colon, password = account.partition(":")
-        # A name alone is a token, as NATS has it.
+        # In NATS URLs, a user without a password is a token.
         found.add(password if colon else user)
     found |= {unquote(secret) for secret in found}
     return sorted(found - {""}, key=len, reverse=True)
 
 
 def channel_of(namespace: str) -> str:
-    """A name for the namespace that every transport takes as it is: small letters, digits, `_`; 63 characters."""
+    """A channel name that is valid for every transport: lower-case letters, digits, `_`; at most 63 characters."""
     if re.fullmatch(r"[a-z0-9_]{1,40}", namespace):
         return f"messenger_{namespace}"
     return f"messenger_{hashlib.sha256(namespace.encode()).hexdigest()[:48]}"
