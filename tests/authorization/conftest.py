@@ -21,8 +21,8 @@ from messenger.media.processor import Avatar
 from messenger.testing import Factory, StatementLog
 from messenger.testing.databases import temporary_database
 from tests.authorization._people import Cast
-from tests.controllers.conftest import client_of
-from tests.realtime.conftest import serve
+from tests.support.http import client_of
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 

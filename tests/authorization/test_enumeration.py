@@ -23,8 +23,7 @@ from tests.authorization._matrix import CASES, Case
 from tests.authorization._people import Cast
 from tests.authorization._requests import Scene, content, scene, url
 from tests.authorization._targets import addressing, gone, reserved
-from tests.controllers.conftest import client_of
-from tests.support.http import SECURITY_HEADERS
+from tests.support.http import SECURITY_HEADERS, client_of
 
 OVER_HTTP = [case for case in CASES if case.method not in {"OPEN", "SOCKET"}]
 ADDRESSED = [case for case in OVER_HTTP if case.of == "owner" and case.actor == "stranger"]

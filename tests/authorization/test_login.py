@@ -19,7 +19,7 @@ from messenger.container import Container
 from messenger.security.passwords import Verdict
 from messenger.testing import Factory, StatementLog
 from tests.authorization.login_times import MAY_DIFFER, medians
-from tests.controllers.conftest import client_of
+from tests.support.http import client_of
 
 WRONG = "not-the-password-of-anybody-1"
 

@@ -27,7 +27,7 @@ from messenger.openapi_export import openapi_json
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
 from messenger.web.socket_methods import METHODS
-from tests.realtime.conftest import serve
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.

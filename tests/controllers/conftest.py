@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from litestar import Litestar
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.app import create_app
-from messenger.clock import FixedClock
-from messenger.config import Settings
-from messenger.container import Container
-from messenger.testing import Factory, Person, StatementLog
-from tests.support.http import Witness
+from messenger.testing import Factory, Person
+from tests.support.fixtures import app, clock, container
+from tests.support.http import Witness, client_of
+
+__all__ = ["app", "clock", "container"]
 
 Snapshot = Callable[[Person], Awaitable[Any]]
-
-
-@pytest.fixture(scope="session")
-def clock() -> FixedClock:
-    """One time for all: a test may move it on, and may not say what time it is."""
-    return FixedClock()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def container(
-    settings: Settings, engine: AsyncEngine, statements: StatementLog, clock: FixedClock
-) -> AsyncIterator[Container]:
-    container = Container(settings, engine=engine, clock=clock)
-    yield container
-    await container.close()
-
-
-@pytest.fixture(scope="session")
-def app(container: Container) -> Litestar:
-    """Making an application takes longer than most of these tests."""
-    return create_app(container)
-
-
-def client_of(app: Litestar, **options: Any) -> httpx.AsyncClient:
-    """A client of an application, in this event loop."""
-    transport = httpx.ASGITransport(cast(Any, app), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://messenger.test", **options)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -12,8 +12,8 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
 from tests.controllers._shapes import CONTACT, ICE_SERVER, ICE_SERVERS, STATUS, USER, is_peer_id, is_time
-from tests.controllers.conftest import Snapshot, client_of
-from tests.support.http import assert_problem
+from tests.controllers.conftest import Snapshot
+from tests.support.http import assert_problem, client_of
 
 
 class TestSubscribe:

@@ -18,8 +18,7 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers.demo import PAGE_POLICY
-from tests.controllers.conftest import client_of
-from tests.support.http import SECURITY_HEADERS, assert_problem
+from tests.support.http import SECURITY_HEADERS, assert_problem, client_of
 
 FOLDER = Path(messenger.__file__).parent / "demo"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.name != "index.html")

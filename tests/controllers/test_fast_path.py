@@ -22,7 +22,7 @@ from messenger.web.application import Application
 from messenger.web.fast_path import _Route
 from messenger.web.parameters import PageLimit
 from messenger.web.request import WireRequest
-from tests.controllers.conftest import client_of
+from tests.support.http import client_of
 from tests.support.served import served
 
 

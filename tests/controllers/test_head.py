@@ -16,8 +16,7 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
 from messenger.web.head import without_body
-from tests.controllers.conftest import client_of
-from tests.support.http import OPERATIONS, Operation, assert_problem
+from tests.support.http import OPERATIONS, Operation, assert_problem, client_of
 from tests.support.images import encoded, plain
 from tests.support.served import served
 

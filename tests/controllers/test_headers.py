@@ -22,8 +22,7 @@ from messenger.controllers.home import PAGE_POLICY as HOME_POLICY
 from messenger.errors import DatabaseUnavailable, StorageFull
 from messenger.testing import Person
 from messenger.web.response_hook import FILE_POLICY
-from tests.controllers.conftest import client_of
-from tests.support.http import OPERATIONS, SECURITY_HEADERS, Operation
+from tests.support.http import OPERATIONS, SECURITY_HEADERS, Operation, client_of
 from tests.support.images import encoded, plain
 from tests.support.inventory import handlers
 

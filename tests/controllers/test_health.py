@@ -15,8 +15,7 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
-from tests.controllers.conftest import client_of
-from tests.support.http import Witness, assert_problem
+from tests.support.http import Witness, assert_problem, client_of
 
 TOKEN = "a token that prometheus knows"
 

@@ -15,7 +15,7 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.controllers.home import PAGE_POLICY
-from tests.controllers.conftest import client_of
+from tests.support.http import client_of
 
 
 def links(page: str) -> list[str]:

@@ -14,8 +14,7 @@ from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
 from messenger.testing import Person
-from tests.controllers.conftest import client_of
-from tests.support.http import CANARY, Witness, assert_problem
+from tests.support.http import CANARY, Witness, assert_problem, client_of
 
 
 @pytest_asyncio.fixture(loop_scope="session")

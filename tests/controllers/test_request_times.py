@@ -17,7 +17,7 @@ from messenger.container import Container
 from messenger.errors import InvalidCredentials, PeerNotFound, UnsupportedImage
 from messenger.testing import Person
 from messenger.web import application, fast_path, response_hook
-from tests.controllers.conftest import client_of
+from tests.support.http import client_of
 from tests.support.images import encoded, plain
 
 SECONDS = 7.5

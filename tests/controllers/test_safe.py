@@ -83,9 +83,7 @@ class TestStorePreconditions:
     async def test_star_in_if_match_requires_existing_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         assert_problem(await store(client, ada, If_Match="*"), 412, "version_conflict")
 
-    async def test_unmatched_star_allows_only_first_version(
-        self, client: httpx.AsyncClient, ada: Person
-    ) -> None:
+    async def test_unmatched_star_allows_only_first_version(self, client: httpx.AsyncClient, ada: Person) -> None:
         answers = [await store(client, ada, each, If_None_Match="*") for each in (ENVELOPE, OTHER)]
         assert [answer.status_code for answer in answers] == [201, 412]
 

@@ -24,7 +24,7 @@ from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.factories import PASSWORD
 from messenger.testing.hosts import Host, network
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess
-from tests.faults._population import FaultCrowd
+from tests.support.fault_population import FaultCrowd
 from tests.support.proxy import Address
 from tests.support.server import environment
 from tests.support.sockets import Realtime, Wire

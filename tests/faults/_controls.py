@@ -20,9 +20,9 @@ from tests.faults._fault import Installation
 from tests.faults._faults_process import kill
 from tests.faults._faults_repetition import send_at_once
 from tests.faults._outcome import Outcome
-from tests.faults._population import FaultCrowd
 from tests.faults._run import HEAL_SECONDS, WARM, take
 from tests.faults._world import World, opened
+from tests.support.fault_population import FaultCrowd
 from tests.support.verdict import stored
 
 

@@ -15,8 +15,8 @@ from random import Random
 from messenger.testing.recorder import Findings, check
 from tests.faults._fault import Fault
 from tests.faults._outcome import KINDS, Outcome
-from tests.faults._population import FaultCrowd
 from tests.faults._world import World, opened
+from tests.support.fault_population import FaultCrowd
 from tests.support.verdict import await_proofs, judge
 
 WARM = 32

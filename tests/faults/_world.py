@@ -28,7 +28,7 @@ from tests.support.proxy import Address, Proxy
 from tests.support.server import SERVE
 
 if TYPE_CHECKING:
-    from tests.faults._population import FaultCrowd
+    from tests.support.fault_population import FaultCrowd
 
 # Cheap passwords and no limits: neither is what is tested here. Tokens outlive the longest run.
 SETTINGS: dict[str, object] = {

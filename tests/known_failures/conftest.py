@@ -9,8 +9,8 @@ import pytest_asyncio
 from litestar import Litestar
 
 from messenger.testing import Factory, Person
-from tests.controllers.conftest import app, client_of, clock, container
-from tests.realtime.conftest import hosted, people, realtime
+from tests.support.fixtures import app, clock, container, hosted, people, realtime
+from tests.support.http import client_of
 from tests.support.sockets import Realtime
 
 __all__ = ["app", "clock", "container", "hosted", "people", "realtime"]

@@ -18,8 +18,8 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
 from tests.known_failures._timed import QUICK, timed
-from tests.realtime.conftest import serve
 from tests.support.images import encoded, plain
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 # --- numbers --------------------------------------------------------------------------------------

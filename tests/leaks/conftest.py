@@ -18,7 +18,7 @@ from messenger.testing.databases import temporary_database
 from tests.leaks._canaries import Canaries
 from tests.leaks._evidence import Logs, Problems, dump
 from tests.leaks._walk import Walk
-from tests.realtime.conftest import serve
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 

@@ -16,7 +16,7 @@ from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
-from tests.realtime.conftest import serve
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 

@@ -19,7 +19,7 @@ from messenger.testing import Factory, Person
 from tests.realtime._poison import BEYOND, POISON, Poison, counted, insert
 from tests.realtime.test_sync import execute
 from tests.support.sockets import Realtime
-from tests.unit_of_work import Recorder
+from tests.support.units_of_work import Recorder
 
 
 def bodies(events: list[dict[str, Any]]) -> list[str]:

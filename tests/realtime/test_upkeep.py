@@ -22,7 +22,7 @@ from messenger.realtime.interfaces import SocketRef
 from messenger.testing import Factory
 from messenger.testing.connections import HeldConnection
 from messenger.web import sockets
-from tests.realtime.conftest import serve
+from tests.support.served import serve
 from tests.support.sockets import Realtime
 
 

@@ -20,7 +20,7 @@ from messenger.errors import Overloaded
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
-from tests.unit_of_work import Number, Recorder, factory_over, probe
+from tests.support.units_of_work import Number, Recorder, factory_over, probe
 
 NOBODY = Actor(1, UUID(int=1))
 

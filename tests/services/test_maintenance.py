@@ -24,7 +24,7 @@ from messenger.services.maintenance import MaintenanceService
 from messenger.testing import Factory
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.support.tables import rows
-from tests.unit_of_work import Recorder
+from tests.support.units_of_work import Recorder
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import httpx
 import msgspec
+from litestar import Litestar
 
 from messenger.openapi_export import openapi_json
 from tests.support.openapi_schema import faults, resolve
@@ -180,3 +181,9 @@ def assert_problem(response: httpx.Response, status: int, code: str, *, field: s
     problem = response.json()
     named = problem["errors"][0]["field"] if problem["errors"] else None
     assert (response.status_code, problem["code"], named if field is not None else None) == (status, code, field)
+
+
+def client_of(app: Litestar, **options: Any) -> httpx.AsyncClient:
+    """A client of an application, in this event loop."""
+    transport = httpx.ASGITransport(cast(Any, app), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://messenger.test", **options)

@@ -10,7 +10,10 @@ from typing import Any
 
 import uvicorn
 
+from messenger.app import create_app
+from messenger.container import Container
 from messenger.server.http_protocol import HttpConnection
+from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnection
 
 
 class _Server(uvicorn.Server):
@@ -35,6 +38,18 @@ async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[
     async with asyncio.timeout(10):
         await server.listens.wait()
     return server, task, listening.getsockname()[1]
+
+
+async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
+    """Start a server program over a container; its port."""
+    return await start(
+        create_app(container),
+        ws=UvicornConnection,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        timeout_graceful_shutdown=5,
+    )
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from messenger.config import Settings
 from messenger.events import ContactUpdated, ConversationUpdated, MessageCreated, ProfileUpdated, ReceiptUpdated, WakeUp
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory
-from tests.unit_of_work import Recorder, checked_out, factory_over, until
+from tests.support.units_of_work import Recorder, checked_out, factory_over, until
 
 
 @pytest.fixture

@@ -24,7 +24,17 @@ from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, Overloaded, UsernameTaken
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
-from tests.unit_of_work import PID, PUT, SLEEP, Options, Recorder, checked_out, count_of, factory_over, until_asleep
+from tests.support.units_of_work import (
+    PID,
+    PUT,
+    SLEEP,
+    Options,
+    Recorder,
+    checked_out,
+    count_of,
+    factory_over,
+    until_asleep,
+)
 
 
 @pytest.fixture

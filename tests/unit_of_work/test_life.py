@@ -20,7 +20,7 @@ from messenger.database.engine import create_engine
 from messenger.errors import PeerNotFound
 from messenger.testing import StatementLog
 from messenger.unit_of_work import NestedUnitOfWork, UnitOfWorkFactory
-from tests.unit_of_work import (
+from tests.support.units_of_work import (
     PID,
     PUT,
     SLEEP,

@@ -21,7 +21,7 @@ from messenger.errors import PeerNotFound, Unauthenticated
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
-from tests.unit_of_work import GET, PUT, Recorder, count_of, factory_over
+from tests.support.units_of_work import GET, PUT, Recorder, count_of, factory_over
 
 NOW = FixedClock().now()
 

@@ -17,7 +17,7 @@ from messenger.database import pool as connection_pool
 from messenger.database.engine import create_engine, translate
 from messenger.database.pool import ConnectionPool, PooledConnection
 from messenger.errors import DatabaseUnavailable, Overloaded
-from tests.unit_of_work import PID, Options, factory_over
+from tests.support.units_of_work import PID, Options, factory_over
 
 
 @pytest_asyncio.fixture(loop_scope="session")

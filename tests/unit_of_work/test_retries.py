@@ -12,7 +12,7 @@ from messenger.errors import ConcurrentUpdate, Overloaded, PeerNotFound
 from messenger.events import ReceiptUpdated
 from messenger.testing import Factory
 from messenger.unit_of_work import ATTEMPTS, UnitOfWorkFactory, retry_on_conflict
-from tests.unit_of_work import BUMP, PUT, Recorder, checked_out, count_of, factory_over
+from tests.support.units_of_work import BUMP, PUT, Recorder, checked_out, count_of, factory_over
 
 
 class TestConflictRetries:

@@ -1,0 +1,64 @@
+"""Fixtures that several folders share: an application by a clock of its own, and a server on a real port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messenger.app import create_app
+from messenger.clock import FixedClock
+from messenger.config import Settings
+from messenger.container import Container
+from messenger.testing import Factory, StatementLog
+from tests.support.served import serve
+from tests.support.sockets import Realtime
+
+
+@pytest.fixture(scope="session")
+def clock() -> FixedClock:
+    """One time for all: a test may move it on, and may not say what time it is."""
+    return FixedClock()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def container(
+    settings: Settings, engine: AsyncEngine, statements: StatementLog, clock: FixedClock
+) -> AsyncIterator[Container]:
+    container = Container(settings, engine=engine, clock=clock)
+    yield container
+    await container.close()
+
+
+@pytest.fixture(scope="session")
+def app(container: Container) -> Litestar:
+    """Making an application takes longer than most of these tests."""
+    return create_app(container)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Container]:
+    """Services by the real clock, with their realtime loops; stamps are not what is tested here."""
+    container = Container(msgspec.structs.replace(settings, activity_resolution=3600.0), engine=engine)
+    async with container.realtime.running():
+        yield container
+    await container.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
+    """The server, and a way in."""
+    server, task, port = await serve(hosted)
+    yield Realtime(port, hosted.realtime.presence._pass)
+    server.should_exit = True
+    await task
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def people(hosted: Container) -> Factory:
+    """People of the hosted container: what they do is announced to its sockets."""
+    return Factory(hosted)
