@@ -22,7 +22,7 @@ from messenger.testing import Factory, StatementLog
 from messenger.testing.databases import temporary_database
 from tests.authorization._people import Cast
 from tests.support.http import client_of
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 
@@ -98,11 +98,8 @@ async def workers(settings: Settings) -> AsyncIterator[list[Realtime]]:
 @contextlib.asynccontextmanager
 async def _worker(settings: Settings) -> AsyncIterator[Realtime]:
     container = Container(msgspec.structs.replace(settings, bus_url="postgres:", pool_size=5))
-    async with container.realtime.running():
-        server, task, port = await serve(container)
+    async with container.realtime.running(), serving(container) as (_, port):
         yield Realtime(port, container.realtime.presence._pass)
-        server.should_exit = True
-        await task
     await container.close()
 
 

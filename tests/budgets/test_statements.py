@@ -27,7 +27,7 @@ from messenger.openapi_export import openapi_json
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
 from messenger.web.socket_methods import METHODS
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 # Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
@@ -137,10 +137,8 @@ async def realtime(settled: Container, monkeypatch: pytest.MonkeyPatch) -> Async
     board = settled.realtime.presence
     # Their batch is no price of one socket: it is as if it had been written.
     monkeypatch.setattr(board, "connected", lambda socketed: board.on_registered(socketed))
-    server, task, port = await serve(settled)
-    yield Realtime(port)
-    server.should_exit = True
-    await task
+    async with serving(settled) as (_, port):
+        yield Realtime(port)
 
 
 def _image() -> bytes:

@@ -19,7 +19,7 @@ from messenger.container import Container
 from messenger.testing import Factory, Person
 from tests.known_failures._timed import QUICK, timed
 from tests.support.images import encoded, plain
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -149,11 +149,8 @@ async def listed(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple
     """A server for which one origin is listed."""
     changed = msgspec.structs.replace(settings, cors_origins=("https://app.example.com",))
     container = Container(changed, engine=engine)
-    async with container.realtime.running():
-        server, task, port = await serve(container)
+    async with container.realtime.running(), serving(container) as (_, port):
         yield Realtime(port), Factory(container)
-        server.should_exit = True
-        await task
     await container.close()
 
 

@@ -18,7 +18,7 @@ from messenger.testing.databases import temporary_database
 from tests.leaks._canaries import Canaries
 from tests.leaks._evidence import Logs, Problems, dump
 from tests.leaks._walk import Walk
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 
@@ -71,15 +71,13 @@ async def evidence(own_database: tuple[Any, str], tmp_path_factory: pytest.TempP
     connection, url = own_database
     container = Container(_settings(url, tmp_path_factory.mktemp("secrets"), canaries))
     with logs.writing():
-        async with container.realtime.running():
-            server, task, port = await serve(container)
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", event_hooks={"response": [problems.see]}
-            ) as client:
-                ada, bob = [Walk(client, Realtime(port), canaries, problems) for _ in range(2)]
-                await _walk(ada, bob, connection)
-            server.should_exit = True
-            await task
+        async with (
+            container.realtime.running(),
+            serving(container) as (_, port),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", event_hooks={"response": [problems.see]}) as client,
+        ):
+            ada, bob = [Walk(client, Realtime(port), canaries, problems) for _ in range(2)]
+            await _walk(ada, bob, connection)
         await container.close()
     return Evidence(
         canaries,

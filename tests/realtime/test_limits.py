@@ -16,7 +16,7 @@ from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.services._gate import Gate
 from messenger.testing import Factory, Person
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 
@@ -33,10 +33,8 @@ async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Conta
 @pytest_asyncio.fixture(loop_scope="session")
 async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
     """The server, and a way in."""
-    server, task, port = await serve(hosted)
-    yield Realtime(port, hosted.realtime.presence._pass)
-    server.should_exit = True
-    await task
+    async with serving(hosted) as (_, port):
+        yield Realtime(port, hosted.realtime.presence._pass)
 
 
 async def test_http_and_socket_requests_share_bucket(hosted: Container, realtime: Realtime, people: Factory) -> None:

@@ -22,7 +22,7 @@ from messenger.realtime.interfaces import SocketRef
 from messenger.testing import Factory
 from messenger.testing.connections import HeldConnection
 from messenger.web import sockets
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 
@@ -230,11 +230,8 @@ class TestHeartbeat:
 async def _quick(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple[Container, Realtime]]:
     """A server whose sockets are silent after three seconds."""
     container = Container(msgspec.structs.replace(settings, socket_timeout=3.0), engine=engine)
-    async with container.realtime.running():
-        server, task, port = await serve(container)
+    async with container.realtime.running(), serving(container) as (_, port):
         yield container, Realtime(port)
-        server.should_exit = True
-        await task
     await container.close()
 
 
@@ -245,14 +242,14 @@ class TestFloodingSocket:
         monkeypatch.setattr(sockets, "BURST", 20.0)
         container = Container(msgspec.structs.replace(settings, rate_limits="on"), engine=engine)
         ada = await people.person()
-        async with container.realtime.running():
-            server, task, port = await serve(container)
-            async with Realtime(port).wire(ada) as wire:
-                for number in range(60):
-                    await wire.send({"type": "request", "id": number, "method": "ping"})
-                assert (await wire.closed())[0] == 4429
-            server.should_exit = True
-            await task
+        async with (
+            container.realtime.running(),
+            serving(container) as (_, port),
+            Realtime(port).wire(ada) as wire,
+        ):
+            for number in range(60):
+                await wire.send({"type": "request", "id": number, "method": "ping"})
+            assert (await wire.closed())[0] == 4429
         await container.close()
 
 
@@ -262,17 +259,19 @@ class TestDrainingServer:
     ) -> None:
         container = Container(settings, engine=engine)
         ada, bob = await people.friends()
-        async with container.realtime.running():
-            server, task, port = await serve(container)
-            async with Realtime(port).wire(ada) as hers, Realtime(port).wire(bob) as his:
-                await hers.signal("presence", user_id=bob.id, online=True)
-                container.drain()
-                server.should_exit = True
-                closes = [await hers.closed(), await his.closed()]
-                assert [code for code, _ in closes] == [1012, 1012]
-                waits = [float(reason.removeprefix("retry_after=")) for _, reason in closes]
-                assert all(0 <= wait <= 30 for wait in waits)
-            await task
-        # They come back to another worker within seconds: nobody is told that they went.
+        async with (
+            container.realtime.running(),
+            serving(container) as (server, port),
+            Realtime(port).wire(ada) as hers,
+            Realtime(port).wire(bob) as his,
+        ):
+            await hers.signal("presence", user_id=bob.id, online=True)
+            container.drain()
+            server.should_exit = True
+            closes = [await hers.closed(), await his.closed()]
+            assert [code for code, _ in closes] == [1012, 1012]
+            waits = [float(reason.removeprefix("retry_after=")) for _, reason in closes]
+            assert all(0 <= wait <= 30 for wait in waits)
+        # The sockets reconnect to another worker within seconds, so no contact is notified of a change.
         assert (await container.services.contacts.statuses(bob.actor)).items[0].online
         await container.close()

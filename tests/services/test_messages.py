@@ -15,7 +15,6 @@ from messenger.errors import (
     MessageIsDeleted,
     MessageNotFound,
     MessageTooLarge,
-    MessengerError,
     NotAContact,
     NotTheSender,
     PeerNotFound,
@@ -25,21 +24,10 @@ from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageP
 from messenger.schemas.types import timestamp
 from messenger.schemas.users import PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.testing import Factory, Person
+from tests.services._messages import draft_to, refusal
 from tests.support.tables import rows
 
 Who = Literal["everyone", "me"]
-
-
-def draft_to(target: Person, **more: Any) -> MessageDraft:
-    return MessageDraft(target_id=target.id, client_id="one", body="Hello", **more)
-
-
-async def refusal(container: Container, sender: Person, draft: MessageDraft) -> type[MessengerError] | None:
-    try:
-        await container.services.messages.send(sender.actor, draft)
-    except MessengerError as error:
-        return type(error)
-    return None
 
 
 async def told(container: Container, person: Person, message: MessageView) -> list[str]:

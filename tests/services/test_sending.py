@@ -14,18 +14,14 @@ from messenger.container import Container
 from messenger.errors import (
     ClientIdReused,
     MessageTooLarge,
-    MessengerError,
     Unauthenticated,
 )
 from messenger.events import WakeUp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch, MessageView
 from messenger.schemas.types import timestamp
 from messenger.testing import Factory, Person
+from tests.services._messages import draft_to, refusal
 from tests.support.tables import rows
-
-
-def draft_to(target: Person, client_id: str = "one", body: str = "Hello", **more: Any) -> MessageDraft:
-    return MessageDraft(target_id=target.id, client_id=client_id, body=body, **more)
 
 
 async def history(container: Container, person: Person, peer: Person) -> list[MessageView]:
@@ -48,14 +44,6 @@ async def state_of(container: Container, *people: Person) -> list[dict[str, Any]
         WHERE s.user_id = ANY ($1) ORDER BY 1, 3
     """
     return await rows(container, sql, [person.id for person in people])
-
-
-async def refusal(container: Container, sender: Person, draft: MessageDraft) -> type[MessengerError] | None:
-    try:
-        await container.services.messages.send(sender.actor, draft)
-    except MessengerError as error:
-        return type(error)
-    return None
 
 
 class TestSendMessage:

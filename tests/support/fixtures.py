@@ -15,7 +15,7 @@ from messenger.clock import FixedClock
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, StatementLog
-from tests.support.served import serve
+from tests.support.served import serving
 from tests.support.sockets import Realtime
 
 
@@ -52,10 +52,8 @@ async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Conta
 @pytest_asyncio.fixture(loop_scope="session")
 async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
     """The server, and a way in."""
-    server, task, port = await serve(hosted)
-    yield Realtime(port, hosted.realtime.presence._pass)
-    server.should_exit = True
-    await task
+    async with serving(hosted) as (_, port):
+        yield Realtime(port, hosted.realtime.presence._pass)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -40,9 +40,21 @@ async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[
     return server, task, listening.getsockname()[1]
 
 
-async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
-    """Start a server program over a container; its port."""
-    return await start(
+@asynccontextmanager
+async def served(app: Any, **options: Any) -> AsyncIterator[int]:
+    """The port of one that ends with the block."""
+    server, task, port = await start(app, **options)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def serving(container: Container) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve a container until the end of the block: the server program and its port."""
+    server, task, port = await start(
         create_app(container),
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
@@ -50,14 +62,8 @@ async def serve(container: Container) -> tuple[uvicorn.Server, asyncio.Task[None
         ws_ping_interval=None,
         timeout_graceful_shutdown=5,
     )
-
-
-@asynccontextmanager
-async def served(app: Any, **options: Any) -> AsyncIterator[int]:
-    """The port of one that ends with the block."""
-    server, task, port = await start(app, **options)
     try:
-        yield port
+        yield server, port
     finally:
         server.should_exit = True
         await task

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.clock import new_id
-from messenger.config import Settings
 from messenger.events import ContactUpdated, ConversationUpdated, MessageCreated, ProfileUpdated, ReceiptUpdated, WakeUp
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.support.units_of_work import Recorder, checked_out, factory_over, until
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def factory(engine: AsyncEngine, recorder: Recorder) -> UnitOfWorkFactory:
-    made: UnitOfWorkFactory = factory_over(engine, recorder)
-    return made
-
-
-@pytest.fixture
-async def outside(settings: Settings) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(settings.database_url)
-    yield connection
-    await connection.close()
 
 
 async def stream(outside: Any, user_id: int) -> list[tuple[int, str]]:

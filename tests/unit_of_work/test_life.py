@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,19 +47,6 @@ async def small(settings: Settings) -> AsyncIterator[AsyncEngine]:
 def factory(small: AsyncEngine) -> UnitOfWorkFactory:
     made: UnitOfWorkFactory = factory_over(small)
     return made
-
-
-@pytest.fixture
-async def outside(settings: Settings) -> AsyncIterator[Any]:
-    """A connection that is none of the pool's."""
-    connection = await asyncpg.connect(settings.database_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def key() -> str:
-    return secrets.token_hex(8)
 
 
 class TestNesting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -21,20 +20,9 @@ from messenger.errors import PeerNotFound, Unauthenticated
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
 from messenger.unit_of_work import UnitOfWorkFactory
-from tests.support.units_of_work import GET, PUT, Recorder, count_of, factory_over
+from tests.support.units_of_work import GET, PUT, Recorder, count_of
 
 NOW = FixedClock().now()
-
-
-@pytest.fixture
-def factory(engine: AsyncEngine) -> UnitOfWorkFactory:
-    made: UnitOfWorkFactory = factory_over(engine)
-    return made
-
-
-@pytest.fixture
-def key() -> str:
-    return secrets.token_hex(8)
 
 
 class TestReadMode:
@@ -169,12 +157,6 @@ class TestActivityStamp:
             return UnitOfWorkFactory(engine, clock, recorder, recorder, resolution=30)
 
         return made
-
-    @pytest.fixture
-    async def outside(self, settings: Settings) -> AsyncIterator[Any]:
-        connection = await asyncpg.connect(settings.database_url)
-        yield connection
-        await connection.close()
 
     @staticmethod
     async def _seen(outside: Any, person: Person) -> tuple[float, float]:

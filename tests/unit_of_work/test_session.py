@@ -14,16 +14,10 @@ from messenger.events import ProfileUpdated
 from messenger.models import User
 from messenger.testing import Factory, Person, StatementLog
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from tests.support.units_of_work import Number, checked_out, factory_over, probe
+from tests.support.units_of_work import Number, checked_out, probe
 
 RENAME = probe("rename", "UPDATE users SET name = 'Hot' WHERE id = :id", writes=True)
 IS_COLD = probe("is_cold", "SELECT count(*)::int AS number FROM users WHERE id = :id AND name = 'Cold'", Number)
-
-
-@pytest.fixture
-def factory(engine: AsyncEngine) -> UnitOfWorkFactory:
-    made: UnitOfWorkFactory = factory_over(engine)
-    return made
 
 
 @pytest.fixture

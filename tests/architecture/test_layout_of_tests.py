@@ -1,11 +1,14 @@
-"""Names of tests: each states a subject and what it does, so that a line of a CI log explains itself."""
+"""The tests: names that explain a line of a CI log, folders that are listed and do not import each other."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+import tests
 
 TESTS = Path(__file__).parents[1]
 
@@ -49,6 +52,46 @@ class TestTestNames:
 
     def test_clear_test_name_is_accepted(self) -> None:
         assert _offences("def test_resync_restarts_stream_at_cursor() -> None: ...\n") == []
+
+
+class TestFolders:
+    def test_every_folder_is_listed_once(self) -> None:
+        assert tests.__doc__ is not None
+        listed = re.findall(r"^- `(\w+)`: [^\n]+\.$", tests.__doc__, re.MULTILINE)
+        assert listed == sorted(path.parent.name for path in TESTS.glob("*/__init__.py"))
+
+    def test_folders_import_each_other_only_through_support(self) -> None:
+        foreign = [
+            f"{path.relative_to(TESTS)}: {module}"
+            for path in sorted(TESTS.glob("*/**/*.py"))
+            for module in _foreign_modules(path.read_text(), path.relative_to(TESTS).parts[0])
+        ]
+        assert foreign == []
+
+    def test_import_from_other_folder_is_found(self) -> None:
+        source = "from tests.realtime._poison import POISON\nfrom tests import faults\nimport tests.media._a\n"
+        assert _foreign_modules(source, "services") == [
+            "tests.realtime._poison",
+            "tests.faults",
+            "tests.media._a",
+        ]
+
+    def test_import_from_support_and_own_folder_is_allowed(self) -> None:
+        source = "from tests.support.http import client_of\nfrom tests.services._messages import draft_to\n"
+        assert _foreign_modules(source, "services") == []
+
+
+def _foreign_modules(source: str, folder: str) -> list[str]:
+    modules = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "tests":
+            modules += [f"tests.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+    allowed = {folder, "support"}
+    return [module for module in modules if module.startswith("tests.") and module.split(".")[1] not in allowed]
 
 
 def _offences(source: str) -> list[str]:
