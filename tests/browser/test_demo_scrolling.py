@@ -9,7 +9,7 @@ from playwright.async_api import Locator, expect
 
 from tests.browser._tab import Account, Tab
 from tests.browser.conftest import Sit
-from tests.browser.test_demo_looks import PHONE
+from tests.browser.test_demo_layout import PHONE
 
 Make = Callable[..., Awaitable[Account]]
 LAST = "Number 40"
