@@ -1,3 +1,3 @@
-"""The fixtures ship with the package."""
+"""The fixtures are part of the package `messenger.testing`."""
 
 pytest_plugins = ["messenger.testing.plugin"]

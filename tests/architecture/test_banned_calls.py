@@ -1,4 +1,4 @@
-"""The lint that keeps sessions where they belong: it sees what it must, and finds nothing here."""
+"""The lint that confines SQLAlchemy sessions to repositories: it detects violations, and finds none here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that say what the code says."""
+"""Generated pages match the code."""
 
 from __future__ import annotations
 

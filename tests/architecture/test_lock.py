@@ -1,4 +1,4 @@
-"""The lock: each file has its hash, nothing names a registry; and what the bill of materials makes of it."""
+"""The lock file lists a hash for each file and no registry; the bill of materials and the audit follow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: read in one place, refused with one line that names them, never told to a log."""
+"""Settings: read in one place, refused in one line that names them, never logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.attacks [WORD]`: attack a server of one's own and print what came of it, as Markdown."""
+"""`python -m tests.attacks [WORD]`: attack a local server, and print the results as Markdown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _attack(server: Prey, word: str) -> int:
 
 
 def main(word: str) -> int:
-    """Attack; how many answers were wrong."""
+    """Run the attacks; return the number of wrong answers."""
     print("| attack | answer | longest stall, CPU ms | on the clock, ms | server grows, MiB | image worker, MiB |")  # noqa: T201
     print("| --- | --- | --- | --- | --- | --- |")  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="messenger-attacks-") as name:

@@ -1,4 +1,4 @@
-"""Attacks on decoders: bodies over HTTP, and the same as what is in a socket's frame."""
+"""Attacks on decoders, through HTTP bodies and through frames of a socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS = b"9" * 10_000
 
 
 def _message(**given: bytes) -> bytes:
-    """A message's JSON with some of its fields as they are given."""
+    """The JSON of a message with some of its fields replaced."""
     fields = {"target_id": b"26040983", "client_id": b'"c1"', "body": b'"x"', **given}
     return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), value) for name, value in fields.items())
 
@@ -23,7 +23,7 @@ def _quoted(text: str) -> bytes:
     return json.dumps(text).encode()
 
 
-# msgspec's own words as a field's name: what they are told apart by must not go through it again and again.
+# A field named like msgspec's own error texts: parsing those texts must not become quadratic.
 _WORDS = {
     "a field that looks like msgspec's words": "unknown field `" * 30_000 + "x - at `$",
     "a field that looks like msgspec's places": "unknown field `" * 15_000 + "` - at `$" + " - at `$" * 25_000,
@@ -86,7 +86,7 @@ def _over_a_socket(name: str, data: bytes, *, binary: bool) -> Attack:
     else:
         payload = b'{"type":"request","id":1,"method":"message.send","data":%b}' % data
         play = framing([frame(Opcode.TEXT, payload)])
-    # Text that is no UTF-8 ends a socket (RFC 6455 section 8.1).
+    # Invalid UTF-8 closes a socket (RFC 6455 section 8.1).
     return Attack(f"{name} (socket, {'msgpack' if binary else 'json'})", play, ("reply 400", "1007"))
 
 

@@ -1,4 +1,4 @@
-"""What an attack costs the server: the longest stall of its loop, and memory."""
+"""What an attack costs the server: the longest stall of its event loop, and memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MIB = 1024 * 1024
 
 
 class Strain(msgspec.Struct, frozen=True):
-    """`stall` on the clock and `cpu` of the loop's own thread, in seconds; `grown` and `worker`, in bytes, of the
-    server's memory and of the largest image worker's.
+    """`stall`: seconds on the clock; `cpu`: seconds of the event loop's thread; `grown` and `worker`: bytes by which
+    the memory of the server and of its largest image worker grew.
     """
 
     answer: str
@@ -37,7 +37,7 @@ class Strain(msgspec.Struct, frozen=True):
 
 
 class Prey:
-    """The process that is attacked, and one person who is signed in there."""
+    """The attacked process, and one user who is signed in there."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process = process
@@ -54,11 +54,11 @@ class Prey:
 
     @property
     def bearer(self) -> bytes:
-        """The header that signs in."""
+        """The `Authorization` header of the user."""
         return b"Authorization: Bearer %b\r\n" % self.token.encode()
 
     def state(self) -> dict[str, Any]:
-        """What the server says of itself since the last time: stalls, tasks, connections."""
+        """Stalls, tasks and connections that the server reports since the last call."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -67,7 +67,7 @@ class Prey:
         return state
 
     async def measure(self, play: Callable[[Prey], Awaitable[str]]) -> Strain:
-        """Let it be attacked, and look."""
+        """Measure what an attack costs."""
         await asyncio.to_thread(self.state)
         before = self.memory.memory_info().rss
         peak = [before, 0]
@@ -89,7 +89,7 @@ class Prey:
                 peak[1] = max([peak[1], *(child.memory_info().rss for child in self.memory.children())])
 
     def join(self, name: str) -> tuple[int, str]:
-        """Register somebody: their id and token."""
+        """Register a user; return the id and the token."""
         body = {"username": name, "password": PASSWORD, "name": name}
         told = httpx.post(f"{self.url}/register", json=body, timeout=10).json()
         return told["user"]["id"], told["tokens"]["access_token"]
@@ -97,7 +97,7 @@ class Prey:
 
 @contextmanager
 def prey(folder: Path, database_url: str, **settings: object) -> Iterator[Prey]:
-    """A server to attack, on a database with the schema."""
+    """A server to attack, on a migrated database."""
     given = {
         "database_url": database_url,
         "secret": "a secret that only tests know, 32+",

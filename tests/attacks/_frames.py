@@ -1,4 +1,4 @@
-"""Attacks on a socket's frames (RFC 6455 section 5) and on its handshake."""
+"""Attacks on the frames of a socket (RFC 6455 section 5) and on its handshake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.attacks._raw import KEY, UPGRADE, Attack, Play, frame, framing, reque
 
 _MASK = bytes(4)
 _TEXT, _CONT, _PING, _PONG, _CLOSE = Opcode.TEXT, Opcode.CONT, Opcode.PING, Opcode.PONG, Opcode.CLOSE
-# Who floods may find the line cut before the last word.
+# A flooding client may be cut off before the last frame.
 _FLOODED = ("4429", "cut")
 _REQUEST = b'{"type":"request","id":1,"method":"message.send","data":{}}'
 
@@ -25,7 +25,7 @@ def _flood(piece: bytes, size: int, *, start: bytes = b"") -> Iterator[bytes]:
 
 
 def _then_serves(first: bytes) -> Play:
-    """Somebody says this and no more; others are served."""
+    """Send these bytes on one socket, and check that other clients are served."""
 
     async def play(prey: Prey) -> str:
         async with socketed(prey) as (_, writer):
@@ -37,7 +37,7 @@ def _then_serves(first: bytes) -> Play:
 
 
 async def _many_sockets(prey: Prey) -> str:
-    """Fifty sockets begin the largest message and leave it there."""
+    """Fifty sockets begin the largest message and never finish it."""
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_then_serves(b"\x81\xff" + (500_000).to_bytes(8, "big") + _MASK)(prey)) for _ in range(50)

@@ -1,4 +1,4 @@
-"""People whose every word carries their mark, and requests whose answers may carry no other's."""
+"""Users whose texts carry a mark of their own, and requests whose responses must not carry a foreign mark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARK = re.compile(rb"mark[0-9]+x")
 
 
 class Marked(msgspec.Struct):
-    """A person, their token, the friend whose mark they may see, and how many answers have proved right."""
+    """A user, the token, the contact whose mark may appear, and the number of responses that were right."""
 
     mark: str
     id: int
@@ -28,7 +28,7 @@ class Marked(msgspec.Struct):
 
 
 class RequestReader(msgspec.Struct, frozen=True):
-    """A request by somebody; `shown`: whose marks its answer has at least."""
+    """A request of a user; `shown`: whose marks the response contains at least."""
 
     who: Marked
     method: str
@@ -37,7 +37,7 @@ class RequestReader(msgspec.Struct, frozen=True):
     shown: frozenset[str]
 
     def check(self, status: int, answer: bytes) -> None:
-        """Fail where this is the answer to another request, or of another person."""
+        """Fail if this is the response to a different request, or of a different user."""
         assert 200 <= status < 300, (self.method, self.path, status, answer)
         seen = {mark.decode() for mark in _MARK.findall(answer)}
         assert self.who.friend is not None
@@ -90,7 +90,7 @@ _KINDS: tuple[Callable[[Marked, Marked], RequestReader], ...] = (
 
 
 def any_request(crowd: list[Marked], chance: random.Random) -> RequestReader:
-    """Of anybody, for anything."""
+    """A random request of a random user."""
     who = chance.choice(crowd)
     assert who.friend is not None
     return chance.choice(_KINDS)(who, who.friend)

@@ -1,4 +1,4 @@
-"""Bytes as they are, over sockets of our own: what a client library would never send."""
+"""Raw bytes over plain sockets: what no client library would send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from tests.attacks._cost import Prey
 
 SECONDS = 15.0
-# After the last answer: whether the server hangs up.
+# Seconds after the last response in which the server may close the connection.
 _LINGER_SECONDS = 0.15
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
@@ -25,7 +25,7 @@ Play = Callable[[Prey], Coroutine[Any, Any, str]]
 
 
 class Attack(msgspec.Struct, frozen=True):
-    """A name, what is done, and the answers that are right."""
+    """A name, what is sent, and the expected answers."""
 
     name: str
     play: Play
@@ -34,7 +34,7 @@ class Attack(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def dial(prey: Prey) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """One connection."""
+    """Open a connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", prey.port)
     try:
         yield reader, writer
@@ -43,17 +43,17 @@ async def dial(prey: Prey) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.
 
 
 def request(line: str, *headers: bytes, body: bytes = b"") -> bytes:
-    """A request's bytes; `headers` as they are, each with its line's end."""
+    """The bytes of a request; `headers` are complete lines."""
     return line.encode() + b" HTTP/1.1\r\nHost: x\r\n" + b"".join(headers) + b"\r\n" + body
 
 
 def sized(line: str, body: bytes, *headers: bytes) -> bytes:
-    """A request with its body and its length."""
+    """A request with a body and its length."""
     return request(line, *headers, b"Content-Length: %d\r\n" % len(body), body=body)
 
 
 async def say(prey: Prey, pieces: Iterable[bytes], *, pause: float = 0.0) -> str:
-    """Say it, as fast as it is taken or with pauses; which statuses came, and whether the server hung up."""
+    """Send the pieces, at once or with pauses; return the statuses, and whether the server closed the connection."""
     async with dial(prey) as (reader, writer):
         speaking = asyncio.create_task(_speak(writer, pieces, pause))
         heard, closed = bytearray(), False
@@ -76,7 +76,7 @@ async def say(prey: Prey, pieces: Iterable[bytes], *, pause: float = 0.0) -> str
 
 
 async def _hear(reader: asyncio.StreamReader, heard: bytearray) -> bool:
-    """Hear a little more, for a moment; False when the server has hung up."""
+    """Read for a moment; False once the server has closed the connection."""
     try:
         async with asyncio.timeout(_LINGER_SECONDS):
             data = await reader.read(65536)
@@ -98,19 +98,19 @@ async def _speak(writer: asyncio.StreamWriter, pieces: Iterable[bytes], pause: f
 
 
 def _is_whole(heard: bytes | bytearray) -> bool:
-    """Whether an answer has come to its end."""
+    """Whether a response is complete."""
     head, found, rest = bytes(heard).rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
     length = _LENGTH.search(head + b"\r\n")
     return bool(found) and (head.startswith(b"101 ") or (length is not None and len(rest) >= int(length[1])))
 
 
 def saying(*pieces: bytes) -> Play:
-    """An attack that says this."""
+    """An attack that sends these pieces."""
     return lambda prey: say(prey, pieces)
 
 
 def signed(make: Callable[[bytes], bytes]) -> Play:
-    """An attack by somebody who is signed in: `make` takes the header that says so."""
+    """An attack with a valid token: `make` gets the `Authorization` header."""
     return lambda prey: say(prey, [make(prey.bearer)])
 
 
@@ -131,12 +131,12 @@ async def socketed(
 
 
 def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
-    """A client's frame."""
+    """A frame from a client."""
     return Frame(opcode, data, fin).serialize(mask=True)
 
 
 def framing(pieces: Iterable[bytes], *, protocol: bytes = b"messenger.json", reads: bool = True) -> Play:
-    """An attack over a socket: the close code that ends it, or `reply` and the status where it is answered."""
+    """An attack over a socket: the close code that ends it, or `reply` with the status of the answer."""
 
     async def play(prey: Prey) -> str:
         async with socketed(prey, protocol) as (reader, writer):

@@ -1,4 +1,4 @@
-"""Attacks on the parser of requests: heads, addresses, chunks, lengths that lie (request smuggling)."""
+"""Attacks on the parser of requests: heads, targets, chunks, and false lengths (request smuggling)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEALTH = "GET /health/live"
 _LOGIN = "POST /login"
 _JSON = b"Content-Type: application/json\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
-# A head may be cut off while it still comes: whether the last word is heard is the network's luck.
+# The server may refuse a head before all of it arrived: whether the response is received depends on timing.
 _TOO_MUCH = ("431 closed", "closed")
 
 

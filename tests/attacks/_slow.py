@@ -1,4 +1,4 @@
-"""Clients that take their time: the server's patience here is that of `_prey`, in seconds."""
+"""Slow clients. The timeouts of the attacked server, in seconds, are those of `_victim.py`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _slowly(start: bytes, piece: bytes, *, pause: float, count: int = 1000) -> P
 
 
 async def _unread(prey: Prey) -> str:
-    """Ask for much and take nothing of it; whether the server gives up."""
+    """Request large responses and read none; whether the server closes the connection."""
     with socket.socket() as client:
-        # Little is held in the kernel, so that it is soon felt by the server.
+        # Small kernel buffers, so that the server notices soon.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -37,7 +37,7 @@ async def _unread(prey: Prey) -> str:
         sending = asyncio.create_task(_ask_on(client))
         try:
             async with asyncio.timeout(12):
-                # The server's reset shows as an error of the socket, which nobody reads from.
+                # A reset by the server appears as an error of a socket that nobody reads.
                 while not client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     if sending.done() and sending.exception():
                         break
@@ -51,16 +51,15 @@ async def _unread(prey: Prey) -> str:
 
 
 async def _ask_on(client: socket.socket) -> None:
-    """One request after the other, until the kernels' buffers hold no more answers."""
+    """Send one request after the other until the kernel buffers are full of responses."""
     while True:
         await asyncio.get_running_loop().sock_sendall(client, request("GET /openapi.json"))
         await asyncio.sleep(0.005)
 
 
 async def _crowd(prey: Prey) -> str:
-    """As many connections as there may be, each with a head that trickles, and more; then somebody who means it.
-
-    The surplus says nothing: what is sent to a socket that was closed makes TCP take back what it said.
+    """Open as many connections as are allowed, each with a slowly arriving head, and more; then send a normal request.
+    The surplus connections send nothing: data for a closed socket would make TCP discard the response.
     """
     connections = []
     try:
@@ -74,7 +73,7 @@ async def _crowd(prey: Prey) -> str:
         heard = await asyncio.gather(*(_last_word(reader) for reader, _ in connections))
         refused = sum(b" 503 " in word for word in heard)
         late = sum(b" 408 " in word for word in heard)
-        # Some of the first may be cut before the last come, on a busy machine.
+        # On a busy machine the first may be closed before the last are opened.
         enough = late == PATIENCE.connections and 2 * refused >= _CROWD - PATIENCE.connections
         told = "told" if enough else f"{refused} and {late} told"
         return f"{bound}, {told}, then {await say(prey, [_HEALTH])}"
@@ -120,5 +119,5 @@ SLOW = (
     Attack("answers that nobody reads", _unread, ("cut",)),
 )
 
-# Apart from the others: whoever comes at the same time is turned away.
+# Apart from the others: a client that connects at the same time is refused.
 CROWD = Attack(f"{_CROWD} connections whose heads trickle", _crowd, ("bounded, told, then 200 open",))

@@ -17,7 +17,7 @@ _LINE = "POST /avatar/upload"
 _DISPOSITION = b'Content-Disposition: form-data; name="file"; filename="a.png"'
 _TEXT = b'Content-Disposition: form-data; name="file"\r\nContent-Type: text/plain; charset='
 _TINY = encoded(plain())
-# What is refused while it still comes may be cut off before the answer is heard.
+# An upload refused early may be cut off before the response is received.
 _TOO_LARGE = ("413 open", "413 closed", "closed")
 _BAD_FORM = ("400 open", "400 closed")
 
@@ -31,7 +31,7 @@ def _part(content: bytes, head: bytes = _DISPOSITION) -> bytes:
 
 
 def _sends(make: Callable[[], bytes], content_type: bytes = b"multipart/form-data; boundary=b") -> Play:
-    """An upload by somebody who is signed in; the form is made when it is wanted."""
+    """An authenticated upload; the form is built when it is needed."""
     header = b"Content-Type: %b\r\n" % content_type
     return signed(lambda who: sized(_LINE, make(), header, who))
 
@@ -60,7 +60,7 @@ def _svg() -> bytes:
 
 
 async def _ranges(prey: Prey, count: int) -> str:
-    """An avatar, asked for in ranges (Starlette's CVE-2025-62727)."""
+    """An avatar requested in ranges (Starlette's CVE-2025-62727)."""
     who, url = prey.bearer, b""
     body = _form(_part(_TINY))
     async with dial(prey) as (reader, writer):

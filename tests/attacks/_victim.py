@@ -1,6 +1,6 @@
-"""The server that is attacked, in a process of its own: `messenger serve`'s parts, little patience, and a probe.
-
-`python -m tests.attacks._victim` says its port on the first line, then answers each line on stdin with a line of JSON.
+"""The attacked server, in a process of its own: the parts of `messenger serve` with short timeouts, and a probe.
+`python -m tests.attacks._victim` prints its port on the first line, then answers each line of standard input with a
+line of JSON.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ _TICK_SECONDS = 0.002
 
 
 class Probe:
-    """The loop's longest stall: what passed between two ticks that should be 2 ms apart.
-
-    `wall` in seconds on the clock, `cpu` in seconds of the loop's own thread: other processes lengthen only the first.
+    """The longest stall of the event loop: the time between two ticks scheduled 2 ms apart. `wall`: seconds on the
+    clock; `cpu`: seconds of the event loop's thread, which other processes do not lengthen.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class Probe:
         asyncio.get_running_loop().call_later(_TICK_SECONDS, self.tick)
 
     def take(self) -> dict[str, float]:
-        """What it was since the last time."""
+        """The longest stall since the last call."""
         taken = {"wall": self.wall, "cpu": self.cpu}
         self.wall = self.cpu = 0.0
         return taken
@@ -75,7 +74,7 @@ async def _main(settings: Settings) -> None:
     def answer() -> None:
         asked = os.read(0, 1024)
         if not asked:
-            # Whoever started this is gone.
+            # The process that started this one has ended.
             server.should_exit = True
             loop.remove_reader(0)
             return

@@ -1,6 +1,5 @@
-"""The response to a cancelled request never goes to another client (redis-py's CVE-2023-28858).
-
-`MESSENGER_PROOF=long` cancels ten thousand requests in each way; `MESSENGER_PROOF_SEED` repeats a run.
+"""The response to a cancelled request never goes to another client (redis-py's CVE-2023-28858). `MESSENGER_PROOF=long`
+cancels ten thousand requests in each way; `MESSENGER_PROOF_SEED` repeats a run.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ IS_LONG = os.environ.get("MESSENGER_PROOF") == "long"
 CANCELLED = 10_000 if IS_LONG else 500
 SECONDS = 1200 if IS_LONG else 60
 PEOPLE, AT_ONCE = 20, 24
-# Far less than ask at one time, so that many are given up while they wait for a connection.
+# Far fewer than the concurrent requests, so that many are cancelled while they wait for a connection.
 POOL = 4
 
 
@@ -59,7 +58,7 @@ def _marks() -> list[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def narrow(settings: Settings) -> AsyncIterator[Container]:
-    """Services over a pool that is too small for those who ask."""
+    """Services over a pool that is too small for the load."""
     container = Container(msgspec.structs.replace(settings, pool_size=POOL, pool_timeout=30.0))
     yield container
     await container.close()
@@ -75,7 +74,7 @@ async def crowd(narrow: Container) -> list[Marked]:
 
 
 class Restless:
-    """Many who ask at one time, until enough of what they ask was given up. `target`: what they ask."""
+    """Many concurrent requests, until enough of them were cancelled. `target`: the application."""
 
     def __init__(self, target: Any, crowd: list[Marked], chance: random.Random) -> None:
         self._target = target
@@ -97,7 +96,7 @@ class Restless:
 
 
 class Storm(Restless):
-    """Requests as the server's tasks, many of which are cancelled at some point or other."""
+    """Requests as tasks of the server, many of which are cancelled at a random point."""
 
     async def _turn(self) -> None:
         asked = any_request(self._crowd, self._chance)
@@ -113,7 +112,7 @@ class Storm(Restless):
             _check(asked, request)
 
     async def _give_up(self, task: asyncio.Task[None]) -> None:
-        """After some turns of the loop, or some milliseconds: before, in and behind its statements."""
+        """After some turns of the event loop, or some milliseconds: before, during or after the statements."""
         if self._chance.random() < 0.5:
             for _ in range(self._chance.randrange(40)):
                 await asyncio.sleep(0)
@@ -138,7 +137,7 @@ class TestCancelledTasks:
     ) -> None:
         app = create_app(narrow)
         pool = cast(Any, narrow.engine.pool)
-        # All connections are made, so that their files are counted before and after.
+        # Open all connections, so that their files are counted before and after.
         await asyncio.gather(*(_ask(app, any_request(crowd, chance)) for _ in range(AT_ONCE)))
         before = len(asyncio.all_tasks())
         storm = Storm(app, crowd, chance)
@@ -148,7 +147,7 @@ class TestCancelledTasks:
                 await asyncio.sleep(0.01)
         assert storm.cancelled >= CANCELLED
         assert sum(who.proved for who in crowd) > PEOPLE
-        # Each connection serves on, with no transaction left open.
+        # Each connection still works, with no transaction left open.
         for asked in [any_request(crowd, chance) for _ in range(10 * POOL)]:
             await _ask(app, asked)
         async with narrow.uow.read() as uow:
@@ -166,7 +165,7 @@ async def _ask(app: Any, asked: RequestReader) -> None:
 
 
 class TestNegativeControl:
-    """What the marks are good for: a server with redis-py's fault is found out."""
+    """The marks detect redis-py's fault in a server that has it."""
 
     async def test_response_left_on_connection_is_detected(self, chance: random.Random) -> None:
         people = _befriended([Marked(mark, number, mark) for number, mark in enumerate(_marks())])
@@ -197,7 +196,7 @@ def hosting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
 
 @pytest.fixture(scope="module")
 def callers(hosting: Prey) -> list[Marked]:
-    """People of that server, in pairs who know each other."""
+    """Users of that server, in pairs of contacts."""
     crowd = _befriended([Marked(mark, *hosting.join(mark)) for mark in _marks()])
     with httpx.Client(base_url=hosting.url, timeout=30) as client:
         for who in crowd:
@@ -208,7 +207,7 @@ def callers(hosting: Prey) -> list[Marked]:
 
 
 class Callers(Restless):
-    """Clients with connections that are kept and pipelined, and that many of them break off."""
+    """Clients with keep-alive connections and pipelined requests, many of which disconnect early."""
 
     async def _turn(self) -> None:
         async with dial(self._target) as (reader, writer):
@@ -217,14 +216,14 @@ class Callers(Restless):
             self.cancelled += await self._hang_up(reader, writer)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Some requests at once, answered in their order."""
+        """Several pipelined requests, answered in order."""
         asked = self._some()
         writer.write(b"".join(map(_bytes, asked)))
         for each in asked:
             each.check(*await _answer(reader))
 
     async def _hang_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        """Within a body, while they are worked on, or within an answer; how many were given up."""
+        """Disconnect within a body, a request or a response; return the number of cancelled requests."""
         asked = self._some()
         said = b"".join(map(_bytes, asked))
         how = self._chance.random()
@@ -271,7 +270,7 @@ class TestDisconnectingClients:
                 await asyncio.sleep(0.05)
         assert calls.cancelled >= CANCELLED
         assert sum(who.proved for who in callers) > PEOPLE
-        # Who hangs up is nobody's fault, and no line in the log.
+        # A client that disconnects is not an error, and leaves no log line.
         assert await asyncio.to_thread(hosting.log.read_text) == ""
         assert state["tasks"] <= before["tasks"]
         assert state["files"] <= before["files"] + POOL

@@ -1,4 +1,4 @@
-"""Every attack of the table: the right answer, a short stall, little memory, and a server as it was before."""
+"""Every attack of the table: the right answer, a short stall, little memory, and an unchanged server afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.attacks._cost import MIB, Prey, prey
 from tests.attacks._raw import Attack
 from tests.attacks._table import ATTACKS
 
-# The promise. A machine that does other things at the same time makes the clock's stalls longer, and no others.
+# The guaranteed bounds. On a busy machine stalls on the clock are longer; stalls in CPU time are not.
 CPU_SECONDS = 0.1
 CLOCK_SECONDS = 1.0
 SERVER_BYTES = 96 * MIB

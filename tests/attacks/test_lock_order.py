@@ -1,4 +1,4 @@
-"""Two use cases of one user at once: whoever waits holds nothing that the other one wants."""
+"""Two concurrent use cases of one user: the one that waits holds no lock that the other needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.tables import held, rows
 
 
 async def waiting(container: Container, statement: str) -> None:
-    """Until a session waits for a lock with a statement that begins with, or soon has, these words."""
+    """Wait until a session waits for a lock with a statement that begins with these words."""
     sql = """
         SELECT 1 FROM pg_stat_activity
         WHERE wait_event_type = 'Lock' AND datname = current_database() AND strpos(query, $1) > 0
     """
     async with asyncio.timeout(5):
-        # No event says that a session of the server began to wait.
+        # No event reports that a session began to wait.
         while not await rows(container, sql, statement):
             await asyncio.sleep(0.005)
 
@@ -43,7 +43,7 @@ class TestConversationSettings:
         async with held(container, lock, ada.id):
             task = asyncio.ensure_future(update)
             await waiting(container, "target AS (")
-            # A message holds the conversation and goes on to its sender's membership.
+            # A message locks the conversation, then its sender's membership.
             free = await rows(container, "SELECT 1 FROM members WHERE user_id = $1 FOR UPDATE SKIP LOCKED", ada.id)
         assert (await ended(task)).expire_after == 3600
         assert len(free) == 1

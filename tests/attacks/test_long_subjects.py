@@ -1,4 +1,4 @@
-"""What a client chooses may be longer than the key of a limit's bucket."""
+"""Client-chosen values may be longer than the key of a rate limit's bucket."""
 
 from __future__ import annotations
 

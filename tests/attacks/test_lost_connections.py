@@ -1,4 +1,4 @@
-"""A database that is going away in the middle of something: no false success, no 500, no client kept waiting."""
+"""A database that goes away in mid-operation: no false success, no 500, no client kept waiting."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestUnresponsiveDatabase:
             rolled_back.append(self)
             await asyncio.sleep(60)
 
-        # The first connection of an engine rolls back on its own account.
+        # The first connection of an engine rolls back once by itself.
         async with container.uow.read():
             pass
         monkeypatch.setattr(Transaction, "rollback", silent)

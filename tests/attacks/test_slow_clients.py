@@ -1,4 +1,4 @@
-"""A client that keeps the server waiting is cut off, told so where it can be, and holds nothing afterwards."""
+"""Slow clients are told so where possible, are disconnected, and hold no resources afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def waiting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def answers(waiting: Prey) -> AsyncIterator[dict[str, str]]:
-    """What each was told; all of them at one time, for they do nothing but wait."""
+    """The answer to each slow client; all run at the same time, since they only wait."""
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         tasks = {attack.name: group.create_task(attack.play(waiting)) for attack in SLOW}
     yield {name: task.result() for name, task in tasks.items()}
@@ -40,7 +40,7 @@ async def test_many_slow_clients_are_bounded(waiting: Prey) -> None:
 
 async def test_slow_clients_leave_no_resources(waiting: Prey, answers: dict[str, str]) -> None:
     assert answers
-    # The last ones are seen to be gone at the next look.
+    # The server reports the end of the last connections a moment later.
     async with asyncio.timeout(10):
         while (state := await asyncio.to_thread(waiting.state))["connections"]:
             await asyncio.sleep(0.05)

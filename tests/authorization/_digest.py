@@ -1,4 +1,4 @@
-"""What a database holds, as one value: who asks before and after knows whether a row changed."""
+"""The contents of a database as one value: comparing two of them shows whether a row changed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from messenger.container import Container
 from messenger.models import Base
 
-# Every request stamps its caller's activity: that is no change of anybody's things.
+# Every request stamps its caller's activity, which changes no data.
 _STAMPS = "last_activity"
-# A socket that is open is in the table, and a worker says now and then that it lives.
+# An open socket has a row, and workers renew their heartbeat.
 _PRESENCE = frozenset({"connections", "workers"})
 
 _TABLES = sorted(name for name in Base.metadata.tables if name not in _PRESENCE)
@@ -20,7 +20,7 @@ _DIGEST = " UNION ALL ".join(
 
 
 async def digest(container: Container) -> dict[str, Any]:
-    """By table, how many rows it has and the sum of their hashes."""
+    """For each table, the number of rows and the sum of their hashes."""
     async with container.engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None

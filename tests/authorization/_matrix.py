@@ -126,7 +126,7 @@ GET    /demo/{name}                   page      200      200      200      200  
 
 
 class Case(NamedTuple):
-    """One cell, for one who asks. `variant`: what stands behind `?`, where one route has rows of several kinds."""
+    """One cell, for one role. `variant`: what follows `?`, where one route has rows of several kinds."""
 
     method: str
     path: str
@@ -141,12 +141,12 @@ class Case(NamedTuple):
 
     @property
     def code(self) -> str | None:
-        """A refusal's code."""
+        """The code of a refusal."""
         return WORDS[self.expected][1] if self.expected in WORDS else None
 
     @property
     def changes_nothing(self) -> bool:
-        """Refused, or only read. An open socket is a row of its own."""
+        """Refused, or only read. An open socket adds a row of its own."""
         return self.status >= 400 or self.method == "GET"
 
     @property
@@ -155,13 +155,13 @@ class Case(NamedTuple):
 
     @property
     def id(self) -> str:
-        """As tests are named."""
+        """The id of the parametrized test."""
         variant = f"?{self.variant}" if self.variant else ""
         return f"{self.method} {self.path}{variant} of {self.of} by {self.actor}"
 
 
 def parse(table: str) -> list[Case]:
-    """The table's cells. Raises `ValueError` for what is none of its words."""
+    """The cells of the table. Raises `ValueError` for an unknown word."""
     cases: list[Case] = []
     lines = [line.split() for line in table.splitlines() if line.strip()]
     if lines.pop(0) != ["of", *COLUMNS]:

@@ -1,4 +1,4 @@
-"""An owner, and everyone who may want something of theirs; each comes into being when first asked for."""
+"""An owner, and all roles that may request the owner's data; each is created on first use."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ENVELOPE: SecretEnvelope = parse_envelope(
 
 
 class Letters(msgspec.Struct, frozen=True):
-    """What the owner and one who talked to them have written to each other."""
+    """The messages between the owner and one other user."""
 
     from_owner: UUID
     to_owner: UUID
 
 
 class Cast:
-    """The people of one play, over one container."""
+    """The users of one test, over one container."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -49,17 +49,17 @@ class Cast:
         self._letters: dict[str, Letters] = {}
 
     async def person(self, role: str) -> Person:
-        """Who plays this role. Nobody plays `anonymous`: ask `headers`."""
+        """The user in this role. `anonymous` has no user: use `headers`."""
         if role not in self._people:
             self._people[role] = await _ROLES[role](self)
         return self._people[role]
 
     async def headers(self, role: str) -> dict[str, str]:
-        """What the requests of this role carry."""
+        """The request headers of this role."""
         return {} if role == "anonymous" else (await self.person(role)).headers
 
     async def letters(self, role: str) -> Letters:
-        """What this one and the owner have written to each other."""
+        """The messages between this user and the owner."""
         await self.person(role)
         return self._letters[role]
 
@@ -84,7 +84,7 @@ class Cast:
         return asker
 
     async def acquaintance(self, role: str) -> Person:
-        """A mutual contact; the two have written to each other."""
+        """A mutual contact; both have exchanged messages."""
         owner, person = await self.person("owner"), await self._make.person(name=role.title())
         await self._make.befriend(owner, person)
         received = await self._make.message(owner, person)
@@ -131,7 +131,7 @@ class Cast:
         return person
 
     async def fetch(self, sql: str, *values: object) -> list[Any]:
-        """What a statement past the services finds, or does."""
+        """Run a statement past the services, and return its result."""
         async with self._container.engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None

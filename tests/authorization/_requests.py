@@ -1,4 +1,6 @@
-"""What each route and each method of the socket is sent: nothing but who asks may be the reason of a refusal."""
+"""The request for each route and socket method: valid in every respect, so that only the caller can be the reason of a
+refusal.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ CALL_ID = "0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f"
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """One who asks, and what they name: numbers and ids that somebody told them."""
+    """A caller, and the numbers and ids that the request names."""
 
     case: Case
     actor: Person | None
@@ -34,17 +36,17 @@ class Scene(msgspec.Struct, frozen=True):
 
     @property
     def me(self) -> Person:
-        """Whose credentials are sent; one without an account sends the owner's number."""
+        """Whose credentials are sent; a role without an account sends the owner's number."""
         return self.actor or self.target
 
     @property
     def password(self) -> str:
-        """Right for one's own account, and a guess at another's."""
+        """The right password for the own account, a guess for a foreign one."""
         return PASSWORD if self.is_own else "a-guess-of-somebody-93"
 
 
 async def scene(container: Container, cast: Cast, case: Case) -> Scene:
-    """The scene of a case, with all who play in it."""
+    """The scene of a case, with all users in it."""
     owner = await cast.person("owner")
     target = await cast.person("asker") if case.of == "asker" else owner
     actor = None if case.actor == "anonymous" else await cast.person(case.actor)
@@ -63,7 +65,7 @@ async def scene(container: Container, cast: Cast, case: Case) -> Scene:
 
 
 def url(scene: Scene) -> str:
-    """The path, with what the case names."""
+    """The path, with the ids of the case."""
     case = scene.case
     values = {
         "user_id": scene.target.id,
@@ -80,7 +82,7 @@ def url(scene: Scene) -> str:
 
 
 def content(scene: Scene) -> dict[str, Any]:
-    """Options of an HTTP client: the body, where the route takes one."""
+    """Options of an HTTP client: the body, where the route has one."""
     if scene.case.path == "/avatar/upload":
         return {"files": {"file": secrets.token_bytes(32)}}
     body = data(scene)
@@ -88,7 +90,7 @@ def content(scene: Scene) -> dict[str, Any]:
 
 
 def data(scene: Scene) -> Any:
-    """The body of a request, or the `data` of a socket's; None: there is none."""
+    """The body of a request, or the `data` of a socket request; None if there is none."""
     make = _DATA.get(" ".join(scene.case.route))
     return None if make is None else make(scene)
 
@@ -102,7 +104,7 @@ def _registration(_: Scene) -> Any:
 
 
 def _settings(scene: Scene) -> Any:
-    # What all see is another matter than one's own view of a conversation.
+    # Shared settings need more permission than one's own view of a conversation.
     return {"expire_after": 60} if scene.case.variant == "all" else {"pinned": True}
 
 

@@ -1,4 +1,4 @@
-"""Those whom one may ask for in vain: who is not there, and who wants nothing of a stranger."""
+"""Targets that a caller cannot reach: users who do not exist, and users who accept nothing from strangers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def addressing(case: Case, actor: Person, target: Person) -> Scene:
 
 
 async def gone(container: Container, make: Factory) -> dict[str, Person]:
-    """People who are not there, for three reasons."""
+    """Users who do not exist, for three reasons."""
     erased, disabled = await make.people(2)
     await container.services.accounts.erase(erased.actor, erased.password)
     await container.administration.set_disabled(str(disabled.id), disabled=True)
@@ -28,7 +28,7 @@ async def gone(container: Container, make: Factory) -> dict[str, Person]:
 
 
 async def reserved(container: Container, make: Factory, stranger: Person) -> dict[str, Person]:
-    """People who take nothing from a stranger, for three reasons."""
+    """Users who accept nothing from a stranger, for three reasons."""
     usual, blocking, private = await make.people(3)
     await container.services.contacts.block(blocking.actor, stranger.id)
     privacy = PrivacyPatch(last_seen="nobody", messages_from="nobody", calls_from="nobody", groups_from="nobody")

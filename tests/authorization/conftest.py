@@ -1,4 +1,4 @@
-"""A database of this folder's own, in which nothing happens that a test has not asked for; a server over it."""
+"""A database of this folder's own, which only the tests change, and a server over it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.support.sockets import Realtime
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def settings(settings: Settings, postgres_url: str, template_name: str) -> AsyncIterator[Settings]:
-    """As for all tests, but for the database; with metrics, so that they are there to be refused, and with stamps as
-    seldom as they can be.
+    """The settings of all tests with another database, with metrics, so that access to them can be refused, and with
+    rare activity stamps.
     """
     async with temporary_database(postgres_url, template_name) as url:
         token = "a token of the operator's alone, 32+"
@@ -55,7 +55,7 @@ def statements(observed_engine: tuple[AsyncEngine, StatementLog]) -> StatementLo
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def container(settings: Settings, engine: AsyncEngine, statements: StatementLog) -> AsyncIterator[Container]:
-    """By the real clock: of its loops only those that sockets need run, and those only for tests that have some."""
+    """With the real clock. Only the background tasks that sockets need are run, and only for tests with sockets."""
     container = Container(settings, engine=engine)
     patch = pytest.MonkeyPatch()
     patch.setattr(container.images, "avatar", _decoded)
@@ -65,19 +65,19 @@ async def container(settings: Settings, engine: AsyncEngine, statements: Stateme
 
 
 async def _decoded(data: bytes) -> Avatar:
-    """Any bytes are an image: what decodes them is tested elsewhere."""
+    """Accept any bytes as an image: decoding is tested elsewhere."""
     return Avatar(hashlib.sha256(data).hexdigest(), data, data, 64, 64, "cGxhY2Vob2xkZXI=")
 
 
 @pytest.fixture
 def make(container: Container) -> Factory:
-    """People, and what is between them."""
+    """Users and their relations."""
     return Factory(container)
 
 
 @pytest.fixture(scope="session")
 def app(container: Container) -> Litestar:
-    """Made once: it takes longer than most of these tests."""
+    """One application for all tests: creating it takes longer than most of them."""
     return create_app(container)
 
 
@@ -90,7 +90,7 @@ async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def workers(settings: Settings) -> AsyncIterator[list[Realtime]]:
-    """Two servers on real ports, each with a pool of its own: they have a database in common, and wake each other."""
+    """Two servers on real ports with one database, each with a pool of its own; they wake each other over the bus."""
     async with contextlib.AsyncExitStack() as undo:
         yield [await undo.enter_async_context(_worker(settings)) for _ in range(2)]
 
@@ -105,17 +105,17 @@ async def _worker(settings: Settings) -> AsyncIterator[Realtime]:
 
 @pytest.fixture(scope="session")
 def realtime(workers: list[Realtime]) -> Realtime:
-    """One of them."""
+    """The first of the two servers."""
     return workers[0]
 
 
 @pytest.fixture(scope="session")
 def standing(container: Container) -> Cast:
-    """A cast that nothing may change: for what is refused, and what is only read."""
+    """Users that no test changes: for refused and read-only requests."""
     return Cast(container)
 
 
 @pytest.fixture
 def cast(container: Container) -> Cast:
-    """A cast of this test's own."""
+    """Users of this test's own."""
     return Cast(container)

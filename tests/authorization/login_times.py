@@ -29,22 +29,22 @@ MAY_DIFFER = 0.05
 
 
 class Medians(NamedTuple):
-    """Seconds of a sign-in that fails."""
+    """Seconds that a failed sign-in takes."""
 
     known: float
     unknown: float
 
     @property
     def difference(self) -> float:
-        """As a part of the longer one."""
+        """The difference as a fraction of the longer one."""
         return abs(self.known - self.unknown) / max(self.known, self.unknown)
 
 
 async def medians(client: httpx.AsyncClient, known: str, *, tries: int) -> Medians:
-    """Both logins in turns, so that whatever the machine does meanwhile is done to both."""
+    """Alternate both logins, so that other load on the machine affects both."""
     taken: dict[str, list[float]] = {known: [], "nobody-has-this-name": []}
     for number in range(tries):
-        # Whoever goes first pays for what the other one's turn has left behind.
+        # The first of a pair pays for what the second left behind.
         for login in sorted(taken, reverse=bool(number % 2)):
             started = perf_counter()
             answer = await client.post("/login", json={"login": login, "password": f"a-guess-of-somebody-{number}"})
@@ -54,7 +54,7 @@ async def medians(client: httpx.AsyncClient, known: str, *, tries: int) -> Media
 
 
 async def measure(database_url: str, folder: Path) -> Medians:
-    """Over a database of its own."""
+    """Measure on a new database."""
     settings = Settings(
         database_url=database_url,
         data_dir=folder,
@@ -74,7 +74,7 @@ async def measure(database_url: str, folder: Path) -> Medians:
 
 
 def main() -> int:
-    """Measure, say it, and fail where the two can be told apart."""
+    """Measure, print the result, and fail if the two can be told apart."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o711)

@@ -37,7 +37,7 @@ _KEY = re.compile(r"\b[0-9a-f]{16,64}\b")
 
 
 class Answer(NamedTuple):
-    """What a client can tell answers by, but for the time they take; that is told by what was asked of the database."""
+    """What a client can tell answers apart by, except the time; statements sent to the database stand for the time."""
 
     status: int
     body: str
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 def anonymised(text: str) -> str:
-    """Without what is another one with each person: numbers, names, ids, times."""
+    """The text without what differs between users: numbers, names, ids, times."""
     for pattern in (_UUID, _TIME, _NAME, _NUMBER, _KEY):
         text = pattern.sub("~", text)
     return text
@@ -108,7 +108,7 @@ async def test_streams_and_lists_do_not_reveal_block(client: httpx.AsyncClient, 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def limited(container: Container) -> AsyncIterator[Container]:
-    """The same server with its limits on."""
+    """The same server with rate limits on."""
     limited = Container(msgspec.structs.replace(container.settings, rate_limits="on"), engine=container.engine)
     yield limited
     await limited.close()
@@ -121,7 +121,7 @@ async def limited_client(limited: Container) -> AsyncIterator[httpx.AsyncClient]
 
 
 async def price(client: httpx.AsyncClient, cast: Cast, play: Scene) -> tuple[int, list[Any]]:
-    """The status, and what asking has taken of the limits, by their names."""
+    """The status, and what the request took from each rate limit."""
     assert play.actor is not None
     answer = await client.request(play.case.method, url(play), headers=play.actor.headers, **content(play))
     me, them = str(play.actor.id), play.target
@@ -144,7 +144,7 @@ async def test_existence_revealing_requests_are_rate_limited_alike(
 
 
 class TestAvatarKeys:
-    """A key is a capability: one that opens nothing is answered for the same, whatever it was or never was."""
+    """A key is a capability: any key that opens no avatar gets the same answer."""
 
     async def test_unavailable_avatars_get_identical_404(
         self, client: httpx.AsyncClient, container: Container, cast: Cast, make: Factory
@@ -166,7 +166,7 @@ class TestAvatarKeys:
 
 
 class TestUsernameTaken:
-    """That a username is taken is told by contract; nothing else about who has it is."""
+    """The API reveals that a username is taken, and nothing about its owner."""
 
     async def test_taken_username_is_refused_alike_for_disabled_holder(
         self, client: httpx.AsyncClient, container: Container, make: Factory

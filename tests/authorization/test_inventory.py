@@ -1,4 +1,4 @@
-"""No route and no method without its rows in the matrix, nor without what it must declare."""
+"""Every route and socket method has rows in the matrix, and declares what it must."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.authorization._matrix import CASES, COLUMNS, TRIED, parse
 from tests.support.http import OPERATIONS, Operation
 from tests.support.inventory import HIDDEN, Route, handlers, inventory
 
-# Pages for people, which are no part of the contract.
+# Pages for people, which are not part of the API.
 UNDOCUMENTED = {"/", "/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{name}"}
 
-# Routes without a limit. Whoever adds one says here why it needs none, or declares a limit.
+# Routes without a rate limit, each with the reason. A new route declares a limit or is listed here.
 UNLIMITED: dict[Route, str] = {
     ("GET", "/health/live"): "costs nothing, and an orchestrator must hear of it",
     ("GET", "/health/ready"): "the same; one small read",
@@ -31,13 +31,13 @@ UNLIMITED: dict[Route, str] = {
 
 
 def documented(operation: Operation) -> Route:
-    # The contract names `/avatar/`; the router takes either.
+    # The document names `/avatar/`; the router accepts either.
     return operation.method, operation.path.rstrip("/")
 
 
 @get("/leak", sync_to_thread=False)
 def leak() -> dict[str, str]:
-    """A route that somebody added, and thought of nothing."""
+    """A route that someone added without declaring anything."""
     return {}
 
 
@@ -55,7 +55,7 @@ class TestMatrixRows:
 
     def test_every_role_requests_every_route(self, app: Litestar) -> None:
         everyone = {actor for column in COLUMNS for actor in TRIED.get(column, (column,))}
-        # Whoever has no token has no password of an account of their own either.
+        # A role without a token has no account of its own either.
         for route in inventory(app):
             assert {case.actor for case in CASES if case.route == route} == everyone, route
 
@@ -114,7 +114,7 @@ class TestRouteDeclarations:
         for status, told in answers.items():
             content = told.get("content", {})
             assert bool(content) == (status not in {"204", "101"}), status
-            # Bytes have an empty one (OpenAPI 3.1 section 4.8.14.3).
+            # The schema of bytes is empty (OpenAPI 3.1 section 4.8.14.3).
             assert all(each["schema"] or "json" not in kind for kind, each in content.items()), status
 
     @pytest.mark.parametrize("name", METHODS)

@@ -1,6 +1,5 @@
-"""Signing in does not reveal which accounts exist: the work is the same, and so is the time.
-
-The time itself is measured by `python -m tests.authorization.login_times`, on a machine that does nothing else.
+"""Signing in does not reveal which accounts exist: failed sign-ins do the same work, and so take the same time. `python
+-m tests.authorization.login_times` measures the time itself, on an idle machine.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ WRONG = "not-the-password-of-anybody-1"
 
 
 class Work(NamedTuple):
-    """An answer, and all that was done for it."""
+    """An answer, and the work done for it."""
 
     status: int
     body: str
@@ -37,7 +36,7 @@ class Work(NamedTuple):
 
 @pytest.fixture
 def compared(container: Container, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every hash that Argon2 is made to compare with, by its parameters and lengths."""
+    """Every hash that Argon2 compares with, as its parameters and lengths."""
     seen: list[str] = []
     matches = container.hasher._matches
 
@@ -51,7 +50,7 @@ def compared(container: Container, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 
 async def logins(container: Container, make: Factory) -> dict[str, str]:
-    """Logins that don't sign in with a wrong password, each for a reason of its own."""
+    """Logins that fail with a wrong password, each for a different reason."""
     known, disabled, erased = await make.people(3)
     await container.administration.set_disabled(str(disabled.id), disabled=True)
     await container.services.accounts.erase(erased.actor, erased.password)
@@ -98,7 +97,7 @@ async def test_disabled_account_refuses_correct_password(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def limited(container: Container) -> AsyncIterator[Container]:
-    """The same server with its limits on."""
+    """The same server with rate limits on."""
     container = Container(msgspec.structs.replace(container.settings, rate_limits="on"), engine=container.engine)
     yield container
     await container.close()
@@ -118,13 +117,13 @@ async def test_login_limit_trips_alike_for_known_and_unknown_logins(limited: Con
 async def test_timing_measurement_detects_faster_login(
     client: httpx.AsyncClient, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: without the dummy's comparison the medians are far apart."""
+    """Control: without the dummy comparison the medians differ widely."""
     verify = container.hasher.verify
 
     async def without_dummy(password: str, encoded: str | None, **how: Any) -> Verdict:
         return Verdict(ok=False, rehash=False) if encoded is None else await verify(password, encoded, **how)
 
-    # As dear as anything that is worth measuring.
+    # Expensive enough to be measurable.
     monkeypatch.setattr(container.hasher, "_argon2", argon2.PasswordHasher(time_cost=1, memory_cost=32 * 1024))
     monkeypatch.setattr(container.hasher, "verify", without_dummy)
     known = await make.person()

@@ -1,4 +1,4 @@
-"""Every route and every method of the socket, asked by everyone: `_matrix.py` says what must come of it."""
+"""Every route and socket method, called by every role: `_matrix.py` lists the expected answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def ask_http(client: httpx.AsyncClient, play: Scene) -> tuple[int, str | N
 
 
 async def ask_socket(realtime: Realtime, play: Scene) -> tuple[int, str | None]:
-    """The same over a socket: 101 for one that opens, 200 for a reply without an error."""
+    """The same over a socket: 101 if it opens, 200 for a reply without an error."""
     try:
         async with realtime.wire(play.actor) as wire:
             if play.case.method == "OPEN":

@@ -24,7 +24,7 @@ NEW_PASSWORD = "harbour-violet-tundra-58"
 
 
 class Device:
-    """A device that uses all there is, on both workers: a socket on one, a request that waits on the other."""
+    """A device that is connected to both workers: a socket on one, a waiting request on the other."""
 
     def __init__(self, person: Person, workers: list[Realtime], ticket: str, socket: Any, waiting: Any) -> None:
         self.person = person
@@ -34,12 +34,12 @@ class Device:
         self._waiting = waiting
 
     async def ended(self) -> tuple[int, int]:
-        """How its socket and the request that waits end; they have a second."""
+        """How its socket and the waiting request end, within a second."""
         async with asyncio.timeout(SECONDS):
             return (await self._socket.closed())[0], (await self._waiting).status_code
 
     async def answers(self, *refresh_tokens: str) -> set[int]:
-        """What each of its tokens is answered by each worker."""
+        """The answers of each worker to each of the device's tokens."""
         found = {await _handshake(self._workers[0], query=f"?ticket={self._ticket}")}
         for worker in self._workers:
             async with httpx.AsyncClient(base_url=worker.http) as client:
@@ -64,7 +64,7 @@ async def _handshake(worker: Realtime, **options: Any) -> int:
 
 @asynccontextmanager
 async def device(person: Person, workers: list[Realtime], *, home: int = 0) -> AsyncIterator[Device]:
-    """With a socket on one worker, and a request that waits on the other."""
+    """A device with a socket on one worker and a waiting request on the other."""
     here, there = workers[home], workers[1 - home]
     async with httpx.AsyncClient(base_url=here.http) as client:
         ticket = (await client.post("/ws/ticket", headers=person.headers)).json()["ticket"]
@@ -77,14 +77,14 @@ async def device(person: Person, workers: list[Realtime], *, home: int = 0) -> A
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def operator(settings: Settings) -> AsyncIterator[Container]:
-    """The command line's container: it serves nobody, and is heard."""
+    """The container of the command line: it serves no requests, and publishes to the bus."""
     container = Container(msgspec.structs.replace(settings, bus_url="postgres:", pool_size=2))
     yield container
     await container.close()
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """How a device is signed out: by itself or another device of the account, over HTTP, or by the operator."""
+    """A way to sign out a device: itself, another device of the account, or the operator."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""Receipts, presence and ringing tell nothing to those who are no mutual contacts, over HTTP and over sockets."""
+"""Receipts, presence and ringing reveal nothing to users who are no mutual contacts, over HTTP and over sockets."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ EVERYONE = "everyone"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(realtime: Realtime) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the worker whose sockets are listened to."""
+    """A client of the worker that serves the sockets."""
     async with httpx.AsyncClient(base_url=realtime.http) as client:
         yield client
 
 
 @contextlib.asynccontextmanager
 async def sockets(realtime: Realtime, cast: Cast, *roles: str) -> AsyncIterator[dict[str, Wire]]:
-    """A socket for each of these, past all that happened before."""
+    """A socket for each of these roles, after all earlier events."""
     async with contextlib.AsyncExitStack() as stack:
         people = {role: await cast.person(role) for role in roles}
         wires = {role: await stack.enter_async_context(realtime.wire(person)) for role, person in people.items()}
@@ -45,9 +45,8 @@ async def sockets(realtime: Realtime, cast: Cast, *roles: str) -> AsyncIterator[
 
 
 async def heard(realtime: Realtime, wires: dict[str, Wire]) -> dict[str, list[str]]:
-    """What each was told meanwhile, by its kind; who heard nothing is left out.
-
-    Each puts a mark into the own stream: what comes before it has come.
+    """The kinds of signals that each role received; roles without any are omitted. A mark in the role's own stream
+    shows that everything before it has arrived.
     """
     assert realtime._settle is not None
     await realtime._settle()
@@ -62,14 +61,14 @@ async def heard(realtime: Realtime, wires: dict[str, Wire]) -> dict[str, list[st
 
 
 async def show_all(client: httpx.AsyncClient, person: Person) -> None:
-    """The widest privacy there is."""
+    """The widest privacy settings."""
     privacy = dict.fromkeys(("last_seen", "messages_from", "calls_from"), EVERYONE)
     answer = await client.put("/profile", headers=person.headers, json={"privacy": privacy})
     assert answer.status_code == 200
 
 
 class TestOwnerSendsSignals:
-    """What the owner does reaches the contact, and none of the others."""
+    """What the owner does reaches the contact, and no other role."""
 
     async def test_presence_reaches_only_mutual_contacts(
         self, realtime: Realtime, client: httpx.AsyncClient, cast: Cast
@@ -101,7 +100,7 @@ class TestOwnerSendsSignals:
         async with sockets(realtime, cast, "owner", role) as wires:
             reply = await wires["owner"].ask("typing", target_id=person.id)
             told = await heard(realtime, {role: wires[role]})
-        # Where one takes messages from everyone, everyone may write; a block goes before that.
+        # An audience of everyone allows everyone to write, except after a block.
         assert ("error" in reply, told) == ((True, {}) if role.startswith("block") else (False, {role: ["typing"]}))
 
     @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
@@ -123,7 +122,7 @@ class TestOwnerSendsSignals:
     async def test_proof_of_delivery_does_not_reach_non_contacts(
         self, realtime: Realtime, cast: Cast, role: str
     ) -> None:
-        """A device that takes its events proves so without a word: that, too, is a receipt."""
+        """Delivery of events is acknowledged without a request: this is a receipt, too."""
         owner, person = await cast.person("owner"), await cast.person(role)
         async with sockets(realtime, cast, role) as wires:
             async with realtime.wire(owner, cursor="e0") as wire:
@@ -132,7 +131,7 @@ class TestOwnerSendsSignals:
 
 
 class TestOwnerReceivesSignals:
-    """Who is no contact reaches the owner by nothing but a request for contact."""
+    """Users who are no contacts reach the owner only by a contact request."""
 
     @pytest.mark.parametrize("role", NO_CONTACTS)
     async def test_owner_receives_no_signals_from_non_contacts(self, realtime: Realtime, cast: Cast, role: str) -> None:
@@ -166,7 +165,7 @@ ADDRESSED = [case for case in CASES if case.method == "SOCKET" and case.of == "o
 
 @pytest.mark.parametrize("case", ADDRESSED, ids=lambda case: case.id)
 class TestEnumeration:
-    """As over HTTP: `test_enumeration.py`."""
+    """The same as over HTTP in `test_enumeration.py`."""
 
     async def errors(
         self, realtime: Realtime, case: Case, actor: Person, targets: dict[str, Person]

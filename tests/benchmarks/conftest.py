@@ -1,4 +1,4 @@
-"""A small world of the yardsticks, and who answers questions about it."""
+"""A small data set for the reference servers of the benchmarks, and the servers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from _yardsticks.world import World
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
-    """A database for a world: one for all tests of a file, because it takes longer to write than they take."""
+    """A database with the data set, shared by all tests of a file, because filling it takes longer than they do."""
     async with temporary_database(postgres_url, template_name) as url:
         yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def head(world_url: str) -> int:
-    """Where the hub's stream ends, now that there is a world."""
+    """The end of the hub's stream in that data set."""
     return await World.write(world_url, hubs=1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ours(world_url: str, head: int, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The product over that world."""
+    """The product over that data set."""
     container = Container(
         msgspec.structs.replace(settings, database_url=world_url, activity_resolution=30.0, pool_size=2)
     )
@@ -48,7 +48,7 @@ async def ours(world_url: str, head: int, settings: Settings) -> AsyncIterator[h
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ceiling(world_url: str, head: int) -> AsyncIterator[httpx.AsyncClient]:
-    """The ceiling over that world."""
+    """The ceiling server over that data set."""
     app = Ceiling(world_url, pool_size=2)
     await app.open()
     async with _client_of(app) as client:

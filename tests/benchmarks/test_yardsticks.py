@@ -1,4 +1,4 @@
-"""The yardsticks do our job: else they would measure nothing."""
+"""The reference servers of the benchmarks do the same work as this server, so that the comparison is fair."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draft(client_id: str, **changes: object) -> dict[str, object]:
 
 
 async def check_written(client: httpx.AsyncClient, database_url: str, client_id: str) -> None:
-    """Sent twice, it is one message with the next number, and the last event of both streams."""
+    """Sent twice, it is one message with the next `seq`, and the last event of both streams."""
     sent = [await client.post("/messages", json=draft(client_id), headers=headers_of(SENDER)) for _ in range(2)]
     assert [answer.status_code for answer in sent] == [201, 200]
     message = sent[0].json()
@@ -84,7 +84,7 @@ class TestCeiling:
 class TestBaseline:
     @pytest.fixture
     def baseline(self, world_url: str, head: int) -> Iterator[Yardstick]:
-        """In a process of its own: what it needs must not be seen by ours."""
+        """In a process of its own: its dependencies must not be loaded here."""
         if not PACKAGES.exists():
             pytest.skip("FastAPI is not there; `make setup` installs it")
         with Yardstick("baseline", world_url, workers=1, pool_size=2) as server:

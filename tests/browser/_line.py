@@ -1,4 +1,4 @@
-"""The line between a page and the server, in a test's hands."""
+"""The connection between a page and the server, controlled by a test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Frame = dict[str, Any]
 
 
 class Line:
-    """Passes frames on, or keeps them, or makes some up. `to_page` and `to_server` say what passes."""
+    """Forwards frames, holds them, or sends frames of its own. `to_page` and `to_server` decide which frames pass."""
 
     def __init__(self) -> None:
         self.sockets: list[WebSocketRoute] = []
@@ -28,7 +28,7 @@ class Line:
 
     @classmethod
     async def under(cls, tab: Tab) -> Line:
-        """Under this tab, from its next socket on."""
+        """Controls this tab's sockets from the next one on."""
         line = cls()
         await tab.page.route_web_socket(re.compile(r"/ws\?"), line._on_socket)
         return line
@@ -52,7 +52,7 @@ class Line:
         server.on_message(from_server)
 
     def say(self, frame: Frame) -> None:
-        """To the page, as if from the server."""
+        """Send a frame to the page, as if from the server."""
         self.sockets[-1].send(json.dumps(frame))
 
     def refuse(self, method: str, retry_after: int) -> None:
@@ -69,17 +69,17 @@ class Line:
         self.to_server = passes
 
     def accept(self) -> None:
-        """From now on, pass all requests to the server."""
+        """Pass all requests to the server again."""
         self.to_server = lambda _: True
 
     async def close(self, code: int, reason: str = "") -> None:
-        """As if the server did."""
+        """Close the socket, as if by the server."""
         await self.sockets[-1].close(code=code, reason=reason)
 
     def events(self, name: str) -> list[Frame]:
-        """What the server has said so far."""
+        """The events that the server has sent so far."""
         return [frame for frame in self.received if frame.get("event") == name]
 
     def requests(self, method: str) -> list[Frame]:
-        """What the page has asked so far."""
+        """The requests that the page has sent so far."""
         return [frame for frame in self.sent if frame.get("method") == method]

@@ -9,14 +9,15 @@ from typing import Any
 import httpx
 from playwright.async_api import ConsoleMessage, Error, Locator, Page, expect
 
-# As the page itself keeps it, before its first script runs; once, so that a reload finds what the page has made of it.
+# Stored as the page stores it, before its first script runs, and only once, so that a reload finds the page's own
+# changes.
 _SIGN_IN = """
 if (location.pathname === "/demo" && sessionStorage.length === 0) Object.assign(sessionStorage, KEPT);
 """
 
 
 class Account:
-    """An account and its device that a test holds beside the browser."""
+    """An account with a device that the test uses beside the browser."""
 
     def __init__(self, answer: dict[str, Any], http: httpx.AsyncClient) -> None:
         self.answer = answer
@@ -31,7 +32,7 @@ class Account:
         return cls(answer, http)
 
     async def post(self, path: str, **body: object) -> Any:
-        """What the server answers; it must say yes."""
+        """The response body; fails unless the request succeeds."""
         answer = await self._http.post(path, json=body, headers=self._headers)
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -52,7 +53,7 @@ class Account:
         answer.raise_for_status()
 
     async def show(self, picture: bytes) -> None:
-        """Have this picture."""
+        """Set the avatar."""
         answer = await self._http.post("/avatar/upload", files={"file": picture}, headers=self._headers)
         answer.raise_for_status()
 
@@ -69,7 +70,7 @@ class Account:
 
 
 class Tab:
-    """What a person does in the page, and what they see."""
+    """The actions of a user in the page, and what the page shows."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -81,7 +82,7 @@ class Tab:
         page.on("pageerror", self._on_error)
 
     def announce(self, *texts: str) -> None:
-        """The browser itself reports each refused request as an error: these are part of the test."""
+        """Expect this error: the browser reports each refused request on its console."""
         self._announced += texts
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -95,7 +96,7 @@ class Tab:
     # --- getting in ---
 
     async def open(self, account: Account | None = None) -> None:
-        """The page; signed in as this account's device where one is given."""
+        """Open the page, signed in as the device of this account if one is given."""
         if account is None:
             await self.page.goto("/demo")
             return
@@ -145,7 +146,7 @@ class Tab:
 
     @property
     def head(self) -> Locator:
-        """The line below the other one's name."""
+        """The line below the other user's name."""
         return self.page.locator("#peer small")
 
     @property
@@ -169,7 +170,7 @@ class Tab:
             await self.text.press("Enter")
 
     async def act(self, body: str, action: str) -> None:
-        """Choose an action of the menu beside a message."""
+        """Choose an action from the menu of a message."""
         message = self.message(body)
         await message.hover()
         await message.get_by_role("button", name="Message actions").click()

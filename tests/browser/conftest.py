@@ -1,4 +1,4 @@
-"""A real server, a real browser, and people who sit in front of it."""
+"""A real server, a real browser, and tabs for users."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Sit = Callable[..., Awaitable[Tab]]
 
 @pytest.fixture(scope="session", autouse=True)
 def _chromium() -> None:
-    """No test here says anything without a browser."""
+    """Skip or fail without a browser, as configured."""
     if Path(CHROMIUM).is_file():
         return
     why = "no Chromium: the demo was NOT tried in a browser (apt-get install --no-install-recommends chromium)"
@@ -50,7 +50,7 @@ def _chromium() -> None:
 
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
-    """Where screenshots go."""
+    """The folder of the screenshots."""
     folder = Path(os.environ.get("MESSENGER_ARTIFACTS") or Path(__file__).parents[2] / "build" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -58,10 +58,10 @@ def artifacts() -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server of these tests' own, with a PostgreSQL of its own."""
+    """A server for these tests, with a PostgreSQL of its own."""
     memory = Path("/dev/shm")  # noqa: S108
     folder = Path(tempfile.mkdtemp(prefix="messenger-demo-", dir=memory if os.access(memory, os.W_OK) else None))
-    # PostgreSQL runs as another user when this is root, and must reach its folder.
+    # When the tests run as root, PostgreSQL runs as another user, which must reach its folder.
     folder.chmod(0o711)
     try:
         with running(folder, **SETTINGS) as server:
@@ -81,14 +81,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def http(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    """A client beside the browser: what a test only needs is made over HTTP."""
+    """A client beside the browser, for what a test needs but does not test."""
     async with httpx.AsyncClient(base_url=server.url) as client:
         yield client
 
 
 @pytest.fixture
 def account(http: httpx.AsyncClient) -> Callable[..., Awaitable[Account]]:
-    """Make an account; the others given are its mutual contacts."""
+    """Create an account; the given accounts become its mutual contacts."""
 
     async def make(name: str, *contacts: Account) -> Account:
         username = f"{name.split()[0].lower()}{secrets.token_hex(4)}"
@@ -105,9 +105,8 @@ def account(http: httpx.AsyncClient) -> Callable[..., Awaitable[Account]]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def sit(browser: Browser, server: Server) -> AsyncIterator[Sit]:
-    """Open the page in a browser context of its own, signed in where an account is given; `blank`: a page before it.
-
-    At the end no tab may have said anything on its console but what the test announced.
+    """Open the page in a browser context of its own, signed in if an account is given; `blank`: stay on an empty page.
+    At the end, no tab may have written to its console anything that the test did not announce.
     """
     tabs: list[Tab] = []
 

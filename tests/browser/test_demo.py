@@ -1,4 +1,4 @@
-"""The demo as people use it: two browsers, one server."""
+"""The demo as two people use it: two browsers, one server."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ HOUR = 3_600
 
 @pytest.fixture
 def fleeting(account: Make, sit: Sit) -> Callable[[], Awaitable[Tab]]:
-    """Ada's tab, in a chat with Bob whose messages last for an hour; the test holds its clock."""
+    """Ada's tab, in a chat with Bob whose messages expire after an hour; the test controls the tab's clock."""
 
     async def make() -> Tab:
         bob = await account("Bob")
@@ -40,7 +40,7 @@ Fleeting = Callable[[], Awaitable[Tab]]
 
 
 async def is_empty(tab: Tab) -> None:
-    """No text of the chat is anywhere on the page."""
+    """The page shows no text of the chat."""
     await expect(tab.bodies).to_have_text(["Message expired", "Message expired"])
     await expect(tab.row("Bob").locator("small")).to_have_text("Message expired")
     await expect(tab.page.get_by_text("From ")).to_have_count(0)
@@ -57,7 +57,7 @@ class TestExpiredMessage:
 
     async def test_expired_message_disappears_within_a_second_after_sleep(self, fleeting: Fleeting) -> None:
         tab = await fleeting()
-        # Its clock went on, its timers did not.
+        # The clock went on while timers did not.
         await tab.page.clock.set_system_time(datetime.now(UTC) + timedelta(seconds=2 * HOUR))
         await tab.page.clock.run_for(1_000)
         await is_empty(tab)
@@ -67,7 +67,7 @@ class TestExpiredMessage:
         await tab.page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=60))
         await tab.page.clock.set_system_time(datetime.now(UTC) + timedelta(seconds=2 * HOUR))
         await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        # Changes are drawn together, a moment later.
+        # Changes are rendered together, a moment later.
         await tab.page.clock.run_for(1)
         await is_empty(tab)
 

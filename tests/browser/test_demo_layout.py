@@ -1,4 +1,4 @@
-"""What the demo looks like: pictures for a person's eyes, and what a machine can see of it."""
+"""The layout of the demo: screenshots for review, and checks that a program can make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PHONE: dict[str, Any] = {
     "has_touch": True,
     "is_mobile": True,
 }
-# In the page: what reaches over the window's edge, and what can be pressed but has no name.
+# Run in the page: elements beyond the window's edge, and controls without a name.
 TOO_WIDE = "() => document.documentElement.scrollWidth - innerWidth"
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, a")]
   .filter((element) => element.getClientRects().length > 0)
@@ -35,7 +35,7 @@ def portrait(dark: str, light: str) -> bytes:
 
 
 async def scene(account: Make) -> tuple[Account, Account]:
-    """Ada, Bob, her other friends, and what they have written to each other."""
+    """Ada, Bob, Ada's other contacts, and their messages."""
     grace, alan = await account("Grace Hopper"), await account("Alan Turing")
     bob = await account("Bob Ross")
     ada = await account("Ada Lovelace", grace, alan, bob)

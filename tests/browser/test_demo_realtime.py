@@ -1,4 +1,4 @@
-"""The page's connection: what it does when the line, the server or a token fails."""
+"""The page's connection when the network, the server or a token fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.browser.conftest import Sit
 
 Make = Callable[..., Awaitable[Account]]
 
-# What Chromium itself says on the console.
+# What Chromium itself writes to the console.
 OFFLINE = ("ERR_INTERNET_DISCONNECTED", "WebSocket connection to")
 REFUSED = "the server responded with a status of 401"
 
@@ -35,7 +35,7 @@ Friends = Callable[[], Awaitable[tuple[Account, Account]]]
 
 
 async def on_a_line(sit: Sit, account: Account) -> tuple[Tab, Line]:
-    """A signed-in tab over a line that the test holds."""
+    """A signed-in tab whose connection the test controls."""
     tab = await sit(blank=True)
     line = await Line.under(tab)
     await tab.open(account)
@@ -108,7 +108,7 @@ class TestSending:
         line.to_page = lambda _: False
         repeats = watched(hers, "/messages")
         await hers.say("Once")
-        # The server has it; the page doesn't know.
+        # The server has the message; the page does not know.
         his = await sit(bob)
         await his.chat_with("Ada")
         await expect(his.bodies).to_have_text(["Once"])

@@ -17,7 +17,7 @@ TOO_MANY = "the server responded with a status of 429"
 
 
 async def on_a_slow_line(sit: Sit, account: Account) -> tuple[Tab, Line]:
-    """A signed-in tab whose frames and clock the test holds."""
+    """A signed-in tab whose frames and clock the test controls."""
     tab = await sit(blank=True)
     line = await Line.under(tab)
     await tab.page.clock.install()
@@ -26,7 +26,7 @@ async def on_a_slow_line(sit: Sit, account: Account) -> tuple[Tab, Line]:
 
 
 async def reached(line: Line, method: str, count: int) -> None:
-    """Until the page has made so many requests."""
+    """Wait until the page has made this many requests."""
     async with asyncio.timeout(15):
         while len(line.requests(method)) < count:
             await line.frame_sent.wait()
@@ -34,7 +34,7 @@ async def reached(line: Line, method: str, count: int) -> None:
 
 
 async def probed(tab: Tab, line: Line) -> None:
-    """Until the page has sent a ping: frames are in order, so all requests before it have arrived."""
+    """Wait until the page has sent a ping: frames are in order, so all requests before it have arrived."""
     pings = len(line.requests("ping"))
     await tab.page.evaluate("dispatchEvent(new Event('online'))")
     await reached(line, "ping", pings + 1)

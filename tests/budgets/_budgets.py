@@ -1,4 +1,4 @@
-"""The stored budgets: compared with what was counted, and written where that is asked for."""
+"""The stored budgets: compared with what was counted, and rewritten on request."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ FILE = Path(__file__).with_name("calls.json")
 COMMAND = "MESSENGER_TEST_WRITE_BUDGETS={} .venv/bin/pytest tests/budgets/test_calls.py"
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 
-# How far a figure may be from its budget. Memory is coarser than calls, and the same to a few hundred bytes only.
+# The tolerated deviation from a budget. Memory varies by a few hundred bytes between runs.
 _ABOVE = {"python": 0.02, "c": 0.02, "peak": 0.05}
 _BELOW = {"python": 0.10, "c": 0.10, "peak": 0.20}
 _SLACK = {"python": 0, "c": 0, "peak": 512}
 
 
 class Budgets(msgspec.Struct):
-    """What the file holds: the Python it was counted with, and a price for each request."""
+    """The contents of the file: the Python version of the counts, and the budget of each request."""
 
     python: str
     requests: dict[str, Price]
 
     @classmethod
     def read(cls) -> Budgets:
-        """As they are stored."""
+        """Read the stored budgets."""
         return msgspec.json.decode(FILE.read_bytes(), type=cls)
 
 
 def complaint(budget: Price | None, counted: Price) -> str | None:
-    """What is wrong with a price, and what to do about it; None where nothing is."""
+    """The reason why a price violates its budget and what to do about it, or None."""
     if budget is None:
         return f"It has no budget yet. {COMMAND.format('lower')} stores {counted}."
     dearer = _beyond(budget, counted, _ABOVE, 1)
@@ -57,7 +57,7 @@ def _beyond(budget: Price, counted: Price, tolerances: dict[str, float], sign: L
 
 
 def settle(what: str, counted: Counted) -> str | None:
-    """Compare with the budget, or write it, where the environment says so."""
+    """Compare with the budget, or write it if the environment asks for that."""
     folder = os.environ.get("MESSENGER_TEST_LIST_CALLS")
     if folder:
         Path(folder, f"{what.replace('/', '_')}.txt").write_text("\n".join(counted.calls) + "\n")
@@ -71,7 +71,7 @@ def _settle(what: str, counted: Price) -> str | None:
     if mode not in {"lower", "all"}:
         return f"MESSENGER_TEST_WRITE_BUDGETS is {mode}: it can be `lower` or `all`"
     with FILE.open("r+b") as file:
-        # Workers of one run write into the same file.
+        # Workers of one test run write to the same file.
         fcntl.flock(file, fcntl.LOCK_EX)
         budgets = msgspec.json.decode(file.read(), type=Budgets)
         _write(budgets, what, counted, raises=mode == "all")

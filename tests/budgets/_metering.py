@@ -1,4 +1,4 @@
-"""What one request costs without a clock: function calls, and memory at its highest."""
+"""What one request costs, independent of time: function calls, and peak memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Use = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Calls of Python functions (a coroutine that goes on counts again), of C functions, and bytes at the highest."""
+    """Calls of Python functions (a resumed coroutine counts again), calls of C functions, and peak memory in bytes."""
 
     python: int
     c: int
@@ -28,9 +28,8 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Counts in the coroutine that it drives, and in tasks that come of it; not in the event loop between steps.
-
-    While tracemalloc traces, it measures memory instead.
+    """Counts calls in the coroutine that it drives and in the tasks that this starts, not in the event loop between
+    steps. While tracemalloc traces, it measures memory instead.
     """
 
     def __init__(self) -> None:
@@ -38,12 +37,12 @@ class Meter:
         self.peak = 0
 
     def drive(self, coroutine: Coroutine[Any, Any, Any]) -> _Driven:
-        """The same to await; its steps are counted."""
+        """Await something and count its steps."""
         return _Driven(self, coroutine)
 
     @contextlib.contextmanager
     def children(self) -> Iterator[None]:
-        """Count tasks that begin in this block, too."""
+        """Also count tasks that begin in this block."""
         loop = asyncio.get_running_loop()
         before = loop.get_task_factory()
 
@@ -57,7 +56,7 @@ class Meter:
             loop.set_task_factory(before)
 
     def step(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: BaseException | None) -> Any:
-        """To the next place where it waits."""
+        """Run to the next point of suspension."""
         return (self._measured if tracemalloc.is_tracing() else self._counted)(coroutine, value, error)
 
     def _counted(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: BaseException | None) -> Any:
@@ -77,7 +76,7 @@ class Meter:
             self.called.append(function)
 
     def _measured(self, coroutine: Coroutine[Any, Any, Any], value: Any, error: BaseException | None) -> Any:
-        # Between steps the event loop has a buffer of its own, which is larger than most answers.
+        # Between steps the event loop has a buffer of its own, which is larger than most responses.
         tracemalloc.reset_peak()
         try:
             return coroutine.send(value) if error is None else coroutine.throw(error)
@@ -86,9 +85,9 @@ class Meter:
 
 
 _PASSED_OVER = {
-    # Ours.
+    # The meter's own frames.
     Meter._counted.__code__,
-    # The loop keeps its timers in a heap: how many of them are compared depends on what else waits in this process.
+    # The event loop keeps its timers in a heap: the number of comparisons depends on other timers of this process.
     asyncio.TimerHandle.__lt__.__code__,
 }
 
@@ -117,7 +116,7 @@ async def _run(driven: _Driven) -> Any:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A price, and the calls that it is made of."""
+    """A price, and the calls that it consists of."""
 
     price: Price
     calls: list[str]
@@ -126,9 +125,8 @@ class Counted(msgspec.Struct, frozen=True):
 async def counted(
     use: Use, *, between: Callable[[], Awaitable[None]] | None = None, meter: Meter | None = None
 ) -> Counted:
-    """The least of several runs, after some that warm up; the garbage collector rests. `between` is not counted.
-
-    `meter`: of a task that works for `use` and outlives it, a socket's: then that one's steps alone are counted.
+    """The smallest of several runs after a warm-up, without garbage collection. `between` is not counted. `meter`: of a
+    task that works for `use` and outlives it, as a socket's does: then only the steps of that task are counted.
     """
     with _no_garbage_collection():
         runs = [await _once(use, between, meter) for _ in range(WARMING + REPEATS)]
@@ -142,7 +140,7 @@ async def counted(
 async def _once(
     use: Use, between: Callable[[], Awaitable[None]] | None, given: Meter | None
 ) -> tuple[list[CodeType | Callable[..., Any]], int]:
-    """What was called in one run, and the peak of another."""
+    """The calls of one run, and the peak memory of another."""
     meter = given or Meter()
     meter.called.clear()
     await _run_once(use(), meter, is_driven=given is None)

@@ -54,7 +54,9 @@ ROWS = ("contacts", "statuses", "messages", "conversations", "events")
 
 
 class World:
-    """An application on one connection, someone with many contacts, messages and events, and two who talk."""
+    """An application on one connection, a user with many contacts, messages and events, and two users who have
+    exchanged messages.
+    """
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -74,11 +76,11 @@ class World:
         await self.factory.message(self.bob, self.eve)
 
     def asked(self, path: str) -> Request:
-        """A read of Ada's."""
+        """A read by Ada."""
         return Request(self.app, "GET", path.format(friend=self.friend.id), self.ada)
 
     def draft(self) -> dict[str, object]:
-        """A new message to Eve; all are equally long."""
+        """A new message to Eve; all have the same length."""
         return {"target_id": self.eve.id, "client_id": f"{next(self.numbers):08}", "body": "Hello " * 10}
 
     async def sent(self) -> None:
@@ -87,13 +89,13 @@ class World:
 
     @contextlib.asynccontextmanager
     async def socket(self, person: Person) -> AsyncIterator[tuple[Socket, Meter]]:
-        """A live socket, and what counts its work."""
+        """A live socket, and the meter that counts its work."""
         cursor = (await self.container.services.sync.sync(person.actor, cursor=None, limit=1)).cursor
         socket, meter = Socket(self.app, person, cursor), Meter()
         with meter.children():
             life = asyncio.create_task(socket.converse())
             await socket.heard("caught_up")
-        # Its device has what came before: nothing of that is told in the midst of what is counted.
+        # The device has acknowledged earlier events, so that no acknowledgement is counted.
         await self.container.realtime.acks.finish()
         try:
             yield socket, meter
@@ -104,11 +106,11 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world(settings: Settings) -> AsyncIterator[World]:
-    """One connection, so that it is warm; nobody's activity stamp is due, since the clock stands still."""
+    """One connection, so that it is warm; no activity stamp is due, since the clock stands still."""
     settings = msgspec.structs.replace(settings, pool_size=1, activity_resolution=30.0)
     engine = create_engine(settings.database_url, settings)
     container = Container(settings, engine=engine, clock=FixedClock())
-    # The batch that writes who is online is no price of one socket: it is as if it had been written.
+    # The batch that records who is online does not belong to one socket: it counts as written.
     board = container.realtime.presence
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(board, "connected", lambda socketed: board.on_registered(socketed))
@@ -139,7 +141,7 @@ async def test_send_to_connected_recipient_stays_within_call_budget(world: World
     async with world.socket(world.eve) as (socket, _):
 
         async def received() -> None:
-            # Her device has it, and all are told; nothing of that is the sender's price.
+            # Eve's device has received the message and all are notified; this does not belong to the sender's price.
             assert (await socket.heard("event"))["event"] == "message.created"
             socket.connection.pong()
             await world.container.realtime.acks.finish()
@@ -161,7 +163,7 @@ async def test_send_over_socket_stays_within_call_budget(world: World) -> None:
 
 
 class TestRegressions:
-    """The guard sees what it is there for."""
+    """The meter detects what it is meant to detect."""
 
     async def test_needless_call_per_row_is_detected(self, world: World) -> None:
         path = READS[f"GET /conversations ({CONTACTS})"]
@@ -212,7 +214,7 @@ class TestRegressions:
             (Price(900, 900, 80_000), None),
             (Price(899, 1000, 100_000), "cheaper"),
             (Price(1000, 1000, 79_000), "cheaper"),
-            # What is dearer is told first.
+            # An increase is reported before a decrease.
             (Price(500, 1021, 100_000), "more"),
         ],
     )

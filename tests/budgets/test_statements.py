@@ -1,4 +1,4 @@
-"""The price list: how many round trips each endpoint costs, BEGIN and COMMIT included. Budgets only go down."""
+"""The number of round trips of each operation, BEGIN and COMMIT included. Budgets only go down."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from messenger.web.socket_methods import METHODS
 from tests.support.served import serving
 from tests.support.sockets import Realtime
 
-# Within the activity resolution; a stamp that is due costs one statement more, in a transaction three.
+# Within the activity resolution; a stamp that is due costs one more statement, in a transaction three.
 BUDGETS = {
     # The basic endpoints.
     "GET /profile": 1,
@@ -89,7 +89,7 @@ BUDGETS = {
     "no token": 0,
 }
 
-# Over a socket whose device is told of what it did; that is read where it is no message.
+# Over a socket whose device is notified of what it did; anything but a message is read for that.
 METHODS_BUDGETS = {
     "message.send": BUDGETS["POST /messages"],
     "receipt.set": BUDGETS["POST /receipts"] + 1,
@@ -102,7 +102,7 @@ METHODS_BUDGETS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def one_connection(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """A pool of one: what asyncpg asks of the catalogue at the first use of a type is asked once, before we count."""
+    """A pool of one connection, so that asyncpg looks up each type once, before anything is counted."""
     engine = create_engine(settings.database_url, msgspec.structs.replace(settings, pool_size=1))
     yield engine
     await engine.dispose()
@@ -117,7 +117,7 @@ def log(one_connection: AsyncEngine) -> StatementLog:
 async def settled(
     settings: Settings, one_connection: AsyncEngine, log: StatementLog, clock: FixedClock
 ) -> AsyncIterator[Container]:
-    """Services with the default activity resolution, and people who have just been active."""
+    """Services with the default activity resolution, and users who have just been active."""
     settled = msgspec.structs.replace(settings, activity_resolution=30.0, metrics_token=METRICS_TOKEN)
     container = Container(settled, engine=one_connection, clock=clock)
     yield container
@@ -133,16 +133,16 @@ async def http(settled: Container) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def realtime(settled: Container, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Realtime]:
-    """A server program over the same services, without the loops that write for all sockets together."""
+    """A server over the same services, without the background tasks that write for all sockets together."""
     board = settled.realtime.presence
-    # Their batch is no price of one socket: it is as if it had been written.
+    # That batch does not belong to one socket: it counts as written.
     monkeypatch.setattr(board, "connected", lambda socketed: board.on_registered(socketed))
     async with serving(settled) as (_, port):
         yield Realtime(port)
 
 
 def _image() -> bytes:
-    """A picture that nobody else has: what is shared is stored, and removed, for fewer statements."""
+    """An image that no other user has: shared images need fewer statements."""
     file = io.BytesIO()
     Image.frombytes("RGB", (8, 8), os.urandom(8 * 8 * 3)).save(file, "PNG")
     return file.getvalue()
@@ -217,7 +217,7 @@ OF_FRIENDS: dict[str, Send] = {
     ),
 }
 
-# What must exist before the request, so that it does not end early for want of it.
+# What must exist before the request, so that the request does not end early.
 BEFORE: dict[str, Send] = {
     "GET /avatars": OF_FRIENDS["POST /avatar/upload"],
     "DELETE /avatar": OF_FRIENDS["POST /avatar/upload"],
@@ -240,7 +240,7 @@ def test_every_operation_has_statement_budget(operation: str) -> None:
 async def test_operation_between_contacts_stays_within_statement_budget(
     what: str, http: httpx.AsyncClient, settled: Container, log: StatementLog
 ) -> None:
-    # The first time asyncpg asks for the types of what it sends; that is once a connection, and no price of a request.
+    # On first use of a type asyncpg looks it up in the catalogue, once per connection; the second run counts.
     for _ in range(2):
         ada, bob = await Factory(settled).friends()
         message = await Factory(settled).message(ada, bob, client_id="first")
@@ -342,8 +342,8 @@ async def test_refresh_stays_within_statement_budget(
 
 
 async def _proved(settled: Container, person: Person) -> str:
-    """The end of the person's stream, after a device has proved to have all up to there."""
-    # What a proof moves is told in an event itself; the second proof moves nothing.
+    """The end of the user's stream, after a device has acknowledged everything up to there."""
+    # The acknowledgement is announced in an event of its own; the second one changes nothing.
     for _ in range(2):
         cursor = (await settled.services.sync.sync(person.actor, cursor=None, limit=1)).cursor
         await settled.services.sync.sync(person.actor, cursor=cursor, limit=1)
@@ -461,7 +461,7 @@ async def test_connected_sockets_add_no_statements_to_send(
     ):
         await hers.ask("message.send", target_id=bob.id, client_id="new", body="Hello")
         await his.event("message.created", body="Hello")
-        # His pong is the proof that he has it: both sides are told, each stream is read once.
+        # His pong acknowledges the message: both sides are notified, and each stream is read once.
         await his.event("receipt.updated", delivered_seq=2)
         await hers.event("receipt.updated", delivered_seq=2)
     assert len(sent) == METHODS_BUDGETS["message.send"] + 1, sent

@@ -1,4 +1,4 @@
-"""A server in this process: HTTP by a function, sockets on loopback, each step of them in the hands of the test."""
+"""A server in this process: HTTP by a function, sockets on loopback, with each step controlled by the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = Timing(connect=2.0, answer=2.0, reply=2.0, patience=30.0, first_wait=0.5
 
 
 def refused(status: int, code: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """A refusal over HTTP."""
+    """A refused HTTP request."""
     return httpx.Response(
         status, json=problem(status, code), headers={"content-type": "application/problem+json", **(headers or {})}
     )
@@ -44,7 +44,7 @@ class Peer:
         self.over = asyncio.Event()
 
     async def send(self, frame: dict[str, Any]) -> None:
-        """A frame, in the socket's encoding."""
+        """Send a frame in the socket's encoding."""
         binary = self.connection.subprotocol == "messenger.msgpack"
         await self.connection.send(msgspec.msgpack.encode(frame) if binary else json.dumps(frame))
 
@@ -54,7 +54,7 @@ class Peer:
             await self.send({"type": "caught_up", "cursor": cursor})
 
     async def event(self, number: int, name: str = "message.created", data: Any = None) -> None:
-        """The event at `e<number>`; a message of this number where no data is given."""
+        """Send the event at `e<number>`, by default a message of this number."""
         data = message_data(number) if data is None else data
         await self.send({"type": "event", "cursor": f"e{number}", "event": name, "at": AT, "data": data})
 
@@ -74,7 +74,7 @@ class Peer:
         self.over.set()
 
     def cut(self) -> None:
-        """The line is gone, without a word."""
+        """Drop the connection without a close frame."""
         self.connection.transport.abort()
         self.over.set()
 
@@ -84,7 +84,7 @@ def _always(answer: Answer) -> Handler:
 
 
 class Feed:
-    """`GET /sync` over a list of frames; a call without news waits for some."""
+    """`GET /sync` over a list of frames; a call waits for new ones."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ class Feed:
         self._news = asyncio.Event()
 
     def add(self, number: int) -> None:
-        """The event at `e<number>`: the next one."""
+        """Add the next event, at `e<number>`."""
         data = message_data(number)
         self.frames.append(
             {"type": "event", "cursor": f"e{number}", "event": "message.created", "at": AT, "data": data}
@@ -118,7 +118,7 @@ class Feed:
 
 
 class Fake:
-    """Sockets come out of `sockets` in the order in which they are opened; `refusals` answer handshakes before that."""
+    """Sockets appear in `sockets` in the order of their handshakes; `refusals` answer the first handshakes."""
 
     def __init__(self) -> None:
         self.sockets: asyncio.Queue[Peer] = asyncio.Queue()
@@ -137,7 +137,7 @@ class Fake:
     # --- HTTP ---
 
     def on(self, method: str, path: str, *answers: Handler | httpx.Response | Exception) -> None:
-        """Answer calls one after the other; the last answer stays."""
+        """Answer calls in this order; the last answer repeats."""
         self.handlers[method, path] = [
             _always(answer) if isinstance(answer, httpx.Response | Exception) else answer for answer in answers
         ]
@@ -145,7 +145,7 @@ class Fake:
     async def handle(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.calls.append(request)
-        # Another task may run while a request is on its way.
+        # Let other tasks run while a request is under way.
         await asyncio.sleep(0)
         path = request.url.path
         if path == "/token/refresh":
@@ -157,7 +157,7 @@ class Fake:
         answer = given if isinstance(given, httpx.Response | Exception) else await given
         if isinstance(answer, Exception):
             raise answer
-        # A response is read once, and an answer may be given many times.
+        # A response can be read once, and an answer may be used many times.
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
     def _refreshed(self, request: httpx.Request) -> httpx.Response:
@@ -211,7 +211,7 @@ class Fake:
         await self._server.wait_closed()
 
     async def restart(self) -> None:
-        """On the port that it had."""
+        """Restart on the same port."""
         assert self._server is not None
         await self._listen(int(self.url.rpartition(":")[2]))
 
@@ -224,12 +224,12 @@ class Fake:
     # --- the client ---
 
     async def sleep(self, seconds: float) -> None:
-        """Time that passes at once, written down."""
+        """Record the time, and return at once."""
         self.sleeps.append(seconds)
         await asyncio.sleep(0)
 
     def client(self, **options: Any) -> Client:
-        """A client that is signed in and has never to wait."""
+        """A client that is signed in and never has to wait."""
         given: dict[str, Any] = {
             "tokens": Tokens(self.access, self.refresh),
             "on_tokens": self.kept.append,
@@ -248,7 +248,7 @@ async def take(stream: EventStream, count: int) -> list[str]:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Fake]:
-    """A fake that listens."""
+    """A running fake server."""
     fake = Fake()
     await fake.start()
     try:

@@ -1,4 +1,4 @@
-"""Something between the client and the server that doesn't let everything through."""
+"""A proxy between the client and the server that can refuse or drop connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     def freeze(self) -> None:
-        """The lines that are open stay so, and nothing passes them any more; new ones are sound."""
+        """Open connections stay open and transfer nothing more; new connections work."""
         for pump in self._pumps:
             pump.cancel()
         self._pumps.clear()

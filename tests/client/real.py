@@ -1,4 +1,4 @@
-"""A real server that can be killed and started again on its port, and people with clients of it."""
+"""A real server that can be killed and restarted on its port, and users with clients of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from messenger.testing.servers import free_port
 from tests.support.server import Server, environment
 
 PASSWORD = "fjord-lantern-quiet-93"
-# Tokens that live so short that they are renewed all the time.
+# Tokens with such a short lifetime that they are renewed all the time.
 SETTINGS = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off", "access_token_ttl": 5}
 
 
@@ -32,7 +32,7 @@ class RealServer:
         memory = Path("/dev/shm")  # noqa: S108
         base = memory if os.access(memory, os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="messenger-client-", dir=base))
-        # PostgreSQL's own user must reach it.
+        # PostgreSQL's own user must reach the folder.
         self.folder.chmod(0o711)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -63,7 +63,7 @@ class RealServer:
 
 @contextmanager
 def serving() -> Iterator[RealServer]:
-    """A server that is ready; it is told to end, and its data goes with it."""
+    """A running server; at the end it is stopped and its data removed."""
     server = RealServer()
     try:
         server.start()
@@ -74,7 +74,7 @@ def serving() -> Iterator[RealServer]:
 
 
 class Device:
-    """A client that follows its stream into a state."""
+    """A client that applies its stream to a state."""
 
     def __init__(self, client: Client, user_id: int, username: str) -> None:
         self.client = client
@@ -89,7 +89,7 @@ class Device:
         self._moved = asyncio.Event()
 
     async def follow(self, **options: Any) -> None:
-        """Load, and keep the state true from there on."""
+        """Load the state, and keep it current."""
         loaded = await self.client.load_state(messages=None)
         self.state, self.cursor = loaded.state, loaded.cursor
         self.passed.add(self.cursor)
@@ -111,7 +111,7 @@ class Device:
             self._moved.set()
 
     async def until(self, cursor: str) -> None:
-        """Wait until the state has come to a place in the stream, or past it."""
+        """Wait until the state has reached a position of the stream."""
         async with asyncio.timeout(30):
             while cursor not in self.passed:
                 await self._next()
@@ -129,7 +129,7 @@ class Device:
         self._moved.clear()
         moved = asyncio.create_task(self._moved.wait())
         assert self._task is not None
-        # A stream that has ended says why.
+        # A stream that has ended raises its reason.
         await asyncio.wait([moved, self._task], return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             moved.cancel()
@@ -137,18 +137,18 @@ class Device:
             raise AssertionError("the stream ended")
 
     async def ended(self) -> BaseException | None:
-        """Why the stream ended; waits for it."""
+        """Why the stream ended; waits for the end."""
         assert self._task is not None
         async with asyncio.timeout(30):
             await asyncio.wait([self._task])
         return self._task.exception()
 
     async def newest(self) -> str:
-        """Where the stream of this user ends now."""
+        """The end of this user's stream."""
         return (await self.client.sync())[1]
 
     def cut(self) -> None:
-        """The socket's line is gone, without a word."""
+        """Drop the connection of the socket without a close frame."""
         link = self.stream._link
         if link is not None:
             link._connection.transport.abort()
@@ -156,7 +156,7 @@ class Device:
 
 @asynccontextmanager
 async def device(url: str, username: str | None = None, **options: Any) -> AsyncIterator[Device]:
-    """A device of an account: a new one, or another of one that is there."""
+    """A device: of a new account, or another device of an existing one."""
     async with Client(url, **options) as client:
         name = username or f"u{secrets.token_hex(5)}"
         view = await (client.login(name, PASSWORD) if username else client.register(name, PASSWORD))

@@ -1,4 +1,4 @@
-"""The chat on a screen without a terminal, over the fake server."""
+"""The chat on a virtual screen, over the fake server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def conversation_data(last: int, read: int) -> dict[str, Any]:
 def serve(
     fake: Fake, *, contacts: Sequence[Any] = (), conversations: Sequence[Any] = (), history: Sequence[Any] = ()
 ) -> None:
-    """What a chat asks for at its start."""
+    """Serve what the chat requests at its start."""
     device = {"id": DEVICE, "name": "d", "created_at": AT, "last_activity": AT, "current": True}
     signed_in = {"user": ADA, "device": device, "tokens": fake.tokens()}
     fake.on("POST", "/login", httpx.Response(200, json=signed_in))
@@ -63,13 +63,13 @@ def serve(
 
 
 def screen_of(app: ChatApp) -> str:
-    """What stands on the screen."""
+    """The text on the screen."""
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 async def until(pilot: Pilot[None], is_so: Callable[[], object]) -> None:
-    """Let the application work until something is so."""
+    """Let the application run until a condition holds."""
     async with asyncio.timeout(SECONDS):
         while not is_so():
             await pilot.pause()
@@ -84,7 +84,7 @@ async def seen(pilot: Pilot[None], app: ChatApp, text: str) -> None:
 
 @asynccontextmanager
 async def chatting(fake: Fake, folder: Path, *, signed_in: bool = True) -> AsyncIterator[tuple[Pilot[None], ChatApp]]:
-    """The application on a screen of its own, with tokens that were kept."""
+    """The application on a screen of its own, with stored tokens."""
     vault = Vault(folder)
     if signed_in:
         vault.keep(fake.url, "ada", Tokens(fake.access, fake.refresh))
@@ -92,7 +92,7 @@ async def chatting(fake: Fake, folder: Path, *, signed_in: bool = True) -> Async
     app = ChatApp(fake.url, username="ada", vault=vault, timing=QUICK, transport=transport)
     async with app.run_test(size=(100, 30)) as pilot:
         yield pilot, app
-        # Twice: the first time it may warn of what is not sent.
+        # Twice: the first time it may warn of unsent messages.
         await pilot.press("ctrl+q", "ctrl+q")
     assert app.return_code == 0
 
@@ -105,16 +105,16 @@ async def live(fake: Fake, pilot: Pilot[None], app: ChatApp) -> Peer:
 
 
 def type_fast(app: ChatApp, *keys: str) -> None:
-    """Keys that all come before the first of them has been handled; single characters are text."""
+    """Press keys faster than they are handled; single characters are text."""
     for key in keys:
         app.post_message(events.Key(key, key if len(key) == 1 else None))
 
 
 def paste(app: ChatApp, text: str) -> None:
-    """A bracketed paste."""
+    """Paste text (bracketed paste)."""
     app.post_message(events.Paste(text))
 
 
 def kept_files(folder: Path) -> list[Path]:
-    """Where tokens are."""
+    """The files with tokens."""
     return list(folder.rglob("*.json"))

@@ -36,7 +36,7 @@ def server() -> Iterator[RealServer]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pair(server: RealServer) -> AsyncIterator[tuple[Device, Device]]:
-    """Two friends, both following."""
+    """Two contacts, both following their streams."""
     async with device(server.url) as ada, device(server.url) as bob:
         await befriend(ada, bob)
         await ada.follow()
@@ -45,13 +45,13 @@ async def pair(server: RealServer) -> AsyncIterator[tuple[Device, Device]]:
 
 
 async def assert_true(*devices: Device) -> None:
-    """Every device knows what a fresh load knows, and what the other devices of its user know."""
+    """Every device has the state of a fresh load and of the user's other devices."""
     ends = [await each.newest() for each in devices]
     while True:
         for each, end in zip(devices, ends, strict=True):
             await each.until(end)
         told, loaded = await _snapshots(devices)
-        # Delivered receipts are written a moment later: what was compared must be of one moment.
+        # Delivery receipts are written a moment later: compare states of the same moment.
         ends, before = [await each.newest() for each in devices], ends
         if ends == before:
             break
@@ -152,7 +152,7 @@ class TestStreamWithServer:
 
 
 async def _deed(draw: random.Random, one: Device, other: Device) -> None:
-    """Something that people do; a refusal is one of the things that happen to them."""
+    """Perform a random operation; a refusal is a valid outcome."""
     if one.user_id == other.user_id:
         await one.client.set_presence(status_text=f"text {draw.random()}")
         return
@@ -178,7 +178,7 @@ async def _deed(draw: random.Random, one: Device, other: Device) -> None:
     try:
         await draw.choice(deeds)()
     except OutcomeUnknown:
-        # Cut before the reply, and refused afterwards: the states will tell.
+        # Cut before the reply and refused afterwards: the states show what happened.
         return
     except ApiError as error:
         if error.status >= 500:

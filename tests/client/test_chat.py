@@ -153,7 +153,7 @@ class TestConversationScreen:
         fake.on("POST", "/messages", sent_later)
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await live(fake, pilot, app)
-            # Each of these answers one attempt to come back; after them the server is there.
+            # Each of these answers one attempt to reconnect; after them the server is reachable.
             fake.refusals = [(503, problem(503, "unavailable"), {"Retry-After": "0"})] * 3
             peer.cut()
             await pilot.press("down", "enter", *"later", "enter")

@@ -1,4 +1,4 @@
-"""The chat's way in: where tokens are kept, and the command."""
+"""The start of the chat: where tokens are stored, and the command."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestVault:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """The server that the command publishes to."""
+    """The server that the command connects to."""
     urls: list[str] = []
     monkeypatch.setattr("messenger.chat.app.run", lambda url, **_: urls.append(url))
     done = CliRunner().invoke(chat, [*arguments])

@@ -1,4 +1,4 @@
-"""Calls over HTTP: refusals as exceptions, and repetition of what may be repeated."""
+"""Calls over HTTP: refusals as exceptions, and retries of calls that may be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client is no part of the server."""
+"""The client imports nothing of the server."""
 
 from __future__ import annotations
 

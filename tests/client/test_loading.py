@@ -1,4 +1,4 @@
-"""Loading: complete at its cursor, though the world moves on meanwhile."""
+"""Loading: complete at its cursor, although data changes while it runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_loaded_cursor_is_cursor_of_first_page(fake: Fake, client: Client)
 
 async def test_conversation_moving_up_while_loading_is_found(fake: Fake, client: Client) -> None:
     pages = Pages(1, 2, 3, 4, 5)
-    # After the first page the last one moves to the top: the next pages begin one place too late for it.
+    # After the first page the last conversation moves to the top, so the next pages start one place too late for it.
     pages.after_page = {1: 5}
     _serve(fake, pages)
     loaded = await client.load_state()

@@ -1,4 +1,4 @@
-"""The outbox: in order, for as long as it takes."""
+"""The outbox sends in order, for as long as necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The long poll, where a WebSocket can't be had."""
+"""The long poll, where no WebSocket is available."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestFallback:
         async with fake.client(timing=EAGER) as client:
             stream = client.stream("e0")
             stream.start()
-            # `socket_again=0`: no page is asked for at all.
+            # `socket_again=0`: no page is requested at all.
             peer = await fake.socket()
             assert peer.query == {"cursor": "e0"}
             await peer.welcome()

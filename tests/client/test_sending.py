@@ -1,4 +1,4 @@
-"""Sending: one `client_id`, whatever happens on the way, and no failure that is none."""
+"""Sending keeps one `client_id` through all retries, and reports no false failure."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TestSendOverHttp:
         assert not caught.value.may_have_happened
 
     async def test_refusal_after_doubtful_attempt_raises_outcome_unknown(self, fake: Fake, client: Client) -> None:
-        # The first attempt may still be under way in the server when the second is refused.
+        # The server may still work on the first attempt when it refuses the second.
         fake.on("POST", "/messages", httpx.ReadTimeout("lost"), refused(403, "not_a_contact"))
         with pytest.raises(OutcomeUnknown):
             await client.send(THEM, "hello")
@@ -96,7 +96,7 @@ class TestSendOverHttp:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def hasty(fake: Fake) -> AsyncIterator[Client]:
-    """A client that gives a reply 50 ms."""
+    """A client that waits 50 ms for a reply."""
     async with fake.client(timing=HASTY) as client:
         yield client
 
@@ -155,7 +155,7 @@ class TestSendOverSocket:
         assert fake.refreshes == 1
 
     async def test_reconnected_socket_sends_waiting_message_at_once(self, fake: Fake) -> None:
-        # Real time: without the news it would sleep for up to half a minute.
+        # Real time: without the event it would sleep for up to half a minute.
         slow = Timing(connect=2.0, answer=2.0, reply=2.0, first_wait=1000.0, longest_wait=1000.0, stable=60.0)
         fake.on("POST", "/messages", httpx.ConnectError("down"), SENT)
         async with fake.client(timing=slow, sleep=asyncio.sleep) as client:

@@ -1,4 +1,4 @@
-"""What a device knows, by events and by loads."""
+"""The state of a device, from events and from loads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def created(seq: int, **changes: Any) -> Event:
 
 
 def receipt(user_id: int, read: int, *, delivered: int = 0, last: int | None = None) -> Event:
-    """A receipt; one's own where `last` says how long the conversation was."""
+    """A receipt; the user's own where `last` gives the length of the conversation."""
     count = (None, None) if last is None else (last - read, last + read)
     return event("receipt.updated", ReceiptView(THEM, user_id, read, max(read, delivered), *count))
 
@@ -264,7 +264,7 @@ class TestSnapshot:
     )
 
     def test_repeated_events_leave_snapshot_unchanged(self) -> None:
-        # Seeded: the same stretches each time.
+        # Seeded: the same ranges each time.
         draw = random.Random(7)
         whole = replayed(*self.HISTORY).snapshot(receipts=True)
         for _ in range(50):

@@ -1,4 +1,4 @@
-"""The stream: in order, each event once."""
+"""The stream returns events in order, each once."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class TestStreamResync:
         assert kept == ["e90"]
 
     async def test_resync_allows_repeated_cursors(self, fake: Fake, client: Client) -> None:
-        # A database that was restored counts from an older place again.
+        # A restored database continues at an older position.
         stream = client.stream("e0")
         stream.start()
         peer = await fake.socket()

@@ -1,4 +1,4 @@
-"""The stream comes back after every end, and stops at those that mean it."""
+"""The stream reconnects after most ends, and stops after those that are final."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Terminal:
             raise AssertionError(f"{text!r} was not written: {self._shown[-2000:]!r}") from None
 
     def type(self, keys: str) -> None:
-        """All at once."""
+        """Type everything at once."""
         os.write(self._side, keys.encode())
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ async def chat(url: str, username: str, home: Path) -> AsyncIterator[Terminal]:
 
 
 async def bodies(reader: Device, writer: Device, count: int) -> list[str | None]:
-    """The texts of a conversation, once there are so many."""
+    """The texts of a conversation, once there are this many."""
     async with asyncio.timeout(60):
         while True:
             items = await reader.client.whole_history(writer.user_id)

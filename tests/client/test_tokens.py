@@ -1,4 +1,4 @@
-"""Tokens: renewed in time, once for many, and never lost."""
+"""Tokens are renewed in time, once for concurrent calls, and never lost."""
 
 from __future__ import annotations
 

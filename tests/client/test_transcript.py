@@ -36,7 +36,7 @@ def messages(first: int, last: int) -> list[dict[str, Any]]:
 
 
 def lines_of(app: ChatApp) -> list[str]:
-    """What the transcript shows, by lines."""
+    """The lines that the transcript shows."""
     region = app.screen.query_one(Transcript).region
     return [line[region.x : region.right - 4] for line in screen_of(app).splitlines()[region.y : region.bottom]]
 
@@ -61,7 +61,7 @@ async def reading(fake: Fake, folder: Path, *, last: int = 99) -> AsyncIterator[
 
 
 async def shown(pilot: Pilot[None], app: ChatApp, seq: int) -> None:
-    """Wait until a message is part of the transcript, in sight or not."""
+    """Wait until a message is part of the transcript, visible or not."""
     transcript = app.screen.query_one(Transcript)
     await until(pilot, lambda: f"message {seq}" in dict(transcript._laid_out))
     await pilot.pause()
@@ -102,7 +102,7 @@ class TestScrolledUp:
     async def test_own_message_scrolls_into_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
             type_fast(app, *"mine", "enter")
-            # Its typing, its sending and its receipt all draw the screen again.
+            # Typing, sending and the receipt each redraw the screen.
             while (request := await peer.asked())["method"] != "message.send":
                 await peer.reply(request)
             await seen(pilot, app, "You mine …")

@@ -1,4 +1,4 @@
-"""What comes over the wire, as plain values."""
+"""Values of the API as plain data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROFILE = {
 
 
 def message_data(seq: int, **changes: Any) -> dict[str, Any]:
-    """A message as the wire shows it; from the other one unless `sender_id` says otherwise."""
+    """A message as the API shows it; from the other user unless `sender_id` says otherwise."""
     return {
         "id": f"01a20418-5c8e-76d2-9fc6-{seq:012d}",
         "client_id": f"c{seq}",

@@ -1,4 +1,4 @@
-"""The objects of the API by their keys, written down apart from the code that makes them."""
+"""The keys of each object of the API, listed independently of the code that produces them."""
 
 from __future__ import annotations
 

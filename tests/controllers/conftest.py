@@ -1,4 +1,4 @@
-"""A client whose every answer is compared with the document, over one application for all tests of this folder."""
+"""A client whose every response is compared with the OpenAPI document, over one application for this folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Snapshot = Callable[[Person], Awaitable[Any]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    """A client; at the end of the test the document must have told of all that it was answered."""
+    """A client; at the end of the test every response must have matched the document."""
     witness = Witness()
     async with client_of(app, event_hooks={"response": [witness.see]}) as client:
         yield client
@@ -30,14 +30,14 @@ async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def unwatched(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    """A client for what the document doesn't tell of: faults of our own."""
+    """A client for what the document does not describe: server errors."""
     async with client_of(app) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def ada(make: Factory) -> Person:
-    """Somebody who is signed in."""
+    """A signed-in user."""
     return await make.person()
 
 
@@ -51,7 +51,7 @@ async def bob(make: Factory, ada: Person) -> Person:
 
 @pytest.fixture
 def snapshot(client: httpx.AsyncClient) -> Snapshot:
-    """All that a person can see of their account: it must not change by what was refused."""
+    """Everything that a user can see of the account: a refused request must not change it."""
 
     async def take(person: Person) -> Any:
         paths = ("/profile", "/devices", "/contacts", "/conversations", "/statuses")

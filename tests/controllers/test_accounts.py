@@ -22,7 +22,7 @@ NEW_PASSWORD = "walnut-harbour-violin-58"
 
 
 def registration(**more: Any) -> dict[str, Any]:
-    """A body for `/register` that nobody sent before."""
+    """A body for `/register` that no test has sent before."""
     return {"username": f"u{secrets.token_hex(6)}", "password": PASSWORD, "name": "Ada", **more}
 
 
@@ -248,7 +248,7 @@ class TestExportAccount:
         assert {key: row[key] for key in ("created_at", "edited_at", "expires_at")} == {
             key: shown[key] for key in ("created_at", "edited_at", "expires_at")
         }
-        # Nothing else that looks like a time is written otherwise.
+        # Nothing else that looks like a time has another format.
         assert "+00:00" not in json.dumps(rows)
 
     async def _friend(self, make: Factory, ada: Person) -> Person:

@@ -1,4 +1,4 @@
-"""Bodies that must be refused, on every route that takes one; the routes come from the document."""
+"""Bodies that must be refused, on every route that has one; the routes come from the document."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MAX_BODY = 1024 * 1024
 DEEP = 10_000
 
 with_json = pytest.mark.parametrize("operation", WITH_JSON, ids=lambda operation: operation.id)
-# The safe refuses with 422 whatever is no envelope, and is tested apart.
+# The safe refuses anything that is no envelope with 422, and is tested separately.
 ordinary = pytest.mark.parametrize(
     "operation", [each for each in WITH_JSON if each.id != "storeSecret"], ids=lambda operation: operation.id
 )
 
 
 def schema_of(operation: Operation) -> dict[str, Any]:
-    """The object that a route takes."""
+    """The schema of the body of a route."""
     schema = resolve(DOCUMENT, operation.body_schema or {})
     return resolve(DOCUMENT, schema["allOf"][0]) if "allOf" in schema else schema
 
 
 def good_body(operation: Operation) -> dict[str, Any]:
-    """A body that is well formed, made of the document's examples."""
+    """A well-formed body, made of the document's examples."""
     body: dict[str, Any] = sample(DOCUMENT, operation.body_schema or {})
     return body
 
@@ -42,7 +42,7 @@ async def send(
     content: bytes,
     content_type: str | None = "application/json",
 ) -> httpx.Response:
-    """Send a body as it is."""
+    """Send a body unchanged."""
     headers = {**person.headers, **({"Content-Type": content_type} if content_type is not None else {})}
     return await client.request(operation.method, operation.url(), headers=headers, content=content)
 
@@ -134,7 +134,7 @@ class TestBodyFields:
 
 
 def _mistyped(operation: Operation) -> list[tuple[str, Any]]:
-    """Each field with values of all the types that it doesn't take."""
+    """Each field with values of all types that it does not accept."""
     values = {
         "string": "12345678",
         "integer": 7,

@@ -1,4 +1,4 @@
-"""Histograms that count later what was noted."""
+"""Histograms that count their observations later."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class TestIceServers:
     ) -> None:
         turn = {"stun_urls": ("stun:t:3478",), "turn_urls": ("turn:t:3478",), "turn_secret": "coturn knows it as well"}
         container = Container(msgspec.structs.replace(settings, **turn), engine=engine)
-        # This container's clock is the machine's: a fresh login makes a token that is good by it.
+        # This container uses the machine's clock: only a fresh login has a valid token.
         person = await Factory(container).device(ada)
         async with client_of(create_app(container)) as client:
             servers = (await client.get("/ice_servers", headers=person.headers)).json()["ice_servers"]

@@ -1,4 +1,4 @@
-"""The demo's files: served as what they are, these and no others, and none where it is switched off."""
+"""The files of the demo: each served with its type, no others, and none where the demo is switched off."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TestDemoCache:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def without(settings: Settings, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application where the demo is off."""
+    """A client of an application without the demo."""
     container = Container(msgspec.structs.replace(settings, demo="off"), engine=engine)
     async with client_of(create_app(container)) as client:
         yield client

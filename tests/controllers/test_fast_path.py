@@ -1,4 +1,4 @@
-"""The short way answers as the framework's way does, and takes nothing that is in doubt."""
+"""The fast path answers like the framework, and leaves every doubtful request to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.served import served
 
 
 class Ways(NamedTuple):
-    """Two applications over the same services; `framework`: what came to it of what was asked of the fast one."""
+    """Two applications over the same services; `framework`: the paths that the fast one passed on to Litestar."""
 
     fast: httpx.AsyncClient
     slow: httpx.AsyncClient
@@ -43,7 +43,7 @@ def slow(container: Container) -> Litestar:
 
 @pytest.fixture
 def framework(app: Litestar, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that Litestar itself was asked for."""
+    """The paths that reached Litestar."""
     asked: list[str] = []
     original = Litestar.__call__
 
@@ -60,7 +60,7 @@ def framework(app: Litestar, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def ways(
     request: pytest.FixtureRequest, app: Litestar, slow: Litestar, framework: list[str]
 ) -> AsyncIterator[Ways]:
-    """Behind our server program the fast one hands its answers over whole, which a client must not see."""
+    """Behind the server program the fast application passes on complete responses, which a client must not notice."""
     async with contextlib.AsyncExitStack() as stack:
         if request.param == "in process":
             clients = [client_of(each) for each in (app, slow)]
@@ -72,7 +72,7 @@ async def ways(
 
 
 class Pair(NamedTuple):
-    """Friends who talked."""
+    """Contacts who have exchanged messages."""
 
     ada: Person
     bob: Person
@@ -102,7 +102,7 @@ def _shown(response: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]
 
 
 async def _both(ways: Ways, method: str, url: str, **options: Any) -> httpx.Response:
-    """The fast one's answer, which the other one must have given, too."""
+    """The response of the fast application, which must equal the other one's."""
     fast = await ways.fast.request(method, url, **options)
     slow = await ways.slow.request(method, url, **options)
     assert _shown(fast) == _shown(slow)
@@ -176,7 +176,7 @@ class TestFastRequests:
 
 
 async def _need(request: WireRequest, number: PageLimit) -> None:
-    """A handler that can't do without its query."""
+    """A handler with a required query parameter."""
 
 
 def test_missing_required_query_falls_back() -> None:
@@ -294,7 +294,7 @@ class TestBodyInPieces:
 
 
 async def _ask(app: Litestar, person: Person, length: int, pieces: Sequence[bytes | None]) -> list[Any]:
-    """A message as a server program hands it on piece by piece; None: the client hangs up."""
+    """Send a message as a server program delivers it, piece by piece; None: the client disconnects."""
     headers = [
         (b"authorization", person.headers["Authorization"].encode()),
         (b"content-type", b"application/json"),

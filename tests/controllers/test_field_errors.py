@@ -91,7 +91,7 @@ class TestFieldErrors:
 
 
 class TestDecoderCoverage:
-    """Each of them can be examined field by field."""
+    """Each decoder can be examined field by field."""
 
     @pytest.mark.parametrize("name", METHODS)
     def test_socket_decoders_are_examined_field_by_field(self, name: str) -> None:

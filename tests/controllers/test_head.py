@@ -39,7 +39,7 @@ def _shown(answer: httpx.Response) -> tuple[int, dict[str, str]]:
 
 
 async def _assert_head_is_get(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> httpx.Response:
-    """The answer to HEAD, whose status and headers those of GET must equal."""
+    """The response to HEAD, whose status and headers must equal those of GET."""
     get = await client.get(url, headers=headers)
     head = await client.head(url, headers=headers)
     assert (_shown(head), head.content) == (_shown(get), b"")
@@ -100,7 +100,7 @@ class TestHead:
 
     @pytest.mark.parametrize("chunks", [[b"whole"], [b"in ", b"", b"chunks"], [b""]])
     async def test_head_response_has_no_body_for_server(self, chunks: list[bytes]) -> None:
-        """Whether it is one that drops the body by itself or not."""
+        """Whether or not the server program drops the body by itself."""
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -116,7 +116,7 @@ class TestHead:
 class TestServed:
     @pytest.mark.parametrize("path", ["/profile", "/devices", "/account/export", "/docs", "/health/ready", "/nowhere"])
     async def test_response_after_head_is_not_delayed(self, app: Litestar, ada: Person, path: str) -> None:
-        """Over one connection: a body that came after all would be read as the next answer."""
+        """Over one connection: a body sent by mistake would be read as the next response."""
         ask = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['Authorization']}\r\n\r\n"
         last = "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         async with served(app) as port:

@@ -1,4 +1,4 @@
-"""Headers of every answer, and CORS."""
+"""Headers of every response, and CORS."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ UNDOCUMENTED = {
 }
 """Pages for people by their routes, each with an address."""
 
-# What a cache may keep: pages, which it asks about; images, for ever.
+# What a cache may store: pages, which it revalidates, and images, forever.
 MAY_BE_KEPT = {"/openapi.json": "no-cache", "/demo": "no-cache", "/avatars": "public, max-age=31536000, immutable"}
 
 
 class Refusal(NamedTuple):
-    """A request that is refused before or behind its route, and how."""
+    """A request that is refused before or after routing, and how."""
 
     status: int
     method: str
@@ -89,7 +89,7 @@ REFUSALS = [
 
 
 def faults_of(answer: httpx.Response) -> list[str]:
-    """What is wrong with an answer's headers."""
+    """What is wrong with the headers of a response."""
     headers = answer.headers
     found = [name for name, value in SECURITY_HEADERS.items() if headers.get_list(name) != [value]]
     path = answer.request.url.path
@@ -103,13 +103,13 @@ def faults_of(answer: httpx.Response) -> list[str]:
         found.append("vary")
     if answer.content and "content-type" not in headers:
         found.append("content-type")
-    # Tokens are in no cookies, so that no page can send them along unasked.
+    # Tokens are never in cookies, so that no page can send them unintentionally.
     found += [name for name in headers if name == "set-cookie" or name.startswith("access-control-")]
     return found
 
 
 class TestSecurityHeaders:
-    """Of every answer, whoever asks: what is documented and what is not, what is served and what is refused."""
+    """Security headers are on every response: to any caller, of any route, successful or refused."""
 
     def test_every_route_is_tested_for_security_headers(self, app: Litestar) -> None:
         looked_at = {(operation.method, operation.path.rstrip("/")) for operation in OPERATIONS}
@@ -173,7 +173,7 @@ class TestSecurityHeaders:
 
 
 class TestFileHeaders:
-    """What somebody uploaded runs nothing and is of no origin, where a browser opens it by itself."""
+    """An uploaded file runs no script and has no origin when a browser opens it."""
 
     @pytest.mark.parametrize("kind", ["url", "thumb_url"])
     async def test_avatar_is_sandboxed_and_immutable(self, client: httpx.AsyncClient, ada: Person, kind: str) -> None:

@@ -22,7 +22,7 @@ TOKEN = "a token that prometheus knows"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def cut_off(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server whose database is away: nothing listens on port 1."""
+    """A client of a server without a database: port 1 refuses connections."""
     container = Container(msgspec.structs.replace(settings, database_url="postgresql://nobody@127.0.0.1:1/none"))
     witness = Witness()
     async with client_of(create_app(container), event_hooks={"response": [witness.see]}) as client:
@@ -33,7 +33,7 @@ async def cut_off(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def measured(settings: Settings, engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that shows its metrics."""
+    """A client of a server that serves its metrics."""
     container = Container(msgspec.structs.replace(settings, metrics_token=TOKEN), engine=engine)
     witness = Witness()
     async with client_of(create_app(container), event_hooks={"response": [witness.see]}) as client:

@@ -1,4 +1,4 @@
-"""Repeating what creates."""
+"""Repeated requests that create something."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _json(path: str, body: Callable[[Person, Person], dict[str, Any]], other: di
 
 
 async def _upload(client: httpx.AsyncClient, me: Person, _: Person, key: str, changed: bool) -> httpx.Response:
-    # httpx makes a boundary anew each time: the repeated form differs though the file doesn't.
+    # httpx uses a new boundary each time: the repeated form differs although the file does not.
     file = encoded(plain((0, 0, 200) if changed else (200, 0, 0)))
     return await client.post("/avatar/upload", headers={**me.headers, "Idempotency-Key": key}, files={"file": file})
 
@@ -47,7 +47,7 @@ CREATING: dict[str, Send] = {
 
 @pytest.fixture
 async def pair(make: Factory) -> tuple[Person, Person]:
-    """Two people, of whom the second has asked the first."""
+    """Two users, the second of whom has sent the first a contact request."""
     me, you = await make.people(2)
     return me, you
 

@@ -51,7 +51,7 @@ async def test_case_of_login_and_claimed_addresses_share_limit(limited_client: h
 
 
 class TestRequestLimit:
-    """Every request of a device is one, whichever way it goes."""
+    """Every request of a device counts, on either path."""
 
     LIMIT = LIMITS["request"]
 
@@ -66,7 +66,7 @@ class TestRequestLimit:
         assert passed == self.LIMIT.burst + self.LIMIT.lease
 
     async def refuse(self, limited: Container, ada: Person, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
-        """What is asked is let go as often as a worker's lease has it, and then not."""
+        """Requests are served as often as a worker's lease allows, and then refused."""
         await Gate(limited.uow, enabled=True).take("request", ada.actor.device_id, cost=self.LIMIT.burst)
         statuses = [(await ask()).status_code for _ in range(self.LIMIT.lease)]
         assert 429 not in statuses

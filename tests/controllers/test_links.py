@@ -1,4 +1,4 @@
-"""The links of the document lead to operations that there are, from what answers really have."""
+"""The links of the document lead to existing operations, from values that responses contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINKS = [
 
 
 def _has(schema: dict[str, Any], pointer: list[str]) -> bool:
-    """Whether a value of this schema may have what a JSON pointer names."""
+    """Whether a value of this schema may contain what a JSON pointer names."""
     schema = resolve(DOCUMENT, schema)
     if not pointer:
         return True
@@ -30,7 +30,7 @@ def _has(schema: dict[str, Any], pointer: list[str]) -> bool:
 
 
 def _is_told(operation: Any, status: str, expression: str) -> bool:
-    """Whether a runtime expression (OpenAPI 3.1, section 4.8.20.3) names something that the document tells of."""
+    """Whether a runtime expression (OpenAPI 3.1, section 4.8.20.3) names something that the document describes."""
     if expression.startswith("$response.body#/"):
         (schema, *_) = (body["schema"] for body in operation.told["responses"][status]["content"].values())
         return _has(schema, expression.removeprefix("$response.body#/").split("/"))

@@ -1,4 +1,4 @@
-"""MessagePack, in and out."""
+"""MessagePack in requests and responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.http import MSGPACK, WITH_JSON, Operation, assert_problem, de
 
 
 async def post(client: httpx.AsyncClient, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
-    """Send MessagePack, and ask for it."""
+    """Send MessagePack, and request it as the response."""
     packed = body if isinstance(body, bytes) else msgspec.msgpack.encode(body)
     return await client.post(path, headers={**headers, "Content-Type": MSGPACK, "Accept": MSGPACK}, content=packed)
 

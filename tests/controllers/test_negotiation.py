@@ -74,7 +74,7 @@ class TestAccept:
             assert (await client.get(path, headers=lines)).headers["content-type"] == "application/json"
 
     def test_long_header_is_not_kept(self) -> None:
-        # What reads it takes one pass, however many strings are left open.
+        # Parsing takes a single pass, however many strings are left open.
         assert prefers_msgpack(b'application/msgpack, x="' + b'\\"' * 30_000)
         assert prefers_msgpack(b"application/msgpack" + b", text/html" * 3_000)
 

@@ -1,4 +1,4 @@
-"""The document of the API, and the page that shows it."""
+"""The OpenAPI document, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.http import DOCUMENT, GUARDED, MSGPACK, OPERATIONS, WITH_JSON
 from tests.support.openapi_schema import faults, resolve, sample
 
 CONTRACT = {
-    # Every operation of the contract, by method and path.
+    # Every expected operation, by method and path.
     "POST /register",
     "POST /login",
     "POST /token/refresh",
@@ -92,7 +92,7 @@ class TestDocumentInventory:
         assert served - hidden - documented == UNDOCUMENTED
 
     async def test_only_public_operations_need_no_token(self) -> None:
-        # A new public route must be written down here by somebody who thought about it.
+        # A new public route must be added here deliberately.
         assert {operation.id for operation in OPERATIONS if not operation.needs_token} == PUBLIC
 
     async def test_operation_ids_are_unique(self) -> None:
@@ -125,7 +125,7 @@ class TestDocumentStructure:
 
     async def test_patterns_are_portable(self) -> None:
         patterns = [node["pattern"] for node in nodes(DOCUMENT) if isinstance(node.get("pattern"), str)]
-        # ECMA-262, which JSON Schema means, reads these as the letters A and Z.
+        # ECMA-262, which JSON Schema refers to, reads these as the letters A and Z.
         assert [pattern for pattern in patterns if r"\A" in pattern or r"\Z" in pattern] == []
 
     @each
@@ -164,7 +164,7 @@ class TestDocumentedAnswers:
             for status, answer in operation.told["responses"].items()
             if int(status) >= 400 and list(answer.get("content", {})) != ["application/problem+json"]
         }
-        # How ready a server is, it tells with the same body whether it is or not.
+        # Readiness has the same body whether the server is ready or not.
         kinds = ["application/json", "application/problem+json", MSGPACK]
         assert wrong == ({"503": kinds} if operation.id == "getReadiness" else {})
 
@@ -176,7 +176,7 @@ class TestDocumentedAnswers:
 
     @each
     async def test_successful_answer_is_documented(self, operation: Operation) -> None:
-        # A socket's success is to switch protocols.
+        # A successful handshake switches protocols.
         succeeds = ("101",) if operation.id == "openSocket" else ("200", "201", "204")
         assert [status for status in operation.told["responses"] if status in succeeds]
 
@@ -267,7 +267,7 @@ class TestDocsPage:
     async def test_docs_page_fits_phones_and_follows_theme(self, client: httpx.AsyncClient) -> None:
         page = (await client.get("/docs")).text
         assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
-        # Before the first styles, so that a dark page does not begin white.
+        # Before the first styles, so that a dark page does not flash white.
         assert page.index("start.js") < page.index("swagger-ui.css")
         assert "prefers-color-scheme" in (await client.get("/docs/start.js")).text
         assert "html.dark-mode" in (await client.get("/docs/swagger-ui.css")).text

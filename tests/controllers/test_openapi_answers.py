@@ -91,7 +91,7 @@ class TestProblemExamples:
         if shown["errors"] and operation.id != "storeSecret":
             fault = shown["errors"][0]
             required = schema_of(operation).get("required", [])
-            # The other fields are sent: an answer names all that are at fault.
+            # The other fields are sent: a response names all invalid fields.
             body = {name: value for name, value in good_body(operation).items() if name in required}
             body.pop(fault["field"], None)
             if fault["code"] == "wrong_type":

@@ -1,4 +1,4 @@
-"""What the document says of bodies and parameters, where the framework says less than the decoder knows."""
+"""Bodies and parameters in the document, where the decoder knows more than the framework."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TestDocumentedParameters:
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a schema, those behind references included."""
+    """All objects of a schema, including those behind references."""
     if isinstance(schema, dict):
         found = resolve(DOCUMENT, schema)
         if "properties" in found:

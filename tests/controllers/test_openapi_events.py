@@ -21,7 +21,7 @@ EXAMPLES = [
 
 
 def _emitted() -> set[str]:
-    """The names of all events that the server can write."""
+    """The names of all events that the server can send."""
     found, kinds = set(), [events.Event]
     while kinds:
         kind = kinds.pop()

@@ -16,7 +16,7 @@ each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: op
 
 
 def schemas(node: Any, at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of the document that may be a schema, with its place; examples are values."""
+    """Every object of the document that may be a schema, with its location; examples are values."""
     if isinstance(node, dict):
         yield at, node
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
@@ -98,7 +98,7 @@ class TestNullability:
             if {"type": "null"} in schema.get(keyword, ())
             and any("type" in part for part in schema[keyword] if part != {"type": "null"})
         ]
-        # A number or a text or neither: three types.
+        # A number, a text or neither: three types.
         assert {place.split("/")[3] for place in nested} <= {"Kdf"}
 
     def test_nullable_enum_lists_null(self) -> None:

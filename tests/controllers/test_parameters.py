@@ -1,4 +1,4 @@
-"""Parameters of path and query that must be refused, and paths that are no paths."""
+"""Invalid parameters of path and query, and invalid paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ by_cursor = pytest.mark.parametrize("operation", BY_CURSOR, ids=lambda operation
 async def read(
     client: httpx.AsyncClient, operation: Operation, person: Person, other: Person, query: str
 ) -> httpx.Response:
-    """The page of a route that has pages."""
+    """Read a page of a route that has pages."""
     return await client.get(f"{operation.url(target_id=other.id)}?{query}", headers=person.headers)
 
 
@@ -195,7 +195,7 @@ class TestUnknownPaths:
 
 
 def _methods(operation: Operation) -> str:
-    """`Allow` of a path: the methods that the document names, OPTIONS, and HEAD where there is GET."""
+    """The `Allow` header of a path: the documented methods, OPTIONS, and HEAD where there is GET."""
     methods = {"OPTIONS", *(each.method for each in OPERATIONS if each.path == operation.path)}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 

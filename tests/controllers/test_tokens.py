@@ -1,4 +1,4 @@
-"""Who asks: bad tokens on every route that needs one, and other people's ids on all that take ids."""
+"""Authentication: invalid tokens on every route that needs one, and foreign ids on all that accept ids."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _as(person: Person, template: str) -> dict[str, str]:
 
 
 async def ask(client: httpx.AsyncClient, operation: Operation, headers: dict[str, str]) -> httpx.Response:
-    """The operation with everything that it needs, but for the token."""
+    """Send the operation with everything that it needs, except the token."""
     url = operation.url() + ("?username=nobody" if operation.id == "findUser" else "")
     schema = operation.body_schema
     body: dict[str, Any] = {} if schema is None else {"json": sample(DOCUMENT, schema)}
@@ -119,7 +119,7 @@ class TestBadTokens:
 
 
 class Known:
-    """What Mallory got hold of: every id of two people who talk."""
+    """What Mallory has obtained: every id of two users who exchange messages."""
 
     def __init__(self, ada: Person, bob: Person, message_id: UUID) -> None:
         self.ada, self.bob, self.message_id = ada, bob, message_id

@@ -1,4 +1,4 @@
-"""Faults of ours: told without a trace, logged with one."""
+"""Server errors: reported without a traceback, logged with one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.http import CANARY, PROBLEM_KEYS, SECURITY_HEADERS
 
 
 class _Broken(RuntimeError):
-    """What no code of ours expects."""
+    """An error that no code expects."""
 
 
 @pytest.fixture
 def broken(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile service with a fault in it."""
+    """A profile service with a bug."""
 
     async def fail(*_: object) -> NoReturn:
         raise _Broken(CANARY)

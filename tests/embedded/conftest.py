@@ -1,4 +1,4 @@
-"""Places for clusters: in memory where there is such a place, for every user to enter, and gone afterwards."""
+"""Folders for clusters: in memory where possible, accessible to every user, removed afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _fresh() -> Path:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder of our own."""
+    """A folder of its own."""
     made = _fresh()
     yield made
     shutil.rmtree(made)
@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def seed() -> Iterator[Path]:
-    """A cluster at rest, made once."""
+    """A stopped cluster, created once."""
     made = _fresh()
     with EmbeddedPostgres(made / "data", durable=False):
         pass
@@ -40,6 +40,6 @@ def seed() -> Iterator[Path]:
 
 @pytest.fixture
 def data(folder: Path, seed: Path) -> Path:
-    """A data folder with a cluster at rest."""
+    """A data folder with a stopped cluster."""
     subprocess.run(["cp", "-a", seed, folder / "data"], check=True)
     return folder / "data"

@@ -1,4 +1,4 @@
-"""Databases of a test's own are gone at its end, whoever is at work in them."""
+"""A test's own database is dropped at its end, even while another session uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import asyncpg
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.databases import name_of, temporary_database
 
-# Dead rows that a vacuum without haste is at for minutes.
+# Dead rows that keep a slow vacuum busy for minutes.
 _DIRTY = """
 CREATE TABLE dirty (number int) WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
@@ -27,7 +27,7 @@ async def test_autovacuum_does_not_prevent_dropping_temporary_database(data: Pat
             connected = await asyncpg.connect(url)
             await connected.execute(_DIRTY)
             async with asyncio.timeout(60):
-                # No event tells of it.
+                # No event reports it.
                 while not await server.fetchval(_OTHERS, name_of(url)):
                     await asyncio.sleep(0.05)
         assert await server.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name_of(url)) == 0

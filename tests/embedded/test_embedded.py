@@ -1,4 +1,6 @@
-"""The PostgreSQL that comes along, on real clusters: in memory and without fsync, except where that is the point."""
+"""The PostgreSQL that ships with the server, on real clusters: in memory and without fsync, except where durability is
+tested.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ class Owner:
 
 @pytest.fixture
 def own() -> Iterator[Callable[..., Owner]]:
-    """Start owners that don't outlive the test."""
+    """Starts owners that do not outlive the test."""
     owners: list[Owner] = []
 
     def start(data_dir: Path, tie: str = "kernel") -> Owner:
@@ -75,7 +77,7 @@ def _wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
 
 
 def _all_ended(data_dir: Path) -> bool:
-    """Whether no process of the cluster is left; a zombie has let go of its lock."""
+    """Whether all processes of the cluster have ended; a zombie holds no lock."""
     with (data_dir / "server.lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

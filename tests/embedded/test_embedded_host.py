@@ -1,4 +1,4 @@
-"""Users, folders and programs: what the PostgreSQL that comes along finds on the machine."""
+"""Users, folders and programs that the embedded PostgreSQL finds on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory the PostgreSQL that comes along may take, and in what pages."""
+"""How much memory the embedded PostgreSQL uses, and in which pages."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_postgresql_gets_quarter_of_memory(
     memory: int, buffers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_memory, "memory", lambda: memory)
-    assert embedded(Settings(data_dir=tmp_path))._settings["shared_buffers"] == buffers
+    assert embedded(Settings(data_dir=tmp_path)).settings["shared_buffers"] == buffers
 
 
 class TestHugePages:
     @pytest.fixture
     def told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """What the kernel says of memory, written by the test."""
+        """What the kernel reports about memory, written by the test."""
         told = tmp_path / "meminfo"
         monkeypatch.setattr(embedded_memory, "_MEMORY", told)
         return told
@@ -63,7 +63,7 @@ class TestHugePages:
         assert embedded_memory.huge_pages() == 0
 
     def test_unmappable_huge_pages_count_as_zero(self, told: Path) -> None:
-        # No kernel has pages of this size: mapping one fails, as touching one does where a limit forbids it.
+        # No kernel has pages of this size: mapping one fails, like touching one beyond a limit.
         told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 3 kB\n")
         assert embedded_memory.huge_pages() == 0
 
@@ -88,11 +88,11 @@ class TestHugePages:
     ) -> None:
         monkeypatch.setattr(embedded_memory, "memory", lambda: 24 * GIB)
         monkeypatch.setattr(embedded_memory, "huge_pages", lambda: there)
-        assert embedded(Settings(data_dir=tmp_path))._settings["huge_pages"] == asked
+        assert embedded(Settings(data_dir=tmp_path)).settings["huge_pages"] == asked
 
     @pytest.fixture
     def reserved(self) -> Iterator[None]:
-        """Some of them, on a machine that lets us."""
+        """Reserve huge pages, where the machine allows it."""
         try:
             before = _RESERVED.read_text()
             _RESERVED.write_text(str(int(before) + _PAGES))

@@ -80,7 +80,9 @@ class EmbeddedPostgres:
     ) -> None:
         self._data_dir = self._home = Path(data_dir).resolve()
         self._bin_dir = bin_dir
-        self._settings = _SETTINGS | dict.fromkeys(_DURABLE, "on" if durable else "off") | dict(settings or {})
+        self.settings: Mapping[str, str] = (
+            _SETTINGS | dict.fromkeys(_DURABLE, "on" if durable else "off") | dict(settings or {})
+        )
         self._account = Account()
         self._server: subprocess.Popen[bytes] | None = None
         self._server_lock = -1
@@ -216,7 +218,7 @@ class EmbeddedPostgres:
             locale = [f"--locale={_UTF8}"]
         argv = [binaries.path("initdb"), "-D", str(partial), "-U", "postgres", "-E", "UTF8", "-k", *locale]
         argv += ["--auth=reject", "--no-instructions"]
-        argv += ["--no-sync"] if self._settings["fsync"] == "off" else []
+        argv += ["--no-sync"] if self.settings["fsync"] == "off" else []
         process.run(self._account, argv, keep=(self._server_lock,))
         role = f"CREATE ROLE messenger LOGIN CREATEDB PASSWORD '{password}'\n"
         self._single_user(binaries, partial, role + "CREATE DATABASE messenger OWNER messenger\n")
@@ -227,7 +229,7 @@ class EmbeddedPostgres:
 
     def _single_user(self, binaries: Binaries, cluster: Path, sql: str) -> None:
         """Run statements, one a line, without a server: needs no password, and nobody else can be connected."""
-        fsync = f"fsync={self._settings['fsync']}"
+        fsync = f"fsync={self.settings['fsync']}"
         argv = [binaries.path("postgres"), "--single", "-D", str(cluster), "-c", "exit_on_error=on", "-c", fsync]
         process.run(self._account, [*argv, "postgres"], stdin=sql, keep=(self._server_lock,))
 
@@ -250,7 +252,7 @@ class EmbeddedPostgres:
         host.own_folder(self._home / "log", self._account)
         hba = self._home / "pg_hba.conf"
         host.write_private(hba, "local all messenger scram-sha-256\n", readable_by=self._account)
-        settings = self._settings | {
+        settings = self.settings | {
             "unix_socket_directories": str(socket_folder),
             "port": str(_PORT),
             "hba_file": str(hba),
