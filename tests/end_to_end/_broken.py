@@ -1,4 +1,4 @@
-"""An application that can't start."""
+"""An application that cannot start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Any
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Refuse at the first word of the server program."""
+    """Fail at the first event of the server program."""
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "it can't"})

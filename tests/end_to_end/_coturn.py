@@ -8,11 +8,11 @@ from messenger.testing.servers import ServerProcess
 
 
 class Coturn(ServerProcess):
-    """UDP and TCP on one port."""
+    """A relay for UDP and TCP on one port."""
 
     binary = "turnserver"
     package = "coturn"
-    # A binding request, and the head of its success response.
+    # A binding request, and the beginning of its success response.
     question = bytes.fromhex("00010000 2112a442") + bytes(12)
     answer = bytes.fromhex("0101")
 

@@ -1,4 +1,4 @@
-"""nginx before a server, at a prefix that it takes off."""
+"""nginx in front of a server, at a path prefix that it removes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ http {{
 
 
 class Nginx(ServerProcess):
-    """`https://…/chat/` leads to the server's `/`."""
+    """`https://…/chat/` maps to the server's `/`."""
 
     binary = package = "nginx"
     question, answer = b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 "

@@ -1,4 +1,4 @@
-"""PgBouncer before a PostgreSQL that listens on a Unix socket."""
+"""PgBouncer in front of a PostgreSQL that listens on a Unix socket."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ pidfile = {folder}/pgbouncer.pid
 
 
 class PgBouncer(ServerProcess):
-    """On a port of loopback; clients need no password."""
+    """A pooler on a loopback port; clients need no password."""
 
     binary = package = "pgbouncer"
     scheme = "postgresql"
-    # A request for TLS, and the refusal.
+    # A request for TLS, and the answer that refuses it.
     question, answer = bytes.fromhex("00000008 04d2162f"), b"N"
 
     def __init__(self, folder: Path, database_url: str, mode: str, *more: str) -> None:
@@ -42,7 +42,7 @@ class PgBouncer(ServerProcess):
         options = parse_qs(parts.query)
         user = ""
         if os.geteuid() == 0:
-            # Like PostgreSQL it refuses to run as root, and its user must be let in to the socket.
+            # Like PostgreSQL it refuses to run as root, and its user must have access to the socket.
             owner = Path(options["host"][0]).stat()
             user = f"user = {pwd.getpwuid(owner.st_uid).pw_name}"
             os.chown(folder, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""Limits by address, over two workers, with and without a proxy that is trusted."""
+"""Rate limits by address, over two workers, with and without a trusted proxy."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ def folder() -> Iterator[Path]:
 
 
 def refresh(server: Server, number: int, forwarded: str) -> int:
-    """A try with a token that is none, over a connection of its own: either worker may have it."""
+    """Refresh with an invalid token over a new connection: either worker may serve it."""
     headers = {"X-Forwarded-For": forwarded, "Forwarded": f"for={forwarded}", "X-Real-IP": forwarded}
     body = {"refresh_token": f"nothing-{number}"}
     return httpx.post(f"{server.url}/token/refresh", json=body, headers=headers).status_code
 
 
 def _tries(server: Server, forwarded: str) -> tuple[int, bool]:
-    """How many were let through until one was refused; whether that is the burst, and what came in meanwhile."""
+    """How many attempts passed before the first refusal, and whether that is the burst plus the refill
+    of the meantime.
+    """
     began = time.monotonic()
     for number in range(2 * LIMIT.burst):
         if refresh(server, number, forwarded.format(number)) == 429:
@@ -49,7 +51,7 @@ def test_claimed_address_of_untrusted_client_is_ignored(folder: Path) -> None:
 
 def test_limit_counts_address_reported_by_trusted_proxy(folder: Path) -> None:
     with running(folder, workers=2, trusted_proxies="127.0.0.1") as server:
-        # What stands left of it the client wrote.
+        # Everything to the left of it was written by the client.
         tries, is_the_burst = _tries(server, "198.51.100.{}, 203.0.113.5")
         other = refresh(server, 0, "203.0.113.5, 203.0.113.6")
     assert (is_the_burst, other) == (True, 401), tries

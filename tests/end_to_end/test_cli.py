@@ -1,4 +1,4 @@
-"""The command line, as operators and scripts use it."""
+"""The command line, as used by operators and scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run("users", "list")` on a database of this test's own."""
+    """Run a command on a database of this test's own: `run("users", "list")`."""
     for name in list(os.environ):
         if name.startswith("MESSENGER_"):
             monkeypatch.delenv(name)
@@ -133,7 +133,7 @@ class TestDatabaseCommands:
 class TestDoctorCommand:
     def test_doctor_names_settings_risking_message_loss(self, run: Run) -> None:
         findings = {row["part"]: row for row in json.loads(run("doctor", "--json").stdout)}
-        # The tests' PostgreSQL is not durable; all else is well.
+        # Only the durability of the tests' PostgreSQL is reported.
         assert [part for part, row in findings.items() if not row["ok"]] == ["durability"]
 
     def test_doctor_explains_missing_schema(self, run: Run) -> None:
@@ -164,7 +164,7 @@ class TestDoctorCommand:
     def test_doctor_names_missing_store_credentials(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
-        # Nothing answers there: the finding must not depend on what this machine's network does.
+        # Nothing listens there: the finding must not depend on the machine's network.
         monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.setenv("MESSENGER_STORAGE_URL", "s3://bucket/prefix")

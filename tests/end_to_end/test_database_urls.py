@@ -52,7 +52,7 @@ def pooler_folder(folder: Path) -> Path:
 
 
 class Options:
-    """What the engine needs of the settings."""
+    """The settings that the engine needs."""
 
     pool_size, pool_timeout, statement_timeout = 2, 2.0, 5.0
 
@@ -117,7 +117,7 @@ class TestSessionPooler:
 
 
 class Pair:
-    """A primary, and a standby that was copied from it."""
+    """A primary, and a standby copied from it."""
 
     def __init__(self, primary: EmbeddedPostgres, standby: EmbeddedPostgres, standby_folder: Path) -> None:
         self.primary = primary
@@ -125,12 +125,12 @@ class Pair:
         self._standby = standby
         first, second = urlsplit(standby.start()), urlsplit(primary.start())
         sockets = [parse_qs(parts.query)["host"][0] for parts in (first, second)]
-        # The standby comes first, so that a client which takes the first host that answers takes the wrong one.
+        # The standby comes first, so that a client that takes the first responding host takes the wrong one.
         query = f"host={quote(','.join(sockets))}&port=5432,5432"
         self.url = f"postgresql://{second.username}:{second.password}@/messenger?{query}"
 
     def promote(self) -> None:
-        """Let the standby take writes, as `pg_ctl promote` does."""
+        """Make the standby accept writes, as `pg_ctl promote` does."""
         cluster = self._standby_folder / "cluster"
         (cluster / "promote").touch()
         postmaster = embedded_process.postmaster_of(cluster)

@@ -1,4 +1,4 @@
-"""Messages that were acknowledged are kept, once and in order: seen by killing everything in the middle of a load."""
+"""Acknowledged messages are stored once and in order, even if all processes are killed under load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SENDERS, ACKED_BEFORE_THE_END, MOST = 8, 150, 2000
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder on a disk, that PostgreSQL's own user can reach."""
+    """A data folder on a disk that PostgreSQL's own user can reach."""
     path = Path(tempfile.mkdtemp(prefix="messenger-durable-", dir="/var/tmp"))
     path.chmod(0o711)
     yield path
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
 
 
 class People:
-    """Two friends, and what was sent between them."""
+    """Two contacts, and the messages between them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -63,7 +63,7 @@ class People:
             self.unknown.discard(client_id)
 
     async def load(self, server: Server) -> None:
-        """Send from all sides until the server is killed, after enough was acknowledged."""
+        """Send from all devices until enough messages are acknowledged, then kill the server."""
 
         async def sender(number: int) -> None:
             async with httpx.AsyncClient(base_url=self.url) as http:
@@ -75,7 +75,7 @@ class People:
         await asyncio.gather(*(sender(number) for number in range(SENDERS)), return_exceptions=True)
 
     async def repeat_unknown(self) -> None:
-        """What a client does after a lost connection."""
+        """Repeat messages with unknown outcome, as a client does after a lost connection."""
         async with httpx.AsyncClient(base_url=self.url) as http:
             for client_id in sorted(self.unknown):
                 await self.send(http, client_id)

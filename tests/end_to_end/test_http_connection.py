@@ -1,4 +1,6 @@
-"""An answer's head and body leave together; nothing of an answer stays behind, and none overtakes another."""
+"""The head and the body of a response are sent together, responses keep their order, and ended
+connections are freed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.support.uncollected import uncollected
 
 
 class Kernel:
-    """What a transport was given, write by write."""
+    """The writes that a transport received."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -46,13 +48,13 @@ class Kernel:
         return None
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is always room."""
+        """The buffer never fills."""
 
     def get_write_buffer_size(self) -> int:
         return 0
 
     def pause_reading(self) -> None:
-        """Nothing comes by itself."""
+        """Nothing arrives without being requested."""
 
     resume_reading = pause_reading
 
@@ -98,7 +100,7 @@ class TestJoinedWrites:
 
 
 async def _answer(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the path: in pieces or in one where it asks for that."""
+    """Respond with the path: in pieces, or in one message if the path asks for that."""
     body: bytes = scope["path"].encode()
     if scope["type"] == "websocket":
         return
@@ -123,10 +125,10 @@ def _whole(scope: Any, send: Any, body: bytes) -> bool:
     if answer is None:
         return False
     fields = lines([(b"content-length", b"%d" % len(body)), (b"x-whole", b"yes")])
-    # Somebody between the server and us wants to see the answer.
+    # A middleware between the server and the application inspects the response.
     assert not answer(_answer, 200, fields, body)
     done: bool = answer(send, 200, fields, body)
-    # Once is all.
+    # Only once.
     assert not (done and answer(send, 200, fields, body))
     return done
 
@@ -138,7 +140,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def _said(port: int, request: bytes) -> bytes:
-    """All that the server says to these bytes until it hangs up."""
+    """Everything that the server sends in response to these bytes until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     async with asyncio.timeout(10):
@@ -205,7 +207,7 @@ class TestResponseOrder:
         assert (b"x-whole" in said, said.count(b"HTTP/1.1 200 OK")) == (False, 1 if more else 2)
 
     async def test_complete_answer_before_request_body_discards_body(self, port: int) -> None:
-        """What is left of the body is read, and belongs to no other request."""
+        """The rest of the body is read, and does not become part of another request."""
         said = await _said(
             port,
             _request("/whole/a", "POST", "Content-Length: 200000")
@@ -218,7 +220,7 @@ class TestResponseOrder:
 
 
 class TestHttpConnectionLifetime:
-    """What ends is freed at once: the collector looks rarely (`garbage.py`)."""
+    """Ended connections are freed at once: garbage collection runs rarely (`gc_tuning.py`)."""
 
     @pytest.mark.parametrize(
         "requests",

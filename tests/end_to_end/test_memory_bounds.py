@@ -21,12 +21,12 @@ from messenger.server.websocket_protocol import UvicornConnection
 from tests.support.served import served
 
 MIB = 1024 * 1024
-# More than the kernel's buffers of one connection take.
+# More than the kernel's buffers of one connection hold.
 LARGE = 8 * MIB
 
 
 class Host:
-    """Reads bodies to their end, and answers with as many bytes as the path says."""
+    """Reads each body to its end, and responds with as many bytes as the path says."""
 
     def __init__(self) -> None:
         self.connections = Connections(Patience(body_bytes=MIB, unsent_bytes=3 * LARGE))
@@ -62,7 +62,7 @@ class Host:
 
     @asynccontextmanager
     async def dial(self, *, narrow: bool = False) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection; `narrow`: whose client's kernel takes little, and which reads nothing by itself."""
+        """Open a connection; `narrow`: with small kernel buffers, and without reading by itself."""
         raw = socket.socket()
         if narrow:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -75,7 +75,7 @@ class Host:
             cast(asyncio.Transport, writer.transport).abort()
 
     async def until(self, condition: Any) -> None:
-        """Wait until the server has come so far; it shares this loop."""
+        """Wait for a condition; the server shares this event loop."""
         async with asyncio.timeout(10):
             while not condition():
                 await asyncio.sleep(0)
@@ -109,7 +109,7 @@ class TestRequestBodies:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(host.dial()) for _ in range(8)]
             for number, (_, writer) in enumerate(clients, start=1):
-                # Bytes that come after a refusal would reset the connection, and the refusal with it.
+                # Bytes that arrive after a refusal would reset the connection and discard the refusal.
                 writer.write(_head("/0", 400_000) + bytes(300_000))
                 held = 300_000 * min(number, 3)
                 await host.until(lambda held=held, number=number: self._is_settled(host, number, held))
@@ -117,7 +117,7 @@ class TestRequestBodies:
                 status, document = await _answer(reader)
                 assert (status, json.loads(document)["code"]) == (503, "overloaded")
                 assert await reader.read() == b""
-            # The newest ones are served to their end.
+            # The newest are served to the end.
             reader, writer = clients[-1]
             writer.write(bytes(100_000))
             assert await _answer(reader) == (200, b"")
@@ -283,7 +283,7 @@ class TestWebSockets:
             await host.until(lambda: host.sockets)
         socket = host.sockets[0]
         await host.until(lambda: socket.closed)
-        # As a socket does whose page of events comes from the database after its connection has ended.
+        # Like a socket whose page of events arrives from the database after its connection has ended.
         socket.report_queued(LARGE)
         assert host.connections.unsent.total == 0
 

@@ -1,4 +1,4 @@
-"""A budget of memory: past it, the oldest of the largest holders gives up."""
+"""A budget of memory: beyond it, the oldest of the largest holders is released."""
 
 from __future__ import annotations
 

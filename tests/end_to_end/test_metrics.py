@@ -1,4 +1,4 @@
-"""Metrics of several workers, which one of them shows for all."""
+"""Metrics of several workers, which any of them serves for all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def counted(server: Server) -> float:
 
 def test_every_request_is_counted_on_any_worker(server: Server) -> None:
     for _ in range(REQUESTS):
-        # A connection each, so that both workers have some.
+        # A connection for each request, so that both workers serve some.
         httpx.get(f"{server.url}/profile")
     end = monotonic() + 20
     while counted(server) < REQUESTS and monotonic() < end:

@@ -53,7 +53,7 @@ class Site:
         self.http.close()
 
     def upload(self) -> dict[str, str]:
-        """An avatar, as the server describes it."""
+        """Upload an avatar; return its description."""
         file = io.BytesIO()
         Image.new("RGB", (32, 32), (200, 30, 90)).save(file, "PNG")
         files = {"file": ("ada.png", file.getvalue())}
@@ -124,7 +124,7 @@ class TestPublicUrl:
         assert f"img-src 'self' {public_site.origin} data:" in policy
 
     def test_page_of_public_origin_opens_socket(self, public_site: Site) -> None:
-        # nginx sends the upstream's name as `Host`, which is not the page's.
+        # nginx sends the name of the upstream as `Host`, which differs from the page's origin.
         url = public_site.url.replace("http", "ws", 1) + "/ws"
         ticket = public_site.http.post(f"{public_site.url}/ws/ticket", headers=public_site.headers).json()["ticket"]
         with connect(f"{url}?ticket={ticket}", origin=Origin(public_site.origin)) as socket:

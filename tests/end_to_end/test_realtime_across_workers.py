@@ -48,7 +48,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    """Two workers on one host: LISTEN/NOTIFY between them."""
+    """Two workers on one host, connected by LISTEN/NOTIFY."""
     with running(folder, workers=2, **CHEAP) as server:
         yield server
 
@@ -59,7 +59,7 @@ def realtime(server: Server) -> Realtime:
 
 
 class People:
-    """People over HTTP."""
+    """Users over HTTP."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.AsyncClient(base_url=url, timeout=10)
@@ -87,7 +87,7 @@ async def people(server: Server) -> AsyncIterator[People]:
 
 
 def worker_of(server: Server, wire: Wire) -> int:
-    """The process on the other end of a socket."""
+    """The process at the other end of a socket."""
     port = wire.connection.local_address[1]
     for process in server.descendants():
         with contextlib.suppress(psutil.Error):
@@ -99,10 +99,10 @@ def worker_of(server: Server, wire: Wire) -> int:
 
 @contextlib.asynccontextmanager
 async def apart(server: Server, realtime: Realtime, one: Person, other: Person) -> AsyncIterator[tuple[Wire, Wire]]:
-    """Sockets of two people on two workers: the kernel gives them out, so ask until they are."""
+    """Sockets of two users on two workers: the kernel distributes connections, so reconnect until they differ."""
     for _ in range(200):
         async with realtime.wire(one) as first:
-            # RequestReader before the second one comes: of the same device it closes this one.
+            # Wait for the first one: a second socket of the same device closes it.
             holder = worker_of(server, first)
             async with realtime.wire(other) as second:
                 if holder != worker_of(server, second):
@@ -163,7 +163,7 @@ class TestTwoWorkers:
             async with apart(server, realtime, ada, bob) as (_, his):
                 os.kill(worker_of(server, his), signal.SIGKILL)
                 await his.closed()
-        # A connection that was kept alive may have been the dead one's.
+        # A kept-alive connection may belong to the dead worker.
         others = People(server.url)
         await others.post(ada, "/messages", target_id=bob.id, client_id="y", body="Meanwhile")
         await others.http.aclose()
@@ -201,7 +201,7 @@ async def test_sigterm_drains_without_failed_requests(workers: int) -> None:
                         json={"target_id": bob.id, "client_id": str(number), "body": str(number)},
                     )
                 except httpx.TransportError:
-                    # Not accepted any more: unknown at worst, and never a 5xx.
+                    # The server no longer accepts requests: the outcome is unknown at worst, and never a 5xx.
                     return
                 if answer.status_code != 201:
                     failures.append(answer.text)

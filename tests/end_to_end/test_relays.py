@@ -60,7 +60,7 @@ class TestTurnCheck:
         assert "can't be reached" in finding.finding
 
     def test_untrusted_certificate_is_reported(self, relay: Coturn) -> None:
-        # No TLS at all is spoken on this port.
+        # No TLS is spoken on this port.
         finding = _relay(f"turns:127.0.0.1:{relay.port}", SECRET)
         assert not finding.ok
 

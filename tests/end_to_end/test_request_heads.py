@@ -24,7 +24,7 @@ WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 async def _echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the method, the path and the body; closes every handshake but that of `/ws`."""
+    """Respond with the method, the path and the body; close every handshake except that of `/ws`."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept" if scope["path"] == "/ws" else "websocket.close"})
@@ -72,7 +72,7 @@ class Answer:
 
 
 async def _answers(port: int, pieces: Sequence[bytes]) -> list[Answer]:
-    """All answers until the server hangs up. The pieces go in packets of their own."""
+    """All responses until the server closes the connection. The pieces are sent in packets of their own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(10):
         for piece in pieces:
@@ -144,7 +144,7 @@ class TestIgnoredUpgrade:
         assert await _bodies(port, head + BODY + LAST) == [b"GET /ws " + BODY, b"GET /last "]
 
     async def test_body_with_upgrade_stays_within_framing(self, port: int) -> None:
-        """No bytes of a body become a request of their own."""
+        """No bytes of a body become a request."""
         smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
         head = _request(H2C, b"Content-Length: %d\r\n" % len(smuggled))
         assert await _bodies(port, head + smuggled + LAST) == [b"POST /a " + smuggled, b"GET /last "]

@@ -1,4 +1,4 @@
-"""A data folder that is restored from a copy: newer cursors expire."""
+"""A data folder restored from a copy: newer cursors expire."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sync(url: str, headers: dict[str, str], cursor: str | None = None) -> httpx.
 
 
 def sign_in_again(url: str) -> None:
-    """One event more for the account: a device was added."""
+    """Add an event to the account's stream: a new device."""
     draft = {"login": "ada_who_restores", "password": PASSWORD}
     assert httpx.post(f"{url}/login", json=draft).status_code == 200
 

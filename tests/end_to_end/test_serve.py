@@ -1,4 +1,4 @@
-"""`messenger serve` as an operator meets it."""
+"""`messenger serve` from an operator's point of view."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHEAP = {"password_time_cost": 1, "password_memory_cost": 32}
 
 
 class DurableDatabase:
-    """A PostgreSQL as it comes along: it loses nothing, unless it is told to."""
+    """A durable PostgreSQL, unless its settings say otherwise."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -31,12 +31,12 @@ ENVELOPE = {
 
 @pytest.fixture
 def server(fresh_database_url: str) -> Iterator[Server]:
-    """Two workers on a database of this test's own, a stamp at every request."""
+    """Two workers on a database of this test's own, with a stamp at every request."""
     memory = Path("/dev/shm")  # noqa: S108
     folder = Path(tempfile.mkdtemp(prefix="messenger-again-", dir=memory if os.access(memory, os.W_OK) else None))
     settings = {
         "database_url": fresh_database_url,
-        # The tests' own PostgreSQL keeps nothing.
+        # The tests' own PostgreSQL is not durable.
         "allow_data_loss": "on",
         "workers": 2,
         "activity_resolution": 0,
@@ -62,7 +62,7 @@ async def _register(http: httpx.AsyncClient, username: str) -> tuple[int, str]:
 
 
 def _eleven(http: httpx.AsyncClient, token: str, other: int) -> list[asyncio.Task[httpx.Response]]:
-    """Eleven endpoints, all at once, as one device."""
+    """Eleven endpoints at the same time, as one device."""
     headers = {"Authorization": f"Bearer {token}"}
     requests = [
         http.get("/profile", headers=headers),

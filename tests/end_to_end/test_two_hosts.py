@@ -1,4 +1,4 @@
-"""Two hosts on one database, woken by NATS or Redis; the bus dies and comes back, a cable is cut."""
+"""Two hosts on one database, connected by NATS or Redis; the bus is killed and restarted, a cable is cut."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECRET = "one secret for all hosts of this installation"
 
 
 class Hosts:
-    """Two servers, each in a network of its own, and their bus."""
+    """Two servers in separate network namespaces, and their bus."""
 
     def __init__(self, hosts: list[Host], bus: ServerProcess, database_url: str) -> None:
         self.hosts = hosts
@@ -65,7 +65,7 @@ class Hosts:
 
 
 class Friend:
-    """Somebody who is signed in, and listens nowhere yet."""
+    """A signed-in user without a socket."""
 
     def __init__(self, view: dict[str, Any]) -> None:
         self.user_id: int = view["user"]["id"]
@@ -73,7 +73,7 @@ class Friend:
 
 
 async def friends(two: Hosts) -> tuple[Friend, Friend]:
-    """Two who are contacts."""
+    """Two mutual contacts."""
     async with httpx.AsyncClient(base_url=two.urls[0]) as http:
         drafts = [{"username": f"u{uuid4().hex[:12]}", "password": PASSWORD, "name": "Ada"} for _ in range(2)]
         ada, bob = [Friend((await http.post("/register", json=draft)).json()) for draft in drafts]
@@ -89,7 +89,7 @@ def two(request: pytest.FixtureRequest) -> Iterator[Hosts]:
         folder = Path(tempfile.mkdtemp(prefix="messenger-hosts-", dir="/dev/shm"))
         folder.chmod(0o711)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # Reached through its file system socket, which is no part of a network namespace; the bus is.
+        # Reached through a Unix socket, which is not part of a network namespace; the bus is.
         database = stack.enter_context(EmbeddedPostgres(folder / "postgres", durable=False))
         url = database.start()
         migrations.upgrade(url)
@@ -167,7 +167,7 @@ async def test_two_hosts_act_as_single_server(two: Hosts) -> None:
         assert (await hers.signal("typing"))["user_id"] == bob.user_id
         await his.ask("presence.set", status="busy")
         await hers.signal("presence", user_id=bob.user_id, status="busy")
-        # Signed out on one host, closed on the other within a second.
+        # A sign-out on one host closes the socket on the other within a second.
         started = time.monotonic()
         async with httpx.AsyncClient() as http:
             await http.post(f"{two.urls[0]}/logout", headers=bob.headers)
@@ -185,7 +185,7 @@ async def test_stopped_bus_delays_but_loses_no_event(two: Hosts) -> None:
         two.bus.kill()
         began = time.monotonic()
         await crowd.more(20, seconds=WAIT_SECONDS)
-        # Without the bus each host looks at the table every second.
+        # Without the bus each host polls the table every second.
         for user_id, position in [tuple(row) for row in await two.fetch("SELECT user_id, position FROM streams")]:
             for device in crowd.devices:
                 if device.user_id == user_id:
@@ -204,7 +204,7 @@ async def test_cut_cable_is_detected(two: Hosts) -> None:
         await hers.signal("presence", user_id=bob.user_id, online=True)
         two.hosts[1].cut()
         started = time.monotonic()
-        # Nobody says a word: the host behind the cut finds its peer silent, and says so in the table.
+        # No traffic: the host behind the cut detects the silent peer, and records it in the table.
         while await online(two, ada):
             assert time.monotonic() - started < SOCKET_TIMEOUT + 10
         assert time.monotonic() - started > 1

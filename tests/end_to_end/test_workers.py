@@ -46,14 +46,14 @@ def _folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Of the server that outlives each test."""
+    """The folder of the server that outlives each test."""
     with _folder() as path:
         yield path
 
 
 @pytest.fixture(scope="module")
 def other_folder() -> Iterator[Path]:
-    """Of servers that end in a test."""
+    """The folder of servers that end within a test."""
     with _folder() as path:
         yield path
 
@@ -67,7 +67,7 @@ def server(folder: Path) -> Iterator[Server]:
 @pytest.fixture
 def unreadable_settings(server: Server, folder: Path) -> Iterator[Path]:
     """A file that keeps new workers from starting."""
-    # One that an earlier test had started must not read it.
+    # A worker started by an earlier test must not read it.
     _until_started(server, folder)
     path = folder / ".env"
     path.write_text("MESSENGER_SECRET=short\n")
@@ -77,7 +77,7 @@ def unreadable_settings(server: Server, folder: Path) -> Iterator[Path]:
 
 
 def _until(found: Callable[[], re.Match[str] | None]) -> re.Match[str]:
-    """Nothing but the log says when; asking again is all there is."""
+    """Poll: only the log shows when it happens."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (match := found()):
         assert time.monotonic() < deadline, "it did not come in time"
@@ -92,7 +92,7 @@ def _line(server: Server, pattern: str) -> re.Match[str]:
 def _workers(server: Server) -> list[int]:
     found = []
     for child in psutil.Process(server.process.pid).children():
-        # One that has just ended has no command line.
+        # A process that has just ended has no command line.
         with contextlib.suppress(psutil.Error):
             if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child.pid)
@@ -100,7 +100,7 @@ def _workers(server: Server) -> list[int]:
 
 
 def _started(server: Server, folder: Path) -> list[int]:
-    """Workers that have read their settings: they have a file of gauges, which one that can't start never makes."""
+    """Workers that have read their settings: they have a file of gauges, which a failing worker never creates."""
     return [pid for pid in _workers(server) if (folder / "metrics" / f"gauge_livesum_{pid}.db").exists()]
 
 

@@ -1,6 +1,5 @@
-"""Break a server in every known way under load, and see whether it keeps what it promises.
-
-Without names: every fault, then the negative controls, which must be found fault with. Outcomes go into build/faults.
+"""Break a server in every known way under load, and check whether it keeps its guarantees. Without names: every fault,
+then the negative controls, which must have findings. Outcomes are written to build/faults.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tests.faults._run import run_all
 
 
 def main() -> int:
-    """0: all is as promised. 1: something is not. 2: there is no such fault."""
+    """0: all guarantees hold. 1: some do not. 2: there is no such fault."""
     given = _arguments()
     faults = all_faults()
     if given.write_docs:
@@ -42,7 +41,7 @@ def main() -> int:
     sys.stdout.write(f"seed {seed}: --seed {seed} chooses the same again\n")
     running = _outcomes(chosen, controls, seed, given.cycles, given.brief)
     try:
-        # What the short form finds is no figure.
+        # The short form measures no figures.
         outcomes = asyncio.run(_go(running, keep=not given.brief))
     except (asyncio.CancelledError, KeyboardInterrupt):
         sys.stderr.write("ended before the end; what was found stands in build/faults\n")
@@ -75,7 +74,7 @@ async def _outcomes(
 
 
 async def _go(outcomes: AsyncGenerator[Outcome, None], *, keep: bool) -> list[Outcome]:
-    """Tell each as it comes, and keep it. A run that is told to end closes its servers first."""
+    """Print and store each outcome as it arrives. A cancelled run closes its servers first."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,6 +1,5 @@
-"""Negative controls: servers that are broken on purpose, which the checker must find fault with.
-
-Without them a harness that sees nothing would look as good as a server that loses nothing.
+"""Negative controls: servers broken on purpose, in which the checker must find faults. Without them a checker that sees
+nothing would look like a server that loses nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tests.support.verdict import stored
 
 
 class Control(msgspec.Struct, frozen=True):
-    """`must_find`: the kind of finding without which it has failed."""
+    """`must_find`: the kind of finding without which the control fails."""
 
     name: str
     promise: str
@@ -43,8 +42,8 @@ _UNWRITTEN_SECONDS = 3.0
 
 
 async def lose(world: World, chance: Random) -> None:
-    """Kill PostgreSQL while what it has acknowledged last is in its memory alone."""
-    # A commit that waits for the log takes all before it to the disk: the people stay, what they write now may go.
+    """Kill PostgreSQL while its last acknowledged commits are only in memory."""
+    # A commit that waits for the WAL flushes everything before it: the users stay, later writes may be lost.
     await world.execute("SET synchronous_commit = on; CREATE TABLE flushed (); DROP TABLE flushed")
     await asyncio.sleep(_UNWRITTEN_SECONDS)
     world.healed()
@@ -55,7 +54,7 @@ async def lose(world: World, chance: Random) -> None:
 
 
 async def drop_constraint(world: World) -> None:
-    """The client's id is indexed as before, so that everything runs, and no longer unique."""
+    """Keep the index on the client id, but not unique, so that everything still runs."""
     await world.execute(
         "ALTER TABLE messages DROP CONSTRAINT uq_messages_sender_id;"
         " CREATE INDEX uq_messages_sender_id ON messages (sender_id, client_id)"
@@ -66,9 +65,8 @@ _HOLD = "BEGIN; SELECT FROM conversations ORDER BY id FOR NO KEY UPDATE; SELECT 
 
 
 async def double(world: World, chance: Random) -> None:
-    """Send messages several times at the same moment, while their rows are locked.
-
-    Each worker lets one of them wait for the lock; neither of the two statements sees what the other one writes.
+    """Send messages several times at the same moment, while their rows are locked. Each worker lets one of them wait
+    for the lock; neither of the two statements sees the other's write.
     """
     await drop_constraint(world)
     async with httpx.AsyncClient(timeout=10.0) as http:
@@ -107,7 +105,7 @@ CONTROLS = {
 
 
 async def run_control(control: Control, *, seed: str) -> Outcome:
-    """Once; what the server has at the end is compared with what it acknowledged."""
+    """Run once; compare what the server has at the end with what it acknowledged."""
     outcome = Outcome(
         name=control.name,
         promise=control.promise,

@@ -1,8 +1,7 @@
-"""A database that is apart from the server: a process of its own keeps it, as a service manager would.
-
-`python -m tests.faults._database_process FOLDER [NAME=VALUE …]` starts PostgreSQL with these settings,
-restarts it when it dies, and stops it when standard input is closed. It is a separate process because starting
-PostgreSQL blocks, and because the kernel ends PostgreSQL with the thread that started it.
+"""A database apart from the server: a process of its own keeps it running, as a service manager would. `python -m
+tests.faults._database_process FOLDER [NAME=VALUE …]` starts PostgreSQL with these settings, restarts it when it dies,
+and stops it when standard input is closed. It is a separate process because starting PostgreSQL blocks, and because the
+kernel ends PostgreSQL with the thread that started it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _LOOK_SECONDS = 0.1
 
 
 class Keeper:
-    """The keeping process and the database's address."""
+    """The process that keeps the database running, and the database's address."""
 
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
         self.folder = folder
@@ -65,19 +64,19 @@ class Keeper:
 
     @property
     def url(self) -> str:
-        """Its socket in the file system."""
+        """The URL of its Unix socket."""
         return _url_file(self.folder).read_text()
 
     @asynccontextmanager
     async def proxy(self) -> AsyncIterator[Proxy]:
-        """A way to it over TCP, which can be cut."""
+        """A path to it over TCP that can be cut."""
         query = parse_qs(urlsplit(self.url).query)
         path = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
         async with Proxy(path, make_socket=lambda: socket.socket(socket.AF_UNIX)) as proxy:
             yield proxy
 
     def url_through(self, proxy: Proxy) -> str:
-        """Its address behind the proxy."""
+        """Its URL through the proxy."""
         parts = urlsplit(self.url)
         return f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{proxy.port}{parts.path}"
 
@@ -97,7 +96,7 @@ def _keep(folder: Path, settings: dict[str, str]) -> None:
         partial.rename(_url_file(folder))
         while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
             if not postgres.is_running:
-                # As long as it can't be started (a full disk), it is tried again.
+                # While it cannot be started (a full disk), starting is retried.
                 with contextlib.suppress(EmbeddedPostgresError):
                     postgres.start()
 

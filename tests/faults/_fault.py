@@ -41,7 +41,9 @@ Settings = tuple[tuple[str, object], ...]
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """The server that a fault needs. Equal ones are shared: keep every part comparable (tuples, functions by name)."""
+    """The server that a fault needs. Equal installations are shared: keep every part comparable (tuples, functions by
+    name).
+    """
 
     servers: int = 1
     """`messenger serve` so many times, each on a port of its own; more than one needs `database="apart"`."""
@@ -64,7 +66,9 @@ USUAL = Installation()
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """`recovery`: seconds from the healing to the first good send, at most. `settled`: until every sender had one."""
+    """`recovery`: maximum seconds from the end of the fault to the first successful send. `settled`: until every sender
+    had one.
+    """
 
     name: str
     promise: str
@@ -94,7 +98,7 @@ def fault(
     answers: frozenset[int] = frozenset({503}),
     needs: Callable[[], str | None] | None = None,
 ) -> Callable[[Strike], Strike]:
-    """Register what follows as a fault of this name."""
+    """Register the function as a fault of this name."""
 
     def register(strike: Strike) -> Strike:
         assert name not in _faults, f"two faults are called {name}"
@@ -115,7 +119,7 @@ def fault(
 
 
 def all_faults() -> dict[str, Fault]:
-    """Every fault by its name; those of one installation follow each other."""
+    """Every fault by its name; faults of one installation follow each other."""
     for module in sorted(Path(__file__).parent.glob("_faults_*.py")):
         importlib.import_module(f"{__package__}.{module.stem}")
     by_installation: dict[Installation, list[Fault]] = {}

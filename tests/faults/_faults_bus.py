@@ -1,4 +1,4 @@
-"""The bus between workers goes away and comes back: nothing is lost, some of it comes later."""
+"""The bus between workers goes away and returns: nothing is lost, some events are delayed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.faults._many_sockets import flock
 from tests.faults._world import World
 
 AWAY_SECONDS = 10.0
-# Without a bus each worker looks at the table every second; what came just after a look waits for the next one.
-# A frozen one passes for a good one until it owes an answer for five seconds; until then the looks are as far apart.
+# Without a bus each worker polls the table every second; an event just after a poll waits for the next one.
+# A frozen server seems alive until it fails to answer for five seconds; until then polls are as rare as with a bus.
 _LATE_SECONDS, _LATE_SECONDS_FROZEN = 4.0, 8.0
 _EVERY_SECONDS = 0.2
 _QUIET = 20
@@ -26,12 +26,12 @@ _buses: WeakKeyDictionary[World, ServerProcess] = WeakKeyDictionary()
 
 
 async def with_nats(world: World) -> None:
-    """NATS carries what workers tell each other."""
+    """NATS connects the workers."""
     _start(world, NatsServer())
 
 
 async def with_redis(world: World) -> None:
-    """Redis does."""
+    """Redis connects the workers."""
     _start(world, RedisServer())
 
 
@@ -52,7 +52,7 @@ def _needs(kind: type[ServerProcess]) -> Callable[[], str | None]:
 
 @asynccontextmanager
 async def _listening(world: World, *, within: float = _LATE_SECONDS) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """People to whom nobody writes but this: what reaches them over the other worker, no other news brings along."""
+    """Users who receive no other messages: no other event wakes their streams on the other worker."""
     async with writing(world) as (writers, friends), flock(world.servers[0].port) as quiet:
         users = await people(world, quiet, _QUIET, friends)
         await quiet.do("connect")
@@ -76,7 +76,7 @@ async def _stay_away(world: World, arrives: Callable[[], Awaitable[None]]) -> No
 
 
 async def lose_server(world: World, chance: Random) -> None:
-    """Killed, or frozen so that its connections look alive."""
+    """Kill the server, or freeze it so that its connections look alive."""
     bus = _buses[world]
     frozen = chance.random() < 0.5
     lose, heal = (bus.freeze, bus.thaw) if frozen else (bus.kill, bus.start)

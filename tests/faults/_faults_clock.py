@@ -1,4 +1,4 @@
-"""Servers whose clocks are two hours off: order, dedup, resuming and tokens don't notice."""
+"""Servers whose clocks are two hours off: order, deduplication, resuming and tokens are not affected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFF = (timedelta(0), timedelta(hours=2), timedelta(hours=-2))
 """What the clock of each server is off."""
 SECONDS = 10.0
 _TTL = 900
-# The database's time is asked for every ten seconds, and goes by the steady clock meanwhile.
+# The database's time is read every ten seconds, and interpolated with the monotonic clock.
 _TOLERANCE = timedelta(seconds=2)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.MULTILINE)
 
@@ -33,7 +33,7 @@ def needs_faketime() -> str | None:
 
 
 async def with_wrong_clocks(world: World) -> None:
-    """The wall clock of each server, and not its monotonic one: that one nobody sets."""
+    """Change the wall clock of each server, not its monotonic clock, which cannot be set."""
     for variables, off in zip(world.variables, OFF, strict=True):
         if off:
             variables |= {
@@ -71,7 +71,7 @@ async def wrong_clocks(world: World, chance: Random) -> None:
 
 
 def _expect_wrong(world: World) -> None:
-    """The fault is there at all: each server writes its log by its own clock."""
+    """The fault is present: each server logs by its own clock."""
     for server, off in zip(world.servers, OFF, strict=True):
         first = _STAMP.search(server.log.read_text())
         assert first is not None
@@ -87,7 +87,7 @@ def _started(pid: int) -> float:
 
 
 async def _expect_one_time(world: World, began: datetime) -> None:
-    """All that was written since then bears the database's time."""
+    """Everything written since then has the database's time."""
     rows = await world.fetch(
         "SELECT min(e.at) AS first, max(e.at) AS last, min(m.created_at) AS oldest, max(m.created_at) AS newest,"
         " clock_timestamp() AS now FROM events AS e JOIN messages AS m ON m.id = e.subject"
@@ -101,7 +101,7 @@ async def _expect_one_time(world: World, began: datetime) -> None:
 
 
 async def _expect_tokens_everywhere(world: World, chance: Random) -> None:
-    """What one server gives out holds at all of them, and for as long."""
+    """Tokens issued by one server are valid at all of them, for the same time."""
     async with httpx.AsyncClient(timeout=10) as http:
         for giver in world.servers:
             newcomer = {"username": f"c{chance.getrandbits(48):x}", "password": PASSWORD, "name": "Clock"}

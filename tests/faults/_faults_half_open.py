@@ -1,4 +1,4 @@
-"""Connections whose other end is gone without a word: the network drops every packet, and nobody is told."""
+"""Connections whose other end disappears silently: the network drops every packet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 6.0
 HALF_OPEN, BRIEF_HALF_OPEN = 50, 20
 """Of these in each cycle, so that 20 cycles make the thousand of the promise."""
 _TOKEN = "a token that prometheus knows"
-# Loopback is a whole network: clients with this address are the only ones whose packets are dropped.
+# Loopback is a whole network: only packets of clients with this address are dropped.
 _ADDRESS = f"127.77.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 _SPARE_FILES = 24
 
@@ -36,7 +36,7 @@ def _iptables(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def needs_iptables() -> str | None:
-    """Rules of one's own, which only root may have, and not everywhere."""
+    """Firewall rules, which only root may set, and not everywhere."""
     if shutil.which("iptables") is None and shutil.which("iptables", path="/usr/sbin:/sbin") is None:
         return "NOT TESTED: there is no iptables here (apt-get install iptables)"
     try:
@@ -48,7 +48,7 @@ def needs_iptables() -> str | None:
 
 @contextlib.contextmanager
 def dropping() -> Iterator[None]:
-    """Every packet from or to that address is lost."""
+    """Drop every packet from or to that address."""
     rules = [("INPUT", way, _ADDRESS, "-j", "DROP") for way in ("-s", "-d")]
     done = []
     try:
@@ -93,7 +93,7 @@ async def half_open(world: World, chance: Random) -> None:
 
 
 def _held(world: World) -> list[object]:
-    """Connections of theirs that a worker has open."""
+    """Connections from that address that a worker has open."""
     found: list[object] = []
     for worker in world.workers():
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -106,7 +106,7 @@ def _files(world: World) -> int:
 
 
 async def _sockets(world: World) -> int:
-    """How many the server believes to be open, as its metrics say."""
+    """The number of sockets that the server counts in its metrics."""
     async with httpx.AsyncClient(timeout=5) as http:
         headers = {"Authorization": f"Bearer {_TOKEN}"}
         text = (await http.get(f"{world.servers[0].url}/metrics", headers=headers)).raise_for_status().text
@@ -115,7 +115,7 @@ async def _sockets(world: World) -> int:
 
 
 async def _expect_offline(world: World, users: list[int]) -> None:
-    """Presence is truthful again."""
+    """Presence becomes correct again."""
     left = -1
     for _ in range(40):
         rows = await world.fetch("SELECT count(*) FROM connections WHERE user_id = ANY ($1)", users)
@@ -127,7 +127,7 @@ async def _expect_offline(world: World, users: list[int]) -> None:
 
 
 async def _expect_nothing_left(world: World, files: int, sockets: int) -> None:
-    """Neither a file nor the task that served it."""
+    """Neither a file nor a task of the connections remains."""
     for _ in range(100):
         if await _sockets(world) <= sockets and _files(world) <= files + _SPARE_FILES:
             return

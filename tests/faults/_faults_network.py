@@ -1,4 +1,4 @@
-"""Connections that are cut: between commit and answer, and at any byte; before the server, and before its database."""
+"""Cut connections: between commit and response, and at any byte; in front of the server, and of its database."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.proxy import Proxy
 
 CUTTING_SECONDS = 2.5
 _ANSWERS = (b"HTTP/1.1 20", b'"type":"reply"', b"\xa5reply")
-# What PostgreSQL says of a message that was sent, which it passes on once that is committed, and of a transaction.
+# What PostgreSQL sends for a committed message, and for a transaction.
 _DONE = (b"\x00\x00\x00\x04sent", b"COMMIT\x00")
 _SIZES = (0, 1, 20, 200, 2000, 20_000)
 APART = Installation(database="apart")
 
 
 def cut_somewhere(proxy: Proxy, chance: Random) -> None:
-    """Now, or in the middle of what comes next, in either direction."""
+    """Cut now, or in the middle of the next data, in either direction."""
     if chance.random() < 0.2:
         proxy.abort()
     else:
@@ -30,7 +30,7 @@ def cut_somewhere(proxy: Proxy, chance: Random) -> None:
 
 @contextmanager
 def cutting(world: World, proxies: list[Proxy]) -> Iterator[None]:
-    """Afterwards these are good networks again, and something was cut."""
+    """Afterwards the networks work again; something must have been cut."""
     before = sum(proxy.cuts for proxy in proxies)
     try:
         yield

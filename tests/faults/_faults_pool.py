@@ -1,4 +1,4 @@
-"""All database connections of a worker are taken: who finds none is refused in time, and health stays green."""
+"""All database connections of a worker are in use: requests without one are refused in time, and health stays green."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults._world import World
 POOL = 4
 HELD_SECONDS = 10.0
 POOL_TIMEOUT, STATEMENT_TIMEOUT = 2.0, 5.0
-# The pool looks for those who wait too long every half a second, and the machine may be busy.
+# The pool checks its waiters every half a second, and the machine may be busy.
 _MARGIN = 1.0
 
 
@@ -47,7 +47,7 @@ async def pool_exhausted(world: World, chance: Random) -> None:
 
 
 async def _refusals(world: World) -> int:
-    """Keep every connection busy for a while; how many of those who need one and no lock were refused."""
+    """Keep every connection busy for a while; return how many requests that need one and no lock were refused."""
     async with probe(world) as mine, probe(world, device=2) as other:
         partner = world.crowd.member(other.device).partner.id
         until = time.monotonic() + (4.0 if world.brief else HELD_SECONDS)

@@ -29,7 +29,7 @@ _WAITING = """
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """`kill -9`; who is gone already is gone."""
+    """`kill -9`; ignores a process that has ended."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -37,7 +37,7 @@ def kill(processes: Iterable[psutil.Process]) -> None:
 
 @asynccontextmanager
 async def at_work(world: World, chance: Random) -> AsyncIterator[psutil.Process]:
-    """A backend in the middle of a message: all of them are made to wait for us until the block ends."""
+    """A backend in the middle of a message: all of them wait until the block ends."""
     connection = await asyncpg.connect(world.database_url, timeout=10)
     try:
         await connection.execute("BEGIN; SELECT FROM conversations FOR NO KEY UPDATE")
@@ -53,7 +53,7 @@ async def at_work(world: World, chance: Random) -> AsyncIterator[psutil.Process]
 
 @asynccontextmanager
 async def stopped(world: World, processes: list[psutil.Process]) -> AsyncIterator[None]:
-    """SIGSTOP for as long as the block lasts; then it is healed."""
+    """SIGSTOP for the length of the block; the fault ends with it."""
     try:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -152,7 +152,7 @@ async def stop_database(world: World, chance: Random) -> None:
 
 @asynccontextmanager
 async def answered_meanwhile(world: World) -> AsyncIterator[None]:
-    """While the database can't be had each request is refused in time, and every process says that it lives."""
+    """While the database is unavailable each request is refused in time, and every process reports that it is alive."""
     began = time.monotonic()
     alive = asyncio.create_task(_ask_liveness(world))
     try:
@@ -162,7 +162,7 @@ async def answered_meanwhile(world: World) -> AsyncIterator[None]:
         await asyncio.gather(alive, return_exceptions=True)
     healed = world.healed_at or time.monotonic()
     within = ANSWERED_SECONDS + (_BUSY_SECONDS if world.brief else 0.0)
-    # What hung until the end is answered by now, and what hangs longer than a client waits has failed.
+    # Requests that hung until the end are answered by now; those that hang longer than a client waits have failed.
     await world.crowd.more(1, seconds=30.0)
     for answer in world.crowd.answers:
         if answer.began < healed and answer.began + answer.seconds > began:

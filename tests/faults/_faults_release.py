@@ -1,4 +1,4 @@
-"""What an operator does under load: stop the server, bring a new release out, take it back."""
+"""Operations under load: stop the server, deploy a new release, roll it back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def sigterm(world: World, chance: Random) -> None:
 
 
 async def _drain(world: World, number: int) -> float:
-    """End a server in good order; seconds that it took."""
+    """Stop a server gracefully; return the seconds that it took."""
     process = world.servers[number].process
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ _earlier: WeakKeyDictionary[World, Release] = WeakKeyDictionary()
 
 
 async def with_the_release_before(world: World) -> None:
-    """Its source, beside ours."""
+    """The source of the previous release, beside this one."""
     _earlier[world] = await asyncio.to_thread(unpack, world.folder / "release")
 
 
@@ -85,7 +85,7 @@ async def with_the_release_before(world: World) -> None:
 )
 async def releases(world: World, chance: Random) -> None:
     earlier, head = _earlier[world], await _schema(world)
-    # Taken back one by one, on a schema that is newer than the release.
+    # Rolled back one by one, on a schema that is newer than the release.
     for number in (0, 1):
         await _replace(world, number, earlier, chance)
     await _migrate(world, "downgrade", earlier.head, "--yes")
@@ -93,7 +93,7 @@ async def releases(world: World, chance: Random) -> None:
     world.expect(await _schema(world) == earlier.head, "the schema was not taken back")
     await _migrate(world, "upgrade", "head")
     await _mixed(world)
-    # Brought out one by one: the two of them share the schema, and each other's messages.
+    # Deployed one by one: both releases share the schema and each other's messages.
     for number in (1, 0):
         await _replace(world, number, None, chance)
     world.healed()
@@ -103,7 +103,7 @@ async def releases(world: World, chance: Random) -> None:
 
 
 async def _replace(world: World, number: int, release: Release | None, chance: Random) -> None:
-    """Another release in place of a server, None: this one. A balancer sends its clients to the other one before."""
+    """Replace the release of a server, None: by this one. A balancer moves its clients to the other server first."""
     server, other = world.servers[number], world.servers[1 - number]
     for device in world.crowd.devices:
         device.proxy.target = "127.0.0.1", other.port
@@ -119,7 +119,7 @@ async def _replace(world: World, number: int, release: Release | None, chance: R
 
 
 async def _serving(url: str) -> None:
-    """It has its database; what it says of the schema's number is another matter."""
+    """Its database answers; what it says about the version of the schema does not matter here."""
     async with httpx.AsyncClient(timeout=1.0) as http, asyncio.timeout(_START_SECONDS):
         while True:
             try:
@@ -131,13 +131,13 @@ async def _serving(url: str) -> None:
 
 
 async def _mixed(world: World) -> None:
-    """Some load on it as it is."""
+    """Some load on the mixed installation."""
     await world.crowd.more(12 if world.brief else 24, seconds=30.0)
     await world.hold(_MIXED_SECONDS, brief=0.2)
 
 
 async def _migrate(world: World, *words: str) -> None:
-    """By this release's command line, under load."""
+    """Migrate with this release's command line, under load."""
     environment: Mapping[str, str] = {**os.environ, "MESSENGER_DATABASE_URL": world.database_url}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "messenger", "db", *words),

@@ -1,4 +1,4 @@
-"""Messages that are sent again and again: five times at once, over a changed token, past a worker that died."""
+"""Repeated messages: five times at once, with a renewed token, past a worker that died."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def send_again(world: World, chance: Random) -> None:
 
 
 async def send_at_once(world: World, http: httpx.AsyncClient, device: Device) -> tuple[Draft, list[httpx.Response]]:
-    """A new message, so many times at the same moment; the answers that came."""
+    """Send a new message several times at the same moment; return the answers."""
     member = world.crowd.member(device)
     draft = world.crowd.draft(member, f"five of {len(world.crowd.drafts)}")
     return draft, await post(world, http, device, draft, times=TIMES)
@@ -50,7 +50,7 @@ async def send_at_once(world: World, http: httpx.AsyncClient, device: Device) ->
 async def post(
     world: World, http: httpx.AsyncClient, device: Device, draft: Draft, *, times: int = 1
 ) -> list[httpx.Response]:
-    """Send it, and write down what came of it; the good answers."""
+    """Send it and record the outcome; return the successful answers."""
     recorder = world.crowd.recorder
 
     async def one() -> httpx.Response | None:

@@ -1,4 +1,4 @@
-"""Sockets by the thousand: all come back at once, or a fifth of them stops reading."""
+"""Thousands of sockets: all reconnect at once, or a fifth of them stops reading."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RESUMED_SECONDS = 60.0
 _WRITERS = 5
 _COUNTER = Path(__file__).with_name("argon2_counter")
 _MEGABYTE = 1024 * 1024
-# People of a flock are numbered from here on, far from those who register.
+# User numbers of the simulated sockets start here, far from those of registered users.
 _numbers: WeakKeyDictionary[World, count[int]] = WeakKeyDictionary()
 
 
 async def with_counted_passwords(world: World) -> None:
-    """Every Argon2 call leaves a byte in a file."""
+    """Every Argon2 call appends a byte to a file."""
     calls = world.folder / "argon2-calls"
     calls.touch()
     for variables in world.variables:
@@ -37,7 +37,7 @@ SOCKETS = Installation(prepare=with_counted_passwords, settings=(("pool_size", P
 
 
 async def people(world: World, flock: Flock, number: int, friends: list[int]) -> list[int]:
-    """So many new people for a flock."""
+    """Create new users for the simulated sockets."""
     first = 200_000_000 + 10_000 * next(_numbers.setdefault(world, count()))
     url = world.database_url
     users: list[int] = await flock.do("people", database_url=url, first=first, count=number, friends=friends)
@@ -45,14 +45,14 @@ async def people(world: World, flock: Flock, number: int, friends: list[int]) ->
 
 
 async def ends(world: World, users: list[int]) -> dict[str, int]:
-    """Where the streams of these people end."""
+    """The ends of these users' streams."""
     rows = await world.fetch("SELECT user_id, position FROM streams WHERE user_id = ANY ($1)", users)
     return {str(row["user_id"]): row["position"] for row in rows}
 
 
 @asynccontextmanager
 async def writing(world: World) -> AsyncIterator[tuple[Flock, list[int]]]:
-    """A few people who write, in a process that nobody stops."""
+    """A few users who send, in a process that is never stopped."""
     async with flock(world.servers[0].port) as writers:
         users = await people(world, writers, _WRITERS, [])
         await writers.do("connect")
@@ -86,7 +86,7 @@ async def herd(world: World, chance: Random) -> None:
         world.expect(breaks == 0, f"{breaks} events did not follow the one before them")
         world.expect(back["seconds"] <= RESUMED_SECONDS, f"the last one was back after {back['seconds']:.1f} s")
         world.expect(_hashed(world) == hashed, f"{_hashed(world) - hashed} passwords were hashed")
-        # One more of each worker is for the questions after its health.
+        # Each worker has one more connection, for the health checks.
         bound = len(world.workers()) * (POOL + 1)
         world.expect(most <= bound, f"{most} database connections, {bound} are the most")
         world.note(
@@ -101,7 +101,7 @@ def _hashed(world: World) -> int:
 
 
 async def _most_connections(world: World) -> int:
-    """The most at any time, until cancelled."""
+    """The maximum at any time, until cancelled."""
     most = 0
     try:
         while True:
@@ -160,7 +160,7 @@ async def slow_sockets(world: World, chance: Random) -> None:
 
 
 class _Phase:
-    """`late`: the 99th percentile of seconds from sender to reader. `rss`: bytes of all workers, at most."""
+    """`late`: the 99th percentile of seconds from sender to reader. `rss`: maximum bytes of all workers."""
 
     def __init__(self, late: float, start: int, rss: int) -> None:
         self.late = late
@@ -169,7 +169,7 @@ class _Phase:
 
 
 class _Traffic:
-    """Short messages to those who read, and long ones, as many, to those who stop."""
+    """Short messages to those who read, and as many long ones to those who stop."""
 
     def __init__(self, world: World, writers: Flock, others: Flock, users: list[int], victims: list[int]) -> None:
         self._world = world
@@ -179,7 +179,7 @@ class _Traffic:
         self._victims = victims
 
     async def run(self, readers: Flock, *, each: int) -> _Phase:
-        """So many long messages to each of those who may have stopped."""
+        """Send long messages to each user who may have stopped."""
         count = each * len(self._victims)
         rate = BRIEF_RATE if self._world.brief else RATE
         start = _rss(self._world)
@@ -198,10 +198,10 @@ class _Traffic:
         return _Phase(took[len(took) * 99 // 100], start, max(start, await watching))
 
     def judge(self, before: _Phase, during: _Phase, stopped: int) -> None:
-        """Whether the others noticed, and what the server kept for those who stopped."""
+        """Whether the others were affected, and what the server kept for those who stopped."""
         grew, bound = during.rss - during.start, stopped * CAP + during.start // 10
         self._world.expect(grew <= bound, f"memory grew by {grew / _MEGABYTE:.0f} MB of {bound / _MEGABYTE:.0f} MB")
-        # The promise is twice, on a machine that does nothing else; beside other tests a figure of time is theirs too.
+        # The guarantee is a factor of two on an idle machine; beside other tests the load affects the figure.
         late = max(10 * before.late, 2.0) if self._world.brief else max(2 * before.late, 0.25)
         self._world.expect(during.late <= late, f"the others' p99 went from {before.late:.3f} to {during.late:.3f} s")
         self._world.note(
@@ -215,7 +215,7 @@ def _rss(world: World) -> int:
 
 
 async def _most_memory(world: World) -> int:
-    """The most at any time, until cancelled."""
+    """The maximum at any time, until cancelled."""
     most = 0
     workers = world.workers()
     try:

@@ -1,4 +1,4 @@
-"""Volumes that fill up: the database's data, with its WAL on another one as it should be, and the uploads'."""
+"""Full volumes: the database's data, with its WAL on another volume as recommended, and the uploads."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def _mount(folder: Path, megabytes: int) -> None:
 
 
 def _move_wal(cluster: Path, to: Path) -> None:
-    """What `initdb --waldir` does."""
+    """The same as `initdb --waldir`."""
     wal = cluster / "pg_wal"
     owner = wal.stat()
     to.mkdir(mode=0o711)
-    # Moved to another volume, the files are copies, and root's.
+    # Files moved to another volume are copies that belong to root.
     moved = Path(shutil.move(wal, to / "pg_wal"))
     for path in (moved, *moved.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -67,7 +67,7 @@ def _move_wal(cluster: Path, to: Path) -> None:
 
 
 def needs_volumes() -> str | None:
-    """Small volumes are mounted, which only root may, and not everywhere."""
+    """Mounting small volumes, which only root may, and not everywhere."""
     if os.geteuid() != 0:
         return "NOT TESTED: only root mounts a small volume"
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ VOLUMES = Installation(database="apart", prepare=on_small_volumes)
 
 @asynccontextmanager
 async def full(folder: Path) -> AsyncIterator[None]:
-    """Not a byte is free, and what becomes free is taken again, as long as the block lasts."""
+    """Fill the volume, and fill it again whenever space becomes free, as long as the block lasts."""
     filler = folder / "filler"
 
     def fill() -> None:
@@ -123,7 +123,7 @@ async def data_volume_full(world: World, chance: Random) -> None:
         async with full(_data(world)):
             until = time.monotonic() + (3.0 if world.brief else FULL_SECONDS)
             while time.monotonic() < until:
-                # Large enough for pages of its own: in the room of old ones a small message may still be written.
+                # Large enough for new pages: a small message may still fit into existing ones.
                 sent = await mine.send(chance.randbytes(8000).hex())
                 refused += sent.status == 507
                 world.expect(sent.status in {201, 507}, str(sent))
@@ -165,14 +165,14 @@ async def upload_volume_full(world: World, chance: Random) -> None:
 
 
 async def _upload(mine: Probe, chance: Random) -> Answered:
-    """A picture that nobody has sent before."""
+    """An image that no other test has sent."""
     file = BytesIO()
     Image.frombytes("RGB", (64, 64), chance.randbytes(64 * 64 * 3)).save(file, "PNG")
     return await mine.ask("POST", "/avatar/upload", files={"file": ("a.png", file.getvalue())})
 
 
 def _kept(world: World) -> set[str]:
-    """Every file of the store, those that are being written too."""
+    """Every file of the store, including unfinished ones."""
     root = _files(world)
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "filler"}
 

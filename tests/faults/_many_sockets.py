@@ -1,9 +1,7 @@
-"""Many sockets in a process of their own, which can be stopped as a phone is whose system froze the app.
-
-`python -m tests.faults._many_sockets PORT` reads JSON commands from standard input, one a line,
-and answers each with a line. It
-creates its users in the database, and speaks WebSocket with the benchmarks' sockets: the Python client does much more
-for one device than a thousand can afford.
+"""Many sockets in a process of their own, which can be stopped like a phone whose system froze the app. `python -m
+tests.faults._many_sockets PORT` reads one JSON command a line from standard input, and answers each with a line. It
+creates its users in the database, and uses the benchmarks' sockets: the Python client does too much for one device to
+run a thousand of them.
 """
 
 from __future__ import annotations
@@ -35,18 +33,18 @@ _SENT_AT = re.compile(rb'"body":"t(\d+\.\d+) ')
 
 
 class Flock:
-    """The process, from outside."""
+    """The process, controlled from outside."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @property
     def process(self) -> psutil.Process:
-        """To be suspended and resumed."""
+        """The process, to be suspended and resumed."""
         return psutil.Process(self._process.pid)
 
     async def do(self, command: str, /, **values: Any) -> Any:
-        """Have it done, and wait for what it says."""
+        """Run a command, and wait for its result."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": command, **values}).encode() + b"\n")
@@ -58,7 +56,7 @@ class Flock:
 
 @asynccontextmanager
 async def flock(port: int) -> AsyncIterator[Flock]:
-    """One that ends with the block."""
+    """A process that ends with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults._many_sockets", str(port)),
         stdin=subprocess.PIPE,
@@ -78,7 +76,7 @@ async def flock(port: int) -> AsyncIterator[Flock]:
 
 
 class _Inside:
-    """What the commands do: a method each."""
+    """The commands, a method each."""
 
     def __init__(self, port: int) -> None:
         from _realtime.sockets import Socket
@@ -95,7 +93,7 @@ class _Inside:
         self._returning: set[asyncio.Task[float]] = set()
 
     async def people(self, *, database_url: str, first: int, count: int, friends: list[int]) -> list[int]:
-        """So many users with a device each, from this number on, all of them contacts of these friends."""
+        """Create users with a device each, numbered from here, all of them contacts of these users."""
         from _realtime.people import People
 
         people = await People.of(database_url)
@@ -107,7 +105,7 @@ class _Inside:
         return users
 
     async def connect(self, *, narrow: bool = False, source: str = "", returning: bool = True) -> int:
-        """A socket for each of them; `returning`: one that ends is followed by another, from its cursor on."""
+        """Open a socket for each of them; `returning`: an ended socket is reopened at its cursor."""
         self._options = {"narrow": narrow, "source": source, "returning": returning}
         waiting = iter(self._devices)
 
@@ -119,7 +117,7 @@ class _Inside:
         return len(self._sockets)
 
     async def drop(self) -> dict[str, Any]:
-        """End all at once, and come back at once: seconds until each had caught up again."""
+        """Close all sockets at once and reopen them; return the seconds until each had caught up."""
         self._options["returning"] = False
         self._refused.clear()
         places = {device: socket.position for device, socket in self._sockets.items()}
@@ -130,13 +128,15 @@ class _Inside:
         return {"seconds": max(seconds), "median": sorted(seconds)[len(seconds) // 2], "refused": dict(self._refused)}
 
     async def cut(self) -> None:
-        """End all, for good."""
+        """Close all sockets for good."""
         self._options["returning"] = False
         for socket in self._sockets.values():
             socket.cut()
 
     async def write(self, *, to: list[int], count: int, rate: float, size: int) -> dict[str, int]:
-        """Messages to these users in turn, so many a second, with their time in them; how many were acknowledged."""
+        """Send messages with their time to these users in turn, at a rate per second; return how many were
+        acknowledged.
+        """
         acknowledged: Counter[str] = Counter()
         writers = cycle([self._sockets[device] for device in self._devices])
         answered = asyncio.Event()
@@ -160,14 +160,14 @@ class _Inside:
         return dict(acknowledged)
 
     async def reach(self, *, ends: dict[str, int]) -> int:
-        """Wait until everybody has all up to there; how many events did not follow the one before them."""
+        """Wait until everyone has everything up to there; return the number of gaps between events."""
         async with asyncio.timeout(_PATIENCE):
             while any(self._sockets[each].position < ends[str(each.user_id)] for each in self._devices):
                 await asyncio.sleep(0.02)
         return int(self._kind.breaks)
 
     async def delivered(self) -> list[float]:
-        """Seconds that messages took from their sender to their reader, since this was asked last; in order."""
+        """Seconds from sender to reader of all messages since the last call, sorted."""
         found, self._delivered = sorted(self._delivered), []
         return found
 
@@ -186,7 +186,7 @@ class _Inside:
         socket = self._kind(device, position)
         socket.on_event = self._on_event
         try:
-            # Whoever has a connection asks at once: a server doesn't wait for long, and this one process is many.
+            # Send at once after connecting: a server does not wait for long, and one process has many sockets.
             async with self._dialling:
                 if self._options["source"]:
                     raw.bind((self._options["source"], 0))

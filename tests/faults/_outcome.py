@@ -1,4 +1,4 @@
-"""What a run of a fault came to."""
+"""The outcome of a fault's run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ KINDS = ("lost", "duplicated", "unexpected", "reordered", "gaps", "diverged")
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """One fault, so many cycles. Times are seconds. `error`: it broke off. `skipped`: what the machine lacks for it."""
+    """One fault over several cycles. Times are in seconds. `error`: why it broke off. `skipped`: what the machine lacks
+    for it.
+    """
 
     name: str
     promise: str
@@ -58,7 +60,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def good(self) -> bool:
-        """Whether all is as it is promised; of a control, whether what must be seen was seen."""
+        """Whether all guarantees hold; for a control, whether it found what it must."""
         if self.control:
             return bool(getattr(self, self.control)) and not self.error
         whole = self.cycles == self.asked and not (self.error or self.skipped or self.problems)
@@ -66,22 +68,22 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def late(self) -> bool:
-        """Whether it came back later than is promised."""
+        """Whether recovery took longer than guaranteed."""
         return max(self.recovery, default=0.0) > self.recovery_bound or max(self.settled, default=0.0) > (
             self.settled_bound
         )
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The outcome in one word."""
         if self.skipped:
             return "SKIPPED"
         return "good" if self.good else "FAILED"
 
     def take(self, findings: Findings, statuses: Counter[int], attempts: int, repeats: int) -> None:
-        """What was found up to now."""
+        """The findings so far."""
         for kind in KINDS:
-            # A message that is missed by four devices is one that is lost.
+            # A message missing on four devices is one lost message.
             setattr(self, kind, len({line.split()[0].rstrip(":") for line in getattr(findings, kind)}))
         self.findings = [f"{kind}: {line}" for kind, lines in findings.faults.items() for line in lines[:5]]
         self.acknowledged, self.unknown = findings.acknowledged, findings.unknown

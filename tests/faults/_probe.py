@@ -1,4 +1,4 @@
-"""Requests that a fault makes itself, beside the load: what is answered, and how soon."""
+"""Requests that a fault makes itself, beside the load: the answer, and the time it took."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     @property
     def refused_well(self) -> bool:
-        """Told to come back, and when."""
+        """Refused with a `Retry-After`."""
         return self.status in {503, 507} and self.retry_after
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Probe:
-    """A device's own requests, past its proxy, to the world's server of this number."""
+    """Requests of a device, past its proxy, to the server of this number."""
 
     def __init__(self, world: World, device: Device, number: int = 0) -> None:
         self.device = device
@@ -60,12 +60,12 @@ class Probe:
         return Answered(f"{method} {path}", answer.status_code, "retry-after" in answer.headers, seconds, answer.text)
 
     async def read(self) -> list[Answered]:
-        """What a client asks for when it comes back, all at once."""
+        """What a reconnecting client requests, all at once."""
         paths = f"/history/{self._member.partner.id}", "/profile", "/contacts", "/conversations", "/sync?cursor=e0"
         return await asyncio.gather(*(self.ask("GET", path) for path in paths))
 
     async def send(self, body: str) -> Answered:
-        """A message to the friend, in the recorder's history as everybody's."""
+        """Send a message to the partner, recorded like all others."""
         crowd, target_id = self._world.crowd, self._member.partner.id
         draft = crowd.draft(self._member, body)
         crowd.recorder.invoke(draft.client_id, pair(self._member.id, target_id))
@@ -78,13 +78,13 @@ class Probe:
         return answer
 
     async def health(self) -> list[Answered]:
-        """Both of its questions."""
+        """Both health checks."""
         return [await self.ask("GET", path) for path in ("/health/live", "/health/ready")]
 
 
 @asynccontextmanager
 async def probe(world: World, number: int = 0, *, device: int = 0) -> AsyncIterator[Probe]:
-    """One that is closed with the block."""
+    """A probe that is closed with the block."""
     made = Probe(world, world.crowd.devices[device], number)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""The release before the newest migration: its source out of git, run with this environment's dependencies."""
+"""The release before the newest migration: its source from git, run with this environment's dependencies."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ class Release:
 
     @property
     def variables(self) -> dict[str, str]:
-        """With these a Python of this environment runs it, for a path of one's own comes before what is installed."""
+        """With these a Python of this environment runs it, since `PYTHONPATH` precedes installed packages."""
         return {"PYTHONPATH": str(self.folder / "src")}
 
     @property
     def knows_newer_schemas(self) -> bool:
-        """Whether it can tell a newer schema that it can run on from one that it can't; the first release can't yet."""
+        """Whether it can tell whether it can run on a newer schema; the first release cannot yet."""
         return "def bring_up" in (self.folder / "src/messenger/migrations.py").read_text()
 
 
 def earlier_revision() -> str | None:
-    """The commit before the newest migration; None where git doesn't reach so far back."""
+    """The commit before the newest migration; None where git does not reach so far back."""
     newest = next((_ROOT / _VERSIONS).glob(f"{head_revision()}_*.py"))
     if not _git("ls-files", "--", str(newest)):
-        # Not even committed: the release before it is what is.
+        # Not committed yet: the previous release is the current commit.
         return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
     added = _git("log", "--diff-filter=A", "-1", "--format=%H", "--", str(newest))
-    # In a shallow clone its oldest commit seems to have added all.
+    # In a shallow clone the oldest commit seems to have added everything.
     return (_git("rev-parse", "--verify", "--quiet", f"{added}^") if added else "") or None
 
 
 def needs_history() -> str | None:
-    """An earlier release to be had."""
+    """An earlier release in the git history."""
     if earlier_revision() is None:
         return f"NOT TESTED HERE: git knows no release before migration {head_revision()} (a shallow clone?)"
     return None
 
 
 def unpack(folder: Path) -> Release:
-    """The earlier release, in this folder: not every commit is one, but the newest that starts could be."""
+    """Unpack the earlier release into this folder: the newest commit that starts."""
     revision = earlier_revision()
     assert revision is not None
     for each in _git("rev-list", "--first-parent", f"--max-count={_TRIED}", revision).split():
@@ -72,7 +72,7 @@ def unpack(folder: Path) -> Release:
 
 
 def _starts(release: Release) -> bool:
-    """Everything is built but the database."""
+    """Build everything except the database."""
     done = subprocess.run(
         [sys.executable, "-m", "messenger", "openapi"],
         env={**os.environ, **release.variables},

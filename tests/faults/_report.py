@@ -17,7 +17,7 @@ _END = "<!-- to here -->"
 
 
 def line(outcome: Outcome) -> str:
-    """One outcome, with what is wrong and what was measured beneath it."""
+    """One outcome, with its findings and figures below."""
     found = " ".join(f"{kind} {getattr(outcome, kind)}" for kind in KINDS)
     head = (
         f"{outcome.name:20} {outcome.verdict:8} {outcome.cycles}/{outcome.asked} cycles, {outcome.operations}"
@@ -30,7 +30,7 @@ def line(outcome: Outcome) -> str:
 
 
 def write(outcome: Outcome) -> None:
-    """Keep it; the newest outcome of each fault stays."""
+    """Store it; the newest outcome of each fault is kept."""
     known = {each.name: each for each in read()} | {outcome.name: outcome}
     FOLDER.mkdir(parents=True, exist_ok=True)
     partial = FOLDER / "faults.json.new"
@@ -40,13 +40,13 @@ def write(outcome: Outcome) -> None:
 
 
 def read() -> list[Outcome]:
-    """What is kept."""
+    """Read the stored outcomes."""
     path = FOLDER / "faults.json"
     return msgspec.json.decode(path.read_bytes(), type=list[Outcome]) if path.exists() else []
 
 
 def write_docs() -> None:
-    """Put the figures that are kept between the marks of the page."""
+    """Write the stored figures between the marks of the page."""
     page = DOCS.read_text()
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -57,7 +57,7 @@ def write_docs() -> None:
 
 
 def tables(outcomes: Iterable[Outcome]) -> str:
-    """Faults, what they measured, and controls, in Markdown."""
+    """Faults, their figures, and controls, in Markdown."""
     outcomes = list(outcomes)
     faults = [each for each in outcomes if not each.control]
     controls = [each for each in outcomes if each.control]

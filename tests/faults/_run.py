@@ -1,6 +1,5 @@
-"""A fault under load, again and again: inject, heal, recover, drain, check; in the end everything against fresh logins.
-
-A seed draws what is chosen (which process, when, what); how the machine runs meanwhile nobody draws.
+"""A fault under load, repeatedly: inject, heal, recover, drain, check; at the end everything is compared with fresh
+logins. A seed decides what is chosen (which process, when, what); the scheduling of the machine is not reproducible.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ HEAL_SECONDS = 60.0
 """Nothing waits longer than this for what must come."""
 CYCLE_SECONDS = 180.0
 _SHOWN = 20
-# The short form runs beside other tests, on a machine that has no time for promises in seconds.
+# The short form runs beside other tests, on a machine too busy for guarantees in seconds.
 _BRIEF_SLACK = 4.0
 
 
 async def run_all(
     faults: Iterable[Fault], *, seed: str, cycles: int, brief: bool = False
 ) -> AsyncGenerator[Outcome, None]:
-    """Each fault's outcome, as it comes. A world that a fault left broken is not used again."""
+    """Each fault's outcome, as it arrives. A world that a fault left broken is not reused."""
     async with AsyncExitStack() as stack:
         world: World | None = None
         for fault in faults:
@@ -53,7 +52,7 @@ async def run_all(
 
 
 def begun(fault: Fault, seed: str, cycles: int, *, brief: bool = False) -> Outcome:
-    """An outcome that says nothing yet."""
+    """An empty outcome."""
     slack = _BRIEF_SLACK if brief else 1.0
     return Outcome(
         name=fault.name,
@@ -68,7 +67,7 @@ def begun(fault: Fault, seed: str, cycles: int, *, brief: bool = False) -> Outco
 
 
 async def run(world: World, fault: Fault, outcome: Outcome) -> None:
-    """All cycles of one fault, with people of its own, into `outcome`."""
+    """Run all cycles of one fault, with users of its own, into `outcome`."""
     started = time.monotonic()
     world.problems.clear()
     world.notes.clear()
@@ -113,7 +112,7 @@ async def _cycle(world: World, crowd: FaultCrowd, fault: Fault, outcome: Outcome
 
 
 async def drain(crowd: FaultCrowd) -> None:
-    """Every device reads to the end of its stream, once nothing is added to it any more."""
+    """Every device reads to the end of its stream, once the stream stops growing."""
     await await_proofs(crowd)
     async with asyncio.timeout(HEAL_SECONDS):
         ends: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""A server that keeps its port and its folder however often it is killed and started again."""
+"""A server that keeps its port and folder however often it is killed and restarted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_SECONDS = 60.0
 
 
 class Server:
-    """`process` is the newest one. What all of them said is in `log`."""
+    """`process` is the newest one. `log` holds the output of all of them."""
 
     process: subprocess.Popen[bytes]
 
@@ -41,13 +41,13 @@ class Server:
         self.variables = dict(variables)
 
     def start(self) -> None:
-        """Start it; whether it serves is another question."""
+        """Start it, without waiting until it serves."""
         self.process = launch(
             self.folder, self.port, self.log, self.settings, command=self.command, variables=self.variables
         )
 
     async def restart(self, *, attempts: int = 20) -> None:
-        """Start it until it serves, as a service manager would: an ending one still has its port and its folder."""
+        """Start it until it serves, as a service manager would: an ending process still has its port and folder."""
         deadline = time.monotonic() + _START_SECONDS
         self.start()
         async with httpx.AsyncClient(timeout=1.0) as http:
@@ -61,21 +61,21 @@ class Server:
                 await asyncio.sleep(0.05)
 
     async def is_ready(self, http: httpx.AsyncClient) -> bool:
-        """Whether it says that it can serve."""
+        """Whether it reports that it can serve."""
         try:
             return (await http.get(f"{self.url}/health/ready")).status_code == 200
         except httpx.HTTPError:
             return False
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that take connections now: those beneath it, or itself where it serves alone."""
+        """The processes that accept connections now: its workers, or itself where it serves alone."""
         with contextlib.suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             return [each for each in (root, *root.children(recursive=True)) if _accepts(each)]
         return []
 
     def stop(self, patience: float) -> None:
-        """Tell it to end, and end it when it doesn't; blocks."""
+        """Ask it to end, and kill it if it does not; blocks."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -85,12 +85,12 @@ class Server:
         self.process.wait()
 
     def tail(self, lines: int = 15) -> str:
-        """What it said last."""
+        """The end of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def _accepts(process: psutil.Process) -> bool:
-    """Whether it waits for connections, as Linux tells: one that starts has its socket, but not yet an eye on it."""
+    """Whether it accepts connections, as Linux reports: a starting process has its socket, but does not poll it yet."""
     with contextlib.suppress(psutil.Error, OSError):
         listening = {each.fd for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
         if listening:

@@ -30,7 +30,7 @@ from tests.support.server import SERVE
 if TYPE_CHECKING:
     from tests.support.fault_population import FaultCrowd
 
-# Cheap passwords and no limits: neither is what is tested here. Tokens outlive the longest run.
+# Cheap passwords and no limits: neither is tested here. Tokens outlive the longest run.
 SETTINGS: dict[str, object] = {
     "password_time_cost": 1,
     "password_memory_cost": 32,
@@ -69,29 +69,29 @@ class World:
     # --- what a fault says ---
 
     def healed(self) -> None:
-        """From now on all must come back by itself; recovery is counted from here."""
+        """The fault has ended; recovery is counted from here."""
         self.healed_at = time.monotonic()
 
     def tell(self, problem: str) -> None:
-        """Something was seen that may not be."""
+        """Report a violation."""
         self.problems.append(problem)
 
     def note(self, figure: str) -> None:
-        """Something was measured: seconds until all were back, memory."""
+        """Report a figure: seconds until all had reconnected, memory."""
         self.notes.append(figure)
 
     def expect(self, good: bool, otherwise: str) -> None:
-        """Tell it where it is not good."""
+        """Report a violation unless the condition holds."""
         if not good:
             self.tell(otherwise)
 
     async def hold(self, seconds: float, *, brief: float = 4.0) -> None:
-        """Let the fault last so long; in the short form, `brief`. The load goes on."""
+        """Let the fault last this long; in the short form, `brief`. The load continues."""
         await asyncio.sleep(brief if self.brief else seconds)
 
     @property
     def crowd(self) -> FaultCrowd:
-        """The people of this run: `crowd.devices`, their proxies, `crowd.probe(…)`."""
+        """The users of this run: `crowd.devices`, their proxies, `crowd.probe(…)`."""
         assert self._crowd is not None
         return self._crowd
 
@@ -102,12 +102,12 @@ class World:
     # --- processes ---
 
     def workers(self, number: int | None = None) -> list[psutil.Process]:
-        """Those that serve: of one server, or of all."""
+        """The serving processes of one server, or of all."""
         servers = self.servers if number is None else [self.servers[number]]
         return sorted((each for server in servers for each in server.workers()), key=lambda each: each.pid)
 
     def postgres(self) -> list[psutil.Process]:
-        """All of PostgreSQL's processes, the first one before all others. Raises `AssertionError` where it is dead."""
+        """All PostgreSQL processes, the postmaster first. Raises `AssertionError` if it is dead."""
         found = {}
         for process in self._family():
             with contextlib.suppress(psutil.Error):
@@ -118,11 +118,11 @@ class World:
         return first + [process for parent, process in found.values() if parent in found]
 
     def postmaster(self) -> psutil.Process:
-        """PostgreSQL's first process, which is the parent of all its others."""
+        """PostgreSQL's first process, the parent of all others."""
         return self.postgres()[0]
 
     def backends(self) -> list[psutil.Process]:
-        """Those of PostgreSQL's processes that serve our connections, told by their titles: they may be stopped."""
+        """PostgreSQL processes that serve our connections, identified by their titles: they may be stopped."""
         found = []
         for process in self.postmaster().children():
             with contextlib.suppress(psutil.Error):
@@ -131,7 +131,7 @@ class World:
         return sorted(found, key=lambda each: each.pid)
 
     def everything(self) -> list[psutil.Process]:
-        """Servers, workers, PostgreSQL; without what keeps a database that is apart."""
+        """Servers, workers, PostgreSQL; without the process that keeps a separate database."""
         kept = {self.keeper.process.pid} if self.keeper else set()
         return [each for each in self._family() if each.pid not in kept]
 
@@ -144,7 +144,7 @@ class World:
                 yield from root.children(recursive=True)
 
     async def whole(self) -> None:
-        """Wait until every worker takes connections, and PostgreSQL too."""
+        """Wait until every worker accepts connections, and PostgreSQL too."""
         expected = self.installation.workers * self.installation.servers
         async with asyncio.timeout(_WHOLE_SECONDS):
             while not (len(self.workers()) >= expected and await self._database_answers()):
@@ -156,25 +156,24 @@ class World:
         return False
 
     async def start_again(self, number: int = 0) -> None:
-        """Start a server that has ended, as often as its port or its data folder are still taken; wait until it
-        serves."""
+        """Start a server that has ended, retrying while its port or data folder are in use; wait until it serves."""
         await self.servers[number].restart()
 
     # --- the database ---
 
     @property
     def database_proxy(self) -> Proxy:
-        """The servers' way to a database that is apart."""
+        """The servers' connection to a separate database."""
         assert self._database_proxy is not None, 'only with Installation(database="apart")'
         return self._database_proxy
 
     @property
     def database_url(self) -> str:
-        """Past the proxy. Raises `FileNotFoundError` while the server's own is away."""
+        """The URL past the proxy. Raises `FileNotFoundError` while the server's own database is away."""
         return self.keeper.url if self.keeper else (self.folder / "server-0" / "postgres.url").read_text()
 
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
-        """Ask the database past all proxies and pools."""
+        """Query the database past all proxies and pools."""
         connection = await asyncpg.connect(self.database_url, timeout=10)
         try:
             rows: list[Any] = await connection.fetch(sql, *values)
@@ -183,7 +182,7 @@ class World:
         return rows
 
     async def execute(self, sql: str) -> None:
-        """The same for what answers nothing; several statements may stand in it."""
+        """Run statements without a result; several are allowed."""
         connection = await asyncpg.connect(self.database_url, timeout=10)
         try:
             await connection.execute(sql)
@@ -199,7 +198,7 @@ class World:
     # --- from beginning to end ---
 
     async def open(self) -> None:
-        """Bring it all up."""
+        """Start everything."""
         if self.installation.prepare is not None:
             await self.installation.prepare(self)
         if self.installation.database == "apart":
@@ -235,7 +234,7 @@ class World:
 
 @asynccontextmanager
 async def opened(installation: Installation, *, brief: bool = False) -> AsyncIterator[World]:
-    """A world that serves; all its processes end with the block, and its folder goes."""
+    """A serving world; all its processes end with the block, and its folder is removed."""
     folder = _make_folder()
     try:
         async with AsyncExitStack() as stack:
@@ -248,6 +247,6 @@ async def opened(installation: Installation, *, brief: bool = False) -> AsyncIte
 
 def _make_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="messenger-faults-", dir="/var/tmp"))
-    # PostgreSQL's own user must reach it.
+    # PostgreSQL's own user must reach the folder.
     folder.chmod(0o711)
     return folder

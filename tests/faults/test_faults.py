@@ -1,4 +1,4 @@
-"""The faults in their short form: three cycles each, what lasts is short. `make faults` is the long one."""
+"""The faults in their short form: three cycles each, with short durations. `make faults` runs the long form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CYCLES = 3
 
 
 def by_installation() -> list[list[Fault]]:
-    """Those that share a world."""
+    """The faults that share a world."""
     groups: dict[Installation, list[Fault]] = {}
     for fault in all_faults().values():
         groups.setdefault(fault.installation, []).append(fault)
@@ -38,7 +38,7 @@ async def test_guarantee_holds_under_fault(faults: list[Fault]) -> None:
         if "apt-get install" in outcome.skipped:
             give_up(outcome.skipped)
         elif outcome.skipped:
-            # What no package brings: a shallow checkout has no earlier release, a kernel drops no packets.
+            # What no package provides: a shallow checkout has no earlier release, some kernels drop no packets.
             pytest.skip(outcome.skipped)
 
 

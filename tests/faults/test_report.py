@@ -1,4 +1,4 @@
-"""What a run is judged by, and what is kept and shown of it."""
+"""How a run is judged, and what is stored and shown of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
 
 
 def outcome(**changes: object) -> Outcome:
-    """Of a fault that all went well with."""
+    """The outcome of a fault without findings."""
     good = Outcome(
         name="kill_worker",
         promise="G1",

@@ -1,4 +1,4 @@
-"""How long and from which seed: `FUZZ_SECONDS` (absent: the short form, bounded in examples) and `FUZZ_SEED`."""
+"""Duration and seed: `FUZZ_SECONDS` (absent: the short form, limited in examples) and `FUZZ_SEED`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SLACK = 300.0
 
 
 class Rest:
-    """What is left for the tests that run by `fuzz`, of whom there are so many in this run."""
+    """The time left for the remaining tests that run by `fuzz`."""
 
     tests = 1
 
     @property
     def of_a_test(self) -> float:
-        """The share of each."""
+        """The share of each test."""
         return OF_THE_REST / self.tests
 
 
@@ -40,7 +40,9 @@ def timeout(share: float, *, short: float = 120.0) -> float:
 
 
 def fuzz(check: Callable[[Any], object], strategy: SearchStrategy[Any], *, examples: int) -> None:
-    """Check `examples` values of one seed; in the long form one seed after the other, until a test's share is spent."""
+    """Check `examples` values of one seed; in the long form, one seed after the other until the test's share is used
+    up.
+    """
     deadline = time.monotonic() + SECONDS * REST.of_a_test
     bounds = settings(
         max_examples=examples,

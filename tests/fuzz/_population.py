@@ -1,4 +1,4 @@
-"""People of a server under test, and what is between them, so that numbers and ids that are tried lead somewhere."""
+"""Users of a server under test, and their relations, so that tried numbers and ids exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PASSWORD = "fjord-lantern-quiet-93"
 
 
 class Crowd(msgspec.Struct, frozen=True):
-    """The first is who asks; the others are a contact, one who asks and one who was asked, one blocked, a stranger."""
+    """The first is the caller; the others are a contact, one requesting and one requested, one blocked, a stranger."""
 
     url: str
     password: str
@@ -48,7 +48,7 @@ class _Member:
 
 
 def gather(url: str, *, metrics_token: str) -> Crowd:
-    """Make them, on a server that is new."""
+    """Create them on a new server."""
     names = ("owner", "friend", "asker", "asked", "blocked", "stranger")
     with ExitStack() as clients:
         people = {name: _Member(url, name, clients) for name in names}
@@ -66,7 +66,7 @@ def gather(url: str, *, metrics_token: str) -> Crowd:
 
 
 def _acquaint(people: dict[str, _Member]) -> tuple[list[str], str]:
-    """Put between them what there can be; the messages' ids, and the key of the owner's avatar."""
+    """Create all possible relations; return the ids of the messages, and the key of the owner's avatar."""
     owner, friend = people["owner"], people["friend"]
     owner.call("POST", "/subscribe", json={"target_id": friend.id})
     friend.call("POST", "/confirm_subscribe", json={"target_id": owner.id})

@@ -38,11 +38,11 @@ def _operation_id(case: Any) -> str:
 
 
 class Limited(Exception):
-    """The server says 429: too many sign-ins."""
+    """The server responds 429: too many sign-ins."""
 
 
 def _post(path: str, body: dict[str, str]) -> dict[str, Any]:
-    """What the server answers to a good request."""
+    """The response to a successful request."""
     connection = HTTPConnection(urlsplit(CROWD["url"]).netloc, timeout=30)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -70,7 +70,9 @@ def _signed_in() -> str:
 
 
 class SignIn:
-    """Signs the owner in, again whenever a call has signed the device out; who ends an account has a fresh one."""
+    """Signs the owner in, again whenever a call has signed the device out; a call that ends an account gets a fresh
+    one.
+    """
 
     _last = CROWD["access_token"]
 
@@ -82,7 +84,7 @@ class SignIn:
         try:
             token = _fresh() if fleeting else _signed_in()
         except Limited:
-            # The owner's account must not end: rather nobody's token.
+            # The owner's account must not end: send an invalid token instead.
             return "none" if fleeting else self._last
         if not fleeting:
             SignIn._last = token
@@ -109,7 +111,7 @@ _tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
 
 def after_call(context: Any, case: Any, response: Any) -> None:
-    """Count it, but for methods that the operation doesn't have."""
+    """Count it, except for methods that the operation does not have."""
     if case.method == case.operation.method.upper():
         _tally[_operation_id(case)][str(response.status_code)] += 1
 
@@ -122,7 +124,7 @@ def _write_tally() -> None:
 
 
 def before_load_schema(context: Any, document: dict[str, Any]) -> None:
-    """Leave the other encoding out of the bodies: it has the same schemas, and doubles the time."""
+    """Remove the other encoding from the bodies: it has the same schemas, and doubles the time."""
     if os.environ["FUZZ_ENCODINGS"] == "json":
         for path in document["paths"].values():
             for operation in path.values():
@@ -135,7 +137,7 @@ def _pack(context: Any, value: Any) -> bytes:
 
 
 def _fitting(value: Any) -> Any:
-    """The same, with numbers that MessagePack has no room for made as large as it has."""
+    """The same value, with integers limited to what MessagePack can represent."""
     if isinstance(value, dict):
         return {key: _fitting(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -165,7 +167,7 @@ SAID_IN_WORDS = {
 
 
 def valid_is_no_400(context: Any, response: Any, case: Any) -> None:
-    """What fits the schema may be refused for the state of things (403, 404, 409 …), and never as malformed."""
+    """A body that matches the schema may be refused because of the state (403, 404, 409 …), and never as malformed."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
         return
     problem = json.loads(response.content)

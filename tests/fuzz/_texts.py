@@ -1,4 +1,4 @@
-"""What programs get wrong: numbers, texts and shapes at the edge, as JSON text and as MessagePack bytes."""
+"""Values that programs handle wrongly: extreme numbers, texts and shapes, as JSON text and as MessagePack bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NAMES = ["", "a", "type", "id", "data", "target_id", "body", "\\u0000", "\\ud80
 
 
 def json_texts(*, names: list[str], valid: list[str]) -> SearchStrategy[str]:
-    """Text that is JSON, nearly so or not at all; an object may have a key twice."""
+    """Text that is JSON, nearly JSON or neither; an object may have a key twice."""
     scalar = st.sampled_from([*_LITERALS, *valid, *valid]) | st.integers().map(str) | st.floats().map(str)
     key = st.sampled_from([*names, *names, *_NAMES])
 
@@ -67,7 +67,7 @@ TAGS = [
 
 
 def packed(value: Any) -> SearchStrategy[bytes]:
-    """MessagePack of a value with some bytes of it replaced, left out or put in: lengths that lie, and worse."""
+    """MessagePack of a value with some bytes replaced, removed or inserted: false lengths, and worse."""
     whole = msgspec.msgpack.encode(value)
     cut = st.tuples(
         st.integers(0, len(whole)), st.integers(0, 6), st.sampled_from([b"", *TAGS]) | st.binary(max_size=4)
@@ -83,7 +83,7 @@ def packed(value: Any) -> SearchStrategy[bytes]:
 
 
 def damaged(whole: bytes, *, cuts: int = 4) -> SearchStrategy[bytes]:
-    """A file with bytes replaced, left out, put in or said again."""
+    """A file with bytes replaced, removed, inserted or repeated."""
     at = st.integers(0, len(whole))
     change = st.tuples(at, st.integers(0, 64), st.binary(max_size=8))
 

@@ -31,7 +31,7 @@ _FAULT = re.compile(r"^\S+ error +(?! ).*$", re.MULTILINE)
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It must not have logged a fault when all is over."""
+    """The server; at the end it must not have logged an error."""
     folder = tmp_path_factory.mktemp("fuzzed")
     with running(folder, rate_limits="off", **SETTINGS) as server:
         yield server
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def crowd(server: Server) -> Crowd:
-    """Who there is on it."""
+    """The users on it."""
     return gather(server.url, metrics_token=METRICS_TOKEN)
 
 
@@ -51,14 +51,14 @@ def _resident(server: Server) -> int:
 
 @pytest.fixture(autouse=True)
 def _stays_well(server: Server) -> Iterator[None]:
-    """After whatever a test has sent, the server is as big as before."""
+    """After each test the server's memory is as before."""
     before = _resident(server)
     yield
     assert _resident(server) < before + MAY_GROW
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the long form a test takes its share."""
+    """In the long form each test takes its share of the time."""
     rest = [
         item for item in items if "tests/fuzz" in item.path.as_posix() and item.get_closest_marker("timeout") is None
     ]

@@ -1,4 +1,4 @@
-"""The socket's requests, in both encodings: whatever comes is answered or closes the socket as documented."""
+"""The socket's requests in both encodings: each frame is answered, or closes the socket as documented."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _token(crowd: Crowd, who: int) -> str:
 
 
 class Line:
-    """A socket that is opened again when it was closed, as it may."""
+    """A socket that is reopened when it was closed legitimately."""
 
     def __init__(self, crowd: Crowd, who: int, protocol: str) -> None:
         self._url = crowd.url.replace("http", "ws") + "/ws"
@@ -76,7 +76,7 @@ class Line:
                 subprotocols=[self._protocol],  # type: ignore[list-item]
                 compression=None,
                 max_size=None,
-                # Its pings come from another thread, and take from the random numbers that hypothesis watches over.
+                # Pings come from another thread, and would consume random numbers that hypothesis tracks.
                 ping_interval=None,
             )
         )
@@ -90,14 +90,14 @@ class Line:
         return frame
 
     def reply(self, number: int | None = None) -> dict[str, Any]:
-        """The next reply, or the one to a request of this number; events in between are passed over."""
+        """The next reply, or the reply to a request of this number; events in between are skipped."""
         while True:
             frame = self.receive()
             if frame["type"] == "reply" and (number is None or frame["id"] == number):
                 return frame
 
     def send(self, payload: str | bytes) -> None:
-        """Send what shall be answered, or close the socket in a documented way; then it is as good as before."""
+        """Send a frame that must be answered or close the socket as documented; afterwards the socket works."""
         try:
             self.connection.send(payload)
             reply = self.reply()
@@ -107,7 +107,7 @@ class Line:
             self._reopen(ended)
         self._sent += 1
         if self._sent % EVERY == 0:
-            # Whoever reads nothing for long doesn't answer the server's pings either, and is given up.
+            # A client that reads nothing for long does not answer pings either, and is disconnected.
             for line in self.listeners:
                 line.ping()
 
@@ -117,7 +117,7 @@ class Line:
         self.connection = self._open()
 
     def ping(self) -> None:
-        """It still answers."""
+        """The socket still answers."""
         self._number += 1
         frame = {"type": "request", "id": self._number, "method": "ping"}
         text = self._protocol == JSON_PROTOCOL
@@ -127,7 +127,7 @@ class Line:
 
 @contextmanager
 def lines(crowd: Crowd, protocol: str) -> Iterator[Line]:
-    """The owner's line of this encoding, while its contact listens in both."""
+    """The owner's socket in this encoding, while the contact listens in both."""
     with ExitStack() as stack:
         mine, *others = (
             Line(crowd, who, each)
@@ -142,7 +142,7 @@ def lines(crowd: Crowd, protocol: str) -> Iterator[Line]:
 
 
 def _requests(crowd: Crowd) -> list[dict[str, Any]]:
-    """A good request of each method."""
+    """A valid request of each method."""
     friend = crowd.user_ids[FRIEND]
     data: dict[str, dict[str, Any]] = {
         "message.send": {"target_id": friend, "client_id": str(uuid4()), "body": "Hello", "mentions": [friend]},
@@ -157,7 +157,7 @@ def _requests(crowd: Crowd) -> list[dict[str, Any]]:
 
 
 def _json_requests(crowd: Crowd) -> st.SearchStrategy[str]:
-    """Requests whose outer shape is right, with anything as their data; and anything else."""
+    """Requests with a valid outer shape and arbitrary data, and arbitrary frames."""
     friend = str(crowd.user_ids[FRIEND])
     good = [json.dumps(each["data"]) for each in _requests(crowd)]
     names = sorted({name for each in _requests(crowd) for name in each["data"]})
@@ -199,7 +199,7 @@ class TestMessagePack:
             fuzz(line.send, strategy, examples=250)
 
     def test_fuzzed_msgpack_values_are_answered(self, crowd: Crowd) -> None:
-        """Good requests with one value that is not."""
+        """Valid requests with one invalid value."""
         with_a_place = [
             {**request, "data": {**request["data"], name: "PLACE"}}
             for request in _requests(crowd)
@@ -224,7 +224,7 @@ class TestMessagePack:
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
-    """A client's frame (RFC 6455, section 5.2), masked with nothing."""
+    """A frame of a client (RFC 6455, section 5.2), masked with zeros."""
     length = len(payload)
     size = bytes([0x80 | length]) if length < 126 else b"\xfe" + length.to_bytes(2, "big")
     return bytes([0x80 | opcode]) + size + bytes(4) + payload
@@ -232,7 +232,7 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 
 class TestRawFrames:
     def test_fuzzed_frames_are_answered_or_closed(self, crowd: Crowd) -> None:
-        """Frames that lie, are cut or make no sense: the server closes as the protocol says, or goes on."""
+        """Malformed, truncated or meaningless frames: the server closes as the protocol says, or continues."""
         address = urlsplit(crowd.url)
         handshake = (
             f"GET /ws HTTP/1.1\r\nHost: messenger.test\r\nAuthorization: Bearer {_token(crowd, OWNER)}\r\n"
@@ -266,7 +266,7 @@ class TestRawFrames:
 
 
 def _close_code(stream: bytes) -> int | None:
-    """The code of the close frame among a server's frames; None where there is none (RFC 6455, section 5.5.1)."""
+    """The code of the close frame among a server's frames, or None (RFC 6455, section 5.5.1)."""
     protocol = ClientProtocol(parse_uri("ws://messenger.test/ws"), state=State.OPEN, max_size=None)
     protocol.receive_data(stream)
     for event in protocol.events_received():

@@ -40,7 +40,9 @@ DICTIONARIES = {
 
 
 def _configuration(crowd: Crowd) -> str:
-    """schemathesis' own file: what it may use of what there is, half of the time; and our check for one of its own."""
+    """The configuration of schemathesis: reuse existing resources half of the time; and our check in
+    place of its own.
+    """
     there_is: dict[str, Any] = msgspec.to_builtins(crowd)
     lines = ["[checks.positive_data_acceptance]", "enabled = false"]
     # Its own list, and 413 for texts that are too long.
@@ -54,7 +56,7 @@ def _configuration(crowd: Crowd) -> str:
 
 
 def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]:
-    """Run it; how often each operation gave each status. What it has found is the failure's message."""
+    """Run it; return how often each operation gave each status. Findings become the failure's message."""
     (folder / "schemathesis.toml").write_text(_configuration(crowd))
     (folder / "crowd.json").write_bytes(msgspec.json.encode(crowd))
     variables = {
@@ -87,20 +89,20 @@ def test_api_conforms_to_openapi_document(crowd: Crowd, tmp_path: Path) -> None:
     tally = _run(crowd, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
     good = {operation for operation, statuses in tally.items() if any(status < "400" for status in statuses)}
     never = set(OPERATION) - good - NEVER_WELL
-    # Luck decides of some: a request to confirm is there once, and may be blocked before.
+    # Some depend on chance: a contact request can be confirmed once, and may be blocked before.
     assert len(never) <= 8, never
 
 
 @pytest.mark.timeout(timeout(OF_THE_LIMITS, short=300))
 def test_rate_limits_are_documented(tmp_path: Path) -> None:
-    """The same with limits: an answer of 429 that the document doesn't tell of would be found."""
+    """The same with limits: an undocumented 429 would be found."""
     with running(tmp_path, rate_limits="on", **SETTINGS) as server:
         crowd = gather(server.url, metrics_token=METRICS_TOKEN)
         how = ("--phases", "fuzzing", "--mode", "positive")
         tally = _run(crowd, tmp_path, *how, *NARROW, "--max-examples", "30")
         if LONG:
-            # Whoever is drawn may sign out or erase their account early: nothing is sure to be limited then.
+            # The drawn user may sign out or erase the account early: then no limit is certain to apply.
             _run(crowd, tmp_path, *how, "--max-time", str(int(SECONDS * OF_THE_LIMITS)))
     limited = {operation for operation, statuses in tally.items() if "429" in statuses}
-    # Others depend on what was drawn; this one counts every try.
+    # The other limits depend on what was drawn; this one counts every attempt.
     assert "uploadAvatar" in limited

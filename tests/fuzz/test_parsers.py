@@ -34,7 +34,7 @@ ENVELOPE = {
 
 
 class Raw:
-    """Requests of the crowd's owner, byte by byte."""
+    """Requests of the owner, byte by byte."""
 
     def __init__(self, crowd: Crowd) -> None:
         address = urlsplit(crowd.url)
@@ -43,7 +43,7 @@ class Raw:
         self.token: str = answer.json()["tokens"]["access_token"]
 
     def ask(self, operation_id: str, path: str, *headers: bytes, body: bytes = b"") -> int:
-        """Ask, and see that the answer is as documented; its status."""
+        """Send a request, and check that the response is as documented; return its status."""
         operation = OPERATION[operation_id]
         lines = [f"{operation.method} {path} HTTP/1.1".encode(), b"Host: messenger.test", b"Connection: close"]
         if not any(header.lower().startswith(b"authorization:") for header in headers):
@@ -64,19 +64,19 @@ class Raw:
 
 @pytest.fixture(scope="module")
 def raw(crowd: Crowd) -> Iterator[Raw]:
-    """The owner; good requests are answered before and after."""
+    """The owner; valid requests are answered before and after."""
     raw = Raw(crowd)
     assert raw.ask("getProfile", "/profile") == 200
     yield raw
     assert raw.ask("getProfile", "/profile") == 200
 
 
-# Whatever a header's value may be made of (RFC 9110, section 5.5), and the control characters that it may not.
+# All characters that a header value may contain (RFC 9110, section 5.5), and the control characters that it may not.
 values = st.binary(max_size=60).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
 
 
 def like(*examples: str) -> st.SearchStrategy[bytes]:
-    """Values near to good ones, and some far from them."""
+    """Values close to valid ones, and some that are not."""
     near = st.one_of(*(damaged(example.encode()) for example in examples))
     return (near | values).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
 
@@ -185,7 +185,7 @@ class TestHeaders:
 
 
 def form(file: bytes, *, name: str = "file", filename: str = "me.png") -> bytes:
-    """A form of one file, with the boundary of `MULTIPART`."""
+    """A form with one file, with the boundary of `MULTIPART`."""
     head = f'--frontier\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
     return head.encode() + b"Content-Type: image/png\r\n\r\n" + file + b"\r\n--frontier--\r\n"
 

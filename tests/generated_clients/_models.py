@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 def say(text: str) -> None:
-    """A line of the report."""
+    """Print a line of the report."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -144,7 +144,7 @@ class Models:
 
     @staticmethod
     def _wire_name(source: str, name: str) -> str:
-        """Swift keeps names of the wire apart, where they differ."""
+        """Swift lists the names on the wire separately where they differ."""
         key = re.search(rf'^        case {name} = "(?P<wire>\w+)"$', source, re.MULTILINE)
         return key["wire"] if key else name
 

@@ -77,7 +77,7 @@ def _shown(event: str, data: dict[str, Any]) -> str:
 
 
 def _installed(environment: Path) -> Path:
-    """The generators of the lock, installed once."""
+    """The locked generators, installed once."""
     tools = environment / "npm"
     digest = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()
     stamp = tools / ".installed"
@@ -92,6 +92,6 @@ def _installed(environment: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """None, or the output of a program that failed."""
+    """Return None, or the output of a program that failed."""
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=300)
     return (done.stdout + done.stderr)[-3000:] if done.returncode else ""

@@ -60,7 +60,7 @@ each = pytest.mark.parametrize("language", [DART, SWIFT, KOTLIN], ids=lambda lan
 
 
 def found(language: Language, folder: Path, *, frame: str | None = None, event: str | None = None) -> list[str]:
-    """What is found in these sources."""
+    """The faults found in these sources."""
     models = folder / FOLDERS[language]
     models.mkdir(parents=True)
     for (name, source), other in ((FRAMES[language], frame), (EVENTS[language], event)):

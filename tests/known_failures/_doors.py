@@ -1,4 +1,4 @@
-"""Every way into an account: what opens one, and how each is knocked at."""
+"""Every credential of an account, and an attempt to use each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.sockets import Realtime
 
 
 class Keys(NamedTuple):
-    """All that a person holds and that opens, or opened, the account."""
+    """All credentials that a user holds and that open, or opened, the account."""
 
     access_token: str
     refresh_token: str
@@ -23,7 +23,7 @@ class Keys(NamedTuple):
 
 
 async def keys(http: httpx.AsyncClient, person: Person) -> Keys:
-    """A person's keys, with a ticket for a socket that was not used yet."""
+    """A user's credentials, with an unused ticket for a socket."""
     ticket = (await http.post("/ws/ticket", headers=person.headers)).raise_for_status().json()["ticket"]
     return Keys(person.access_token, person.refresh_token, ticket, person.username, person.id, person.password)
 
@@ -40,7 +40,7 @@ async def handshake(realtime: Realtime, *, token: str | None = None, ticket: str
 
 
 async def knock(realtime: Realtime, http: httpx.AsyncClient, held: Keys) -> dict[str, int]:
-    """Try each key at its door: what the server answered, door by door."""
+    """Try each credential; return the server's answers by credential."""
     bearer = {"Authorization": f"Bearer {held.access_token}"}
     password = {"password": held.password}
     return {

@@ -1,4 +1,4 @@
-"""All that a thief of the database has."""
+"""Everything that a thief of the database has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.tables import rows
 
 
 async def dump(container: Container) -> str:
-    """Every row of every table as PostgreSQL writes it: text as it is, bytes in hex."""
+    """Every row of every table as PostgreSQL writes it: text unchanged, bytes in hexadecimal."""
     tables = await rows(container, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
     lines: list[str] = []
     for table in tables:

@@ -1,4 +1,4 @@
-"""Answers and what they cost."""
+"""Responses and their CPU time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUICK = 1.0
 
 
 async def timed(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> tuple[httpx.Response, float]:
-    """An answer, and the seconds of processor time it took."""
+    """A response, and the seconds of CPU time that it took."""
     started = process_time()
     answer = await client.request(method, path, **more)
     return answer, process_time() - started

@@ -1,4 +1,4 @@
-"""Two servers: one in this loop, made once, and the one on a real port that the tests of realtime have."""
+"""Two servers: an application in this event loop, and a server on a real port."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["app", "clock", "container", "hosted", "people", "realtime"]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the one in this loop."""
+    """A client of the application in this event loop."""
     async with client_of(app) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def http(realtime: Realtime) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that server."""
+    """A client of the server on a real port."""
     async with httpx.AsyncClient(base_url=realtime.http, timeout=20) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def ada(make: Factory) -> Person:
-    """Somebody who is signed in."""
+    """A signed-in user."""
     return await make.person()

@@ -1,4 +1,4 @@
-"""Failures that peers have had, out of `failures.toml`; as a program, writes their table into `docs/security.md`."""
+"""Failures of other projects, from `failures.toml`; as a program, writes their table into `docs/security.md`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECTION = re.compile(r"(<!-- peers:begin -->\n).*?(<!-- peers:end -->)", re.DOT
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happened to a peer. `tests`: node ids below `tests/`; `why`: what of it can't apply to us, and why."""
+    """What happened to a project. `tests`: node ids below `tests/`; `why`: why it cannot happen here."""
 
     peer: str
     ids: tuple[str, ...]
@@ -45,7 +45,7 @@ def table() -> str:
 
 
 def written(page: str) -> str:
-    """The page with this table in its place."""
+    """The page with the current table."""
     return _SECTION.sub(lambda found: found[1] + table() + found[2], page)
 
 

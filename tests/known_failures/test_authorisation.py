@@ -1,4 +1,4 @@
-"""Peers' failures with who may see and do what: forged receipts, ex-members, invitations, names with markup in them."""
+"""Failures of other projects with access control: forged receipts, former members, invitations, names with markup."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ READS = ("/profile", "/contacts", "/statuses", "/conversations", "/sync?cursor=e
 
 
 async def _state(container: Container) -> list[dict[str, Any]]:
-    """All that a stranger could have moved: messages, who is in a conversation that has some, streams.
-
-    As text: other tests leave rows behind that no Python value can hold.
+    """Everything that a stranger could have changed: messages, memberships of conversations with messages, streams. As
+    text: other tests leave rows that no Python value can hold.
     """
     return [
         *await rows(container, "SELECT messages::text FROM messages ORDER BY id"),
@@ -43,7 +42,9 @@ async def _state(container: Container) -> list[dict[str, Any]]:
 async def test_cve_2023_42453_non_member_cannot_change_conversation(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container, kind: str
 ) -> None:
-    """Synapse: receipts could be forged for any event. Ours are 404, by HTTP and by socket, and move nothing."""
+    """Synapse: receipts could be forged for any event. Here they are 404, over HTTP and over sockets, and change
+    nothing.
+    """
     ada, bob = await people.friends()
     mallory = await people.person()
     if kind == "contact of both":
@@ -77,7 +78,7 @@ async def test_cve_2023_42453_non_member_cannot_change_conversation(
 async def test_cve_2024_53867_former_contact_receives_no_updates(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container, end: str
 ) -> None:
-    """Synapse: a new way to synchronise told former members what the old one no longer did."""
+    """Synapse: a new way to synchronise sent former members what the old one no longer did."""
     ada, bob = await people.friends()
     await people.message(bob, ada)
     mark = f"after-{secrets.token_hex(6)}"
@@ -104,7 +105,7 @@ async def test_cve_2024_53867_former_contact_receives_no_updates(
     answers = {path: (await http.get(path, headers=ada.headers)).raise_for_status() for path in READS}
     assert str(bob.id) not in answers["/contacts"].text + answers["/statuses"].text
     assert answers["/conversations"].json()["items"][0]["target_receipt"] is None
-    # A conversation that the two had shows its other side's name of today; the rest of a profile is a contact's.
+    # A conversation of both shows the current name of the peer; the rest of a profile is for contacts.
     told = "".join(answer.text for path, answer in answers.items() if path != "/conversations")
     assert f"{mark} again" not in told
 
@@ -115,10 +116,12 @@ async def test_cve_2024_53867_former_contact_receives_no_updates(
 async def test_cve_2022_21706_ticket_opens_socket_of_issuing_device(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory
 ) -> None:
-    """Zulip: an invitation to one organisation let its holder into another. Our one-time token is a socket's ticket."""
+    """Zulip: an invitation to one organisation let its holder into another. The one-time token here is a socket's
+    ticket.
+    """
     ada, bob = await people.people(2)
     ticket = (await http.post("/ws/ticket", headers=ada.headers)).json()["ticket"]
-    # The header goes before the ticket; the ticket is for Ada's device in any case.
+    # The header takes precedence over the ticket; the ticket is for Ada's device in any case.
     async with realtime.wire(bob, query=f"?ticket={ticket}", live=False) as wire:
         assert (await wire.receive())["device_id"] == str(bob.actor.device_id)
     async with realtime.wire(query=f"?ticket={ticket}", live=False) as wire:
@@ -126,7 +129,7 @@ async def test_cve_2022_21706_ticket_opens_socket_of_issuing_device(
 
 
 async def test_cve_2023_43796_devices_are_visible_only_to_owner(http: httpx.AsyncClient, people: Factory) -> None:
-    """Synapse: what was told of devices said which users there are. Here no route names another's device."""
+    """Synapse: information about devices revealed which users exist. Here no route names another user's device."""
     ada, bob = await people.friends()
     foreign = await http.delete(f"/devices/{ada.actor.device_id}", headers=bob.headers)
     nowhere = await http.delete("/devices/019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f", headers=bob.headers)
@@ -139,7 +142,7 @@ async def test_cve_2023_43796_devices_are_visible_only_to_owner(http: httpx.Asyn
 async def test_cve_2025_61672_junk_in_a_safe_leaves_other_safes_readable(
     http: httpx.AsyncClient, people: Factory
 ) -> None:
-    """Synapse: device keys that nobody looked at broke what others fetched. Our store of keys is the safe."""
+    """Synapse: unvalidated device keys broke what others fetched. Here the store of keys is the safe."""
     ada, bob = await people.friends()
     good = {
         "algorithm": "AES-256-GCM",
@@ -179,7 +182,7 @@ async def test_cve_2025_61672_junk_in_a_safe_leaves_other_safes_readable(
 
 
 async def test_cve_2026_24050_name_with_markup_is_returned_as_data(http: httpx.AsyncClient, people: Factory) -> None:
-    """Zulip: a name with markup in it ran as a script for others. Ours go out as JSON that no browser may guess at."""
+    """Zulip: a name with markup ran as a script for others. Here names are sent as JSON that no browser may sniff."""
     ada, bob = await people.friends()
     patch = {"name": MARKUP, "about": MARKUP, "status_text": MARKUP}
     (await http.put("/profile", json=patch, headers=ada.headers)).raise_for_status()
@@ -198,19 +201,19 @@ async def test_cve_2026_24050_name_with_markup_is_returned_as_data(http: httpx.A
 
 
 async def test_whatsapp_2025_users_are_found_only_by_full_username(http: httpx.AsyncClient, people: Factory) -> None:
-    """Contact discovery by list or prefix gave away 3.5 thousand million accounts (arXiv 2511.20252)."""
+    """Contact discovery by list or prefix exposed 3.5 thousand million accounts (arXiv 2511.20252)."""
     ada, bob = await people.person(), await people.person()
     name = ada.username
     assert (await http.get("/users", params={"username": name}, headers=bob.headers)).status_code == 200
     for guess in (name[:-1], f"{name}%", f"{name[:-1]}_", "%", "*", f"{name},{bob.username}", f" {name}"):
         answer = await http.get("/users", params={"username": guess}, headers=bob.headers)
         assert answer.status_code == 404, guess
-    # No route takes a list of people, or a page of all there are.
+    # No route accepts a list of users, or returns a page of all users.
     assert (await http.get("/users", headers=bob.headers)).status_code == 400
 
 
 async def test_whatsapp_2025_look_up_limit_applies_to_hits_and_misses(limited: Container) -> None:
-    """Each whom one has nothing to do with counts once; past the bound all others are the same answer."""
+    """Each unrelated user counts once; beyond the bound all further look-ups get the same answer."""
     make = Factory(limited)
     ada, bob = await make.people(2)
     find = limited.services.profiles.find

@@ -1,4 +1,4 @@
-"""Peers' failures with forms and bodies: parsers that were quadratic, names that became paths, reading without end."""
+"""Failures of other projects with forms and bodies: quadratic parsers, names that became paths, unbounded reading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FORMS: dict[str, tuple[str, bytes]] = {
 async def test_cve_2024_24762_cve_2024_53981_cve_2026_53538_cve_2023_25578_hostile_form_is_refused_quickly(
     client: httpx.AsyncClient, ada: Person, name: str
 ) -> None:
-    """python-multipart, Starlite: parsers that were quadratic, or took as many parts as came."""
+    """python-multipart, Starlite: parsers were quadratic, or accepted any number of parts."""
     content_type, content = FORMS[name]
     headers = {**ada.headers, "Content-Type": content_type}
     answer, seconds = await timed(client, "POST", "/avatar/upload", headers=headers, content=content)
@@ -66,7 +66,7 @@ SMUGGLED = [
 async def test_cve_2026_24486_ghsa_vffw_93wf_4j4q_file_name_of_upload_is_ignored(
     client: httpx.AsyncClient, ada: Person, disposition: bytes
 ) -> None:
-    """python-multipart: a name in a form became a path. What is stored has the name of its content."""
+    """python-multipart: a name in a form became a path. Here a stored file is named after its content."""
     headers = {**ada.headers, "Content-Type": "multipart/form-data; boundary=b"}
     content = form(disposition, file=encoded(plain()))
     answer = await client.post("/avatar/upload", headers=headers, content=content)
@@ -97,7 +97,7 @@ CONTENT_TYPES = [
 async def test_cve_2024_52805_no_content_type_makes_server_read_unbounded_body(
     client: httpx.AsyncClient, ada: Person, content_type: str
 ) -> None:
-    """Synapse: a body of an odd content type was buffered without a bound. On every route that takes one."""
+    """Synapse: a body of an unexpected content type was buffered without a bound. Tested on every route with a body."""
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Peers' failures with decoders and with the relay of calls."""
+"""Failures of other projects with image decoders and with the relay of calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.media.stills import FORMATS
 
 ROOT = Path(__file__).parents[2]
 
-# How files begin that Pillow, or a plugin of it, can read, and that we never let it see.
+# The first bytes of formats that Pillow, or a plugin of it, can read, and that never reach it here.
 EXOTIC = {
     "FITS": b"SIMPLE  =                    T",
     "PSD": b"8BPS\x00\x01",
@@ -51,7 +51,7 @@ EXOTIC = {
 async def test_cve_2024_53863_cve_2026_40192_cve_2026_25990_cve_2026_28231_no_other_format_reaches_decoder(
     name: str,
 ) -> None:
-    """Synapse, Pillow, pillow-heif: decoders that nobody needs were open to everyone. No worker is even started."""
+    """Synapse, Pillow, pillow-heif: unneeded decoders were reachable by everyone. Here no worker is even started."""
     processor = ImageProcessor()
     with pytest.raises(UnsupportedImage):
         await processor.avatar(EXOTIC[name] + bytes(4096))
@@ -59,7 +59,7 @@ async def test_cve_2024_53863_cve_2026_40192_cve_2026_25990_cve_2026_28231_no_ot
 
 
 async def test_cve_2024_53863_format_disguised_by_valid_prefix_is_refused() -> None:
-    """The beginning alone opens the worker's door; inside, Pillow is told which four formats there are."""
+    """The first bytes only let a file reach the worker; there Pillow is limited to four formats."""
     assert set(FORMATS) == {"JPEG", "PNG", "WEBP", "GIF"}
     processor = ImageProcessor(workers=1)
     try:
@@ -72,7 +72,7 @@ async def test_cve_2024_53863_format_disguised_by_valid_prefix_is_refused() -> N
 
 
 def test_cve_2023_4863_bundled_webp_decoder_is_patched() -> None:
-    """libwebp before 1.3.2 wrote past its buffer; Pillow's wheels bring their own."""
+    """libwebp before 1.3.2 wrote past its buffer; Pillow's wheels bundle their own copy."""
     version = features.version("webp")
     assert version is not None
     assert tuple(map(int, version.split(".")[:3])) >= (1, 3, 2)
@@ -98,7 +98,7 @@ def _denied() -> list[tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address
 
 @pytest.mark.parametrize("network", SPECIAL)
 def test_cve_2020_26262_relay_denies_private_networks(network: str) -> None:
-    """coturn: a peer could be reached past the filter as 0.0.0.0 or ::1. `compose.yaml` denies all such by range."""
+    """coturn: a peer could be reached past the filter as 0.0.0.0 or ::1. `compose.yaml` denies all such ranges."""
     asked = ip_network(network)
     first, last = int(asked.network_address), int(asked.broadcast_address)
     assert any(low.version == asked.version and int(low) <= first and last <= int(high) for low, high in _denied())

@@ -1,4 +1,4 @@
-"""Peers' failures with work under load: pages that ended early, and waiting that burned the processor."""
+"""Failures of other projects under load: pages that ended early, and waiting that used CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.tables import held, rows
 
 
 async def _history(container: Container, reader: Person, other: Person, limit: int) -> list[tuple[int, str | None]]:
-    """All pages from the end to the beginning, as a client walks them: `(seq, body)` in ascending order."""
+    """All pages from the end to the beginning, as a client reads them: `(seq, body)` in ascending order."""
     found: list[tuple[int, str | None]] = []
     before: int | None = None
     while True:
@@ -26,7 +26,7 @@ async def _history(container: Container, reader: Person, other: Person, limit: i
 
 
 async def test_cve_2026_45076_page_of_hidden_messages_does_not_end_history(container: Container, make: Factory) -> None:
-    """Synapse: a page full of events that one may not see ended pagination, and hid what came before it."""
+    """Synapse: a page full of invisible events ended pagination, and hid what came before it."""
     ada, bob = await make.friends()
     messages = [await make.message(bob, ada, f"Number {number}") for number in range(1, 41)]
     services = container.services
@@ -57,9 +57,8 @@ async def test_cve_2026_45076_page_of_expired_messages_does_not_end_history(
 async def test_cve_2026_45078_waiting_for_lock_uses_no_cpu(
     container: Container, make: Factory, statements: StatementLog
 ) -> None:
-    """Synapse: requests that waited for one lock took the whole processor by trying again and again.
-
-    A hundred senders wait for one conversation; the process rests while they do. Each is then sent, or told 503.
+    """Synapse: requests waiting for one lock used all CPU by retrying. A hundred senders wait for one conversation
+    while the CPU is idle. Each message is then sent, or refused with 503.
     """
     ada, bob = await make.friends()
     await make.message(ada, bob)
@@ -67,7 +66,7 @@ async def test_cve_2026_45078_waiting_for_lock_uses_no_cpu(
     async with held(container, "SELECT 1 FROM conversations WHERE $1 IN (low_id, high_id) FOR UPDATE", ada.id):
         tasks = [asyncio.ensure_future(container.services.messages.send(ada.actor, draft)) for draft in drafts]
         async with statements.recording() as tried:
-            # No event says that a message was tried and found its rows held.
+            # No event reports that a message was tried and found its rows locked.
             while sum("INSERT INTO messages" in statement for statement in tried) < 2:
                 await asyncio.sleep(0.005)
         started = process_time()

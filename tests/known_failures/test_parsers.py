@@ -1,4 +1,4 @@
-"""Peers' failures with parsers: numbers, ranges, paths, origins; each answered quickly, whatever it says."""
+"""Failures of other projects with parsers: numbers, ranges, paths, origins; each input is answered quickly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMES = ["inf", "infinity", "-infinity", "nan", "1e400", _DIGITS, "9999-12-31T23
 async def test_cve_2021_29510_infinite_numbers_and_times_are_refused_quickly(
     client: httpx.AsyncClient, make: Factory, number: str
 ) -> None:
-    """pydantic: an infinite time was converted in a loop that never ended."""
+    """pydantic: an infinite time was converted in an endless loop."""
     one, other = await make.friends()
     bodies = [
         ("PUT", f"/conversations/{other.id}", '{"muted_until": %s}'),
@@ -70,7 +70,7 @@ async def test_cve_2021_29510_infinite_numbers_in_messagepack_are_refused_quickl
 async def test_cve_2025_62727_cve_2023_30798_ten_thousand_ranges_are_ignored_quickly(
     client: httpx.AsyncClient, ada: Person
 ) -> None:
-    """Starlette: ranges were merged in quadratic time. We serve files whole."""
+    """Starlette: ranges were merged in quadratic time. Here files are served whole."""
     uploaded = await client.post("/avatar/upload", headers=ada.headers, files={"file": encoded(plain())})
     url = uploaded.json()["avatar"]["url"]
     whole = (await client.get(url)).content
@@ -105,7 +105,9 @@ CLIMBS = [
 @pytest.mark.parametrize("climb", CLIMBS)
 @pytest.mark.parametrize("folder", [b"/demo/", b"/docs/", b"/avatars/", b"/"])
 async def test_cve_2024_32982_path_traversal_is_404(app: Litestar, folder: bytes, climb: bytes) -> None:
-    """Litestar: static files were served from outside their folder. As raw bytes: clients mend such paths."""
+    """Litestar: static files were served from outside their folder. Sent as raw bytes, since clients normalise such
+    paths.
+    """
     status, body = await _raw(app, folder + climb, unquote((folder + climb).decode("latin-1")))
     assert status == 404
     assert b"root:" not in body
@@ -113,7 +115,7 @@ async def test_cve_2024_32982_path_traversal_is_404(app: Litestar, folder: bytes
 
 
 async def _raw(app: Litestar, raw_path: bytes, path: str) -> tuple[int, bytes]:
-    """Ask with this path to the byte: the status and the body."""
+    """Request this path byte for byte; return the status and the body."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -146,7 +148,7 @@ async def _raw(app: Litestar, raw_path: bytes, path: str) -> tuple[int, bytes]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def listed(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple[Realtime, Factory]]:
-    """A server for which one origin is listed."""
+    """A server with one listed origin."""
     changed = msgspec.structs.replace(settings, cors_origins=("https://app.example.com",))
     container = Container(changed, engine=engine)
     async with container.realtime.running(), serving(container) as (_, port):
@@ -168,7 +170,9 @@ NEARLY = [
 
 @pytest.mark.parametrize("origin", NEARLY)
 async def test_cve_2026_25479_origin_is_compared_literally(listed: tuple[Realtime, Factory], origin: str) -> None:
-    """Litestar: the dot of an allowed host stood for any character. Ours are whole strings, at both doors."""
+    """Litestar: the dot of an allowed host matched any character. Here whole strings are compared, for CORS and
+    sockets.
+    """
     realtime, make = listed
     ada = await make.person()
     async with httpx.AsyncClient(base_url=realtime.http) as http:

@@ -1,4 +1,4 @@
-"""The table of peers' failures and the page of threats: complete, and no test in them that isn't there."""
+"""The table of failures and the page of threats are complete, and name only existing tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_row_is_tested_or_explained() -> None:
 
 
 def test_names_contain_failure_ids() -> None:
-    """By its id a test is found from an advisory, and an advisory from a test."""
+    """The id leads from an advisory to its test, and from a test to its advisory."""
     for failure in REGISTRY.failures:
         names = [each.lower().replace("-", "_").replace(" ", "_").replace(".", "_") for each in failure.ids]
         for test in failure.tests:
@@ -32,7 +32,7 @@ def test_names_contain_failure_ids() -> None:
 
 
 def test_security_page_shows_registry_table() -> None:
-    """Mended by `.venv/bin/python -m tests.known_failures.registry`."""
+    """Updated by `.venv/bin/python -m tests.known_failures.registry`."""
     page = PAGE.read_text()
     assert page == written(page)
 

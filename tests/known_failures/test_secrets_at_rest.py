@@ -1,4 +1,4 @@
-"""Peers' failures with what is kept: passwords that were parked, hashes that went out with an event."""
+"""Failures of other projects with stored data: parked passwords, hashes sent with an event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.tables import rows
 
 
 def _spellings(secret: str) -> list[str]:
-    """How a secret shows in a dump: as it is, in base64, in hex, and as hashes that cost an attacker nothing."""
+    """How a secret can appear in a dump: unchanged, in base64, in hex, and as hashes that are cheap to attack."""
     raw = secret.encode()
     digests = [hashlib.new(name, raw).hexdigest() for name in ("md5", "sha1", "sha256", "sha512")]
     return [secret, base64.b64encode(raw).decode().rstrip("="), raw.hex(), *digests]
@@ -32,7 +32,7 @@ def _spellings(secret: str) -> list[str]:
 async def test_cve_2023_41335_no_password_is_stored_or_logged(
     http: httpx.AsyncClient, hosted: Container, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Synapse: a new password was parked in plain in the session of a request that was still to be confirmed."""
+    """Synapse: a new password was stored in plain text in the session of an unconfirmed request."""
     caplog.set_level(logging.DEBUG)
     mark = secrets.token_hex(6)
     first, second, wrong = f"first {mark} lantern", f"second {mark} otter", f"wrong {mark}"
@@ -58,7 +58,7 @@ async def test_cve_2023_41335_no_password_is_stored_or_logged(
     assert "$argon2id$" in kept
     spellings = [spelling for secret in (first, second, wrong, weak) for spelling in _spellings(secret)]
     assert [spelling for spelling in spellings if spelling in kept] == []
-    # A hash over the whole request is a hash of the password, for who knows the rest of it.
+    # A hash over the whole request is a hash of the password to anyone who knows the rest of it.
     bodies = [hashlib.sha256(a.request.url.raw_path + b"\0" + a.request.content).hexdigest() for a in sent]
     assert [digest for digest in bodies if digest in kept] == []
 
@@ -71,7 +71,7 @@ _TELLING = ("hash", "secret", "token", "password", "salt", "refresh", "privacy")
 def test_cve_2025_13821_no_event_struct_has_secret_field() -> None:
     """Mattermost: the event of a changed user carried the password's hash and the second factor's secret."""
     fields = {f"{kind.__name__}.{field}" for kind in EVENT_STRUCTS for field in kind.__struct_fields__}
-    # Whoever changes their profile sees their own choice of privacy; nobody else's event is of that struct.
+    # Users see their own privacy settings when they change their profile; no other user's event uses that struct.
     assert {name for name in fields if any(word in name.lower() for word in _TELLING)} == {"ProfileView.privacy"}
 
 
@@ -88,7 +88,7 @@ async def _streams(realtime: Realtime, *persons: Person) -> str:
 async def test_cve_2025_13821_no_event_contains_hash_or_token(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container
 ) -> None:
-    """All that changes an account, and all that its own devices and its contact are told of it."""
+    """Everything that changes an account, and everything sent to its own devices and its contact."""
     ada, bob = await people.friends()
     phone = await people.device(ada)
     new = f"{PASSWORD} {secrets.token_hex(4)}"
@@ -120,7 +120,7 @@ async def _column(container: Container, sql: str) -> list[str]:
 
 
 def test_zulip_2021_cve_2026_25480_no_response_is_cached_by_server(app: Litestar) -> None:
-    """Zulip, Litestar: one user was shown what a cache had kept for another one. Headers: `tests/controllers`."""
+    """Zulip, Litestar: a cache showed one user the response of another. Headers are tested in `tests/controllers`."""
     assert [route.path for route in app.routes for handler in _handlers(route) if handler.cache] == []
 
 

@@ -1,4 +1,4 @@
-"""Peers' failures with sessions: what outlived its end, and doors that checked less than the others."""
+"""Failures of other projects with sessions: sessions that outlived their end, and endpoints that checked less."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def _reuse(container: Container, _: Person, phone: Person) -> None:
 
 
 async def _crowd_out(container: Container, ada: Person, _phone: Person) -> None:
-    # Where every device has a socket, the idlest one goes: the phone, which asked nothing since it came.
+    # Where every device has a socket, the idlest is signed out: the phone, which has sent no request yet.
     make = Factory(container)
     for _ in range(container.settings.max_devices):
         await make.connected(await make.device(ada))
@@ -68,7 +68,7 @@ REVOCATIONS: dict[str, Revocation] = {
 async def test_cve_2026_9162_revocation_closes_socket_within_a_second_and_delivers_no_more_events(
     realtime: Realtime, people: Factory, hosted: Container, name: str
 ) -> None:
-    """Mattermost: a session that was revoked kept its WebSocket, and was sent what came."""
+    """Mattermost: a revoked session kept its WebSocket, and received new events."""
     ada, bob = await people.friends()
     phone = await people.device(ada)
     ticket = await hosted.services.streams.issue_ticket(phone.actor)
@@ -158,12 +158,12 @@ BAD_TOKENS: dict[str, Callable[[Container, Person], Awaitable[str]]] = {
 async def test_cve_2025_55070_token_refused_by_http_opens_no_socket(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container, state: str
 ) -> None:
-    """Mattermost: the second factor was asked for over HTTP, and not at the WebSocket."""
+    """Mattermost: the second factor was required over HTTP, and not for the WebSocket."""
     token = await BAD_TOKENS[state](hosted, await people.person())
     over_http = await http.get("/profile", headers={"Authorization": f"Bearer {token}"})
     assert over_http.status_code == 401
     assert await handshake(realtime, token=token) == 401
-    # A ticket is for the address alone, and what is for the header alone is no ticket.
+    # A ticket is only valid in the URL, and a token of the header is no ticket.
     if state != "ticket":
         assert await handshake(realtime, ticket=token) == 401
 
@@ -176,7 +176,7 @@ async def test_cve_2022_29217_cve_2024_37568_client_made_token_claims_are_refuse
     hosted: Container,
     make_token: Callable[[Container, Person], Awaitable[str]],
 ) -> None:
-    """PyJWT, Authlib: the token said itself how it was to be checked. Ours say nothing."""
+    """PyJWT, Authlib: the token itself said how to verify it. The tokens here contain no data."""
     token = await make_token(hosted, await people.person())
     assert (await http.get("/profile", headers={"Authorization": f"Bearer {token}"})).status_code == 401
     assert await handshake(realtime, token=token) == 401
@@ -219,7 +219,9 @@ async def test_cve_2023_32682_repeated_sign_in_returns_no_valid_tokens_after_acc
     hosted: Container,
     end: Callable[[Container, Person], Awaitable[str]],
 ) -> None:
-    """The answer of an `Idempotency-Key` is kept for a day, and its tokens are made again: they must be dead."""
+    """The answer for an `Idempotency-Key` is stored for a day, and its tokens are derived again: they
+    must be invalid.
+    """
     draft = {"username": f"u{secrets.token_hex(6)}", "password": NEW_PASSWORD, "name": "Ada"}
     headers = {"Idempotency-Key": secrets.token_hex(8)}
     first = (await http.post("/register", json=draft, headers=headers)).raise_for_status()

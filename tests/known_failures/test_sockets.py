@@ -1,4 +1,4 @@
-"""Peers' failures with sockets and streams: frames that lie, and what a stranger could read off an echo."""
+"""Failures of other projects with sockets and streams: false frame lengths, and what an echo reveals to a stranger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.sockets import Realtime
 _HUGE = 0xFFFF_FFFF
 _MIB = 1024 * 1024
 
-# MessagePack's types with a length of 32 bits, each promising four thousand million and giving nothing.
+# MessagePack's types with a 32-bit length, each announcing four thousand million elements and containing none.
 LIES = {
     "array": b"\xdd\xff\xff\xff\xff",
     "map": b"\xdf\xff\xff\xff\xff",
@@ -37,14 +37,14 @@ LIES = {
 
 
 def _request(data: bytes) -> bytes:
-    """A socket's request whose `data` is these bytes, whatever they are."""
+    """A socket request whose `data` is these bytes."""
     head = msgspec.msgpack.encode({"type": "request", "id": 1, "method": "message.send"})
     return bytes([head[0] + 1]) + head[1:] + b"\xa4data" + data
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_cve_2026_2454_false_length_allocates_no_memory(hosted: Container, lie: str) -> None:
-    """Mattermost: memory was taken for as many elements as a MessagePack frame said it had."""
+    """Mattermost: memory was allocated for as many elements as a MessagePack frame announced."""
     create_app(hosted)
     decoders: list[Any] = [each.msgpack for each in METHODS.values()]
     decoders += [pair[1] for pair in WireBody.decoders.values()]
@@ -77,7 +77,7 @@ async def test_cve_2026_2454_frame_with_false_length_is_refused_and_socket_stays
 async def test_cve_2026_2454_websocket_frame_is_refused_by_announced_length(
     realtime: Realtime, people: Factory
 ) -> None:
-    """Closed at the header: nobody waits for the exbibytes that it promises."""
+    """Closed at the header, without waiting for the announced exbibytes."""
     async with realtime.wire(await people.person()) as wire:
         header = bytes([0x82, 0x80 | 127]) + struct.pack(">Q", 2**62) + bytes(4)
         wire.connection.transport.write(header)
@@ -99,9 +99,8 @@ async def _names(realtime: Realtime, person: Person) -> set[str]:
 async def test_careless_whisper_probe_of_stranger_triggers_no_response(
     realtime: Realtime, http: httpx.AsyncClient, people: Factory, hosted: Container
 ) -> None:
-    """ "Careless Whisper": what shows nothing to its victim was acknowledged by the victim's phone all the same.
-
-    Bob lets everybody write and call. Mallory does all that reaches his device, which takes it at once.
+    """ "Careless Whisper": the victim's phone acknowledged probes that showed nothing to the victim. Bob lets everyone
+    write and call. Mallory sends everything that reaches Bob's device, which receives it at once.
     """
     mallory, bob = await people.people(2)
     await hosted.services.profiles.update(bob.actor, _privacy(messages_from="everyone", calls_from="everyone"))
@@ -113,7 +112,7 @@ async def test_careless_whisper_probe_of_stranger_triggers_no_response(
         await hers.ask("call.signal", target_id=bob.id, call_id=str(uuid4()), payload={"type": "probe"})
         await hers.ask("receipt.set", target_id=bob.id, read_seq=1)
         (await http.delete(path, headers=mallory.headers)).raise_for_status()
-        # His device has all of it, has read it, goes away and comes back.
+        # His device has received and read everything, disconnects and reconnects.
         await his.event("message.deleted", id=sent["id"])
         await his.signal("call.signal")
         await his.event("receipt.updated", user_id=bob.id, delivered_seq=1)
@@ -123,7 +122,7 @@ async def test_careless_whisper_probe_of_stranger_triggers_no_response(
         await hosted.realtime.presence._pass()
         heard = await hers.settled()
     told = {frame.get("event") for frame in heard if frame["type"] in ("event", "signal")}
-    # What she did herself, and what it makes of her own list.
+    # Her own actions, and their effect on her own list.
     assert told == {"message.created", "message.edited", "message.deleted", "conversation.updated"}
     assert await _names(realtime, mallory) == {"device.added", *told}
     shown = (await http.get(f"/users/{bob.id}", headers=mallory.headers)).json()
@@ -133,7 +132,7 @@ async def test_careless_whisper_probe_of_stranger_triggers_no_response(
 
 
 async def test_careless_whisper_call_rings_only_at_contacts(realtime: Realtime, people: Factory) -> None:
-    """Nobody but a contact may make a device wake, by default."""
+    """By default, only contacts can ring a device."""
     mallory, bob = await people.people(2)
     async with realtime.wire(mallory) as hers, realtime.wire(bob) as his:
         await his.settled()

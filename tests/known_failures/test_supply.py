@@ -1,4 +1,4 @@
-"""Peers' failures that came with a dependency: the lock names none that is known to be broken."""
+"""Failures of dependencies: the lock file names no version with a known vulnerability."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_lock_omits_vulnerable_package(advisory: str) -> None:
 
 @pytest.mark.parametrize("installer", ["Makefile", "Dockerfile"])
 def test_installed_versions_match_lock(installer: str) -> None:
-    """File by file: a mirror, or whoever stands before it, can put nothing else in its place."""
+    """File by file: a mirror cannot substitute other content."""
     synced = [line for line in (ROOT / installer).read_text().splitlines() if " pip sync" in line]
     assert synced
     assert [line for line in synced if "--require-hashes" not in line] == []
@@ -86,7 +86,7 @@ def _imports(file: Path) -> set[str]:
 
 
 def test_cve_2022_31052_cve_2023_32683_server_imports_no_http_client() -> None:
-    """Synapse: previews of links reached into the server's own network. There is nothing here to fetch with."""
+    """Synapse: link previews reached into the server's own network. The server has no HTTP client to fetch with."""
     source = ROOT / "src" / "messenger"
     files = [file for file in source.rglob("*.py") if file.relative_to(source).parts[0] not in _NOT_THE_SERVER]
     assert len(files) > 100

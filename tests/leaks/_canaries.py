@@ -1,4 +1,4 @@
-"""Strings that are found wherever they stand: one for each field that takes text or bytes."""
+"""Unique strings, one for each field that accepts text or bytes, which can be searched for anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 
 KEPT: dict[str, tuple[str, ...]] = {
-    # Secrets: the database has nothing that gives them back.
+    # Secrets: the database stores nothing that reveals them.
     "password": (),
     "new_password": (),
     "guessed_password": (),
@@ -19,7 +19,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "metrics_token": (),
     "server_secret": (),
     "turn_secret": (),
-    # What comes with requests, and is no part of what they ask.
+    # Sent with requests, without being part of what they request.
     "user_agent": (),
     "cookie": (),
     "referer": (),
@@ -34,7 +34,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "deleted_body": (),
     "call_payload": (),
     "bad_envelope": (),
-    # What is somebody's, in its place. Events keep their reader's own words, or what was said to that reader.
+    # User data, in its place. Events store what their reader wrote, or what was written to that reader.
     "looked_up": ("rate_buckets.key",),
     "idempotency_key": ("idempotency_keys.key",),
     "client_id": ("messages.client_id",),
@@ -52,10 +52,10 @@ KEPT: dict[str, tuple[str, ...]] = {
 
 
 class Canaries:
-    """One string for each, never seen before."""
+    """One string for each field, never used before."""
 
     def __init__(self) -> None:
-        # Letters, digits and a length that make it base64 as well: the safe takes nothing else.
+        # Letters, digits and a length that make it valid base64, too: the safe accepts nothing else.
         self._strings = {name: f"canary{secrets.token_hex(17)}" for name in KEPT}
         self._strings["avatar_key"] = secrets.token_hex(32)
 
@@ -64,11 +64,11 @@ class Canaries:
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """The secret, and what it is easily got back from: other alphabets, and a hash that can be tried out quickly."""
+    """The secret, and everything from which it is easily recovered: other alphabets, and a fast hash."""
     raw = secret.encode()
     yield secret
     yield raw.hex()
     yield base64.b64encode(raw).decode().rstrip("=")
     yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
-    # A canary has a hundred bits, a password hasn't: of its plain hash a dictionary makes the password.
+    # A canary has a hundred bits of entropy, a password has less: a dictionary reverses its plain hash.
     yield hashlib.sha256(raw).hexdigest()

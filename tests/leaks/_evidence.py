@@ -1,4 +1,4 @@
-"""What is left of what was said: logs in both formats, problems, metrics, every column of every table."""
+"""Everything that remains of the requests: logs in both formats, problems, metrics, every column of every table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import msgspec
 
 from messenger.observability.logs import JsonFormatter, TextFormatter, configure_logging
 
-# Of the test's own clients, which live in this process too; and what `messenger serve` has its server not write.
+# Logs of the test's own clients, which run in this process too, and those that `messenger serve` disables.
 _SILENT = ("httpx", "httpcore", "websockets.client", "uvicorn.access")
 
 
 class Logs:
-    """What the server writes at the level of debugging, once for each format."""
+    """What the server logs at debug level, once for each format."""
 
     def __init__(self) -> None:
         self.text = io.StringIO()
@@ -26,7 +26,7 @@ class Logs:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """As `messenger serve` has it with MESSENGER_LOG_LEVEL=debug."""
+        """As `messenger serve` logs with MESSENGER_LOG_LEVEL=debug."""
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level
         loggers = {name: logging.getLogger(name) for name in (*_SILENT, "uvicorn.error", "alembic", "asyncio", "PIL")}
@@ -51,7 +51,7 @@ def _handler(stream: io.StringIO, formatter: logging.Formatter) -> logging.Handl
 
 
 class Problems:
-    """Every refusal that a client was given: its headers and its body."""
+    """Every refusal that a client received: its headers and its body."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -71,7 +71,7 @@ class Problems:
 
 
 async def dump(connection: Any) -> dict[str, str]:
-    """All that the database holds, by `table.column`, as text; bytes as they are, and in hexadecimal."""
+    """Everything in the database, by `table.column`, as text; bytes unchanged, and in hexadecimal."""
     found = await connection.fetch(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
     )

@@ -1,4 +1,4 @@
-"""All that a client can say, with a canary in each place; what must fail, fails with canaries too."""
+"""All requests of a client, with a canary in each place; requests that must fail carry canaries too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENVELOPE = {
 
 
 class Walk:
-    """One account and its doings; `tokens` is every token that it was ever given."""
+    """One account and its requests; `tokens` is every token that it ever received."""
 
     def __init__(self, client: httpx.AsyncClient, realtime: Realtime, canaries: Canaries, problems: Problems) -> None:
         self._client = client
@@ -35,7 +35,7 @@ class Walk:
         self.id = 0
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """A request of this account, with all that comes along with requests."""
+        """Send a request of this account, with all headers of a client."""
         canaries = self.canaries
         headers = {
             "User-Agent": canaries["user_agent"],
@@ -47,7 +47,7 @@ class Walk:
         return await self._client.request(method, path, headers=headers, **options)
 
     async def sign_up(self, password: str) -> None:
-        """Register, twice with one key: the second answer is the first one."""
+        """Register, twice with one key: the second answer equals the first."""
         canaries = self.canaries
         body = {
             "username": self.username,
@@ -70,7 +70,7 @@ class Walk:
             self.id = signed_in["user"]["id"]
 
     async def renew(self) -> None:
-        """Refresh, sign in once more, change the password; guess at each."""
+        """Refresh, sign in again, change the password; try a wrong one each time."""
         canaries = self.canaries
         self._keep(await self.ask("POST", "/token/refresh", json={"refresh_token": self.refresh}))
         login = {"login": self.username, "device_name": canaries["device_name"]}
@@ -84,7 +84,7 @@ class Walk:
         await self.ask("DELETE", "/account", json={"password": canaries["guessed_password"]})
 
     async def describe(self) -> None:
-        """The profile, an avatar, the safe, relays; and what is refused of them."""
+        """The profile, an avatar, the safe, relays; and refused changes."""
         canaries = self.canaries
         await self.ask("PUT", "/profile", json={"about": canaries["about"], "status_text": canaries["status_text"]})
         await self.ask("PUT", "/profile", json={"about": canaries["refused_body"] * 40})
@@ -100,14 +100,14 @@ class Walk:
         await self.ask("GET", "/ice_servers")
 
     async def meet(self, other: Walk) -> None:
-        """Contact, with a request's text and an alias."""
+        """A contact request with text, and an alias."""
         request = {"target_id": other.id, "message": self.canaries["request"]}
         await self.ask("POST", "/subscribe", json=request)
         await other.ask("POST", "/confirm_subscribe", json={"target_id": self.id})
         await self.ask("PUT", f"/contacts/{other.id}", json={"alias": self.canaries["alias"]})
 
     async def write(self, other: Walk) -> None:
-        """Messages that stay, and that don't."""
+        """Messages that stay, and messages that are removed."""
         canaries = self.canaries
 
         async def send(name: str, client_id: str) -> Any:
@@ -124,7 +124,7 @@ class Walk:
         await self.ask("POST", "/messages", content=f'{{"body": "{canaries["refused_body"]}')
 
     async def wander(self) -> None:
-        """What is in no body: addresses, queries, forged tokens; and what is there but must not be asked."""
+        """Values outside of bodies: paths, queries, forged tokens; and routes that are not accessible."""
         canaries = self.canaries
         forged = {"Authorization": f"Bearer {canaries['forged_access_token']}"}
         await self.ask("GET", "/profile", headers=forged)
@@ -138,7 +138,7 @@ class Walk:
             await self.ask("GET", path)
 
     async def talk(self, other: Walk) -> None:
-        """Over a socket, which a ticket has opened."""
+        """Use a socket that a ticket has opened."""
         canaries = self.canaries
         ticket = (await self.ask("POST", "/ws/ticket")).json().get("ticket")
         if ticket is None:

@@ -1,4 +1,6 @@
-"""One long walk over a server of its own, in health and with a database that refuses everything; then the evidence."""
+"""Many requests to a server of its own, with a working database and with one that refuses everything; then the
+evidence.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from tests.support.sockets import Realtime
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What is left when all was said."""
+    """Everything that remains after all requests."""
 
     canaries: Canaries
     tokens: list[str]
@@ -66,7 +68,7 @@ def _settings(database_url: str, folder: Path, canaries: Canaries) -> Settings:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def evidence(own_database: tuple[Any, str], tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """All that was said and done, in health and in sickness."""
+    """The evidence of all requests, successful and failing."""
     canaries, logs, problems = Canaries(), Logs(), Problems()
     connection, url = own_database
     container = Container(_settings(url, tmp_path_factory.mktemp("secrets"), canaries))
@@ -98,12 +100,12 @@ async def _walk(ada: Walk, bob: Walk, connection: Any) -> None:
     await _do_all(ada, bob)
     await ada.renew()
     tables = [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-    # Whatever is written is refused, with the whole row in what PostgreSQL says of it.
+    # Every write is refused, and PostgreSQL's error contains the whole row.
     for table in tables:
         await connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
     await _do_all(ada, bob)
     await ada.sign_up(ada.canaries["password"])
-    # Whatever is read of images is refused, too.
+    # Reading images is refused, too.
     await connection.execute("ALTER TABLE avatars RENAME COLUMN state TO lost")
     await ada.wander()
     await connection.execute("ALTER TABLE avatars RENAME COLUMN lost TO state")

@@ -1,4 +1,4 @@
-"""No secret, and nobody's words, where they don't belong."""
+"""Secrets and user data appear nowhere except where they belong."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.leaks._canaries import KEPT, spellings
 from tests.leaks.conftest import Evidence
 
 SECRETS = [name for name, columns in KEPT.items() if not columns]
-# A limit may keep what was looked for, and may keep it as a hash.
+# A rate limit may store what was looked up, also as a hash.
 STORED = [name for name, columns in KEPT.items() if columns and name != "looked_up"]
 
 
 class TestEvidence:
-    """It must have said everything, and have been refused in every way: else the rest proves nothing."""
+    """The requests cover everything, including every kind of refusal: otherwise the other tests prove nothing."""
 
     def test_evidence_covers_every_status(self, evidence: Evidence) -> None:
         assert evidence.statuses >= {200, 201, 204, 400, 401, 404, 409, 415, 422, 500}
@@ -42,7 +42,7 @@ class TestCanary:
             assert [line for line in log.splitlines() if evidence.canaries[name] in line] == []
 
     def test_canary_is_absent_from_problems(self, evidence: Evidence, name: str) -> None:
-        # Of an unknown field the contract has the name repeated, to its own sender.
+        # The problem repeats the name of an unknown field, to its own sender.
         if name != "unknown_field":
             assert [problem for problem in evidence.problems if evidence.canaries[name] in problem] == []
 
@@ -80,7 +80,7 @@ class TestStoredPasswords:
 
     @pytest.mark.parametrize("path", ["/register", "/login"])
     def test_request_fingerprint_is_not_plain_hash_of_body(self, evidence: Evidence, path: str) -> None:
-        """Such a hash would be a quick way to try passwords, beside Argon2id's slow one."""
+        """Such a hash would be a fast way to guess passwords, beside Argon2id's slow one."""
         kept = evidence.database["idempotency_keys.fingerprint"].split()
         assert len(kept) >= 3
         for body in _bodies(evidence, path):
@@ -88,7 +88,7 @@ class TestStoredPasswords:
 
 
 def _bodies(evidence: Evidence, path: str) -> list[bytes]:
-    """The request's body for each account, as the client wrote it."""
+    """The request body of each account, as the client wrote it."""
     canaries = evidence.canaries
     device, password = {"device_name": canaries["device_name"]}, {"password": canaries["password"]}
     usernames = evidence.database["users.username"].splitlines()

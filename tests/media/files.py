@@ -20,14 +20,14 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
-    """The PNG with one chunk more, behind its header."""
+    """The PNG with an additional chunk after its header."""
     return png[:33] + chunk(kind, data) + png[33:]
 
 
 def striped_png(
     depth: int, colour: int, stripes: Iterable[tuple[int, ...]], *, before: bytes = b"", size: int = 16
 ) -> bytes:
-    """Stripes of equal width, each of one pixel value; `before` stands before the pixel data."""
+    """Stripes of equal width, each of one pixel value; `before` precedes the pixel data."""
     pixels = [sample for stripe in stripes for _ in range(size) for sample in stripe]
     bits = "".join(f"{sample:0{depth}b}" for sample in pixels)
     row = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
@@ -45,7 +45,7 @@ def key(*samples: int) -> bytes:
 def red_gif(
     screen: tuple[int, int], frame: tuple[int, int], at: tuple[int, int] = (0, 0), *, key: int | None = None
 ) -> bytes:
-    """A GIF whose first frame is red, on a screen whose background colour is green; the second is blue all over."""
+    """A GIF whose first frame is red, on a screen with a green background; the second frame is all blue."""
     palette = bytes([0, 255, 0, 255, 0, 0, 0, 0, 255, 0, 0, 0])
     control = b"" if key is None else b"!\xf9\x04" + bytes([1, 0, 0, key, 0])
     file = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x81, 0, 0) + palette + control
@@ -72,7 +72,7 @@ def riff(*chunks: tuple[bytes, bytes]) -> bytes:
 def red_webp(
     canvas: tuple[int, int], frame: tuple[int, int], at: tuple[int, int] = (0, 0), *, says_alpha: bool = False
 ) -> bytes:
-    """An animated WebP whose first frame is red, on a canvas whose background colour is green."""
+    """An animated WebP whose first frame is red, on a canvas with a green background."""
     still = BytesIO()
     Image.new("RGB", frame, (255, 0, 0)).save(still, "WEBP", lossless=True)
     sizes = [at[0] // 2, at[1] // 2, frame[0] - 1, frame[1] - 1, 100]

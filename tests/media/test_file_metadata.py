@@ -30,20 +30,20 @@ def profile_chunk(profile: bytes) -> bytes:
 
 
 def jpeg_with(*segments: bytes) -> bytes:
-    """A red JPEG with these segments behind its beginning."""
+    """A red JPEG with these segments after its start."""
     file = images.encoded(images.plain(), "JPEG")
     return file[:2] + b"".join(segments) + file[2:]
 
 
 def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A red WebP with these chunks behind its pixels."""
+    """A red WebP with these chunks after its pixels."""
     still = images.encoded(images.plain(), "WEBP", lossless=True)
     sides = (63).to_bytes(3, "little") * 2
     return files.riff((b"VP8X", struct.pack("<I", 0x0C) + sides), (b"VP8L", still[20:]), *chunks)
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process has had, in bytes."""
+    """The peak memory of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024
 

@@ -15,7 +15,7 @@ from tests.support import images
 
 @pytest.fixture(scope="module")
 async def shared() -> AsyncIterator[ImageProcessor]:
-    """For tests that only look at what comes out."""
+    """A shared processor, for tests of its results."""
     processor = ImageProcessor(timeout=60)
     yield processor
     await processor.close()

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 async def single() -> AsyncIterator[ImageProcessor]:
-    """One worker, already started, and room for one more request to wait."""
+    """One started worker, and room for one waiting request."""
     processor = ImageProcessor(workers=1, queue=1, timeout=60)
     await processor.avatar(images.encoded(images.plain()))
     yield processor
@@ -34,20 +34,20 @@ def only_pid(processor: ImageProcessor) -> int:
 
 
 async def begun(processor: ImageProcessor, data: bytes) -> asyncio.Task[Avatar]:
-    """A request that has come as far as it can without its worker's help."""
+    """A request that has advanced as far as possible without its worker."""
     task = asyncio.create_task(processor.avatar(data))
     await asyncio.sleep(0)
     return task
 
 
 def kernel_on(pid: int, file: str, line: str = "") -> str:
-    """What /proc says of a process: the first line of a file that begins so."""
+    """A line of /proc about a process: the first one in the file that starts with this word."""
     lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     return next(text for text in lines if text.startswith(line))
 
 
 def open_files(pid: int) -> set[str]:
-    """What a process has open, without inode numbers."""
+    """The open files of a process, without inode numbers."""
     return {os.readlink(entry).partition(":")[0] for entry in Path(f"/proc/{pid}/fd").iterdir()}
 
 

@@ -27,7 +27,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def modes_in(folder: Path) -> list[int]:
-    """What people other than the owner may do with the folder and with each thing inside."""
+    """The permissions of other users on the folder and each entry in it."""
     return [path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))]
 
 
@@ -37,7 +37,7 @@ def replace_by_a_file(folder: Path) -> None:
 
 
 def fail_on_fsync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Every fsync fails from now on, as a full or broken disk makes it."""
+    """Every fsync fails from now on, as with a full or broken disk."""
 
     def fsync(_: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -141,7 +141,7 @@ class TestFolder:
 
 class TestRemote:
     async def test_unreachable_store_is_unavailable(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Nobody listens on port 1 of loopback.
+        # Nothing listens on port 1 of loopback.
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")

@@ -39,7 +39,7 @@ def is_taken(data: bytes) -> bool:
 
 
 def entropy_coded(file: bytes) -> int:
-    """Where the first scan's data begins."""
+    """Where the data of the first scan begins."""
     header = file.index(b"\xff\xda")
     return header + 2 + int.from_bytes(file[header + 2 : header + 4], "big")
 
@@ -85,7 +85,7 @@ class TestJpeg:
         assert not is_taken(file[: marker - 300] + file[marker:])
 
     def test_grey_jpeg_is_accepted(self) -> None:
-        # What libjpeg fills in for missing pixels looks just like it.
+        # libjpeg's filling for missing pixels looks exactly like it.
         assert is_taken(images.encoded(Image.new("RGB", (640, 480), (128, 128, 128)), "JPEG"))
 
     @pytest.mark.parametrize("progressive", [False, True])
@@ -111,7 +111,7 @@ class TestPng:
 class TestGif:
     @pytest.mark.parametrize("missing", [1, 2, 3])
     def test_gif_without_trailer_is_accepted(self, missing: int) -> None:
-        # The trailer, the empty block, and the byte that holds the end code.
+        # The trailer, the empty block, and the byte that contains the end code.
         assert is_taken(images.encoded(photo().quantize(), "GIF")[:-missing])
 
     @pytest.mark.parametrize("end", [b"", b";", b"\0;"])

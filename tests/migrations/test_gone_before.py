@@ -1,4 +1,4 @@
-"""Deleted and hidden messages are collected in small steps, of which each commits itself."""
+"""Deleted and hidden messages are collected in small steps, each in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAR = 5000
 @pytest.fixture
 async def people(container: Container, fresh_database_url: str) -> tuple[Person, Person, Person]:
     """Ada, who has deleted a message in her conversations with Bob and Carol, and Carol, who has hidden another one;
-    from before memberships had their numbers.
+    from before memberships recorded these numbers.
     """
     fresh = Container(
         msgspec.structs.replace(container.settings, database_url=fresh_database_url), clock=container.clock

@@ -1,4 +1,4 @@
-"""The newest migration is known without alembic, and is the one that alembic would go to."""
+"""The newest migration is known without importing alembic, and is alembic's head."""
 
 from __future__ import annotations
 

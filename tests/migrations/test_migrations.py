@@ -1,4 +1,4 @@
-"""Migrations: up, down and up again; the models say the same; nobody waits long for a lock."""
+"""Migrations go up, down and up again, match the models, and never wait long for a lock."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_every_migration_can_be_downgraded() -> None:
 
 
 class TestTableInUse:
-    """A migration never waits long for its lock: all that comes after it would wait, too."""
+    """A migration never waits long for its lock, because later requests would queue behind it."""
 
     @pytest_asyncio.fixture
     async def holder(self, empty_url: str) -> AsyncIterator[asyncpg.Connection]:
-        """A transaction that has looked at the table of users."""
+        """A transaction that has read the table of users."""
         await asyncio.to_thread(migrations.upgrade, empty_url)
         connection = await asyncpg.connect(empty_url)
         async with connection.transaction():
@@ -109,7 +109,7 @@ class TestTableInUse:
     async def test_migration_step_runs_once(
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What of it was done can't be told from where the schema is."""
+        """The version of the schema does not show which part of a step was done."""
         tries: list[str] = []
 
         def fail(_: object, revision: str) -> None:

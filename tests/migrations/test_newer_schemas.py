@@ -1,4 +1,4 @@
-"""A schema that is newer than the release: run on it where it was made for that too, else stop and say why."""
+"""A schema that is newer than the release: run on it if it is compatible, otherwise stop with a reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _told(url: str) -> SchemaRow | None:
 
 
 async def _newer(url: str, told: str) -> None:
-    """As a later release would have left it."""
+    """The schema as a later release would leave it."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -95,7 +95,7 @@ async def test_compatible_newer_schema_is_served(fresh_database_url: str, tmp_pa
 
 @pytest.fixture
 def with_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The migrations, and one more, which takes something away."""
+    """The migrations, and an additional destructive one."""
     folder = tmp_path / "migrations"
     shutil.copytree(VERSIONS[0].parents[1], folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "versions/9999_later.py").write_text(LATER.format(head=HEAD))
@@ -143,7 +143,7 @@ _WORDS = re.compile(r"\b(DROP (COLUMN|TABLE|VIEW)|RENAME|SET NOT NULL|ALTER COLU
 
 
 def _takes_away(text: str) -> bool:
-    """Whether a migration changes what an older release may read or write, in all but its way back."""
+    """Whether a migration's upgrade changes what an older release may read or write."""
     for part in ast.parse(text).body:
         if isinstance(part, ast.FunctionDef) and part.name == "downgrade":
             continue

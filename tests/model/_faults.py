@@ -1,4 +1,4 @@
-"""What goes wrong in a walk: cuts, lost hints, slow readers, replaced sockets. Some of it lasts for some steps."""
+"""Faults during random operations: cuts, lost hints, slow readers, replaced sockets. Some last for several steps."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def _steps(chance: Random) -> int:
 
 
 async def abort(_: Walk, device: Device, __: Random) -> None:
-    """All connections of a device, now."""
+    """Reset all connections of a device."""
     device.proxy.abort()
 
 
 async def cut(_: Walk, device: Device, chance: Random) -> None:
-    """In the middle of a frame, a head or a body, in either direction."""
+    """Cut in the middle of a frame, a head or a body, in either direction."""
     way = "down" if chance.random() < 0.6 else "up"
     device.proxy.cut_after(chance.choice((0, 1, 20, 200, 2000, 20_000)) + chance.randint(0, 50), way)  # type: ignore[arg-type]
 
 
 async def swallow(_: Walk, device: Device, __: Random) -> None:
-    """Between the commit and its answer."""
+    """Cut between the commit and its response."""
     device.proxy.swallow(b"HTTP/1.1 20", b'"type":"reply"', b"\xa5reply")
 
 
 async def move(walk: Walk, device: Device, chance: Random) -> None:
-    """To another worker, as after a cut behind a balancer."""
+    """Move to another worker, as after a cut behind a balancer."""
     device.proxy.target = walk.world.target(chance)
     device.proxy.abort()
 
@@ -54,7 +54,7 @@ async def refuse(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def hold(walk: Walk, device: Device, chance: Random) -> None:
-    """A device that doesn't read for a while, until its queue at the server is more than full."""
+    """A device that does not read for a while, until its queue at the server overflows."""
     device.proxy.hold()
     await walk.steps(2 * _steps(chance))
     device.proxy.heal()
@@ -64,14 +64,14 @@ async def hold(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def crash(_: Walk, device: Device, chance: Random) -> None:
-    """The program dies, and comes back with a cursor that it kept some events before."""
+    """The program crashes, and restarts at an older cursor."""
     if not device.turning.locked():
         async with device.turning:
             await device.listen(behind=chance.choice((0, 0, 1, 5)))
 
 
 async def poll(walk: Walk, device: Device, chance: Random) -> None:
-    """Long poll instead of a socket for a while."""
+    """Use the long poll instead of a socket for a while."""
     if device.turning.locked():
         return
     async with device.turning:
@@ -81,7 +81,7 @@ async def poll(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def replace(walk: Walk, device: Device, chance: Random) -> None:
-    """Another socket of the same device, on any worker: of the two the newer one stays."""
+    """Open another socket of the same device, on any worker: the newer one stays."""
     if device.turning.locked():
         return
     async with device.turning:
@@ -89,13 +89,13 @@ async def replace(walk: Walk, device: Device, chance: Random) -> None:
         try:
             token = await device.client.keeper.access()
             headers = {"Authorization": f"Bearer {token}"}
-            # It reads all that comes: a peer that doesn't would not hear that it was replaced.
+            # It reads everything: a peer that does not would not notice that it was replaced.
             options = {"additional_headers": headers, "compression": None, "max_queue": None}
             async with connect(f"ws://{host}:{port}/ws", **options) as other:  # type: ignore[arg-type]
                 await other.recv()
                 await _one_goes(device, asyncio.create_task(other.wait_closed()))
         except (ClientError, WebSocketException, OSError):
-            # Signed out, or the database was cut off at the door.
+            # The device was signed out, or the database connection was cut during the handshake.
             return
         if device.replaced:
             await device.listen()
@@ -115,12 +115,12 @@ async def _one_goes(device: Device, other: asyncio.Task[None]) -> None:
 
 
 async def lose_hints(walk: Walk, _: Device, chance: Random) -> None:
-    """The bus drops something and doesn't know."""
+    """The bus drops messages without noticing."""
     walk.world.broker.losing += chance.randint(1, 4)
 
 
 async def lose_news(walk: Walk, _: Device, chance: Random) -> None:
-    """A commit that nobody is told of, not even in its own process."""
+    """A commit that is announced to nobody, not even in its own process."""
     chance.choice(walk.world.workers).announcer.losing += chance.randint(1, 2)
 
 
@@ -132,7 +132,7 @@ async def bus_away(walk: Walk, _: Device, chance: Random) -> None:
 
 
 async def cut_database(walk: Walk, _: Device, chance: Random) -> None:
-    """Connections of the workers to their database end."""
+    """End database connections of the workers."""
     await walk.world.cut_database(chance.choice((1, 2, 16)))
 
 

@@ -1,4 +1,4 @@
-"""What a device does in a walk: a step each, drawn by weight, with chances of its own."""
+"""The random operations of a device: a step each, drawn by weight."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATUSES = ("online", "away", "busy", "invisible")
 
 
 def _body(chance: Random) -> str:
-    """Short most of the time, now and then more than a socket's buffers hold."""
+    """Short most of the time, sometimes larger than a socket's buffers."""
     return f"{chance.getrandbits(64):x} " * chance.choice((1, 1, 1, 1, 8, 60, 1000))
 
 
@@ -147,7 +147,7 @@ async def call(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def estrange(walk: Walk, device: Device, chance: Random) -> None:
-    """End the contact one way or the other, or come closer to it again."""
+    """End the contact in some way, or renew it."""
     if walk.stay_contacts:
         return
     client, target_id = device.client, walk.member(device).partner.id
@@ -159,7 +159,7 @@ async def estrange(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def make_up(walk: Walk, device: Device, chance: Random) -> None:
-    """Become contacts again, from whatever there is between them."""
+    """Become contacts again, from any state."""
     other = walk.member(device).partner
     friend = chance.choice([each for each in other.signed_in if not each.proxy.is_sick] or other.signed_in)
     for one, target_id in ((device, other.id), (friend, device.user_id)):
@@ -183,7 +183,7 @@ async def sign_in(walk: Walk, device: Device, chance: Random) -> None:
 
 
 async def sign_out(walk: Walk, device: Device, chance: Random) -> None:
-    """A device of the same user goes, by itself or by this one; never the last one."""
+    """Sign out a device of the same user, by itself or by this one; never the last one."""
     going = walk.expendable(walk.member(device))
     if going is None:
         return

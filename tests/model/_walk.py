@@ -1,4 +1,4 @@
-"""A walk: two members in a world, steps drawn from a seed, a few at a time."""
+"""A run of random operations: two members, steps drawn from a seed, a few at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Draw = Callable[["Walk", Random], Coroutine[Any, Any, None]]
 
 
 class Walk(Crowd):
-    """`rough`: the bus and the database fail too. `stay_contacts`: the two never part."""
+    """`rough`: the bus and the database fail too. `stay_contacts`: the two members never end their contact."""
 
     def __init__(self, world: World, seed: str, stack: AsyncExitStack) -> None:
         super().__init__(seed, stack)
@@ -44,7 +44,7 @@ class Walk(Crowd):
         return rows
 
     def expendable(self, member: Member) -> Device | None:
-        """A device that may go, so that one always stays; from now on it may be gone."""
+        """A device that may be signed out, so that at least one stays; from now on it may be gone."""
         staying = [device for device in member.signed_in if device not in self.leaving]
         if len(staying) < 2:
             return None
@@ -54,7 +54,7 @@ class Walk(Crowd):
     # --- steps ---
 
     async def go(self, steps: int, draw: Draw) -> None:
-        """Take so many steps, a few at a time, and wait for all of them."""
+        """Run this many steps, a few at a time, and wait for all of them."""
         running: set[asyncio.Task[None]] = set()
         for number in range(steps):
             running.add(asyncio.create_task(draw(self, Random(f"{self.seed}/{number}"))))
@@ -71,11 +71,11 @@ class Walk(Crowd):
         await asyncio.gather(*self._lasting)
 
     def last(self, trouble: Coroutine[Any, Any, None]) -> None:
-        """Let something go on while further steps are taken."""
+        """Let something continue while further steps are taken."""
         self._lasting.add(asyncio.create_task(trouble))
 
     async def steps(self, count: int) -> None:
-        """Wait until so many more were taken, or none come any more."""
+        """Wait until this many more steps were taken, or no more follow."""
         until = self._steps + count
         async with self._stepped:
             await self._stepped.wait_for(lambda: self._steps >= until or self._over)

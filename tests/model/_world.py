@@ -1,4 +1,4 @@
-"""Two workers of a server in this loop, on a database of their own, with a bus that can lose what it carries."""
+"""Two workers of a server in this event loop, on a database of their own, with a bus that can lose messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnecti
 from messenger.testing.buses import MemoryBroker
 from messenger.unit_of_work import Announcer
 
-# Bounds and waits that short runs can reach; what they hold for is the same.
+# Bounds and delays that short runs can reach; the behaviour is the same.
 NARROW: dict[str, Any] = {
     "messenger.realtime.socket.MAX_QUEUED": 6,
     "messenger.realtime.socket.PAGE": 4,
@@ -36,7 +36,7 @@ _KERNEL_BYTES = 8 * 1024
 
 
 class LossyBroker(MemoryBroker):
-    """Loses the next so many payloads."""
+    """Loses the next payloads."""
 
     losing = 0
 
@@ -48,7 +48,7 @@ class LossyBroker(MemoryBroker):
 
 
 class LossyAnnouncer:
-    """Says nothing of the next so many commits, as a worker that dies right after one."""
+    """Does not announce the next commits, like a worker that dies right after one."""
 
     def __init__(self, announcer: Announcer) -> None:
         self.losing = 0
@@ -62,7 +62,7 @@ class LossyAnnouncer:
 
 
 class Worker:
-    """One of them, and its port."""
+    """A worker, and its port."""
 
     def __init__(self, container: Container, announcer: LossyAnnouncer, port: int) -> None:
         self.container = container
@@ -71,7 +71,7 @@ class Worker:
 
 
 class World:
-    """What a walk walks in."""
+    """The servers of a run."""
 
     def __init__(self, workers: list[Worker], broker: LossyBroker, database: Any) -> None:
         self.workers = workers
@@ -83,7 +83,7 @@ class World:
         return "127.0.0.1", chance.choice(self.workers).port
 
     async def cut_database(self, connections: int) -> None:
-        """End so many of the workers' database connections, whatever they do."""
+        """End some of the workers' database connections, whatever they do."""
         await self.database.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND usename = current_user AND pid <> pg_backend_pid() ORDER BY random() LIMIT $1",
@@ -91,7 +91,7 @@ class World:
         )
 
     def heal(self) -> None:
-        """Lose nothing more."""
+        """Lose no more messages."""
         self.broker.losing = 0
         self.broker.start()
         for worker in self.workers:
@@ -119,7 +119,7 @@ async def _worker(settings: Settings, broker: LossyBroker) -> AsyncIterator[Work
     container.bus.transport = broker.transport()
     container.uow.announcer = announcer = LossyAnnouncer(container.uow.announcer)
     listening = socket.socket()
-    # Little is held in the kernel, so that a device which stops reading is soon felt here.
+    # Small kernel buffers, so that the server soon notices a device that stops reading.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -134,7 +134,7 @@ async def _worker(settings: Settings, broker: LossyBroker) -> AsyncIterator[Work
     )
     server = uvicorn.Server(config)
     async with container.realtime.running():
-        # Without its signal handlers: the process is the test's.
+        # Without signal handlers: the process belongs to the test.
         serving = asyncio.create_task(server._serve([listening]))
         while not server.started:
             await asyncio.sleep(0.005)
@@ -145,6 +145,6 @@ async def _worker(settings: Settings, broker: LossyBroker) -> AsyncIterator[Work
 
 
 def narrow(patch: pytest.MonkeyPatch) -> None:
-    """Set the bounds."""
+    """Set small bounds."""
     for name, value in NARROW.items():
         patch.setattr(name, value)

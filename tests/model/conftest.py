@@ -1,4 +1,4 @@
-"""A world in this loop, and a folder for servers that are killed and started again."""
+"""Two workers in this event loop, and a folder for servers that are killed and restarted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.model._world import World, narrow, world
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def two_workers(settings: Settings, postgres_url: str, template_name: str) -> AsyncIterator[World]:
-    """Two workers with narrow bounds, on a database of this module's own."""
+    """Two workers with small bounds, on a database of this module's own."""
     with pytest.MonkeyPatch.context() as patch:
         narrow(patch)
         async with temporary_database(postgres_url, template_name) as url, world(settings, url) as made:
@@ -38,6 +38,6 @@ def on_disk() -> Iterator[Path]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """For one test."""
+    """A folder for one test."""
     with on_disk() as path:
         yield path

@@ -33,20 +33,20 @@ WALKS, STEPS = (100, 250) if LONG else (3, 120)
 SECONDS = 60.0
 TROUBLED = 0.25
 
-# A request that is cancelled while it connects leaves its socket to the garbage collector (httpx), here and nowhere
-# later: each walk collects its own.
+# A request cancelled while connecting leaves its socket to the garbage collector (httpx), only here:
+# each run collects its own.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 async def draw(walk: Walk, chance: Random) -> None:
-    """One step: something that a device does, or something that goes wrong."""
+    """One step: an operation of a device, or a fault."""
     devices = [device for member in walk.members for device in member.signed_in]
-    # Who waits for an answer that can't come does little else: not too many of those.
+    # A client that waits for an impossible answer does little else: not too many of those.
     device = chance.choice(
         [device for device in devices if not device.proxy.is_sick or chance.random() < 0.1] or devices
     )
     if chance.random() < TROUBLED:
-        # In every other walk the bus and the database are well: signals must arrive there.
+        # In every other run the bus and the database work: signals must arrive there.
         troubles = TROUBLES + (SERVER_TROUBLES if walk.rough else ())
         trouble = _weighted(chance, troubles)
         walk.outcomes[trouble.__name__] += 1
@@ -61,7 +61,7 @@ def _weighted(chance: Random, choices: tuple[tuple[int, T], ...]) -> T:
 
 
 async def walked(world: World, seed: str) -> tuple[Walk, Findings]:
-    """A whole walk, and what it came to."""
+    """A complete run, and its findings."""
     async with AsyncExitStack() as stack:
         walk = Walk(world, seed, stack)
         await walk.meet((2, 1), Random(seed))
@@ -70,7 +70,7 @@ async def walked(world: World, seed: str) -> tuple[Walk, Findings]:
 
 
 async def in_time(task: asyncio.Task[T]) -> T:
-    """Its result; one that hangs says where."""
+    """The result of the run; a run that hangs reports where."""
     await asyncio.wait([task], timeout=SECONDS)
     if not task.done():
         for each in asyncio.all_tasks():

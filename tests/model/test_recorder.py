@@ -1,4 +1,4 @@
-"""The checker sees each kind of fault when it happens, and nothing where all is well."""
+"""The checker detects each kind of fault, and finds none in a correct history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD = (message(1, "m1", 1), receipt(2), message(3, "m2", 2))
 
 
 def sent(*client_ids: str) -> Recorder:
-    """A history of messages that were acknowledged, one after the other."""
+    """A history of messages that were acknowledged one after the other."""
     recorder = Recorder()
     for seq, client_id in enumerate(client_ids, 1):
         recorder.invoke(client_id, BOTH)

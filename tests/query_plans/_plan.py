@@ -1,4 +1,4 @@
-"""What a plan of PostgreSQL's does with rows whose number grows: read all of them, or sort them."""
+"""What a PostgreSQL plan does with growing numbers of rows: read all of them, or sort them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-# Rows that are put in order, grouped, or kept: what they cost grows with how many come.
+# Nodes that sort, group or store rows: their cost grows with their input.
 _GATHERS = frozenset({"Sort", "Incremental Sort", "WindowAgg", "Hash", "Materialize", "Memoize", "SetOp", "Unique"})
 _EQUALITY = re.compile(r"\(?(?:\w+\.)?(\w+)\)?(?:::\w+)? = ")
 _LOOKS_AT_A_KEY = re.compile(r"(?:_id|\bid|\bkey|\bhash|_key|_hash|\bseq|\bsubject) = (?!ANY \('\{)")
@@ -18,8 +18,8 @@ Node = dict[str, Any]
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """`unique`: the columns of each index over a whole unique key. `small`: tables that don't grow with people and what
-    they write. `few`: columns of an index with which it gives a bounded number of rows.
+    """`unique`: the columns of each index over a whole unique key. `small`: tables that do not grow with users and what
+    they write. `few`: columns of an index that yield a bounded number of rows.
     """
 
     unique: dict[str, frozenset[str]]
@@ -28,7 +28,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Plan:
-    """One statement's plan, as `EXPLAIN (FORMAT JSON)` says it."""
+    """The plan of a statement, from `EXPLAIN (FORMAT JSON)`."""
 
     def __init__(self, root: Node, schema: Schema) -> None:
         self._root = root
@@ -40,7 +40,7 @@ class Plan:
         }
 
     def offences(self) -> list[str]:
-        """What would cost more with more people, conversations or messages; each with the part of the plan."""
+        """What would cost more with more users, conversations or messages; each with the part of the plan."""
         return [f"{reason}:\n{draw(node)}" for node in _walk(self._root) if (reason := self._offence(node))]
 
     def _offence(self, node: Node) -> str | None:
@@ -55,7 +55,7 @@ class Plan:
         return None
 
     def _is_bounded(self, node: Node) -> bool:
-        """Whether it gives no more rows than the request names: by a page's limit, by arrays, by whole keys."""
+        """Whether a node yields no more rows than the request names: by a page's limit, by arrays, by whole keys."""
         kind = node["Node Type"]
         if kind in {"Limit", "Function Scan", "Values Scan", "WorkTable Scan"}:
             return True
@@ -69,7 +69,7 @@ class Plan:
             return all(map(self._is_bounded, _inputs(node)))
         if "Index Name" in node:
             return self._finds_by_whole_key(node)
-        # A result without an input is one row; everything else gives what comes in.
+        # A result without an input is one row; other nodes pass on their input.
         inputs = _inputs(node)
         if kind == "Nested Loop" and node.get("Join Type") in {"Semi", "Anti"}:
             return self._is_bounded(inputs[0])
@@ -85,7 +85,7 @@ class Plan:
         return any(columns <= asked for columns in keys)
 
     def _looks_late(self, node: Node) -> bool:
-        """A part of a key that the index was not asked for: rows of others are read and thrown away."""
+        """A part of a key that the index did not filter by: rows of others are read and discarded."""
         late = node.get("Filter", "") + node.get("Join Filter", "") * (node.get("Join Type") != "Anti")
         if not _LOOKS_AT_A_KEY.search(late):
             return False
@@ -100,12 +100,12 @@ def _walk(node: Node) -> Iterator[Node]:
 
 
 def _inputs(node: Node) -> list[Node]:
-    """Its children without the subplans, which are asked of each row apart."""
+    """Its children without the subplans, which run for each row separately."""
     return [child for child in node.get("Plans", []) if child["Parent Relationship"] not in {"InitPlan", "SubPlan"}]
 
 
 def draw(node: Node, depth: int = 0) -> str:
-    """A part of a plan to read: what is done to what, by which condition."""
+    """A readable part of a plan: the operation, its table and its condition."""
     what = [node.get(name) for name in ("Node Type", "Relation Name", "Index Name", "CTE Name")]
     notes = [f" | {name}: {node[name]}" for name in _TOLD if name in node]
     line = f"{'  ' * depth}{' '.join(filter(None, what))} [{node['Plan Rows']} rows]{''.join(notes)}"

@@ -1,4 +1,4 @@
-"""A database that is large enough for the planner to see what grows."""
+"""A database that is large enough for the planner to show what grows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from messenger.testing.databases import temporary_database
 from tests.query_plans._plan import Plan, Schema
 
 USERS, MESSAGES = 20_000, 100_000
-# With people and what they write, these don't grow: a row for a process, a row at all; a row for each account with a
-# large audience that has changed within the last minute.
+# These tables do not grow with users and what they write: a row per process, a single row; a row for each account with
+# a large audience that has changed within the last minute.
 SMALL = frozenset({"workers", "alembic_version", "fan_outs", "stream_epoch"})
-# An account has at most so many devices, former names and familiar addresses; who writes to a conversation writes to
-# each of its members.
+# An account has a limited number of devices, former names and familiar addresses; a message is written for each of
+# the members of its conversation.
 FEW = {
     "ix_devices_user_id": frozenset({"user_id"}),
     "ix_released_usernames_owner_id": frozenset({"owner_id"}),
@@ -40,14 +40,14 @@ GROUP BY c.relname
 
 
 class Planner:
-    """Asks a connection like those of the server for the plan that it would keep."""
+    """Requests the plan that a connection of the server would cache."""
 
     def __init__(self, driver: Any, schema: Schema) -> None:
         self._driver = driver
         self._schema = schema
 
     async def plan(self, sql: str) -> Plan:
-        """The generic one, whatever the values."""
+        """The generic plan, for any values."""
         prepared = await self._driver.prepare(sql)
         unknown = ", ".join("NULL" for _ in prepared.get_parameters())
         await self._driver.execute(f"PREPARE asked AS {sql}")
@@ -62,7 +62,7 @@ class Planner:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def planner(postgres_url: str, template_name: str, settings: Settings) -> AsyncIterator[Planner]:
-    """Over a world of 20,000 users, with a connection of the server's own making."""
+    """Over a database with 20,000 users, with a connection created by the server's code."""
     async with temporary_database(postgres_url, template_name) as url:
         schema = await _fill(url)
         engine = create_engine(url, settings)
@@ -73,7 +73,7 @@ async def planner(postgres_url: str, template_name: str, settings: Settings) -> 
 
 
 async def _fill(url: str) -> Schema:
-    # Not with a connection of the server's, whose statements may not take that long.
+    # Not with a connection of the server, whose statements may not take that long.
     database = await asyncpg.connect(url)
     await database.execute("INSERT INTO workers (id, seen_at) VALUES (gen_random_uuid(), now())")
     await make_world(database, users=USERS, messages=MESSAGES, say=lambda _: None)

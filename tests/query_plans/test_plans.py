@@ -17,7 +17,7 @@ from tests.query_plans.conftest import Planner
 
 _SWEEP = "a sweep that no request waits for: it looks at all there is, once a pass"
 _BATCH = "a sweep that no request waits for: of 20,000 rows its batch of 1,000 is best found by reading them all"
-# What may read or sort what grows, and why. One that doesn't any more must leave the list.
+# What may read or sort growing numbers of rows, and why. An exemption that is no longer needed must be removed.
 EXEMPT = {
     "avatars.unreferenced": _SWEEP,
     "sweeps.idempotency_keys": _BATCH,

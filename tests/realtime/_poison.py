@@ -1,4 +1,4 @@
-"""Events that can't be shown, put into a stream behind the server's back."""
+"""Unreadable events, inserted into a stream past the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BEYOND = "'20000-01-01'"
 
 
 class Poison(NamedTuple):
-    """An event's columns, as SQL; `{other}` is somebody who is there."""
+    """The columns of an event, as SQL; `{other}` is an existing user."""
 
     name: str
     payload: str = "NULL"
@@ -23,7 +23,7 @@ class Poison(NamedTuple):
 
 
 def receipt(**wrong: object) -> Poison:
-    """A receipt that has something wrong."""
+    """A receipt with an invalid value."""
     said = {"target_id": 10000001, "user_id": 10000001, "read_seq": 1, "delivered_seq": 1, **wrong}
     return Poison("receipt.updated", f"'{json.dumps(said)}'")
 
@@ -50,7 +50,7 @@ POISON = {
 
 
 async def insert(hosted: Container, person: Person, poison: Poison, other: Person, times: int = 1) -> int:
-    """Events of this person's that can't be shown; the position of the last one."""
+    """Insert unreadable events of this user; return the position of the last one."""
     name, payload, peer, subject, at = poison
     async with hosted.engine.begin() as connection:
         moved = await connection.exec_driver_sql(
@@ -66,7 +66,7 @@ async def insert(hosted: Container, person: Person, poison: Poison, other: Perso
 
 
 def counted(hosted: Container, kind: str) -> int:
-    """How many rows of a kind were met."""
+    """How many rows of a kind were counted as unreadable."""
     for line in hosted.metrics.render().decode().splitlines():
         if line.startswith(f'messenger_unreadable_rows_total{{kind="{kind}"}}'):
             return int(float(line.rpartition(" ")[2]))

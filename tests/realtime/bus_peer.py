@@ -1,6 +1,6 @@
 """A process with a bus, for `test_bus_hosts.py`: `bus_peer.py URL PROBE_SECONDS`.
 
-`say N` on its input says `DevicesRevoked(N)`; on its output it tells `up`, `down`, `back` (on_reconnect) and `heard N`.
+`say N` on its input publishes `DevicesRevoked(N)`; its output is `up`, `down`, `back` (on_reconnect) and `heard N`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from messenger.bus.redis import RedisTransport
 
 
 class Receiver:
-    """Tells what it hears."""
+    """Prints what it receives."""
 
     def on_message(self, message: BusMessage) -> None:
         if isinstance(message, DevicesRevoked):
             tell(f"heard {message.user_id}")
 
     def on_disconnect(self) -> None:
-        """`watch` tells it."""
+        """`watch` prints it."""
 
     def on_reconnect(self) -> None:
         tell("back")
@@ -34,7 +34,7 @@ def tell(line: str) -> None:
 
 
 async def watch(bus: Bus) -> None:
-    """Tell of each change; the bus itself announces only that it is back."""
+    """Print each change; the bus itself only announces that it has reconnected."""
     before = False
     while True:
         if bus.connected is not before:

@@ -1,4 +1,4 @@
-"""The servers of the bus's tests as fixtures: a PostgreSQL database, NATS, Redis."""
+"""The servers of the bus tests as fixtures: a PostgreSQL database, NATS, Redis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Server(Protocol):
 
 
 class Process:
-    """NATS or Redis."""
+    """A NATS or Redis process."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
@@ -75,7 +75,7 @@ class Process:
 
 
 class Postgres:
-    """A database of its own, of which the connections are ended and refused."""
+    """A database of its own, whose connections can be ended and refused."""
 
     def __init__(self, postgres_url: str, url: str) -> None:
         self.name = name_of(url)
@@ -158,7 +158,7 @@ def bus_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No library and no forgotten task has anything to say."""
+    """No library and no leaked task logs anything."""
     yield
     gc.collect()
     said = [record for record in caplog.get_records("call") if not record.name.startswith("messenger.")]
@@ -178,7 +178,9 @@ def users_of(listener: Listener) -> list[int]:
 
 
 async def nothing_more(process: psutil.Process, tasks: int, files: int) -> None:
-    """Wait until there are no more tasks and open files than these: a socket is closed in the loop's next turns."""
+    """Wait until there are no more tasks and open files than before: a socket is closed in the next
+    turns of the loop.
+    """
     async with asyncio.timeout(5):
         while len(asyncio.all_tasks()) > tasks or process.num_fds() > files:
             await asyncio.sleep(0.01)

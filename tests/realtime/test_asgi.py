@@ -1,4 +1,4 @@
-"""Under any ASGI server: without our own protocol's extension, with what the specification gives."""
+"""Under any ASGI server: without the extension of our own protocol, with what the specification provides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from messenger.testing import Factory, Person
 
 
 class Server:
-    """What a server program is to an application: two queues."""
+    """What an application sees of a server program: two queues."""
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -77,7 +77,7 @@ async def test_socket_sends_and_receives_frames(hosted: Container, people: Facto
         assert await server.frame("reply") == {"type": "reply", "id": 1, "data": None}
         await people.message(ada, bob, "Hello")
         assert (await server.frame("event"))["data"]["body"] == "Hello"
-        # Without pings, having written it has to do as a proof.
+        # Without pings, writing counts as delivery.
         assert (await server.frame("event"))["event"] == "receipt.updated"
 
 

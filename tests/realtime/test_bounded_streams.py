@@ -1,4 +1,4 @@
-"""Many who come at once: as many as there are places, and nobody waits for all the others to come."""
+"""Many simultaneous catch-ups: a bounded number runs at a time, and no socket waits for all others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADA = Actor(1, uuid4())
 
 
 class Slow:
-    """Streams that take a while, and note who was served in which order."""
+    """Slow streams that record the order in which they are read."""
 
     def __init__(self) -> None:
         self.now = self.most = 0

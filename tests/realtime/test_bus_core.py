@@ -1,4 +1,4 @@
-"""The bus over a transport in memory: what it sends, what it hands on, and how it comes back."""
+"""The bus over an in-memory transport: what it sends, what it passes on, and how it reconnects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bus between hosts: each a network namespace, the server beside them."""
+"""The bus between hosts: a network namespace each, and the server beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEER = Path(__file__).with_name("bus_peer.py")
 
 
 class Peer:
-    """A process on a host, and what it told."""
+    """A process on a host, and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.told: list[str] = []
@@ -31,7 +31,7 @@ class Peer:
         await self._process.stdin.drain()
 
     async def until(self, *lines: str, seconds: float = 20) -> None:
-        """Wait until the last things it told of these are these, in this order."""
+        """Wait until the last lines of its output are these, in this order."""
         try:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(
@@ -41,7 +41,7 @@ class Peer:
             pytest.fail(f"waited for {lines} in vain: {self.told}")
 
     async def end(self) -> str:
-        """End it; what it wrote to its error output."""
+        """End it; return its error output."""
         assert self._process.stdin is not None
         assert self._process.stderr is not None
         self._process.stdin.close()
@@ -90,7 +90,7 @@ async def peers(hosts: Network, server: ServerProcess, *, probe_seconds: float =
         yield started
     finally:
         errors = [await peer.end() for peer in started]
-        # One line for each time that the bus went away, and nothing of the libraries'.
+        # One line for each outage of the bus, and none from the libraries.
         assert [
             line for text in errors for line in text.splitlines() if not line.startswith("the bus is disconnected: ")
         ] == []
@@ -129,5 +129,5 @@ class TestHosts:
             await one.until("down", "back", "up")
             await talk(one, two, 5)
         assert one.told == ["up", "heard 2", "down", "back", "up", "heard 6"]
-        # What was said behind the cut cable waited there.
+        # What was published behind the cut cable waited there.
         assert two.told == ["up", "heard 1", "heard 3", "heard 5"]

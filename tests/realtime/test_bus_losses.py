@@ -1,4 +1,4 @@
-"""The bus over its real transports when they are lost: killed, frozen, cut off."""
+"""The bus over its real transports when they are killed, frozen or cut off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messenger.testing.buses import running
 from messenger.testing.servers import Proxy
 from tests.realtime.bus_servers import Server, bus_database, bus_over, bus_server, nothing_more, quiet
 
-# Named, so that pytest finds them here.
+# Imported so that pytest finds these fixtures.
 FIXTURES = (bus_database, bus_server, quiet)
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -24,7 +24,7 @@ class TestTransportLoss:
         one, two = bus_over(bus_server.transport()), bus_over(bus_server.transport())
         async with running(one, two) as (first, second):
             await bus_server.kill()
-            # Sooner than anybody would ask for a sign of life.
+            # Shorter than any keep-alive interval.
             await first.until_connected(False, seconds=3)
             await second.until_connected(False, seconds=3)
             assert (first.reconnects, second.reconnects) == (0, 0)
@@ -90,7 +90,7 @@ class TestTransportLoss:
         await bus_server.thaw()
 
     async def test_dead_network_is_detected_and_leaves_no_sockets_or_tasks(self, bus_server: Server) -> None:
-        # Tasks of other libraries, a browser's driver say, live as long as the session.
+        # Tasks of other libraries, such as a browser driver, live as long as the session.
         before = asyncio.all_tasks()
         async with Proxy(bus_server.dial) as proxy:
             transport = bus_server.transport(probe_seconds=0.5, port=proxy.port)
@@ -98,7 +98,7 @@ class TestTransportLoss:
             async with transport.connect() as link:
                 await link.send("before")
                 proxy.hold()
-                # More than the kernel's buffers take; a NATS payload has 1 MiB at most.
+                # More than the kernel's buffers hold; a NATS payload has at most 1 MiB.
                 payloads = ["x" * 500_000] * 20 if isinstance(transport, NatsTransport) else ["x" * 10_000_000]
                 async with asyncio.timeout(5):
                     ends = await asyncio.gather(*map(link.send, payloads), return_exceptions=True)

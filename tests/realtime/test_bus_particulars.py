@@ -1,4 +1,4 @@
-"""What is particular to one transport."""
+"""Behaviour that is specific to one transport."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.testing.buses import running
 from messenger.testing.servers import NatsServer, Proxy, RedisServer, free_port
 from tests.realtime.bus_servers import Postgres, bus_database, bus_over, quiet, signal_to, users_of
 
-# Named, so that pytest finds them here.
+# Imported so that pytest finds these fixtures.
 FIXTURES = (bus_database, quiet)
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -64,7 +64,7 @@ class TestRedisTransport:
         with RedisServer(extra=["--timeout", "1"]) as server:
             one, two = (bus_over(RedisTransport(server.url, "tests", probe_seconds=0.3)) for _ in range(2))
             async with running(one, two) as (first, second):
-                # Redis looks at idle connections once a second, and ends them past the timeout.
+                # Redis checks idle connections once a second, and ends those past the timeout.
                 await asyncio.sleep(2.5)
                 one.publish(DevicesRevoked(1))
                 await second.until_heard(DevicesRevoked(1))

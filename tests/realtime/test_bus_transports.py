@@ -13,7 +13,7 @@ from messenger.bus.bus import BusMessage, DevicesRevoked, SocketOpened, StreamAd
 from messenger.testing.buses import running
 from tests.realtime.bus_servers import PASSWORD, Server, bus_database, bus_over, bus_server, quiet, signal_to, users_of
 
-# Named, so that pytest finds them here.
+# Imported so that pytest finds these fixtures.
 FIXTURES = (bus_database, bus_server, quiet)
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -43,7 +43,7 @@ class TestEachTransport:
                 bus.publish(DevicesRevoked(number))
             for number, listener in enumerate(listeners):
                 await listener.until_heard(DevicesRevoked(number ^ 1))
-            # Whoever hears the last one too early would have heard the others as well.
+            # A bus that receives the last one too early would have received the others as well.
             assert [len(listener.heard) for listener in listeners] == [1] * len(buses)
 
     async def test_many_messages_arrive_complete(self, bus_server: Server) -> None:

@@ -1,4 +1,4 @@
-"""The URLs of a bus, and what their errors tell."""
+"""The URLs of a bus, and what their errors reveal."""
 
 from __future__ import annotations
 

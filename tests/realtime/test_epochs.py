@@ -133,7 +133,7 @@ async def epoch_of(connection: Any) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def database(fresh_database_url: str) -> AsyncIterator[Any]:
-    """A database whose first server has been there."""
+    """A database that a server has used before."""
     connection = await asyncpg.connect(fresh_database_url)
     await stream_epoch.follow(connection, "folder 1")
     yield connection

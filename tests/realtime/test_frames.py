@@ -68,7 +68,7 @@ class TestSocketReplay:
 
 
 async def _forget(container: Container, person: Person) -> None:
-    """As the sweep would after a month."""
+    """Remove events as the sweep does after a month."""
     async with container.engine.begin() as connection:
         await connection.exec_driver_sql(f"DELETE FROM events WHERE user_id = {person.id} AND position <= 2")
 
@@ -95,7 +95,7 @@ class TestLiveEvents:
             await people.message(ada, bob)
             seen = []
             for wire in (one, other):
-                # The receipt comes behind the message: until then, and with it, all is one stream.
+                # The receipt follows the message: up to and including it, the streams are equal.
                 await wire.next("event", "receipt.updated", user_id=bob.id)
                 seen.append([frame for frame in wire.frames if frame["type"] == "event"])
         assert seen[0] == seen[1]

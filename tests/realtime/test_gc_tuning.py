@@ -1,4 +1,4 @@
-"""A worker that serves looks for garbage rarely, and leaves the process as it was."""
+"""A serving worker collects garbage rarely, and restores the settings of the process."""
 
 from __future__ import annotations
 

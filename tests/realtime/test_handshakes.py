@@ -1,4 +1,4 @@
-"""The handshake: who comes in, and what others are told."""
+"""The handshake: who may open a socket, and how refusals are answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.sockets import Realtime
 
 
 async def refusal(realtime: Realtime, person: Person | None = None, **options: Any) -> tuple[int, dict[str, Any]]:
-    """Status and problem of a handshake that fails."""
+    """Status and problem of a refused handshake."""
     with pytest.raises(InvalidStatus) as caught:
         async with realtime.wire(person, live=False, **options):
             pass

@@ -27,7 +27,7 @@ async def change(hosted: Container, person: Person, **fields: Any) -> None:
 
 
 async def presences(hosted: Container, wire: Wire) -> list[bool]:
-    """`online` of each presence signal until now."""
+    """The `online` values of all presence signals so far."""
     await hosted.realtime.presence._pass()
     return [frame["data"]["online"] for frame in await wire.settled() if frame.get("event") == "presence"]
 
@@ -43,7 +43,7 @@ async def stream_end(realtime: Realtime, person: Person) -> str:
 
 @pytest.fixture(params=[INVISIBLE, UNSEEN], ids=["invisible", "last_seen nobody"])
 def hiding(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What a user sets in order to hide."""
+    """The settings that hide a user."""
     fields: dict[str, Any] = request.param
     return fields
 
@@ -280,7 +280,7 @@ class TestHiddenTyping:
 
 
 async def _lose_worker(hosted: Container, person: Person) -> None:
-    """Let the device have been connected to a worker whose lease is over."""
+    """Simulate that the device was connected to a worker whose lease has expired."""
     worker = uuid4()
     handshake = await hosted.services.streams.open_socket(person.actor)
     await hosted.services.presence.renew(worker)

@@ -1,4 +1,4 @@
-"""Presence and typing: along mutual contacts, as privacy allows, measured, and never stored."""
+"""Presence and typing: sent to mutual contacts, as privacy settings allow, throttled, and never stored."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ def allows(audience: str, *, mutual: bool) -> bool:
 
 
 async def pair(people: Factory, hosted: Container, *, mutual: bool, **privacy: Any) -> tuple[Person, Person]:
-    """Two people; the second one has these settings."""
+    """Two users; the second has these settings."""
     ada, bob = await people.friends() if mutual else await people.people(2)
     await hosted.services.profiles.update(bob.actor, ProfilePatch(privacy=PrivacyPatch(**privacy)))
     return ada, bob
 
 
 async def asked(wire: Wire, method: str, **data: Any) -> str | None:
-    """The code of a refusal, None where there was none."""
+    """The code of a refusal, or None."""
     reply = await wire.ask(method, **data)
     code: str | None = reply.get("error", {}).get("code")
     return code

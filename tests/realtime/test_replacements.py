@@ -27,7 +27,7 @@ ADA = Actor(1, uuid4())
 
 
 class Sockets:
-    """A hub, and sockets of one device with their numbers."""
+    """A hub, and numbered sockets of one device."""
 
     def __init__(self) -> None:
         self.hub = Hub(Bus(uuid4()))
@@ -72,7 +72,7 @@ class TestHubReplacement:
 
 
 class _Presences:
-    """Writes down what a board writes."""
+    """Records what a presence board writes."""
 
     def __init__(self) -> None:
         self.written: list[tuple[list[int], list[int]]] = []
@@ -116,7 +116,7 @@ class TestBoardReplacement:
 
 
 async def row(hosted: Container, person: Person) -> tuple[UUID, int] | None:
-    """The worker and the number of a device's row."""
+    """The worker and the number in a device's row."""
     async with hosted.engine.connect() as connection:
         found = await connection.exec_driver_sql(
             f"SELECT worker_id, number FROM connections WHERE device_id = '{person.actor.device_id}'"
@@ -154,7 +154,7 @@ class TestConcurrentPolls:
     async def test_event_committed_between_reads_ends_poll(
         self, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch, reads: int
     ) -> None:
-        # Without the loop that looks at the table now and then, which would make up for it.
+        # Without the loop that polls the table, which would compensate.
         ada, bob = await make.friends()
         cursor = (await container.services.sync.sync(bob.actor, cursor=None, limit=1)).cursor
         read_page, count = _events.read_page, 0
@@ -164,7 +164,7 @@ class TestConcurrentPolls:
             found = await read_page(*args, **options)
             count += 1
             if count == reads:
-                # Nobody else is told of it than those who listen already.
+                # Only existing listeners are notified.
                 await make.message(ada, bob, "Hello")
             return found
 

@@ -1,4 +1,4 @@
-"""One socket under pressure: order, gaps, bounds, proofs; over a stream that tests write themselves."""
+"""One socket under pressure: order, gaps, bounds, delivery proofs; over a stream that tests write themselves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def event(position: int, data: Any = None, *, name: str = "x", incoming: bool = 
 
 
 class Table:
-    """A stream in memory, with the faults of a database."""
+    """A stream in memory that can fail like a database."""
 
     def __init__(self, count: int = 0) -> None:
         self.events = [event(n) for n in range(1, count + 1)]
@@ -101,14 +101,14 @@ class Rig:
         await self.until(lambda: self.socket.live)
 
     def commit(self, *, told: bool = True, **options: Any) -> StreamEvent:
-        """A new event, announced as this process does it, or as another one does."""
+        """Append an event, announced by this process or by another one."""
         made = self.table.add(**options)
         data = RemovedDeviceView(uuid4()) if told else None
         self.channel.on_wake_up(WakeUp(ADA.user_id, made.position, "x", data))
         return made
 
     def hand(self, *, incoming: bool) -> None:
-        """A new event that its channel hands over."""
+        """Append an event that the channel passes on directly."""
         self.channel._dispatch(self.table.add(incoming=incoming))
 
 
@@ -287,7 +287,7 @@ class TestSocketBounds:
         rig = Rig(table)
         await rig.go_live()
         assert rig.positions == list(range(1, 41))
-        # A page tells how many fit; only one that fitted lets it try more.
+        # A page determines how many fit; only a page that fitted allows trying more.
         assert table.limits[:3] == [100, 9, 18]
 
     def test_part_of_page_has_bounded_bytes(self) -> None:
@@ -430,7 +430,7 @@ class TestDeliveryProof:
 
 
 class TestDeliveryAcks:
-    """Proofs that can't be written wait."""
+    """Acknowledgements that cannot be written wait."""
 
     async def test_acknowledgement_is_retried_after_any_error(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

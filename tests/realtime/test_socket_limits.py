@@ -1,4 +1,4 @@
-"""Limits over a socket: the same as over HTTP, and they end nothing else."""
+"""Rate limits over a socket are the same as over HTTP, and do not close the socket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Conta
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
-    """The server, and a way in."""
+    """The server, and its sockets."""
     async with serving(hosted) as (_, port):
         yield Realtime(port, hosted.realtime.presence._pass)
 
@@ -41,12 +41,12 @@ async def test_http_and_socket_requests_share_bucket(hosted: Container, realtime
     ada, limit = await people.person(), LIMITS["request"]
     await Gate(hosted.uow, enabled=True).take("request", ada.actor.device_id, cost=limit.burst)
     async with realtime.wire(ada) as wire:
-        # While it is asked the bucket fills again, a little.
+        # Meanwhile the bucket refills a little.
         answers = [await wire.ask("presence.set", status="away", extra=1) for _ in range(2 * limit.lease)]
         codes = [answer["error"]["code"] for answer in answers]
         assert codes[: limit.lease] == ["unknown_field"] * limit.lease
         assert codes.count("rate_limited") > limit.lease // 2
-        # The socket lives on.
+        # The socket stays open.
         assert (await wire.ask("nonsense"))["error"]["code"] == "unknown_method"
 
 
@@ -59,7 +59,7 @@ async def test_http_and_socket_messages_share_limit(hosted: Container, realtime:
             draft = {"target_id": bob.id, "client_id": f"c{number}", "body": "Hello"}
             if (await client.post("/messages", json=draft)).status_code == 429:
                 break
-        # So many, and what came back meanwhile.
+        # This many, plus what was refilled meanwhile.
         assert message_to.burst <= number < message.burst - 1
         refused = await wire.ask("message.send", target_id=bob.id, client_id="one-more", body="Hello")
     assert (refused["error"]["code"], refused["error"]["retry_after"]) == ("rate_limited", 1)

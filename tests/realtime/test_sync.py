@@ -1,4 +1,4 @@
-"""The long poll: pages, waiting, cursors that are too old, rows that can't be shown."""
+"""The long poll: pages, waiting, expired cursors, unreadable rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.sockets import Realtime
 
 
 async def waiting(hosted: Container, person: Person) -> None:
-    """Until a request of this person waits."""
+    """Wait until a request of this user is waiting."""
     while person.id not in hosted.hub.waiting_users():
         await asyncio.sleep(0)
 
@@ -112,7 +112,7 @@ class TestCursorExpiry:
         await execute(
             hosted, f"UPDATE events SET at = at - interval '31 days' WHERE user_id = {bob.id} AND position < 3"
         )
-        # A pass takes a bounded number of rows, whoever they belong to.
+        # A pass removes a bounded number of rows of any user.
         swept = 1
         while swept:
             async with hosted.uow.command() as uow:
@@ -225,7 +225,7 @@ class TestLongPoll:
     async def _polling(
         self, realtime: Realtime, hosted: Container, person: Person, cursor: str = "e1", *, of: int = 1
     ) -> asyncio.Task[Any]:
-        """A request that waits, the `of`th of this person."""
+        """A waiting request, the `of`th of this user."""
         poll = asyncio.create_task(realtime.sync(person, cursor=cursor, wait=30))
         while len(hosted.hub._channel(person.id).long_polls) < of:
             await asyncio.sleep(0)

@@ -1,4 +1,6 @@
-"""Rows that can't be shown: left out, told once and counted; all else comes, over `GET /sync`, sockets and pages."""
+"""Unreadable rows are omitted, logged once and counted; everything else is delivered, over `GET /sync`, sockets and
+pages.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,7 @@ class TestUnreadableStreamRows:
     async def test_stream_continues_after_page_of_unreadable_rows(
         self, what: str, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
-        """More of them than a page holds: an empty page is not the end of a stream, nor all of it."""
+        """More of them than a page holds: an empty page does not mean the end of a stream."""
         ada, bob = await people.friends()
         async with realtime.wire(bob) as live:
             place = await insert(hosted, bob, POISON[what], ada, times=230)
@@ -120,13 +122,13 @@ class TestUnreadableStreamRows:
         monkeypatch.setattr(hosted.uow, "observer", recorder)
         page = await hosted.services.streams.read_page(bob.actor, after=place - 25, limit=50)
         assert (len(page.events), page.end) == (49, place + 25)
-        # The page, its places, all of them again, and two halves of each part that holds it.
+        # The page, its positions, all of them again, and two halves of each part that contains it.
         assert recorder.seen[:2] == [("streams.read", True), ("streams.places", False)]
         assert 3 + 2 * 5 <= len(recorder.seen) <= 3 + 2 * 6
 
 
 class TestLoggedRows:
-    """What the operator is told."""
+    """The log line for the operator."""
 
     async def test_unreadable_row_is_logged_once_with_position_and_no_content(
         self, realtime: Realtime, people: Factory, hosted: Container, caplog: pytest.LogCaptureFixture
@@ -160,7 +162,7 @@ class TestUnreadablePageRows:
             return [item["seq"] for item in page["items"]], page["next"], page["last_seq"]
 
         assert await history() == ([1, 2, 3, 5, 6, 7], None, 7)
-        # A row that is left out is no end, and where the next page begins is not lost with it.
+        # An omitted row does not end a list, and does not lose where the next page begins.
         assert await history(limit=4) == ([5, 6, 7], 4, 7)
         assert await history(before=5, limit=1) == ([], 4, 7)
         assert await history(before=4, limit=9) == ([1, 2, 3], None, 7)
@@ -236,7 +238,7 @@ class TestUnreadablePageRows:
         assert counted(hosted, "contact") == 1
 
 
-# What can't be read of these views, PostgreSQL tells as it tells a damaged page (class XX).
+# PostgreSQL reports reading these views like a damaged page (class XX).
 DAMAGE = """
 ALTER TABLE messages RENAME TO kept;
 CREATE FUNCTION damaged(words text) RETURNS text LANGUAGE plpgsql STABLE AS $$
@@ -272,11 +274,11 @@ class TestDamagedRows:
 
     @pytest.mark.parametrize("error", [DatabaseUnavailable(), TypeError("a bug of ours"), OSError("away")])
     async def test_other_errors_are_not_treated_as_damage(self, error: Exception, people: Factory) -> None:
-        """What would fail for every row must not pass for rows that can't be read: a device would skip them all."""
+        """Errors that affect every row must not count as unreadable rows: a device would skip them all."""
         ada = await people.person()
 
         class Failing:
-            """Fails once, so that whoever reads again gets something."""
+            """Fails once, so that a second read succeeds."""
 
             asked = 0
 

@@ -1,4 +1,4 @@
-"""Sockets that end: signed out, connected elsewhere, silent, stalled, flooding; and what is found without a hint."""
+"""Sockets that end: signed out, replaced, silent, stalled, flooding; and what is detected without a hint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.sockets import Realtime
 
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quick heart."""
+    """A short heartbeat interval."""
     monkeypatch.setattr(upkeep, "_CHECK_SECONDS", 0.01)
 
 
@@ -138,7 +138,7 @@ class TestReplacedSocket:
 class TestMissedEvents:
     @pytest_asyncio.fixture(loop_scope="session")
     async def deaf(self, engine: AsyncEngine, settings: Settings) -> AsyncIterator[Container]:
-        """Another worker, whose words nobody hears."""
+        """Another worker, whose announcements are not received."""
         container = Container(settings, engine=engine)
         yield container
         await container.close()
@@ -163,7 +163,7 @@ class TestMissedEvents:
             elif cause == "the bus is lost":
                 hosted.hub.on_disconnect()
             else:
-                # The look that is under way still has its old time.
+                # The poll under way still uses its old interval.
                 hosted.realtime.upkeep.suspect(ada.id)
             assert (await wire.event("message.created"))["body"] == "Unheard"
 
@@ -176,7 +176,7 @@ class TestHeartbeat:
             people = Factory(container)
             ada, bob = await people.people(2)
             async with realtime.wire(ada) as alive, realtime.wire(bob) as silent:
-                # A peer that is there and says nothing, not even pong.
+                # A connected peer that answers nothing, not even pings.
                 silent.connection.protocol.receive_data = lambda data: None  # type: ignore[method-assign]
                 async with asyncio.timeout(10):
                     while bob.actor.device_id in container.hub.sockets:
@@ -193,7 +193,7 @@ class TestHeartbeat:
                 told = asyncio.get_running_loop().create_future()
 
                 def note(data: bytes | bytearray) -> None:
-                    # The farewell, of which the library must not know, or it would answer.
+                    # The close frame, hidden from the library, which would answer it.
                     if b"silent" in data and not told.done():
                         told.set_result(asyncio.get_running_loop().time())
 
@@ -228,7 +228,7 @@ class TestHeartbeat:
 
 @contextlib.asynccontextmanager
 async def _quick(settings: Settings, engine: AsyncEngine) -> AsyncIterator[tuple[Container, Realtime]]:
-    """A server whose sockets are silent after three seconds."""
+    """A server whose sockets time out after three seconds."""
     container = Container(msgspec.structs.replace(settings, socket_timeout=3.0), engine=engine)
     async with container.realtime.running(), serving(container) as (_, port):
         yield container, Realtime(port)

@@ -1,4 +1,6 @@
-"""uvicorn's protocol as ours: the short way for pongs, what an open connection gives up, what an ended one leaves."""
+"""The WebSocket protocol for uvicorn: the fast path for pongs, what an open connection releases, what an ended one
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ _HANDSHAKE = (
 frames = st.builds(
     Frame,
     st.sampled_from([Opcode.TEXT, Opcode.PING, Opcode.PONG]),
-    # Each of the three ways to write a length begins somewhere here; control frames have the shortest only.
+    # Each of the three encodings of a length occurs here; control frames only have the shortest.
     st.integers(0, 125).map(lambda size: b"7" * size),
 ) | st.builds(Frame, st.just(Opcode.TEXT), st.sampled_from([126, 65_535, 65_536]).map(lambda size: b"x" * size))
 
@@ -42,7 +44,7 @@ def _wire(sent: list[Frame]) -> bytes:
 
 
 class Transport(asyncio.Transport):
-    """Takes what is written."""
+    """Records what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,33 +55,33 @@ class Transport(asyncio.Transport):
         self.written.append(bytes(data))
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is always room."""
+        """The buffer never fills."""
 
     def get_write_buffer_size(self) -> int:
         return 0
 
     def pause_reading(self) -> None:
-        """What comes nevertheless is handled."""
+        """Data that arrives nevertheless is handled."""
 
     def resume_reading(self) -> None:
-        """The test reads on whenever it likes."""
+        """The test continues reading whenever it likes."""
 
     def is_closing(self) -> bool:
         return False
 
     def close(self) -> None:
-        """The test ends it."""
+        """The test closes it."""
         self.told_to_close = True
 
 
 class Pongs(list[bytes]):
-    """A listener that keeps what came back."""
+    """A listener that records pongs."""
 
     def on_pong(self, payload: bytes) -> None:
         self.append(payload)
 
     def on_writable(self) -> None:
-        """There always was room."""
+        """The buffer was never full."""
 
 
 async def _accept(scope: Any, receive: Any, send: Any) -> None:
@@ -127,7 +129,7 @@ class TestFastPongs:
 
     async def _hear(self, sent: list[Frame], cuts: list[int]) -> None:
         connection, transport, pongs = await _opened()
-        # Each frame by itself, as it mostly comes, and some that are cut, or come with the next one.
+        # Each frame by itself, as is usual, and some that are split, or arrive with the next one.
         data = _wire(sent)
         ends = [len(_wire(sent[:count])) for count in range(1, len(sent))]
         marks = sorted({mark for mark in (*ends[1::2], *cuts) if mark < len(data)} | {0, len(data)})
@@ -145,7 +147,7 @@ class TestFastPongs:
 
     async def test_forged_frame_before_pong_closes_connection(self) -> None:
         connection, transport, pongs = await _opened()
-        # Unmasked; who only counts would find a whole frame here, and a pong behind it.
+        # Unmasked; counting bytes alone would find a complete frame here, followed by a pong.
         connection.data_received(b"\x81\x00\0\0\0\0")
         assert transport.written[0][2:4] == (1002).to_bytes(2, "big")
         connection.data_received(_wire([Frame(Opcode.PONG, b"7")]))
@@ -154,7 +156,7 @@ class TestFastPongs:
 
 
 class TestFrameFloods:
-    """What is no message is counted, but not the answers to our own pings."""
+    """Frames other than messages are counted, except answers to our own pings."""
 
     async def test_only_unsolicited_pongs_count_as_flood(self) -> None:
         connection, _, pongs = await _opened()
@@ -162,7 +164,7 @@ class TestFrameFloods:
         for _ in range(MAX_ODD_FRAMES):
             connection.ping(b"7")
             connection.ping(b"7")
-            # Two at once come the long way.
+            # Two at once take the slow path.
             connection.data_received(two)
         assert (len(pongs), connection.close_sent) == (2 * MAX_ODD_FRAMES, False)
         for _ in range(MAX_ODD_FRAMES // 2):
@@ -174,7 +176,7 @@ class TestFrameFloods:
 
 
 class TestInvalidText:
-    """Text that is no UTF-8 (RFC 6455 section 8.1) ends a connection, quietly, whenever it comes."""
+    """Invalid UTF-8 in text (RFC 6455 section 8.1) ends a connection without a log line, whenever it arrives."""
 
     async def test_invalid_text_frame_closes_with_1007(self, caplog: pytest.LogCaptureFixture) -> None:
         connection, transport, _ = await _opened()

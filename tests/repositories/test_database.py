@@ -1,4 +1,4 @@
-"""Errors of the database, as the database makes them, and what they become."""
+"""Errors as the database raises them, and how they are translated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from messenger.errors import (
 
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator[Any]:
-    """A connection whose changes go away."""
+    """A connection whose changes are rolled back."""
     connection = await asyncpg.connect(settings.database_url)
     transaction = connection.transaction()
     await transaction.start()
@@ -38,7 +38,7 @@ async def connection(settings: Settings) -> AsyncIterator[Any]:
 
 
 async def error_of(connection: Any, sql: str, *args: Any) -> Exception:
-    """What the driver raises."""
+    """The error that the driver raises."""
     try:
         await connection.execute(sql, *args)
     except Exception as error:
@@ -47,7 +47,7 @@ async def error_of(connection: Any, sql: str, *args: Any) -> Exception:
 
 
 async def raised(connection: Any, state: str, constraint: str = "") -> Exception:
-    """An error with this SQLSTATE, from the server itself."""
+    """An error with this SQLSTATE, raised by the server itself."""
     named = f", CONSTRAINT = '{constraint}'" if constraint else ""
     return await error_of(connection, f"DO $$ BEGIN RAISE 'no' USING ERRCODE = '{state}'{named}; END $$")
 
@@ -119,7 +119,7 @@ class TestOverload:
 
 class TestValues:
     async def test_overlong_text_is_a_fault(self, connection: Any) -> None:
-        # Every length is bounded where the request is read: what is too long here has come past that.
+        # Every length is checked when the request is read: a text that is too long here has passed that check.
         error = await error_of(connection, "INSERT INTO peers VALUES (1, 'far too long')")
         assert isinstance(error, asyncpg.StringDataRightTruncationError)
         assert translate(error) is None

@@ -53,7 +53,7 @@ def factory(engine: AsyncEngine, recorder: Recorder) -> Any:
 
 
 def sql(text: str) -> tuple[str, tuple[str, ...]]:
-    """What goes to asyncpg for a caller that is known."""
+    """The SQL that asyncpg gets for a known caller."""
     compiled = probe("shape", text).compiled_for(NOBODY)
     return compiled.sql, compiled.parameters
 
@@ -90,7 +90,7 @@ class TestCompile:
     def test_no_statement_keeps_unnumbered_parameter(self) -> None:
         for statement in STATEMENTS.values():
             for caller in (Bearer(b""), NOBODY):
-                # Neither a cast nor a text in quotes is a parameter.
+                # Neither a cast nor quoted text is a parameter.
                 text = re.sub(r"'[^']*'|::", "", statement.compiled_for(caller).sql)
                 assert ":" not in text, statement.name
 
@@ -147,7 +147,7 @@ class TestRow:
         text = "SELECT 1 AS first, NULL AS one, 'b' AS other, 2 AS last, NULL::int AS user_id, 4 AS number"
         async with factory.read() as uow:
             row = await uow.statements.first(probe("nested_null", text, Outer))
-        # `always` may not be None: it is made whatever its columns hold.
+        # `always` may not be None: it is created whatever its columns contain.
         assert (row.pair, row.always.number) == (None, 4)
 
     async def test_columns_of_nested_struct_are_checked(self, factory: Any) -> None:

@@ -1,4 +1,4 @@
-"""The safe's door: envelopes pass byte by byte, and no key passes in any dress."""
+"""Validation of envelopes: valid ones are kept byte for byte, and private keys are refused in any encoding."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def b64(data: bytes) -> str:
 
 
 def some(size: int) -> str:
-    """Base64 of so many bytes that look like nothing."""
+    """Base64 of this many bytes without structure."""
     return b64(bytes((at * 167 + 201) % 256 for at in range(size)))
 
 
 def body(**changes: Any) -> dict[str, Any]:
-    """A good envelope of AES-256-GCM under Argon2id, with these fields instead; `...` leaves one out."""
+    """A valid envelope of AES-256-GCM under Argon2id, with these fields replaced; `...` omits one."""
     fields: dict[str, Any] = {
         "algorithm": "aes-256-gcm",
         "kdf": {"name": "argon2id", "salt": some(16), "memory_kib": 65536, "iterations": 3, "parallelism": 4},
@@ -48,7 +48,7 @@ def kdf(**changes: Any) -> dict[str, Any]:
 
 
 def faults(fields: Any) -> list[tuple[str, str]]:
-    """What is refused of this, the same in JSON and in MessagePack."""
+    """The faults of this body, equal in JSON and in MessagePack."""
     refused = [refusal(encode(fields), msgpack=msgpack) for msgpack, encode in ENCODERS.items()]
     found = [[(error.field, error.code) for error in one.errors] for one in refused]
     assert found[0] == found[1]
@@ -64,7 +64,7 @@ def refusal(raw: bytes, *, msgpack: bool = False) -> NotEncrypted:
     return error
 
 
-# Keys by their form alone; `test_key_shapes.py` has the whole collection.
+# Keys by their form alone; `test_key_shapes.py` has the full collection.
 PEM = f"-----BEGIN PRIVATE KEY-----\n{'MC4CAQAwBQYDK2VwBCIEIFpa' * 2}\n-----END PRIVATE KEY-----\n"
 PKCS8 = bytes.fromhex("302e020100300506032b657004220420") + b"\x5a" * 32
 JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "nWGxne_9WmC6hEr0kuw"}
@@ -380,7 +380,7 @@ class TestEnvelopeBody:
 
 
 def expected(sent: dict[str, Any]) -> dict[str, Any]:
-    """What a view shows of it: `mac` and `key_id` always, of the KDF what isn't null."""
+    """What a view shows: `mac` and `key_id` always, of the KDF whatever is not null."""
     shown = {"mac": None, "key_id": None, **copy.deepcopy(sent)}
     shown["kdf"] = {name: value for name, value in shown["kdf"].items() if value is not None}
     return shown

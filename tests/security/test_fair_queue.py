@@ -11,7 +11,7 @@ from messenger.security.fair_queue import FairQueue
 
 
 async def settle() -> None:
-    """Let each task that can go on do so: one that is woken by another goes on a turn of the loop later."""
+    """Let every runnable task run: a task woken by another runs in the next turn of the loop."""
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -26,7 +26,7 @@ class Crowd:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def come(self, *names: str, known: bool = False) -> None:
-        """One request each; the source is the name's first letter."""
+        """Add requests; the source is the first letter of the name."""
         for name in names:
             self._tasks.append(asyncio.create_task(self._ask(name, known)))
             await settle()
@@ -40,7 +40,7 @@ class Crowd:
         self.served.append(name)
 
     async def serve(self) -> list[str]:
-        """Give the place to one after the other until nobody waits; in which order they had it."""
+        """Give the place to one request after the other; return their order."""
         while not all(task.done() for task in self._tasks):
             self.queue.leave()
             await settle()

@@ -1,4 +1,4 @@
-"""Passwords: what is stored, what a login costs, and how many may wait."""
+"""Passwords: what is stored, what a login costs, and how many requests may wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def hasher() -> Iterator[PasswordHasher]:
 
 
 class Gate:
-    """Takes the place of Argon2 and holds its threads until it is opened."""
+    """Replaces Argon2 and blocks its threads until opened."""
 
     def __init__(self) -> None:
         self._opened = threading.Event()
@@ -65,7 +65,7 @@ def gated(gate: Gate, *, max_waiting: int) -> PasswordHasher:
 
 
 def seen_by_argon2(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The encoded hashes that a verification is made against, in order."""
+    """The encoded hashes that a verification compares with, in order."""
     seen: list[str] = []
     verify = argon2.PasswordHasher.verify
 
@@ -243,7 +243,7 @@ class TestHasherBounds:
         gate.open()
         hasher._executor.shutdown(wait=True)
         await asyncio.sleep(0)
-        # The place came back with the thread, and is there for the next one.
+        # The place was freed with the thread, and is available to the next request.
         await hasher._queue.enter("")
 
     async def test_close_refuses_waiting_requests(self, gate: Gate) -> None:

@@ -1,4 +1,4 @@
-"""TURN credentials, as a real coturn sees them."""
+"""TURN credentials against a real coturn."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Relay:
 
 @pytest.fixture(scope="session")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """coturn on loopback, with the configuration of the operations manual but for its peers."""
+    """coturn on loopback, with the configuration of the operations manual except for its peers."""
     reason = _install_coturn()
     if reason:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
@@ -95,7 +95,7 @@ def _wait_until_it_answers(relay: Relay, process: subprocess.Popen[bytes], outpu
     while time.monotonic() < deadline and process.poll() is None:
         if _answers_stun(relay.port):
             return
-        # The pace of the questions, cut short when the server ends.
+        # The interval of the polls, cut short when the server ends.
         try:
             process.wait(timeout=0.05)
         except subprocess.TimeoutExpired:
@@ -118,7 +118,7 @@ def _answers_stun(port: int) -> bool:
 
 
 def _install_coturn() -> str | None:
-    """None when turnserver is there, after an installation if need be; else why it is not."""
+    """Install turnserver if necessary; return None, or why it is not available."""
     if shutil.which("turnserver"):
         return None
     if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -139,7 +139,7 @@ def _apt(*command: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def _no_services(policy: Path = Path("/usr/sbin/policy-rc.d")) -> Iterator[None]:
-    """Keep Debian's package from starting a relay of its own; a policy that is there already stays as it is."""
+    """Prevent Debian's package from starting a relay; keep an existing policy."""
     if policy.exists():
         yield
         return

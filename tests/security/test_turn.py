@@ -1,4 +1,4 @@
-"""TURN credentials and the addresses of ICE servers, by their vectors."""
+"""TURN credentials and the addresses of ICE servers, compared with test vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that fails at will, images that nobody else has, and what is kept of them."""
+"""A store that fails on request, unique images, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tables import rows
 
 
 class Store(ObjectStore):
-    """In memory; it fails where it is told to, and tells what was asked of it."""
+    """An in-memory store that fails on request, and records its calls."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())

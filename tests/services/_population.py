@@ -22,7 +22,7 @@ SELECT $1, id, 'mutual', now() FROM ids UNION ALL SELECT id, $1, 'mutual', now()
 
 
 async def contacts_of(container: Container, person: Person, count: int) -> range:
-    """The numbers of so many new mutual contacts."""
+    """The numbers of new mutual contacts."""
     base = 2**40 + secrets.randbelow(2**40) * 100_000
     await rows(container, _MAKE, person.id, base, count)
     return range(base + 1, base + count + 1)

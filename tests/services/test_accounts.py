@@ -1,4 +1,4 @@
-"""Accounts: signing up, signing in, the password."""
+"""Accounts: registration, login, passwords."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ class TestLogin:
 
 @pytest.fixture
 async def stronger(container: Container, settings: Settings) -> AsyncIterator[Container]:
-    """The same services a year on, when passwords cost more."""
+    """The same services with stronger password parameters."""
     grown = msgspec.structs.replace(settings, password_time_cost=2)
     stronger = Container(grown, engine=container.engine, clock=container.clock)
     yield stronger
@@ -293,5 +293,5 @@ class TestPasswordHashing:
         await login(stronger, ada.username)
         await stronger.services.accounts.change_password(ada.actor, PASSWORD, OTHER_PASSWORD)
         await stronger.services.accounts.erase(ada.actor, OTHER_PASSWORD)
-        # Registration hashes; the login compares and hashes anew; the change compares and hashes; erasure compares.
+        # Registration hashes; login compares and rehashes; the change compares and hashes; erasure compares.
         assert held == [0] * 6

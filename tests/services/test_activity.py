@@ -1,4 +1,4 @@
-"""Activity: every request stamps its user and its device, and never at the cost of the request."""
+"""Activity: every request stamps its user and device, and never fails because of it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def relaxed(container: Container, settings: Settings) -> AsyncIterator[Con
 
 @asynccontextmanager
 async def worker(container: Container, at: datetime) -> AsyncIterator[Container]:
-    """Another worker, whose clock shows something else."""
+    """Another worker, with a different clock."""
     beside = Container(container.settings, engine=container.engine, clock=FixedClock(at))
     yield beside
     await beside.close()
@@ -196,7 +196,7 @@ class TestStampResolution:
         ada, bob = await make.friends()
         async with statements.recording() as sent:
             await ALLOWED[name](relaxed.services, ada.actor, bob.id)
-        # A connection asks the catalogue about a type that it meets for the first time.
+        # On first use of a type, a connection looks it up in the catalogue.
         ours = [statement for statement in sent if "pg_catalog" not in statement]
         assert len(ours) == 1
         assert not any(verb in ours[0] for verb in ("UPDATE", "INSERT", "DELETE"))

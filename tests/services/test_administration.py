@@ -1,4 +1,4 @@
-"""Administration: accounts from the operator's side."""
+"""Administration: accounts managed by the operator."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def draft(username: str, **more: Any) -> RegisterDraft:
 
 
 def unique(person: Person) -> str:
-    """A name that is free, after one that is taken."""
+    """A free name, after a taken one."""
     return f"{person.username}x"
 
 

@@ -1,4 +1,4 @@
-"""Avatars: whole or not there, shared by who has the same image, and gone when nobody has it."""
+"""Avatars: complete or absent, shared between users of equal images, and removed when unused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def avatars(container: Container, processor: ImageProcessor, store: Store) -> Av
 
 @pytest.fixture
 def image() -> bytes:
-    """One that no other test has."""
+    """An image that no other test has."""
     return noise()
 
 
@@ -71,7 +71,7 @@ class TestAvatarUpload:
         view = (await avatars.upload(ada.actor, image)).avatar
         assert (await container.services.profiles.get(ada.actor)).profile.avatar == view
         file, thumb = await avatars.file(view.key), await avatars.file(f"{view.key}_thumb")
-        # Nobody who has the picture can work out its address.
+        # The address cannot be derived from the image.
         assert view.key not in {hashlib.sha256(image).hexdigest(), hashlib.sha256(file).hexdigest()}
         assert images.decoded(file).size == (view.width, view.height) == (24, 24)
         assert images.decoded(thumb).size == (24, 24)
@@ -148,7 +148,7 @@ class TestAvatarRemoval:
         await avatars.remove(ada.actor)
         assert await avatar_of(container, ada) is None
         assert (await files_of(store, key), await row_of(container, key)) == (0, None)
-        # Nor does the event of the upload bring it back.
+        # The event of the upload does not bring it back either.
         assert [event["avatar"] for event in await told(container, ada, "profile.updated")] == [None, None]
 
     async def test_removal_without_avatar_notifies_no_contact(
@@ -320,5 +320,5 @@ class TestConcurrentChanges:
 
 
 def _elsewhere(work: Any) -> asyncio.Task[bool]:
-    """As another request, which knows of no open unit of work."""
+    """Run as another request, outside of the current unit of work."""
     return asyncio.get_running_loop().create_task(work, context=contextvars.Context())

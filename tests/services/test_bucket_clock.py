@@ -1,4 +1,4 @@
-"""Token buckets after the database's clock was set ahead, and back again."""
+"""Token buckets after the database's clock was set ahead and back again."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TestClockSetBack:
 async def test_small_clock_differences_between_workers_add_no_tokens(
     gate: Gate, clock: FixedClock, subject: str
 ) -> None:
-    """Requests that alternate between two workers must not fill the bucket by the difference each time."""
+    """Requests that alternate between two workers must not refill the bucket by the difference each time."""
     right = clock.now()
     await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
     for _ in range(5):

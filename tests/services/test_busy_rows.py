@@ -49,7 +49,7 @@ async def send(sends: MessageService, sender: Person, to: Person, client_id: str
 
 @contextlib.asynccontextmanager
 async def busy(container: Container, sql: str, person: Person) -> AsyncIterator[None]:
-    """Another transaction holds the row for the length of the block."""
+    """Another transaction holds the row during the block."""
     async with held(container, sql, person.id):
         yield
 
@@ -115,7 +115,7 @@ class TestWaiting:
         ((ada, bob),) = await pairs(make, 1)
         async with busy(container, STREAM, bob):
             waiting = asyncio.create_task(send(sends, ada, bob, "w"))
-            # Long enough for a first try: this takes a round trip itself.
+            # Long enough for a first attempt: this takes a round trip itself.
             await rows(container, "SELECT pg_sleep(0.02)")
             waiting.cancel()
             await asyncio.wait([waiting])

@@ -1,4 +1,4 @@
-"""Calls: the servers for a device's connections, with credentials that end and name nobody."""
+"""Calls: ICE servers for a device, with credentials that expire and identify nobody."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def ada(make: Factory) -> Person:
 
 
 def names(view: IceServersView) -> tuple[int, str]:
-    """When the credentials end, and whose they are, from the name that the relay reads."""
+    """The expiry and the pseudonym in the user names."""
     (turn,) = [server for server in view.ice_servers if server.username]
     expiry, _, pseudonym = str(turn.username).partition(":")
     return int(expiry), pseudonym

@@ -1,4 +1,4 @@
-"""The clock that all workers share: the database's, whatever their hosts' clocks say."""
+"""The clock that all workers share follows the database's clock, not the hosts' clocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 def learn(shared: SharedClock, off: timedelta, *, way: float = 0.0) -> datetime:
-    """Tell it that the database's clock is so far off ours; `way`: seconds that the question and its answer took."""
+    """Tell it the offset of the database's clock; `way`: seconds of the round trip."""
     asked = time.monotonic()
     theirs = datetime.now(UTC) + off
     shared.learn(theirs, asked=asked - way / 2, answered=asked + way / 2)

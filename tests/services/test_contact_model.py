@@ -1,4 +1,4 @@
-"""Contacts against a model: whatever two users do, one after the other or at once, the pair stays legal."""
+"""Contacts compared with a model: any sequential or concurrent steps of two users leave a legal pair."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from messenger.schemas.users import ConfirmDraft, SubscribeDraft
 from messenger.testing import Factory, Person
 from tests.support.tables import rows, told
 
-# The model, apart from the code: how a pair looks to the one who acts (own edge / other's edge), and what each step
-# makes of it. A name is a refusal.
+# The model, independent of the code: a pair as the actor sees it (own edge / peer's edge), and the result of each
+# step. A name is a refusal.
 NONE, ASKED, ASKING, MUTUAL = "-/-", "in/out", "out/in", "mutual/mutual"
 BLOCKING, BLOCKED, BOTH = "blocked/-", "-/blocked", "blocked/blocked"
 BLOCKING_ASKER, ASKING_BLOCKER = "blocked/out", "out/blocked"
@@ -32,7 +32,7 @@ STEPS = {
     "block": (BLOCKING, BLOCKING_ASKER, BLOCKING, BLOCKING, BLOCKING, BOTH, BOTH, BLOCKING_ASKER, BOTH),
     "unblock": (NONE, ASKED, ASKING, MUTUAL, NONE, BLOCKED, BLOCKED, ASKED, ASKING_BLOCKER),
 }
-# How to get two strangers into a state, acting alone or as the other.
+# How to bring two strangers into a state, by own steps or by the peer's.
 WAYS: dict[str, tuple[tuple[int, str], ...]] = {
     NONE: (),
     ASKED: ((1, "subscribe"),),
@@ -49,7 +49,7 @@ _SHORT = {None: "-", "pending_in": "in", "pending_out": "out"}
 Actors = st.integers(min_value=0, max_value=1)
 Names = st.sampled_from(sorted(STEPS))
 
-# Fixtures may be shared by examples: each example makes people of its own. Derandomized, so that a failure stays one.
+# Fixtures may be shared by examples: each example creates users of its own. Derandomized, so that failures repeat.
 examples = settings(
     deadline=None,
     derandomize=True,
@@ -60,13 +60,13 @@ examples = settings(
 
 
 def turned(state: str) -> str:
-    """The same pair as the other one sees it."""
+    """The same pair as the peer sees it."""
     mine, theirs = state.split("/")
     return f"{theirs}/{mine}"
 
 
 def expected(state: str, actor: int, step: str) -> tuple[str, str | None]:
-    """The state after a step, as the first of the two sees it, and the refusal where there is one."""
+    """The state after a step, as the first user sees it, and the refusal if any."""
     seen = turned(state) if actor else state
     after = STEPS[step][STATES.index(seen)]
     if after not in STATES:
@@ -75,7 +75,7 @@ def expected(state: str, actor: int, step: str) -> tuple[str, str | None]:
 
 
 async def act(container: Container, pair: tuple[Person, Person], actor: int, step: str) -> str | None:
-    """Take a step; the refusal's name, or None."""
+    """Take a step; return the name of the refusal, or None."""
     me, other = pair[actor].actor, pair[1 - actor].id
     contacts = container.services.contacts
     calls = {
@@ -94,7 +94,7 @@ async def act(container: Container, pair: tuple[Person, Person], actor: int, ste
 
 
 async def edges(container: Container, pair: tuple[Person, Person]) -> Edges:
-    """Both rows as they are."""
+    """Both rows as stored."""
     one, other = pair
     found = await rows(
         container,
@@ -107,7 +107,7 @@ async def edges(container: Container, pair: tuple[Person, Person]) -> Edges:
 
 
 async def state_of(container: Container, pair: tuple[Person, Person]) -> str:
-    """The state of the pair, as the first of the two sees it; a legal one."""
+    """The state of the pair, as the first user sees it; always a legal one."""
     both = await edges(container, pair)
     assert both in LEGAL
     return "/".join(_SHORT.get(edge, edge or "") for edge in (both.mine, both.theirs))

@@ -159,7 +159,7 @@ class TestChangeDuringBlock:
 
 
 class _Beside:
-    """Runs a step of somebody else's just before the first append of events by another."""
+    """Runs a step of another user just before the first append of events."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: Callable[[], Awaitable[object]]) -> None:
         self.done = False
@@ -168,7 +168,7 @@ class _Beside:
         async def after_the_step(repository: EventRepository, *args: object, **more: object) -> object:
             if not self.done:
                 self.done = True
-                # In a context of its own: this one has a unit of work open.
+                # In a context of its own: this one has an open unit of work.
                 await asyncio.get_running_loop().create_task(_run(step), context=contextvars.Context())
             return await append(repository, *args, **more)  # type: ignore[arg-type]
 

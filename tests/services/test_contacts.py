@@ -1,4 +1,4 @@
-"""Contacts: asking, answering, ending, blocking; whom it shows, and who is told."""
+"""Contacts: requests, answers, ending, blocking; what is shown, and who is notified."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def answer(container: Container, person: Person, asker: Person, *, accept:
 
 
 async def contact(container: Container, person: Person, target: Person) -> ContactView | None:
-    """How the target stands in this person's list."""
+    """The entry of the target in this user's list."""
     page = await container.services.contacts.list_page(person.actor, state=None, after=0, limit=50)
     return next((item for item in page.items if item.user.id == target.id), None)
 

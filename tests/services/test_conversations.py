@@ -1,4 +1,4 @@
-"""Conversations: the page that a phone opens with, and settings."""
+"""Conversations: the list that an app opens with, and settings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def page(container: Container, person: Person, cursor: str | None = None, 
 
 
 async def only(container: Container, person: Person) -> ConversationView:
-    """The one conversation of this person."""
+    """The only conversation of this user."""
     (item,) = (await page(container, person)).items
     return item
 
 
 def shown(view: ConversationView) -> dict[str, Any]:
-    """As it goes over the wire."""
+    """The conversation as sent to clients."""
     found: dict[str, Any] = msgspec.to_builtins(view)
     return found
 
@@ -127,7 +127,7 @@ class TestConversationPages:
         ada, *friends = await make.people(6)
         for friend in friends:
             await make.befriend(ada, friend)
-            # At one and the same moment, they go by another order, which must hold all the same.
+            # At the same moment they are ordered by another key, which must hold as well.
             clock.advance(milliseconds=apart)
             await make.message(ada, friend)
         whole = targets(await page(container, ada))
@@ -196,14 +196,14 @@ class TestStreamCursor:
 
     async def test_stream_without_events_has_cursor(self, container: Container, make: Factory) -> None:
         ada = await make.person()
-        # Both: other tests sweep over all users, and would write into a stream that says less than it has.
+        # Both: other tests sweep over all users, and would write into a stream whose position is lower than its events.
         await rows(container, "DELETE FROM events WHERE user_id = $1", ada.id)
         await rows(container, "UPDATE streams SET position = 0 WHERE user_id = $1", ada.id)
         assert (await page(container, ada)).cursor == "e0"
 
 
 async def part(container: Container, ada: Person, bob: Person, between: str) -> None:
-    """Let Ada write to Bob no more, for this reason."""
+    """End Ada's permission to write to Bob, for this reason."""
     contacts = container.services.contacts
     if between == "strangers":
         await contacts.unsubscribe(ada.actor, bob.id)

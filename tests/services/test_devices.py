@@ -1,4 +1,4 @@
-"""Devices: their tokens, the list of them, signing them out."""
+"""Devices: their tokens, the list of devices, signing out."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class TestSignOutDevice:
 
 @pytest.fixture
 async def crowded(container: Container, settings: Settings) -> AsyncIterator[Container]:
-    """The same services with room for two devices."""
+    """The same services with at most two devices per user."""
     crowded = Container(
         msgspec.structs.replace(settings, max_devices=2), engine=container.engine, clock=container.clock
     )

@@ -13,7 +13,7 @@ from tests.services.test_contacts import STEPS, answer, ask, contact
 
 
 class TestDisabledContact:
-    """Whose account was disabled stays in others' lists, and can be taken off them."""
+    """A disabled account stays in the lists of its contacts, and can be removed from them."""
 
     @pytest.fixture
     async def pair(self, container: Container, make: Factory, state: str) -> tuple[Person, Person]:

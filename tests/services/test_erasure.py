@@ -1,4 +1,4 @@
-"""Erasure and export: what is left of an account, and what it may take along."""
+"""Erasure and export: what remains of an account, and what its owner can download."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def user_row(container: Container, person: Person) -> dict[str, Any]:
 
 @pytest.fixture
 def pictures(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every upload is a picture already: decoding is tested elsewhere."""
+    """Accept any bytes as an image: decoding is tested elsewhere."""
 
     async def decode(data: bytes) -> Avatar:
         return Avatar(hashlib.sha256(data).hexdigest(), data, data[:4], 64, 64, "cGxhY2Vob2xkZXI=")
@@ -190,12 +190,12 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 
 
 async def while_erasing(container: Container, person: Person, work: Awaitable[Any]) -> None:
-    """Run `work` up to the row that an erasure has written, and on when that commits."""
+    """Run `work` up to the row that an erasure has written, and continue when that commits."""
     async with container.uow() as uow:
         await uow.contacts.lock_pair(person.actor)
         await uow.avatars.set(person.id, None)
         await uow.users.erase(person.id, username_key=person.username, username_digest=secrets.token_bytes(32))
-        # In a context of its own: it is another request's.
+        # In a context of its own: it is another request.
         task = asyncio.create_task(_awaited(work), context=contextvars.Context())
         waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         while not (task.done() or await rows(container, waiting)):

@@ -43,7 +43,7 @@ async def change_profile(container: Container, person: Person, text: str) -> Non
 
 @pytest.fixture(autouse=True)
 async def nothing_due(container: Container) -> None:
-    """Remove the fan-outs that other tests of this process have left behind."""
+    """Remove the fan-outs that other tests of this process left behind."""
     await rows(container, "DELETE FROM fan_outs")
 
 
@@ -208,7 +208,7 @@ class TestErasureFanOut:
 
 
 class TestAppend:
-    """What appending costs by the number of streams, in rows that the plan's nodes touch."""
+    """The cost of appending by number of streams, in rows that the plan's nodes touch."""
 
     @staticmethod
     async def _rows_touched(container: Container, users: Sequence[int]) -> float:

@@ -20,7 +20,7 @@ from messenger.testing import Factory, Person
 
 @pytest.fixture(params=["alone", "in a batch"])
 def send(request: pytest.FixtureRequest, container: Container) -> Any:
-    """Sends one message, alone or in the middle of a batch."""
+    """Sends one message, alone or within a batch."""
     sends = MessageService(
         container.uow,
         Gate(container.uow, enabled=False),
@@ -46,7 +46,7 @@ def send(request: pytest.FixtureRequest, container: Container) -> Any:
 
 @pytest.fixture
 async def friends(make: Factory) -> tuple[Person, Person, Person]:
-    """Ada, who has talked with Bob and with Eve."""
+    """Ada, who has exchanged messages with Bob and with Eve."""
     ada, bob, eve = await make.people(3)
     for other in (bob, eve):
         await make.befriend(ada, other)

@@ -1,4 +1,4 @@
-"""Limits of what is done all the time: messages, requests, changes, looking for people."""
+"""Rate limits of frequent operations: messages, requests, changes, look-ups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draft(to: int, number: int, body: str = "Hello") -> MessageDraft:
 
 
 async def with_friends(make: Factory, count: int) -> tuple[Person, list[Person]]:
-    """Somebody and their friends, with whom they have talked."""
+    """A user and contacts who have exchanged messages."""
     ada, *friends = await make.people(count + 1)
     for friend in friends:
         await make.befriend(ada, friend)
@@ -42,7 +42,7 @@ async def with_friends(make: Factory, count: int) -> tuple[Person, list[Person]]
 async def send_to(
     service: MessageService, ada: Person, friends: Sequence[Person], count: int, *, first: int = 0
 ) -> list[MessageView]:
-    """So many messages, to one after the other."""
+    """Send messages to these users in turn."""
     return [
         (await service.send(ada.actor, draft(friend.id, first + number)))[0]
         for number, friend in enumerate(islice(cycle(friends), count))
@@ -131,7 +131,7 @@ class TestMessageRate:
 
 
 class TestBatchedMessages:
-    """One lane, so that what comes while the first is under way is one batch."""
+    """One lane, so that messages that arrive while the first is under way form one batch."""
 
     @staticmethod
     def service(limited: Container) -> MessageService:
@@ -173,7 +173,7 @@ class TestLeases:
     LIMIT = LIMITS["change"]
 
     async def pass_by(self, gate: Gate, caller: Caller, count: int) -> int:
-        """How many of so many were let go."""
+        """How many of the requests passed."""
         passed = 0
         for _ in range(count):
             try:
@@ -332,13 +332,13 @@ class TestLookingForPeople:
         await self.exhaust(limited, ada)
         with pytest.raises(RateLimited) as caught:
             await attempt()
-        # Nothing was done that the answer doesn't tell of.
+        # The refused attempt changed nothing.
         assert (await limited.services.contacts.list_page(ada.actor, state=None, after=0, limit=1)).items == []
         assert "look_up" in caught.value.response_headers["RateLimit"]
 
 
 class TestStatementCost:
-    """Round trips with limits on; without them `tests/budgets` has the list."""
+    """Round trips with limits on; `tests/budgets` lists them without limits."""
 
     @staticmethod
     async def cost(statements: StatementLog, work: Awaitable[object]) -> int:
@@ -403,7 +403,7 @@ async def test_receipts_and_edits_count_as_changes(limited: Container, make: Fac
 
 
 async def test_contact_requests_to_known_and_unknown_targets_share_limit(limited: Container, make: Factory) -> None:
-    """Requests have a limit of their own, whoever is asked."""
+    """Requests have a limit of their own, whatever their target."""
     ada, bob = await make.people(2)
     await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
     for target in (bob.id, NOBODY):
@@ -426,7 +426,7 @@ class TestFastClock:
         drafts = [draft(to.id, number) for number, to in enumerate((eve, bob, eve, bob)[: 4 if together else 1], 1)]
         results = await asyncio.gather(*(sends.send(ada.actor, each) for each in drafts))
         assert all(created for _, created in results)
-        # From here on the limit counts as ever.
+        # From here on the limit counts as usual.
         await send_to(sends, ada, [bob, eve], ALL.burst - len(drafts), first=100)
         with pytest.raises(RateLimited):
             await send_to(sends, ada, [bob, eve], 1, first=1000)

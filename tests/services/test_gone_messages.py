@@ -24,20 +24,20 @@ Who = Literal["everyone", "me"]
 
 
 async def only(container: Container, person: Person) -> ConversationView:
-    """The one conversation that somebody has, as their list shows it."""
+    """The only conversation of a user, from the list."""
     items = (await container.services.conversations.list_page(person.actor, cursor=None, limit=10)).items
     assert len(items) == 1
     return items[0]
 
 
 async def shown(container: Container, person: Person) -> tuple[int, int | None]:
-    """What the list shows of it: how many are unread, and the number of the last message."""
+    """What the list shows of it: the unread count, and the `seq` of the last message."""
     view = await only(container, person)
     return view.unread, view.last_message.seq if view.last_message is not None else None
 
 
 async def events(container: Container, person: Person, cursor: str, *, receipts: bool = False) -> list[EventFrame]:
-    """What came after a cursor: receipts, or all else."""
+    """What came after a cursor: receipts, or everything else."""
     found = (await container.services.sync.sync(person.actor, cursor=cursor, limit=200)).events
     return [event for event in found if (event.event == "receipt.updated") == receipts]
 

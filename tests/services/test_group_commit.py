@@ -49,7 +49,7 @@ class Work:
         return 2 * item if item in self.queued else await self.alone(item)
 
     def is_busy(self, item: int) -> bool:
-        """Whether another transaction holds the item's rows; `busy` says for how many tries."""
+        """Whether another transaction holds the item's rows; `busy` is the number of attempts for which it does."""
         left = self.busy.get(item, 0)
         self.busy[item] = left - 1
         return left > 0
@@ -69,7 +69,7 @@ class Work:
         return RunAlone() if item in self.not_together else PeerNotFound() if item < 0 else 2 * item
 
     async def ask(self, *items: int) -> list[asyncio.Task[int]]:
-        """What was asked for, in this order, and is under way or waits."""
+        """Start these items in order; they are under way or wait."""
         tasks = [asyncio.create_task(self.run(item)) for item in items]
         await asyncio.sleep(0)
         return tasks
@@ -179,7 +179,7 @@ class TestOutcomes:
         work = Work()
         tasks = await work.ask(*first)
         if len(first) > 1:
-            # The lane goes on with the others, which stay under way.
+            # The lane continues with the others, which stay under way.
             work.gate.set()
             work.gate.clear()
             await tasks[0]
@@ -268,7 +268,7 @@ class TestBusyRows:
             work.busy[item] = 10**6
         results = await asyncio.gather(*(work.run(item) for item in range(count)), return_exceptions=True)
         assert {type(result) for result in results} == {Overloaded}
-        # Without either it were 200 tries of each item.
+        # Without these bounds there would be 200 attempts of each item.
         assert sum(map(len, work.runs)) < 10 * count
 
 

@@ -1,4 +1,4 @@
-"""History: pages of a conversation, in both directions, that neither overlap nor leave anything out."""
+"""History: pages of a conversation, in both directions, without overlaps or gaps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 7
 
 @pytest.fixture
 async def talk(make: Factory) -> tuple[Person, Person, list[MessageView]]:
-    """Seven messages, by turns."""
+    """Seven messages, sent in turn."""
     ada, bob = await make.friends()
     sides = ((ada, bob), (bob, ada))
     return ada, bob, [await make.message(*sides[n % 2], f"Message {n + 1}") for n in range(COUNT)]

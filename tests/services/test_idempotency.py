@@ -1,4 +1,4 @@
-"""An Idempotency-Key: the same answer for the same request, for 24 hours, and no tokens at rest."""
+"""Idempotency-Key: the same answer for the same request, for 24 hours, without stored tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY = KEPT_FOR.total_seconds()
 
 
 def once(body: str = "body", *, key: str | None = None) -> Once:
-    """A key that nobody else has, or a given one, with the hash of a body."""
+    """A unique key, or a given one, with the hash of a body."""
     return Once(key or secrets.token_hex(16), hashlib.sha256(body.encode()).digest())
 
 

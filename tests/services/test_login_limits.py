@@ -1,4 +1,4 @@
-"""Sign-ins: failed attempts from elsewhere lock the owner out neither by limits nor by filling the queue."""
+"""Logins: failed attempts from elsewhere lock the owner out neither by limits nor by filling the queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def sign_in(container: Container, login: str, address: str, password: str 
 
 
 async def refused(container: Container, login: str, address: str) -> str:
-    """The limit that refuses a sign-in with the right password."""
+    """The limit that refuses a login with the right password."""
     with pytest.raises(RateLimited) as caught:
         await sign_in(container, login, address)
     return caught.value.response_headers["RateLimit-Policy"].split('"')[1]
@@ -38,7 +38,7 @@ async def refused(container: Container, login: str, address: str) -> str:
 
 @pytest.fixture
 def cheap(limited: Container, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """No password costs anything; how each was asked for."""
+    """Passwords cost nothing; how each check was queued."""
     asked: list[dict[str, Any]] = []
 
     async def verify(password: str, _: str | None, **how: Any) -> Verdict:
@@ -50,7 +50,7 @@ def cheap(limited: Container, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
 
 
 async def attack(container: Container, login: str) -> None:
-    """A crowd tries passwords, from as many addresses, until it is stopped."""
+    """Try passwords from many addresses, until the attack is stopped."""
     for number in range(STRANGERS.burst):
         with pytest.raises((InvalidCredentials, RateLimited)):
             await sign_in(container, login, f"203.0.113.{number}", "gravel-otter-violet-58")

@@ -1,4 +1,4 @@
-"""Looking others up: what their privacy shows to whom."""
+"""Look-ups: what privacy settings show to whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps: what has had its time goes, and nothing else does. Each on a database of its own, as whole tables count."""
+"""Sweeps remove expired rows, and nothing else. Each test has a database of its own, since whole tables are counted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def processor() -> AsyncIterator[ImageProcessor]:
 
 
 async def swept(container: Container) -> dict[str, int]:
-    """What a pass removed."""
+    """What a sweep removed."""
     return {name: count for name, count in (await container.services.maintenance.sweep()).items() if count}
 
 
@@ -129,7 +129,7 @@ class TestSweep:
         ada = await people.person()
         clock.advance(seconds=settings.refresh_token_ttl - 1)
         await fresh.services.devices.refresh(ada.refresh_token, address="192.0.2.1")
-        # The used token's life ends, its successor's and the device's go on.
+        # The used token expires; its successor and the device stay valid.
         clock.advance(seconds=settings.access_token_ttl + 2)
         removed = await swept(fresh)
         assert (removed["refresh_tokens"], removed.get("idle_devices")) == (1, None)
@@ -258,7 +258,7 @@ class TestSweepLoop:
 
 
 class TestAvatarSweep:
-    """What a crash left behind goes after an hour."""
+    """Leftovers of a crash are removed after an hour."""
 
     @pytest.fixture
     def store(self) -> Store:

@@ -1,4 +1,4 @@
-"""Messages: whom one may send to, and what may be done to them afterwards."""
+"""Messages: who may be written to, and what may be done to messages afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Who = Literal["everyone", "me"]
 
 
 async def told(container: Container, person: Person, message: MessageView) -> list[str]:
-    """What a user's stream says of a message, in order."""
+    """The events of a message in a user's stream, in order."""
     sql = "SELECT name FROM events WHERE user_id = $1 AND subject = $2 ORDER BY position"
     return [row["name"] for row in await rows(container, sql, person.id, message.id)]
 
@@ -43,7 +43,7 @@ async def ada_and_bob(make: Factory) -> tuple[Person, Person]:
 
 @pytest.fixture
 async def message(make: Factory, ada_and_bob: tuple[Person, Person]) -> MessageView:
-    """One of Ada's to Bob, who mentions him."""
+    """A message from Ada to Bob that mentions him."""
     ada, bob = ada_and_bob
     return await make.message(ada, bob, mentions=[bob.id])
 
@@ -228,7 +228,7 @@ class TestDeleteMessage:
 class TestMessageExpiry:
     @pytest.fixture
     async def expiring(self, container: Container, make: Factory, ada_and_bob: Any) -> MessageView:
-        """A message that lives for a minute."""
+        """A message that expires after a minute."""
         ada, bob = ada_and_bob
         await container.services.conversations.update(bob.actor, ada.id, ConversationPatch(expire_after=60))
         return await make.message(ada, bob, mentions=[bob.id])
@@ -323,7 +323,7 @@ BETWEEN = ("strangers", "they asked", "I asked", "mutual", "I blocked", "they bl
 
 
 class TestPermissionToSend:
-    """`messages_from` of the target, and how the two stand to each other."""
+    """`messages_from` of the target, and the contact between the two."""
 
     @pytest.mark.parametrize("between", BETWEEN)
     @pytest.mark.parametrize("privacy", ["everyone", "contacts", "nobody"])

@@ -19,7 +19,7 @@ from messenger.testing import Factory, Person
 LIMIT = 200
 MOST = 1024 * 1024
 LONG = "x" * MAX_BODY_BYTES
-# More than fit into a page, and less than two of them hold.
+# More than fit into a page, and fewer than two of them hold.
 COUNT = 20
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -126,7 +126,7 @@ class TestConversationBytes:
             if cursor is None:
                 break
         assert targets == [other.id for other in reversed(others)]
-        # The database sends what fills a page, and the place of the next one.
+        # The database sends what fills a page, and the position of the next one.
         async with container.uow.read() as uow:
             rows = await uow.conversations.list_page(ada.actor, before_at=_LATEST, before_id=2**62, limit=LIMIT)
         assert [row.beyond for row in rows] == [False] * (MOST // MAX_BODY_BYTES) + [True]

@@ -1,4 +1,4 @@
-"""Profiles: one's own, and what others show of theirs."""
+"""Profiles: the user's own, and what others see of it."""
 
 from __future__ import annotations
 

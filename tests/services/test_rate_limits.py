@@ -1,4 +1,4 @@
-"""Rate limits: what trips them, what the refusal says, how they fill again."""
+"""Rate limits: what trips them, what refusals say, how they refill."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRONG = "gravel-otter-violet-58"
 
 
 def address() -> str:
-    """Where nobody else asks from."""
+    """An address that no other test uses."""
     return secrets.token_hex(8)
 
 

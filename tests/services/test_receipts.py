@@ -1,4 +1,4 @@
-"""Receipts: only ever forward, and only for those who may learn of them."""
+"""Receipts only move forward, and only reach users who may see them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tables import rows, told
 
 @pytest.fixture
 async def ada_and_bob(make: Factory) -> tuple[Person, Person]:
-    """Friends; Ada has sent five messages."""
+    """Contacts; Ada has sent five messages."""
     ada, bob = await make.friends()
     for _ in range(5):
         await make.message(ada, bob)
@@ -29,7 +29,7 @@ async def receipt(container: Container, person: Person, target: int, **seqs: int
 
 
 async def stand(container: Container, person: Person) -> tuple[int, int]:
-    """Read, and delivered."""
+    """The `seq` read, and the `seq` delivered."""
     (row,) = await rows(container, "SELECT read_seq, delivered_seq FROM members WHERE user_id = $1", person.id)
     return row["read_seq"], row["delivered_seq"]
 
@@ -104,7 +104,7 @@ class TestReceiptEvents:
         moved = {"user_id": bob.id, "read_seq": 3, "delivered_seq": 4}
         mine = {"target_id": ada.id, **moved, "unread": 2, "version": 8}
         assert await told(container, bob, "receipt.updated") == [mine]
-        # How much is unread is nobody else's business.
+        # The unread count is private.
         theirs = {"target_id": bob.id, **moved, "unread": None, "version": None}
         assert await told(container, ada, "receipt.updated") == [theirs]
 

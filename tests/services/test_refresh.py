@@ -159,7 +159,7 @@ class TestLostAnswer:
         ada = await make.person()
         lost = await refresh(container, ada.refresh_token)
         clock.advance(hours=1)
-        # An open socket acts as a device, whose token it showed once.
+        # An open socket acts for a device whose token it presented once.
         await container.services.profiles.get(ada.actor)
         assert await refresh(container, ada.refresh_token) == lost
 
@@ -351,7 +351,7 @@ class TestStoredTokens:
         )
 
     async def ages(self, container: Container, ada: Person) -> list[int]:
-        """How long ago, in seconds, each of the device's used tokens was used; the youngest first."""
+        """Seconds since the use of each of the device's used tokens; the youngest first."""
         found = await rows(
             container,
             "SELECT extract(epoch FROM $2::timestamptz - used_at)::int AS age FROM refresh_tokens"

@@ -149,7 +149,7 @@ class TestRelease:
         assert (await container.services.profiles.get(bob.actor)).profile.username == bob.username
 
     async def test_registration_waiting_for_rename_is_refused(self, container: Container, make: Factory) -> None:
-        """It has looked at the table before the rename was committed."""
+        """The registration has read the table before the rename was committed."""
         ada = await make.person()
         digests = container.services.profiles._usernames
         async with container.uow() as uow:
@@ -166,7 +166,7 @@ class TestRelease:
             )
             await uow.users.change_profile(ada.actor, expected=None, username=name, username_key=name, **changes)
             await uow.usernames.move(ada.id, released=digests.of(ada.username), taken=digests.of(name))
-            # In a context of its own: it is another request's.
+            # In a context of its own: it is another request.
             waiting = asyncio.create_task(register(container, ada.username), context=contextvars.Context())
             while not await rows(
                 container, "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%claimed%'"

@@ -57,7 +57,7 @@ class TestSubscribeLimits:
     async def test_blocked_requester_is_refused_like_strangers(
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
-        """Else a refusal of everybody but oneself would tell of the block, and so would another statement."""
+        """Otherwise a refusal of everyone but oneself would reveal the block, and so would an additional statement."""
         bob, stranger, stalker = await make.people(3)
         await limited.services.contacts.block(bob.actor, stalker.id)
         await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)

@@ -1,4 +1,4 @@
-"""The safe: versions and preconditions, to the byte what was stored, and nothing of it anywhere else."""
+"""The safe: versions and preconditions, envelopes stored byte for byte, and never exposed elsewhere."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class TestSecrecy:
 
     @pytest.fixture
     def marked(self) -> SecretEnvelope:
-        """Each of its values tells where it was seen."""
+        """An envelope whose values can be searched for."""
         kdf = Kdf(name="argon2id", salt=f"salt{self.CANARY}", info=f"info{self.CANARY}")
         names = {name: f"{name}{self.CANARY}" for name in ("nonce", "ciphertext", "mac", "key_id")}
         return envelope(kdf=kdf, **names)

@@ -1,4 +1,4 @@
-"""Sending: one message a `client_id`, a `seq` without gaps, and events in the same transaction."""
+"""Sending: one message per `client_id`, a `seq` without gaps, and events in the same transaction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def events_of(container: Container, person: Person) -> list[dict[str, Any]
 
 
 async def state_of(container: Container, *people: Person) -> list[dict[str, Any]]:
-    """All that sending could change: streams, and what these people take part in."""
+    """Everything that sending could change: streams, and the conversations of these users."""
     sql = """
         SELECT s.user_id, s.position, m.target_id, m.read_seq, c.last_seq, c.last_at,
             (SELECT count(*) FROM messages AS x WHERE x.conversation_id = c.id) AS messages

@@ -1,4 +1,4 @@
-"""Messages that share a statement: each is sent or refused as it would be alone, and numbers have no gaps."""
+"""Messages that share a statement: each is sent or refused as it would be alone, and `seq` has no gaps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from messenger.testing import Factory, Person, StatementLog
 
 @pytest.fixture
 def sends(container: Container) -> MessageService:
-    """One lane: what comes while the first is under way goes together."""
+    """One lane: messages that arrive while the first is under way are sent together."""
     return MessageService(
         container.uow,
         Gate(container.uow, enabled=False),
@@ -48,7 +48,7 @@ def draft(to: int, client_id: str, body: str = "Hello", **more: Any) -> MessageD
 async def together(
     sends: MessageService, first: tuple[Caller, MessageDraft], *others: tuple[Caller, MessageDraft]
 ) -> list[MessageView | Exception]:
-    """What became of the others, which came while the first was being sent."""
+    """The outcomes of the messages that arrived while the first was being sent."""
     sent = await asyncio.gather(
         *(sends.send(caller, message) for caller, message in (first, *others)), return_exceptions=True
     )
@@ -65,7 +65,7 @@ def bearer(person: Person) -> Bearer:
 
 
 async def stream(container: Container, person: Person) -> list[tuple[int, str, int]]:
-    """Position, name and `seq` of the messages that a person was told of."""
+    """Position, name and `seq` of the messages in a user's stream."""
     page = await container.services.sync.sync(person.actor, cursor="e0", limit=200)
     return [
         (require_place(event.cursor).position, event.event, event.data.seq)
@@ -364,7 +364,7 @@ class TestBatchRepetitions:
         assert [message.seq for message in history.items] == [1, 2, 3, 4]
 
     async def test_many_senders_over_many_lanes_do_not_deadlock(self, container: Container, make: Factory) -> None:
-        """Batches, messages sent alone and receipts over the same rows: none waits for another in a circle."""
+        """Batches, messages sent alone and receipts over the same rows wait in one order, without deadlocks."""
         people = await make.people(4)
         for one in people:
             for other in people:

@@ -15,7 +15,7 @@ from tests.support.images import encoded, plain
 
 
 async def avatars(container: Container, reader: Person, event: str) -> list[bool]:
-    """Whether each event of this name shows an avatar of the peer that it is about."""
+    """Whether each event of this name shows an avatar of its peer."""
     page = await container.services.sync.sync(reader.actor, cursor="e0", limit=200)
     data: list[Any] = [each.data for each in page.events if each.event == event]
     peers = [each.user if event == "contact.updated" else each.target for each in data]
@@ -23,7 +23,7 @@ async def avatars(container: Container, reader: Person, event: str) -> list[bool
 
 
 async def with_avatar(container: Container, make: Factory, audience: str) -> Person:
-    """Somebody whose avatar shows to this audience, and who takes messages from everyone."""
+    """A user whose avatar is visible to this audience, and who accepts messages from everyone."""
     ada = await make.person()
     await container.services.avatars.upload(ada.actor, encoded(plain()))
     privacy = {"privacy": {"avatar": audience, "messages_from": "everyone"}}

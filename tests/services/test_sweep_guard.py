@@ -28,7 +28,7 @@ async def fresh(fresh_database_url: str, settings: Settings, clock: FixedClock) 
 
 @pytest.fixture
 async def crowd(fresh: Container) -> list[Person]:
-    """Ten people; the first has sent the second a message that expires."""
+    """Ten users; the first has sent the second a message that expires."""
     make = Factory(fresh)
     ada, bob = await make.friends()
     await make.message(ada, bob)
@@ -38,7 +38,7 @@ async def crowd(fresh: Container) -> list[Person]:
 
 
 async def held(container: Container) -> dict[str, str]:
-    """The current content of all tables that a sweep could remove from."""
+    """The contents of all tables from which a sweep could remove rows."""
     tables = ("devices", "refresh_tokens", "messages", "events", "rate_buckets", "familiar_addresses")
     return {table: str(await rows(container, f"SELECT * FROM {table} ORDER BY 1, 2")) for table in tables}
 
@@ -103,7 +103,7 @@ class TestClockJump:
 
 
 class TestRestart:
-    """A server that starts while the clock is wrong has nothing to compare it with but what it would do."""
+    """A server that starts while the clock is wrong can only judge the clock by what the sweep would remove."""
 
     async def test_most_devices_are_not_signed_out_at_once(
         self, fresh: Container, crowd: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture

@@ -1,4 +1,4 @@
-"""Times on the wire have milliseconds and a Z, whatever zone and fraction they come with."""
+"""Timestamps in the API have milliseconds and a Z, whatever time zone and fraction they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device: the client for Python behind a proxy of its own, what it was told, and what it knows by that."""
+"""A device: the Python client behind a proxy of its own, the events that it received, and its state."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ PATIENT = Timing(first_wait=0.02, longest_wait=0.2, patience=30.0)
 
 
 def place(cursor: str) -> int:
-    """The position that a cursor names; clients may not know that, a proof has to."""
+    """The position that a cursor names; clients may not rely on this, a checker must."""
     return int(cursor.removeprefix("e"))
 
 
 class Tap:
-    """Sees the frames of a client's sockets: on one connection events come one by one, none twice, none left out."""
+    """Inspects the frames of a client's sockets: on one connection events are consecutive, without
+    repetitions or gaps.
+    """
 
     def __init__(self, codec: Codec, tell: Callable[[str], None]) -> None:
         self._codec = codec
@@ -75,7 +77,7 @@ class Tap:
 
 
 class Device:
-    """`heard`: every event that its client handed out, in order. `problems`: what may not be, as it was seen."""
+    """`heard`: every event that its client returned, in order. `problems`: violations, as they were seen."""
 
     def __init__(self, name: str, device_id: UUID, client: Client, proxy: Proxy, state: State, cursor: str) -> None:
         self.name = name
@@ -108,14 +110,14 @@ class Device:
 
     @property
     def view(self) -> View:
-        """What it saw, for the checker."""
+        """Its log, for the checker."""
         heard, late = tuple(self.heard), not self.holds_all
         return View(self.name, self.user_id, heard, after=self.start, late=late, ended=self.signed_out)
 
     # --- listening ---
 
     async def listen(self, *, polling: bool = False, behind: int = 0) -> None:
-        """Go on after what was handled last, or so many events before that, over a socket or by long poll."""
+        """Resume after the last handled event, or this many events before that, over a socket or by long poll."""
         await self.crash()
         self.replaced = self.caught_up = False
         self._stream = self.client.stream(f"e{max(self.start, self.at - behind)}", polling_only=polling)
@@ -132,11 +134,11 @@ class Device:
             await asyncio.gather(self._statuses, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Be gone; the device stays signed in."""
+        """Close the client; the device stays signed in."""
         await self.crash()
 
     async def until(self, happened: Callable[[], bool], what: str, *, seconds: float = 15.0) -> None:
-        """Wait for what an event, a signal or the end of the stream brings."""
+        """Wait for a condition that an event, a signal or the end of the stream changes."""
         try:
             async with asyncio.timeout(seconds):
                 while not happened():
@@ -147,7 +149,7 @@ class Device:
             raise AssertionError(f"{self.name} ({status}) is at e{self.at} and waits in vain for {what}") from None
 
     async def reach(self, position: int) -> None:
-        """Wait until it has all up to there."""
+        """Wait until it has everything up to this position."""
         await self.until(lambda: self.at >= position or self.signed_out, f"e{position}")
 
     # --- the inside ---
@@ -191,7 +193,7 @@ class Device:
             self.at = position
             self.heard.append(heard)
         else:
-            # What it had handled when it stopped may come again, and is the same then.
+            # What it had handled when it stopped may be repeated, and must then be equal.
             self.repeats += 1
             if position <= self.start or self.heard[position - self.start - 1] != heard:
                 self._tell(f"{event.cursor} came again as {heard}")
@@ -199,12 +201,12 @@ class Device:
             self._tell(f"{event.cursor} {event.name} can't be understood: {event.data!r:.200}")
 
     async def _load_statuses(self) -> None:
-        """What `caught_up` asks for; a signal that comes meanwhile is newer than the answer, or as new."""
+        """What `caught_up` requires; a signal that arrives meanwhile is at least as new as the response."""
         self._since.clear()
         try:
             statuses = {status.user_id: status for status in await self.client.statuses()}
         except ClientError:
-            # Without a connection there is nothing to be known; the next one begins with `caught_up` again.
+            # Without a connection nothing can be known; the next connection begins with `caught_up` again.
             return
         self.state.set_presence(({**statuses, **self._since}).values())
         self._changed.set()

@@ -1,4 +1,4 @@
-"""What a server program is to the application, and no more: its own calls are hardly any."""
+"""The minimum of a server program that an application needs, with hardly any calls of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from messenger.testing.connections import HeldConnection
 
 
 def _scope(kind: str, path: str, person: Person, **more: Any) -> dict[str, Any]:
-    """As uvicorn makes it."""
+    """The scope as uvicorn creates it."""
     path, _, query = path.partition("?")
     return {
         "type": kind,
@@ -36,7 +36,7 @@ def _scope(kind: str, path: str, person: Person, **more: Any) -> dict[str, Any]:
 
 
 class Request:
-    """One request, prepared: `answered` is nothing but the application's work."""
+    """A prepared request: `answered` only runs the application's work."""
 
     def __init__(self, app: Any, method: str, path: str, person: Person, body: object = None) -> None:
         content = b"" if body is None else json.dumps(body).encode()
@@ -60,17 +60,17 @@ class Request:
 
     @property
     def status(self) -> int:
-        """Of the answer."""
+        """The status of the response."""
         return int(self.sent[0]["status"])
 
     @property
     def body(self) -> Any:
-        """Of the answer."""
+        """The body of the response."""
         return json.loads(b"".join(message.get("body", b"") for message in self.sent[1:]))
 
 
 class Socket:
-    """A socket over a connection that tests hold; `converse` is driven by whoever wants its work counted."""
+    """A socket over a connection that tests control; the caller drives `converse` and counts its work."""
 
     def __init__(self, app: Any, person: Person, cursor: str) -> None:
         self.connection = HeldConnection()
@@ -83,22 +83,22 @@ class Socket:
         self._incoming.put_nowait({"type": "websocket.connect"})
 
     async def converse(self) -> None:
-        """Its whole life."""
+        """Run the socket for its whole life."""
         await self._app(self._scope, self._incoming.get, self._send)
 
     async def _send(self, message: Any) -> None:
         pass
 
     def say(self, frame: object) -> None:
-        """The device sends this."""
+        """The device sends this frame."""
         self._incoming.put_nowait({"type": "websocket.receive", "text": json.dumps(frame)})
 
     def leave(self) -> None:
-        """The device goes."""
+        """The device disconnects."""
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
     async def heard(self, kind: str) -> dict[str, Any]:
-        """Wait for the first frame of this kind, and forget all up to it."""
+        """Wait for the first frame of this kind, and drop everything up to it."""
         while True:
             frames = self.connection.frames
             for index, frame in enumerate(frames):

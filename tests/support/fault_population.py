@@ -1,7 +1,6 @@
-"""People under load while things break: each device listens and sends, and each answer is written down with its time.
-
-Of two devices of a user one sends over bare HTTP, an attempt at a time, so that what the server answers is seen as it
-is; the other by the client for Python, over its socket while it has one.
+"""Users under load while faults happen: each device listens and sends, and each response is recorded with its time. Of
+two devices of a user one sends over bare HTTP, an attempt at a time, so that responses are seen unchanged; the other
+uses the Python client, over its socket while it has one.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _GIVEN_UP = 0.1
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What one attempt over HTTP came to; `status` 0: nothing in time, or a connection that broke."""
+    """The result of one attempt over HTTP; `status` 0: no response in time, or a broken connection."""
 
     began: float
     seconds: float
@@ -40,8 +39,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Sender:
-    """A device that writes to its friend, again and again, each message until it is known what became of it, or until
-    it is given up: what is unknown then stays so, and may be there all the same.
+    """A device that writes to its partner repeatedly, each message until its outcome is known, or until it is given up:
+    then the outcome stays unknown, and the message may exist.
     """
 
     def __init__(self, crowd: FaultCrowd, device: Device, *, bare: bool) -> None:
@@ -56,7 +55,7 @@ class Sender:
         self._http = httpx.AsyncClient(timeout=PATIENCE)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Run until cancelled."""
         try:
             while True:
                 self.idle.set()
@@ -68,7 +67,7 @@ class Sender:
             await self._http.aclose()
 
     async def _settle(self, draft: Draft) -> None:
-        """A phone repeats, under the same id; its owner may leave it first."""
+        """An app repeats under the same id; its user may give up earlier."""
         attempt = self._attempt if self.bare else self._attempt_by_client
         while not await self._timed(attempt, draft):
             if self._chance.random() < _GIVEN_UP:
@@ -99,12 +98,12 @@ class Sender:
             return False
         seconds = time.monotonic() - began
         if answer.status_code == 401 and await self.device.client.keeper.access() != token:
-            # It was renewed meanwhile: sent again, with the new one.
+            # The token was renewed meanwhile: sent again with the new one.
             crowd.recorder.fail(draft.client_id)
             return False
         crowd.note(Answer(began, seconds, answer.status_code, "retry-after" in answer.headers), answer.text)
         if not answer.is_success:
-            # Nobody but the server knows whether a refusal came before the commit.
+            # Only the server knows whether a refusal came before the commit.
             crowd.recorder.unknown(draft.client_id)
             return False
         crowd.recorder.ok(draft.client_id, answer.json()["seq"])
@@ -122,7 +121,7 @@ class Sender:
 
 
 class Place(Protocol):
-    """Where a crowd is: a fault's world, or other servers."""
+    """Where the users are: the world of a fault, or other servers."""
 
     def address(self, chance: Random) -> Address: ...
     async def fetch(self, sql: str, *values: Any) -> list[Any]: ...
@@ -130,9 +129,9 @@ class Place(Protocol):
 
 
 class FaultCrowd(Crowd):
-    """`going`: set while messages are to be sent. `answers`: of the senders over bare HTTP, in this cycle."""
+    """`going`: set while messages are to be sent. `answers`: responses over bare HTTP in this cycle."""
 
-    # Workers die, and the bus with them: what was not kept is not told.
+    # Workers die, and the bus with them: signals are not stored, and get lost.
     signals_get_lost = True
 
     def __init__(self, world: Place, seed: str, stack: AsyncExitStack, answers: frozenset[int]) -> None:
@@ -154,7 +153,7 @@ class FaultCrowd(Crowd):
         return await self.world.fetch(sql, *values)
 
     async def gather(self, pairs: int) -> None:
-        """Everybody meets, and is ready to write."""
+        """Create all users and their senders."""
         for number in range(pairs):
             await self.meet((2, 2), Random(f"{self.seed}/{number}"))
         self.senders = [Sender(self, device, bare=number % 2 == 0) for number, device in enumerate(self.devices)]
@@ -170,14 +169,14 @@ class FaultCrowd(Crowd):
     # --- what is written down ---
 
     def note(self, answer: Answer, said: str = "") -> None:
-        """An answer, and whether it may be."""
+        """Record a response, and check that its status is allowed."""
         self.answers.append(answer)
         self.note_refusal(answer.status, said)
         if answer.status == 503 and not answer.retry_after:
             self.world.tell(f"503 without Retry-After: {said:.200}")
 
     def note_refusal(self, status: int, said: str) -> None:
-        """A status; one that is not allowed is told."""
+        """Count a status; report one that is not allowed."""
         self.statuses[status] += 1
         if status >= 300 and status not in self._allowed:
             self.world.tell(f"a message was answered with {status}: {said:.300}")
@@ -191,12 +190,12 @@ class FaultCrowd(Crowd):
     # --- waiting ---
 
     async def more(self, count: int, *, seconds: float) -> None:
-        """Wait until so many further messages were acknowledged."""
+        """Wait until this many further messages were acknowledged."""
         until = self.acknowledged + count
         await self._until(lambda: self.acknowledged >= until, seconds)
 
     async def first_good(self, since: float, *, seconds: float) -> float:
-        """Wait for an attempt that began since then and was answered well; when it was."""
+        """Wait for a successful attempt that began since then; return when it ended."""
         await self._until(lambda: any(began >= since for began, _ in self._goods), seconds)
         return min(ended for began, ended in self._goods if began >= since)
 
@@ -205,14 +204,14 @@ class FaultCrowd(Crowd):
         await self._until(lambda: all(sender.good_since >= since for sender in self.senders), seconds)
 
     async def rest(self, *, seconds: float) -> None:
-        """Stop sending: whatever is begun is brought to its end first."""
+        """Stop sending: attempts under way are finished first."""
         self.going.clear()
         async with asyncio.timeout(seconds):
             for sender in self.senders:
                 await sender.idle.wait()
 
     def begin_cycle(self) -> None:
-        """Forget the answers of the last one."""
+        """Forget the responses of the previous cycle."""
         self.answers.clear()
         self._goods.clear()
         self.going.set()

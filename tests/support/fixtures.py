@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: an application by a clock of its own, and a server on a real port."""
+"""Fixtures that several folders share: an application with a clock of its own, and a server on a real port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.sockets import Realtime
 
 @pytest.fixture(scope="session")
 def clock() -> FixedClock:
-    """One time for all: a test may move it on, and may not say what time it is."""
+    """One clock for all tests: a test may advance it, and may not set it."""
     return FixedClock()
 
 
@@ -36,13 +36,15 @@ async def container(
 
 @pytest.fixture(scope="session")
 def app(container: Container) -> Litestar:
-    """Making an application takes longer than most of these tests."""
+    """Creating an application takes longer than most of these tests."""
     return create_app(container)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Container]:
-    """Services by the real clock, with their realtime loops; stamps are not what is tested here."""
+    """Services with the real clock and their background tasks; activity stamps are rare, since they are not tested
+    here.
+    """
     container = Container(msgspec.structs.replace(settings, activity_resolution=3600.0), engine=engine)
     async with container.realtime.running():
         yield container
@@ -51,12 +53,12 @@ async def hosted(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Conta
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
-    """The server, and a way in."""
+    """A server, and sockets to it."""
     async with serving(hosted) as (_, port):
         yield Realtime(port, hosted.realtime.presence._pass)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def people(hosted: Container) -> Factory:
-    """People of the hosted container: what they do is announced to its sockets."""
+    """Users of the hosted container: their actions are announced to its sockets."""
     return Factory(hosted)

@@ -1,4 +1,4 @@
-"""The contract as the document tells it, and a witness who compares every answer with it."""
+"""The API as the OpenAPI document describes it, and a witness that compares every response with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Operation(NamedTuple):
         return [parameter["name"] for parameter in self.told.get("parameters", ()) if parameter["in"] == where]
 
     def url(self, **values: object) -> str:
-        """The path with the values given, and with ones that exist nowhere for the others."""
+        """The path with these values, and with nonexistent ones for the other parameters."""
         known = {
             "key": "0" * 64,
             "device_id": "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f",
@@ -86,9 +86,9 @@ OPERATION = {operation.id: operation for operation in OPERATIONS}
 
 
 def operation_of(method: str, path: str) -> Operation | None:
-    """What a request asks for."""
+    """The operation that a request addresses."""
     for operation in OPERATIONS:
-        # The more telling of two paths comes first: no operation has a parameter where another has a word.
+        # The more specific of two paths comes first: no operation has a parameter where another has a literal.
         if operation.method == method and re.fullmatch(
             _PARAMETER.sub("[^/]+", operation.path).rstrip("/") + "/?", path
         ):
@@ -104,7 +104,7 @@ def decoded(response: httpx.Response) -> Any:
 
 
 class Witness:
-    """Compares every answer that a client gets with the document, and remembers what was wrong."""
+    """Compares every response of a client with the document, and records differences."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -124,7 +124,7 @@ class Witness:
             found += problem_faults(response)
             code = problem_code(response)
         operation = operation_of(response.request.method, response.request.url.path)
-        # What has no route has no page in the document either.
+        # A path without a route has no entry in the document either.
         if operation is not None and code != "method_not_allowed":
             found += document_faults(operation, response)
         return found
@@ -138,9 +138,9 @@ def problem_code(response: httpx.Response) -> str:
 
 
 def problem_faults(response: httpx.Response) -> list[str]:
-    """What is wrong with a refusal, whatever it refuses."""
+    """What is wrong with any refusal."""
     if response.headers.get("content-type") != "application/problem+json":
-        # The readiness of a server is told in its own words.
+        # Readiness has a body of its own.
         return [] if response.request.url.path == "/health/ready" else [f"no problem: {response.text[:80]}"]
     problem = response.json()
     found = [f"a key is missing: {PROBLEM_KEYS - set(problem)}"] if not set(problem) >= PROBLEM_KEYS else []
@@ -155,7 +155,7 @@ def problem_faults(response: httpx.Response) -> list[str]:
 
 
 def document_faults(operation: Operation, response: httpx.Response) -> list[str]:
-    """Where the document says something else than the answer."""
+    """Differences between a response and the document."""
     told = operation.told["responses"].get(str(response.status_code))
     if told is None:
         return [f"{operation.id} doesn't document this status ({problem_code(response)})"]
@@ -177,7 +177,7 @@ def _absent_headers(told: dict[str, Any], response: httpx.Response) -> list[str]
 
 
 def assert_problem(response: httpx.Response, status: int, code: str, *, field: str | None = None) -> None:
-    """A refusal with this status and code, and this field as the first one at fault."""
+    """A refusal with this status and code, and this field as its first error."""
     problem = response.json()
     named = problem["errors"][0]["field"] if problem["errors"] else None
     assert (response.status_code, problem["code"], named if field is not None else None) == (status, code, field)

@@ -1,4 +1,4 @@
-"""Makers of uploaded files, good and bad."""
+"""Uploaded files, valid and invalid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> byt
 
 
 def plain(colour: tuple[int, ...] = RED, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> Image.Image:
-    """One colour all over."""
+    """A single colour."""
     return Image.new(mode, size, colour)
 
 
@@ -35,12 +35,12 @@ def halves(left: tuple[int, ...] = RED, right: tuple[int, ...] = BLUE) -> Image.
 
 
 def noise(size: tuple[int, int] = (256, 256)) -> Image.Image:
-    """Something that compresses badly, so that half of the file is half of the picture."""
+    """An image that compresses badly, so that half of the file is half of the image."""
     return Image.effect_noise(size, 80).convert("RGB")
 
 
 def with_gps() -> bytes:
-    """A JPEG whose EXIF says where it was taken."""
+    """A JPEG whose EXIF contains a location."""
     exif = Image.Exif()
     exif[_GPS_IFD] = {1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)}
     return encoded(plain(), "JPEG", exif=exif)
@@ -91,19 +91,19 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def bomb_png(side: int) -> bytes:
-    """A whole, valid black PNG of one bit a pixel: a few kilobytes for `side` times `side` pixels."""
+    """A complete, valid black PNG of one bit a pixel: a few kilobytes for `side` times `side` pixels."""
     return _bits_png((side, side), (side, side))
 
 
 def damaged_png() -> bytes:
-    """A PNG with one bit of its pixels turned over."""
+    """A PNG with one inverted bit in its pixels."""
     file = bytearray(encoded(noise()))
     file[len(file) // 2] ^= 1
     return bytes(file)
 
 
 def interlaced_png() -> bytes:
-    """An Adam7 interlaced PNG of 11 times 7 red pixels; Pillow does not write such."""
+    """An Adam7 interlaced PNG of 11 times 7 red pixels, which Pillow cannot write."""
     red, header = bytes(RED), struct.pack(">IIBBBBB", 11, 7, 8, 2, 0, 0, 1)
     # Columns and rows of each pass, from the pattern in PNG's section 8.1.
     passes = ((2, 1), (1, 1), (3, 1), (3, 2), (6, 2), (5, 4), (11, 3))
@@ -112,7 +112,7 @@ def interlaced_png() -> bytes:
 
 
 def lying_png() -> bytes:
-    """A PNG whose header promises ten times the rows that are there."""
+    """A PNG whose header announces ten times the rows that it contains."""
     return _bits_png((100, 100), (100, 10))
 
 
@@ -125,14 +125,14 @@ def _bits_png(said: tuple[int, int], real: tuple[int, int]) -> bytes:
 
 
 def wide_gif() -> bytes:
-    """A GIF that says its canvas has 65,535 times 65,535 pixels."""
+    """A GIF that claims a canvas of 65,535 times 65,535 pixels."""
     file = bytearray(encoded(plain(), "GIF"))
     file[6:10] = b"\xff\xff\xff\xff"
     return bytes(file)
 
 
 def wide_webp() -> bytes:
-    """A WebP that says its canvas has 2 to the power of 28 pixels."""
+    """A WebP that claims a canvas of 2 to the power of 28 pixels."""
     vp8x = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16383).to_bytes(3, "little") * 2
     body = b"WEBP" + vp8x + encoded(plain(), "WEBP")[12:]
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -144,7 +144,7 @@ def decoded(file: bytes) -> Image.Image:
 
 
 def is_near(image: Image.Image, at: tuple[int, int], colour: tuple[int, ...], tolerance: int = 24) -> bool:
-    """Whether the pixel has about this colour."""
+    """Whether the pixel has approximately this colour."""
     pixel = image.getpixel(at)
     assert isinstance(pixel, tuple)
     return all(abs(have - want) <= tolerance for have, want in zip(pixel, colour, strict=False))

@@ -1,4 +1,4 @@
-"""What there is to be asked: routes and methods, as the application and the socket have them."""
+"""All routes and socket methods, as the application and the socket define them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def handlers(app: Litestar) -> Iterator[tuple[Route, HTTPRouteHandler]]:
     for route in app.routes:
         if isinstance(route, HTTPRoute) and not route.path_format.startswith(HIDDEN):
             for handler in route.route_handlers:
-                # An answer to OPTIONS is the framework's, and says which methods there are.
+                # The framework answers OPTIONS with the allowed methods.
                 for method in sorted(set(handler.http_methods) - {"OPTIONS"}):
                     yield (method, route.path_format), handler
 
 
 def inventory(app: Litestar, methods: Iterable[str] = METHODS) -> set[Route]:
-    """All that can be asked of this server."""
+    """Every route and method of this server."""
     sockets = {("OPEN", route.path_format) for route in app.routes if isinstance(route, WebSocketRoute)}
     return {route for route, _ in handlers(app)} | sockets | {("SOCKET", name) for name in methods}

@@ -1,4 +1,4 @@
-"""As much of JSON Schema (2020-12) as our OpenAPI document uses, and not a keyword more: an unknown one is an error."""
+"""The part of JSON Schema (2020-12) that our OpenAPI document uses; an unknown keyword is an error."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def faults(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str = "$") -> Iterator[str]:
-    """Where a value is not as its schema says. An object with a key that the schema doesn't name is a fault, too."""
+    """Where a value does not match its schema. An object with a key that the schema does not name is a fault, too."""
     schema = _combined(document, resolve(document, schema))
     unknown = set(schema) - _ANNOTATIONS - _CHECKED
     assert not unknown, f"teach the validator {unknown}"
@@ -143,7 +143,7 @@ def _of_scalar(schema: dict[str, Any], value: Any, at: str) -> Iterator[str]:
 
 
 def sample(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """A value that fits, made of the schema's own examples."""
+    """A valid value, made of the schema's own examples."""
     schema = resolve(document, schema)
     if "examples" in schema:
         return schema["examples"][0]
@@ -160,7 +160,7 @@ def sample(document: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 def accepted_types(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    """The JSON types that a schema takes."""
+    """The JSON types that a schema accepts."""
     schema = resolve(document, schema)
     parts = [part for keyword in ("oneOf", "anyOf", "allOf") for part in schema.get(keyword, ())]
     types = schema.get("type", [])

@@ -1,4 +1,4 @@
-"""People and their devices at a server, wherever it is; what they send, and what came of it."""
+"""Users and their devices at a server; what they send, and the outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from messenger.testing.recorder import Recorder, pair
 from tests.support.device import PATIENT, QUICK, Device
 from tests.support.proxy import Address, Proxy
 
-# What somebody may be told who comes at a bad time; every other refusal is a fault of the server's or of the test's.
+# Refusals that are valid during a fault; every other refusal is an error of the server or of the test.
 _EXPECTED = frozenset(
     {
         "contact_blocked",
@@ -42,7 +42,7 @@ class Member:
 
     @property
     def signed_in(self) -> list[Device]:
-        """Those that know of no sign-out."""
+        """Devices that have not been signed out."""
         return [device for device in self.devices if not device.signed_out]
 
 
@@ -56,7 +56,7 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Crowd:
-    """`leaving`: devices that were told to go, and may be gone. `problems`: what may not be, as it was seen."""
+    """`leaving`: devices that are being signed out, and may be gone. `problems`: violations, as they were seen."""
 
     signals_get_lost = False
     """Whether the bus may lose signals: nobody knows how others are then."""
@@ -80,20 +80,20 @@ class Crowd:
         raise NotImplementedError
 
     def proxy(self, chance: Random) -> Proxy:
-        """A device's way there."""
+        """The proxy of a device."""
         return Proxy(self.address(chance))
 
     def heal(self) -> None:
-        """Let the server be well again."""
+        """End all faults of the server."""
 
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
-        """Ask the server's database."""
+        """Query the server's database."""
         raise NotImplementedError
 
     # --- people and devices ---
 
     async def meet(self, devices: tuple[int, int], chance: Random) -> None:
-        """Two new users with so many devices each, who are contacts."""
+        """Two new users with this many devices each, who are contacts."""
         one, other = [await self._arrive(count, chance) for count in devices]
         one.partner, other.partner = other, one
         await one.devices[0].client.subscribe(other.id)
@@ -112,13 +112,13 @@ class Crowd:
         return member
 
     async def join(self, member: Member, chance: Random) -> Device:
-        """Sign one more device in, load what there is, and listen. Raises `ClientError`."""
+        """Sign in one more device, load its state, and listen. Raises `ClientError`."""
         proxy, client = await self._client(chance)
         signed_in = await client.login(str(member.id), PASSWORD)
         return await self._device(member, proxy, client, signed_in.device.id)
 
     async def fresh_client(self, member: Member, stack: AsyncExitStack) -> Client:
-        """A login that looks at what is there, past all proxies."""
+        """A login that reads the current state, past all proxies."""
         host, port = self.address(Random(self.seed))
         client = Client(f"http://{host}:{port}", timing=PATIENT)
         stack.push_async_callback(client.aclose)
@@ -146,7 +146,7 @@ class Crowd:
         return [device for member in self.members for device in member.devices]
 
     def member(self, device: Device) -> Member:
-        """Whose it is."""
+        """The user of a device."""
         return next(member for member in self.members if device in member.devices)
 
     # --- what they do ---
@@ -158,7 +158,7 @@ class Crowd:
         return draft
 
     async def send(self, device: Device, draft: Draft, *, within: float) -> None:
-        """Try to send it, and write down what came of it. Raises `ClientError`."""
+        """Try to send it, and record the outcome. Raises `ClientError`."""
         target_id = draft.sender.partner.id
         self.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
         try:
@@ -172,7 +172,9 @@ class Crowd:
         self.recorder.ok(draft.client_id, message.seq)
 
     async def attempt(self, device: Device, what: str, doing: Awaitable[object]) -> bool:
-        """Do it, and say whether it was done; what it is refused for is counted, and told where it may not be."""
+        """Try an operation; return whether it succeeded. Refusals are counted, and reported where they
+        are not valid.
+        """
         try:
             await doing
         except SignedOut as error:

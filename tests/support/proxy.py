@@ -1,4 +1,4 @@
-"""A proxy in front of a server that breaks connections the ways a network does."""
+"""A proxy in front of a server that breaks connections the way a network does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Way = Literal["up", "down"]
 Address = tuple[str, int]
 
 _CHUNK = 16 * 1024
-# Little is held in the kernel, so that a device which stops reading is soon felt by the server.
+# Small kernel buffers, so that the server soon notices a device that stops reading.
 _KERNEL_BYTES = 8 * 1024
 _RESET = struct.pack("ii", 1, 0)
 
@@ -26,7 +26,7 @@ class Flow:
         self._writers = writers
 
     def abort(self) -> None:
-        """Reset both ends, whatever is under way."""
+        """Reset both ends."""
         for writer in self._writers:
             end = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
@@ -34,15 +34,14 @@ class Flow:
             writer.transport.abort()
 
     def close(self) -> None:
-        """End it in good order: what was said goes first."""
+        """Close gracefully: pending data is sent first."""
         for writer in self._writers:
             writer.close()
 
 
 class Proxy:
-    """Carries to `target`, which may change: an address, or a path where sockets of the file system are made.
-
-    What is armed happens once, to the connection that comes to it first.
+    """Forwards to `target`, which may change: an address, or a path for Unix sockets. A planned fault happens once, to
+    the first matching connection.
     """
 
     def __init__(self, target: Address | str, *, make_socket: Callable[[], socket.socket] = socket.socket) -> None:
@@ -80,7 +79,7 @@ class Proxy:
 
     @property
     def is_sick(self) -> bool:
-        """Whether it carries nothing now."""
+        """Whether it forwards nothing now."""
         return self._refusing or not self._reading.is_set()
 
     # --- what can go wrong ---
@@ -91,27 +90,27 @@ class Proxy:
             self._cut(flow)
 
     def cut_after(self, size: int, way: Way) -> None:
-        """Reset the connection that carries the byte after so many in this direction, in the middle of what it says."""
+        """Reset the connection that carries the byte after this many in this direction, in the middle of the data."""
         self._left[way] = size
 
     def swallow(self, *marks: bytes) -> None:
-        """Reset the next connection whose server says one of these words, and keep that from the client: it was done,
-        and nobody hears of it.
+        """Reset the next connection whose server sends one of these words, and withhold them from the client: the
+        request was done, and the client does not know.
         """
         self._marks = list(marks)
 
     def hold(self) -> None:
-        """Take nothing more from the server: a device that doesn't read."""
+        """Read nothing more from the server: a device that does not read."""
         self._reading.clear()
 
     def refuse(self, refusing: bool = True) -> None:
-        """Reset what is, and whoever connects."""
+        """Reset existing and new connections."""
         self._refusing = refusing
         if refusing:
             self.abort()
 
     def heal(self) -> None:
-        """Be a good network again; what is broken stays so."""
+        """Forward again; broken connections stay broken."""
         self._left.clear()
         self._marks.clear()
         self._refusing = False
@@ -144,14 +143,14 @@ class Proxy:
                     each.cancel()
                 await asyncio.gather(*carrying, return_exceptions=True)
         except OSError:
-            # An end that is broken, or a server that is away, is a connection that is reset.
+            # A broken end, or an unavailable server, resets the connection.
             flow.abort()
         finally:
             self._flows.discard(flow)
             flow.close()
 
     async def _carry(self, flow: Flow, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
-        """Until either end has said all, or is gone."""
+        """Forward until either end has finished or failed."""
         while data := await reader.read(_CHUNK):
             if way == "down":
                 await self._reading.wait()
@@ -163,7 +162,7 @@ class Proxy:
             await writer.drain()
 
     def _kept(self, data: bytes, way: Way) -> int:
-        """How much of it goes on; less than all: the connection is cut there."""
+        """How much of the data is forwarded; less than all: the connection is cut there."""
         if way == "down" and any(mark in data for mark in self._marks):
             self._marks.clear()
             return 0
@@ -172,7 +171,7 @@ class Proxy:
             if left is not None:
                 self._left[way] = left - len(data)
             return len(data)
-        # The byte that is one too many is in here, or is the next one.
+        # The excess byte is in this data, or is the next one.
         return min(left, len(data) - 1)
 
     def _cut(self, flow: Flow) -> None:

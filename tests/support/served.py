@@ -1,4 +1,4 @@
-"""A server program on a real port, in this loop."""
+"""A server program on a real port, in this event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnecti
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens. Without its signal handlers: the process is the test's."""
+    """Reports when it listens. Without signal handlers: the process belongs to the test."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
 
 
 async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[None], int]:
-    """Start one over an application; its port. uvicorn's options, without its logs and its lifespan."""
+    """Start a server for an application; return its port. Takes uvicorn's options; without logs and lifespan."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     options.setdefault("http", HttpConnection)
@@ -42,7 +42,7 @@ async def start(app: Any, **options: Any) -> tuple[uvicorn.Server, asyncio.Task[
 
 @asynccontextmanager
 async def served(app: Any, **options: Any) -> AsyncIterator[int]:
-    """The port of one that ends with the block."""
+    """The port of a server that ends with the block."""
     server, task, port = await start(app, **options)
     try:
         yield port

@@ -1,4 +1,4 @@
-"""A real server: a process of its own, started as people start it."""
+"""A real server: a process of its own, started like a user starts it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Server:
         self.log = log
 
     def await_ready(self) -> None:
-        """Wait until it serves; whoever ends first says why."""
+        """Wait until it serves; a process that ends first reports why."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -45,7 +45,7 @@ class Server:
                 if httpx.get(f"{self.url}/health/ready", timeout=1).status_code == 200:
                     return
             except httpx.HTTPError:
-                # Nothing tells us when it listens; asking again is all there is.
+                # Nothing reports when it listens; polling is the only way.
                 time.sleep(0.02)
         raise AssertionError(f"the server isn't ready: {self.log.read_text()}")
 
@@ -63,7 +63,7 @@ def launch(
     command: Sequence[str] = SERVE,
     variables: Mapping[str, str] = {},
 ) -> subprocess.Popen[bytes]:
-    """Start a server in its data folder, with these settings and these variables of its process."""
+    """Start a server in its data folder, with these settings and environment variables."""
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -76,7 +76,7 @@ def launch(
 
 @contextmanager
 def running(folder: Path, **settings: object) -> Iterator[Server]:
-    """A server that is ready; it is told to end, and killed when it doesn't."""
+    """A serving server; at the end it is asked to stop, and killed if it does not."""
     port = free_port()
     log = folder / "server.log"
     log.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def running(folder: Path, **settings: object) -> Iterator[Server]:
 
 
 def refused(folder: Path, **settings: object) -> tuple[int, str]:
-    """Start a server that must not start; its exit code, and what it said."""
+    """Start a server that must refuse to start; return its exit code and output."""
     done = subprocess.run(
         SERVE,
         env=environment(folder, **settings),
@@ -108,7 +108,7 @@ def refused(folder: Path, **settings: object) -> tuple[int, str]:
 
 
 def command(folder: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """A command beside the server, or on its data folder."""
+    """Run a command beside the server, or on its data folder."""
     argv = [*SERVE[:-1], *words]
     env = environment(folder, **settings)
     return subprocess.run(argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)

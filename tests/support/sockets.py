@@ -1,4 +1,4 @@
-"""A device on a real socket, as tests see it: frames sorted by kind, awaited and never slept for."""
+"""A device on a real socket, as tests see it: frames sorted by kind, awaited without sleeping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVER_FRAME = {"$ref": "#/components/schemas/ServerFrame"}
 
 
 class Wire:
-    """One socket. `next` looks for a frame among those that came; what is passed over stays for later."""
+    """One socket. `next` searches the received frames; skipped frames stay for later."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -32,7 +32,7 @@ class Wire:
         self._ids = itertools.count(1)
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame off the wire."""
+        """The next received frame."""
         async with asyncio.timeout(SECONDS):
             payload = await self.connection.recv()
         frame: dict[str, Any] = json.loads(payload) if isinstance(payload, str) else msgspec.msgpack.decode(payload)
@@ -40,7 +40,7 @@ class Wire:
         return frame
 
     async def next(self, kind: str, event: str | None = None, **wanted: Any) -> dict[str, Any]:
-        """The first frame of this kind whose data has what is wanted."""
+        """The first frame of this kind whose data matches."""
 
         def fits(frame: dict[str, Any]) -> bool:
             data = frame.get("data") or {}
@@ -70,11 +70,11 @@ class Wire:
         return data
 
     async def send(self, frame: Any) -> None:
-        """A frame as JSON, or bytes and text as they are."""
+        """Send a frame as JSON, or bytes and text unchanged."""
         await self.connection.send(frame if isinstance(frame, (str, bytes)) else json.dumps(frame))
 
     async def ask(self, method: str, **data: Any) -> dict[str, Any]:
-        """A request and its reply."""
+        """Send a request; return its reply."""
         number = next(self._ids)
         await self.send({"type": "request", "id": number, "method": method, "data": data})
         while True:
@@ -84,7 +84,7 @@ class Wire:
             self.frames.append(frame)
 
     async def settled(self) -> list[dict[str, Any]]:
-        """All frames that came until now: a question's answer comes behind them."""
+        """All frames received so far: the reply to a request comes after them."""
         await self.ask("ping")
         frames, self.frames = self.frames, []
         return frames
@@ -94,7 +94,7 @@ class Wire:
             self.frames.append(await self.receive())
 
     async def closed(self) -> tuple[int, str]:
-        """Wait until the server closes; its code and reason."""
+        """Wait until the server closes; return its code and reason."""
         with pytest.raises(ConnectionClosed) as ended:
             await self._receive_all()
         received = ended.value.rcvd
@@ -103,10 +103,8 @@ class Wire:
 
 
 class Realtime:
-    """A server on a real port, and who connects to it.
-
-    `settle`: tells what is still to tell of presence. Without it a socket may hear, after it has come, how things were
-    when its contact was made.
+    """A server on a real port, and its sockets. `settle`: send all pending presence signals first. Without it a new
+    socket may receive signals from the time when its contact was made.
     """
 
     def __init__(self, port: int, settle: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -118,7 +116,7 @@ class Realtime:
     async def wire(
         self, person: Person | None = None, *, cursor: str | None = None, live: bool = True, **options: Any
     ) -> AsyncIterator[Wire]:
-        """A socket of this person's device; `live`: past its replay."""
+        """A socket of this user's device; `live`: past its replay."""
         headers = {**(person.headers if person else {}), **options.pop("headers", {})}
         query = options.pop("query", f"?cursor={cursor}" if cursor is not None else "")
         if self._settle is not None:
@@ -132,7 +130,7 @@ class Realtime:
             yield wire
 
     async def sync(self, person: Person, **query: Any) -> Any:
-        """`GET /sync`; the answer is as documented."""
+        """`GET /sync`; the response must be as documented."""
         async with httpx.AsyncClient(base_url=self.http, timeout=40) as client:
             answer = await client.get("/sync", headers=person.headers, params=query)
         assert document_faults(OPERATION["sync"], answer) == []

@@ -1,4 +1,4 @@
-"""What streams tell, what the tables hold, read past the services, and rows held against them."""
+"""Contents of streams and tables, read past the services, and locks on rows."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ async def _driver(container: Container) -> AsyncIterator[Any]:
 
 
 async def rows(container: Container, sql: str, *values: Any) -> list[dict[str, Any]]:
-    """What a query of the test's own finds."""
+    """The rows of a query."""
     async with _driver(container) as driver:
         return [dict(record) for record in await driver.fetch(sql, *values)]
 
 
 async def told(container: Container, person: Person, name: str) -> list[dict[str, Any]]:
-    """What the person's stream tells this device, event by event, in those of one name."""
+    """The events of one name that this device reads from the user's stream."""
     page = await container.services.sync.sync(person.actor, cursor="e0", limit=200)
     assert not page.more
     return [msgspec.to_builtins(frame.data) for frame in page.events if frame.event == name]
 
 
 async def payloads(container: Container, person: Person, name: str) -> list[dict[str, Any]]:
-    """What events of one name keep, in order: for people without a device that could read their stream."""
+    """The stored payloads of events of one name, in order: for users without a device."""
     found = await rows(
         container,
         "SELECT payload FROM events WHERE user_id = $1 AND name = $2 ORDER BY position",
@@ -44,7 +44,7 @@ async def payloads(container: Container, person: Person, name: str) -> list[dict
 
 @asynccontextmanager
 async def held(container: Container, sql: str, *values: Any) -> AsyncIterator[None]:
-    """Locks of another transaction, which ends with the block."""
+    """Locks of another transaction, released at the end of the block."""
     async with _driver(container) as driver, driver.transaction():
         await driver.execute(sql, *values)
         yield

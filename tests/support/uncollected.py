@@ -1,4 +1,4 @@
-"""Without the garbage collector: what is gone was let go of by all who held it."""
+"""Without garbage collection: freed objects were released by all their references."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class Options(msgspec.Struct, frozen=True):
-    """A pool as small as a test needs it."""
+    """A pool of the size that a test needs."""
 
     pool_size: int = 1
     pool_timeout: float = 0.1
@@ -23,7 +23,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """An announcer and an observer that keep what they are told."""
+    """An announcer and an observer that record their calls."""
 
     def __init__(self) -> None:
         self.news: list[WakeUp] = []
@@ -38,7 +38,7 @@ class Recorder:
 
 
 def probe(name: str, text: Any, row: Any = None, *, writes: bool = False) -> Statement[Any]:
-    """A statement of a test's own, which those that walk over all statements must not meet."""
+    """A statement of a test's own, hidden from tests that iterate over all statements."""
     statement: Statement[Any] = Statement(f"probe.{name}", text, row, writes=writes)
     del STATEMENTS[statement.name]
     return statement
@@ -60,26 +60,26 @@ SLEEP = probe("sleep", "SELECT pg_sleep(30)::text AS text", Text)
 
 
 def factory_over(engine: AsyncEngine, recorder: Recorder | None = None, *, resolution: float = 30.0) -> Any:
-    """A factory over this engine, at the time where test clocks stand."""
+    """A factory over this engine, at the time of the test clocks."""
     recorder = recorder or Recorder()
     return UnitOfWorkFactory(engine, FixedClock(), recorder, recorder, resolution=resolution)
 
 
 def checked_out(engine: AsyncEngine) -> int:
-    """How many connections are away from the pool."""
+    """The number of connections that are checked out of the pool."""
     count: int = engine.pool.checkedout()  # type: ignore[attr-defined]
     return count
 
 
 async def count_of(factory: UnitOfWorkFactory, key: str) -> int | None:
-    """What is stored under a key, asked in a unit of work of its own."""
+    """The value stored under a key, read in a unit of work of its own."""
     async with factory.read() as uow:
         row = await uow.statements.first(GET, key=key)
     return None if row is None else row.number
 
 
 async def until(connection: Any, sql: str, *args: Any) -> None:
-    """Ask the database until the answer is true."""
+    """Poll the database until the query returns true."""
     async with asyncio.timeout(10):
         while not await connection.fetchval(sql, *args):
             pass

@@ -1,4 +1,4 @@
-"""Afterwards: heal, drain every device, and compare each with a fresh login."""
+"""At the end: heal, drain every device, and compare each with a fresh login."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS = 5.0
 
 
 class Fresh:
-    """A new login of a member: what a device that begins now would know."""
+    """A fresh login of a member: the state of a new device."""
 
     def __init__(self, member: Member, client: Client, loaded: Loaded, events: list[Event]) -> None:
         self.member = member
@@ -32,12 +32,12 @@ class Fresh:
 
     @property
     def end(self) -> int:
-        """Where the stream ends."""
+        """The end of the stream."""
         return place(self.events[-1].cursor) if self.events else 0
 
 
 async def judge(crowd: Crowd) -> Findings:
-    """All that must hold now; what doesn't is in the crowd's `problems`, and in the findings."""
+    """Check everything that must hold; violations are added to the users' `problems`, and to the findings."""
     await _heal(crowd)
     async with AsyncExitStack() as stack:
         clients = [await crowd.fresh_client(member, stack) for member in crowd.members]
@@ -59,7 +59,7 @@ async def judge(crowd: Crowd) -> Findings:
 
 
 async def stored(crowd: Crowd) -> Findings:
-    """What the server has now, as fresh logins see it, against what was sent."""
+    """The server's data as fresh logins see it, compared with what was sent."""
     async with AsyncExitStack() as stack:
         clients = [await crowd.fresh_client(member, stack) for member in crowd.members]
         fresh = [await _fresh(member, client) for member, client in zip(crowd.members, clients, strict=True)]
@@ -76,7 +76,7 @@ async def _heal(crowd: Crowd) -> None:
 
 
 async def _settle(crowd: Crowd) -> None:
-    """Send half of what is unknown again; the rest stays so."""
+    """Send half of the messages with unknown outcome again; the rest stays unknown."""
     for client_id in crowd.recorder.unsettled()[::2]:
         draft = crowd.drafts[client_id]
         device = next(device for device in draft.sender.signed_in if device not in crowd.leaving)
@@ -84,7 +84,7 @@ async def _settle(crowd: Crowd) -> None:
 
 
 async def _part(crowd: Crowd, clients: list[Client]) -> None:
-    """Who was signed out knows of it, and nobody else."""
+    """A signed-out device knows it, and no other device believes so."""
     for member, client in zip(crowd.members, clients, strict=True):
         there = {device.id async for device in client.devices()}
         for device in member.devices:
@@ -97,7 +97,7 @@ async def _part(crowd: Crowd, clients: list[Client]) -> None:
 
 
 async def await_proofs(crowd: Crowd) -> None:
-    """Every message that a device of its receiver has counts as delivered."""
+    """Every message that a device of its recipient has received counts as delivered."""
     users = [member.id for member in crowd.members]
     late = """
         SELECT me.user_id, me.delivered_seq, due.seq FROM members AS me, LATERAL (SELECT max(m.seq) AS seq
@@ -107,7 +107,7 @@ async def await_proofs(crowd: Crowd) -> None:
     try:
         async with asyncio.timeout(_SECONDS):
             while await crowd.fetch(late, users):
-                # Nobody is told of the last receipt but by an event that may be there already.
+                # The last receipt is only announced by an event, which may already be there.
                 await asyncio.sleep(0.02)
     except TimeoutError:
         rows = [tuple(row) for row in await crowd.fetch(late, users)]
@@ -115,7 +115,7 @@ async def await_proofs(crowd: Crowd) -> None:
 
 
 async def _load(crowd: Crowd, clients: list[Client]) -> list[Fresh]:
-    """Fresh states at a moment in which no stream grows, with every device there."""
+    """Fresh states at a moment in which no stream grows, with every device listening."""
     for _ in range(_TRIES):
         fresh = [await _fresh(member, client) for member, client in zip(crowd.members, clients, strict=True)]
         for each in fresh:
@@ -132,7 +132,7 @@ async def _fresh(member: Member, client: Client) -> Fresh:
 
 
 async def _events(client: Client) -> list[Event]:
-    """The stream from its beginning, by request."""
+    """The stream from its beginning, by requests."""
     events: list[Event] = []
     cursor, more = "e0", True
     while more:
@@ -145,7 +145,7 @@ async def _events(client: Client) -> list[Event]:
 
 
 def _compare(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Iterator[str]:
-    """A device's log with the stream, and what it knows with what a fresh login knows."""
+    """Compare a device's log with the stream, and its state with that of a fresh login."""
     told = [heard_of(device.user_id, event) for event in fresh.events[device.start :]]
     if device.heard != told:
         pairs = zip(device.heard, told, strict=False)
@@ -154,13 +154,13 @@ def _compare(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Itera
             f"{device.name} heard {device.heard[where : where + 3]} ({len(device.heard)} in all) where the stream has"
             f" {told[where : where + 3]} ({len(told)})"
         )
-    # What they read while they were no contacts is told by a load alone.
+    # Receipts of a time without contact are only part of a load.
     mine, theirs = (state.snapshot(at=now, receipts=receipts) for state in (device.state, fresh.state))
     yield from _differences(device.name, mine, theirs)
 
 
 def _compare_replays(crowd: Crowd, fresh: list[Fresh], now: str) -> None:
-    """Devices that were there from the beginning know the same as one that replays it all now."""
+    """Devices that were there from the beginning have the state of a complete replay."""
     for each in fresh:
         first = [device for device in each.member.signed_in if device.holds_all]
         for device in first:
@@ -168,7 +168,7 @@ def _compare_replays(crowd: Crowd, fresh: list[Fresh], now: str) -> None:
             for event in each.events:
                 replayed.apply(event)
             mine, theirs = (state.snapshot(at=now, receipts=crowd.stay_contacts) for state in (device.state, replayed))
-            # The profile and the devices as they were before the first event no event tells.
+            # No event shows the profile and the devices before the first event.
             for part in sorted({*mine} - {"profile", "devices"}):
                 crowd.problems += _differences(f"{device.name} and a replay: {part}", mine[part], theirs[part])
 
@@ -182,7 +182,7 @@ def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
 
 
 async def _compare_presence(crowd: Crowd, fresh: Fresh) -> None:
-    """Signals keep statuses true, where none was lost."""
+    """Signals keep statuses correct, where none was lost."""
     if crowd.signals_get_lost:
         return
     for device in fresh.member.signed_in:
@@ -198,7 +198,7 @@ async def _compare_presence(crowd: Crowd, fresh: Fresh) -> None:
 
 
 def _shown(state: State, statuses: Iterable[StatusView]) -> list[tuple[int, str, str, bool]]:
-    """How mutual contacts are; of others one may hear a last word, that they are gone."""
+    """Presence of mutual contacts; of former ones a last signal, that they are offline, may be known."""
     mutual = {contact.user.id for contact in state.contacts.values() if contact.state == "mutual"}
     return sorted(
         (each.user_id, each.status, each.status_text, each.online) for each in statuses if each.user_id in mutual
@@ -220,7 +220,7 @@ async def _history(crowd: Crowd, fresh: Fresh) -> View:
 
 
 def shown(crowd: Crowd, findings: Findings) -> dict[str, Any]:
-    """What is to be told of a crowd."""
+    """The figures of a run."""
     repeats = sum(device.repeats for device in crowd.devices)
     cuts = sum(device.proxy.cuts for device in crowd.devices)
     counts = msgspec.to_builtins(findings)

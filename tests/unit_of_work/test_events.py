@@ -1,4 +1,4 @@
-"""Events: recorded with the commit, dropped with a rollback, announced afterwards, and never in the commit's way."""
+"""Events: recorded with the commit, dropped with a rollback, announced afterwards, and never delaying the commit."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TestStreamOrder:
             async with factory() as uow:
                 uow.record(ProfileUpdated(ada.id), [ada.id])
 
-        # Somebody who holds the stream has its next position; who comes later waits, and gets a later one.
+        # The transaction that holds the stream has its next position; a later one waits, and gets a later position.
         async with outside.transaction():
             await outside.execute("UPDATE streams SET position = position + 1 WHERE user_id = $1", ada.id)
             await outside.execute(

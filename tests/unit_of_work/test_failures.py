@@ -1,4 +1,4 @@
-"""When the database says no at the end, has no room, or is away: an honest answer, and recovery without a restart."""
+"""A commit that fails, an exhausted pool, an unavailable database: clear errors, and recovery without a restart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.units_of_work import (
 
 @pytest.fixture
 async def engine_of(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    """Makes engines with a pool of one, and disposes of them."""
+    """Creates engines with a pool of one, and disposes of them."""
     made: list[AsyncEngine] = []
 
     def make(url: str) -> AsyncEngine:
@@ -64,7 +64,7 @@ async def _ask(factory: UnitOfWorkFactory, mode: str = "read") -> int:
 
 
 class TestFailedCommit:
-    """Constraints that are checked at COMMIT alone."""
+    """Constraints that are only checked at COMMIT."""
 
     @pytest.fixture
     async def fresh(self, fresh_database_url: str, settings: Settings, clock: FixedClock) -> AsyncIterator[Container]:

@@ -37,7 +37,7 @@ FAIL = probe("fail", "SELECT 1 / 0")
 
 @pytest.fixture
 async def small(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """A pool of one connection: what is not given back is missed at once."""
+    """A pool of one connection, so that a leaked connection is noticed at once."""
     engine = create_engine(settings.database_url, Options())
     yield engine
     await engine.dispose()
@@ -282,7 +282,7 @@ class TestUnitOfWorkCancellation:
                 pass
 
         async with factory.read():
-            # Another request's context, which knows of no unit of work.
+            # The context of another request, without an open unit of work.
             waiting = asyncio.get_running_loop().create_task(use_case(), context=contextvars.Context())
             await asyncio.sleep(0)
             waiting.cancel()
@@ -299,5 +299,5 @@ async def _put_and_raise(factory: UnitOfWorkFactory, key: str, error: Exception)
 
 
 async def _told() -> None:
-    """asyncpg tells its loggers in the loop's next turn."""
+    """asyncpg notifies its loggers in the next turn of the loop."""
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What each kind of unit of work may do, who asks in it, and the stamp that it leaves."""
+"""What each kind of unit of work may do, how its caller is identified, and the stamp that it leaves."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestCallerLookup:
 class TestActivityStamp:
     @pytest.fixture
     def at(self, engine: AsyncEngine) -> Any:
-        """A factory at so many seconds after the people came, which stamps what is older than 30."""
+        """A factory at this many seconds after the users signed in, which renews stamps older than 30."""
 
         def made(seconds: float) -> UnitOfWorkFactory:
             recorder = Recorder()
@@ -160,7 +160,7 @@ class TestActivityStamp:
 
     @staticmethod
     async def _seen(outside: Any, person: Person) -> tuple[float, float]:
-        """Seconds since the person came: of the user's stamp, and the device's."""
+        """Seconds since the user signed in: of the user's stamp, and the device's."""
         user = await outside.fetchval("SELECT last_activity FROM users WHERE id = $1", person.id)
         device = await outside.fetchval("SELECT last_activity FROM devices WHERE id = $1", person.actor.device_id)
         return (user - NOW).total_seconds(), (device - NOW).total_seconds()
@@ -218,7 +218,7 @@ class TestActivityStamp:
 
 
 class TestFailingStamp:
-    """A stamp that fails costs the request nothing: a trigger refuses every change of a device."""
+    """A failing stamp does not affect the request: a trigger refuses every change of a device."""
 
     @pytest.fixture
     async def broken(self, fresh_database_url: str, settings: Settings, clock: FixedClock) -> AsyncIterator[Container]:

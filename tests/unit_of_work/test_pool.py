@@ -1,4 +1,4 @@
-"""The pool of connections: bounded, fair, and nothing is lost in it."""
+"""The pool of connections: bounded, fair, and without leaks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pool(engine: AsyncEngine) -> ConnectionPool:
 
 
 async def _patient(pool: ConnectionPool) -> asyncio.Task[PooledConnection]:
-    """Somebody who waits already."""
+    """A waiter that is already waiting."""
     task = asyncio.create_task(pool.borrow())
     await asyncio.sleep(0)
     return task
@@ -129,7 +129,7 @@ class TestPoolWaiting:
         lent = [await pool.borrow(), await pool.borrow()]
         waiter = await _patient(pool)
         lent[0].give_back()
-        # In the same turn of the loop: who waits hears of it in the next one.
+        # In the same turn of the loop: the waiter resumes in the next one.
         lent[0].driver.terminate()
         handed = await waiter
         assert not handed.driver.is_closed()
@@ -181,7 +181,7 @@ class TestPoolWaiting:
 
 
 class TestUnresponsiveConnections:
-    """A server that can't be reached any more doesn't close its connections."""
+    """An unreachable server does not close its connections."""
 
     async def test_unresponsive_connection_is_closed(
         self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
@@ -206,14 +206,14 @@ class TestUnresponsiveConnections:
     async def test_connection_is_not_closed_while_process_was_stopped(self, pool: ConnectionPool) -> None:
         connection = await pool.borrow()
         connection.since -= 3600
-        # The process was stopped, and this is the first that it does.
+        # The process was stopped, and this is the first thing that it does.
         pool._look(perf_counter() - 0.001)
         assert not connection.driver.is_closed()
         connection.give_back()
 
     async def test_delayed_check_is_tolerated_once(self, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connection_pool, "_WATCH_SECONDS", 0.01)
-        # By this every look comes late.
+        # Makes every check late.
         monkeypatch.setattr(connection_pool, "_LATE_SECONDS", -inf)
         monkeypatch.setattr(pool, "_silence", 0.02)
         connection = await pool.borrow()
@@ -270,5 +270,5 @@ class TestPoolShutdown:
 
 
 async def _never(*_: object) -> None:
-    """A server that takes a connection and says nothing."""
+    """A server that accepts a connection and never responds."""
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Conflicts that are nobody's fault: the whole use case runs again, a bounded number of times."""
+"""Conflicts between transactions: the whole use case runs again, a bounded number of times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mapped session: opened at its first use, over the unit's own connection, in its own transaction."""
+"""The mapped session: opened on first use, over the unit's own connection, in its own transaction."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestMappedSession:
     async def test_statements_see_flushed_changes(self, factory: UnitOfWorkFactory, ada: Person) -> None:
         async with factory() as uow:
             (await _user(uow, ada)).name = "Cold"
-            # What this test is about: the statement below doesn't go through the session.
+            # What this test is about: the statement below does not go through the session.
             await uow.flush()
             assert await uow.statements.first(IS_COLD, id=ada.id) == Number(1)
 
@@ -63,7 +63,7 @@ class TestMappedSession:
                 await uow.statements.execute(RENAME, id=ada.id)
                 (await _user(uow, ada)).name = "Cold"
                 if flushed:
-                    # One of the two cases: what is in the database already goes as well.
+                    # One of the two cases: what is already in the database is rolled back as well.
                     await uow.flush()
                 raise ValueError("a fault of ours")
 
@@ -80,7 +80,7 @@ class TestMappedSession:
             async with factory() as uow:
                 await uow.statements.execute(RENAME, id=ada.id)
                 (await _user(uow, ada)).name = "Cold"
-                # Cancelled with an open savepoint, too.
+                # Also cancelled with an open savepoint.
                 await uow.flush()
                 ready.set()
                 await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Loaded by a server's Python before all else: each password that is hashed or compared adds a byte to a file."""
+"""Loaded by a server's Python before everything else: each password hash or comparison appends a byte to a file."""
 
 from __future__ import annotations
 
