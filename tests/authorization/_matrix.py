@@ -1,29 +1,29 @@
-"""Who may do what with whose: a row for each route and each method of the socket, to be read by people.
+"""Who may do what with whose data: a row for each route and each socket method.
 
 `of`, what the request names:
-    own       nothing: whatever there is is the caller's
-    account   the owner's, with a guess at its password or token
+    own       nothing: the route only concerns the caller
+    account   the owner's account, with a guess at its password or token
     owner     the owner's number or username
-    asker     the number of one who has asked the owner for contact
+    asker     the number of a user who has sent the owner a contact request
     letter    a message from the owner to the contact
     received  a message from the owner to the caller
     sent      a message from the caller to the owner
     device    the owner's second device
     avatar    the key of the owner's avatar
-    page      nothing of anybody's
+    page      a public page
 
-Who asks:
-    owner     whose things these are
-    contact   a mutual contact; the two have talked
-    stranger  has an account, and nothing else to do with the owner
+Callers:
+    owner     the owner of the data
+    contact   a mutual contact; both have exchanged messages
+    stranger  has an account, and no relation to the owner
     blocked   was such a contact, and is blocked by the owner
     blocker   was such a contact, and has blocked the owner
     former    was such a contact, and was removed by the owner
-    keyless   has no token that is good: signed out, expired, none at all (each is tried)
+    keyless   has no valid token: signed out, expired, none at all (each is tried)
     gone      has the token of an account that was disabled or erased (each is tried)
 
-What is answered: a status, or for a refusal a word of WORDS; `.`: there is no such case.
-What is refused, and what is only read, changes no row of anybody's; stamps of activity don't count.
+Answers: a status, or for a refusal a word of WORDS; `.`: there is no such case.
+Refused and read-only requests change no row, except for activity stamps.
 """
 
 from __future__ import annotations

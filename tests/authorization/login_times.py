@@ -1,8 +1,8 @@
-"""How long a failed sign-in takes for a login that exists and for one that doesn't: `python -m
+"""How long a failed sign-in takes for an existing and for an unknown login: `python -m
 tests.authorization.login_times`.
 
-200 tries each, in turns, with the parameters of a real server and its limits off. The medians may differ by 5 %;
-past that the command fails.
+200 attempts each, alternating, with the parameters of a real server and its limits off. The command fails if the
+medians differ by more than 5 %.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who was never there, who is no more and who wants to hear nothing of you are told apart by no answer.
+"""No answer tells users apart who never existed, who no longer exist, or who do not want to be contacted.
 
-That an account which is in use exists is no secret by contract: `GET /users/{id}` shows its name to everyone who is
-signed in, and a limit counts who asks. What the others would add to that is looked at here.
+Which active accounts exist is not secret: `GET /users/{id}` shows their names to every signed-in user, and a rate
+limit counts look-ups. These tests check that no other route reveals more.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
-"""The other price list: what a request costs in function calls and memory. No clock; budgets only go down.
+"""What a request costs in function calls and memory, independent of time. Budgets only go down.
 
-`calls.json` says what one request may cost on a warmed connection, from the application's `scope` to its last `send`:
-`python`, calls of Python functions (a coroutine that goes on counts again); `c`, calls of C functions; `peak`, bytes
-held at its highest. Calls are the same in every run and on every machine, with the locked versions and the Python that
-the file names; with another one this is skipped.
+`calls.json` says what one request may cost on a warm connection, from the application's `scope` to its last `send`:
+`python`, calls of Python functions (a resumed coroutine counts again); `c`, calls of C functions; `peak`, the peak
+memory in bytes. Calls are the same in every run and on every machine, with the locked versions and the Python that
+the file names; with another Python the tests are skipped.
 
-A test fails where more is used, and where much less is: a win is banked, so that nobody spends it unseen.
+A test fails where more is used, and where much less is used: an improvement is recorded, so that it is not lost
+unnoticed.
 
     MESSENGER_TEST_WRITE_BUDGETS=lower .venv/bin/pytest tests/budgets/test_calls.py
 
-writes what has become cheaper and what is new; `=all` also what has become dearer, for a reason that the commit tells.
-`MESSENGER_TEST_LIST_CALLS=FOLDER` writes each request's calls in their order: compare two, and see what a change calls.
+writes new and decreased budgets; `=all` also increased ones, for a reason that the commit message gives.
+`MESSENGER_TEST_LIST_CALLS=FOLDER` writes the calls of each request in order: compare two lists to see what a change
+calls.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A fault, and the list of them that `python -m tests.faults` goes through.
+"""A fault, and the list of faults that `python -m tests.faults` runs.
 
-How to plug one in: write a module `tests/faults/_faults_….py` (all of that name are imported), and register there
+To add one, write a module `tests/faults/_faults_….py` (all modules of that name are imported), and register it there:
 
     @fault("stop_a_worker", "G3, G6", "SIGSTOP of one worker for 10 s, then SIGCONT", recovery=5.0)
     async def stop_a_worker(world: World, chance: Random) -> None:
@@ -10,17 +10,19 @@ How to plug one in: write a module `tests/faults/_faults_….py` (all of that na
         world.healed()                # recovery is counted from here
         worker.resume()
 
-The function injects the fault and heals it; the load goes on all the while. It says `world.healed()` at the moment
-from which the service has to come back by itself: before the kill where nothing else heals, after the SIGCONT, at the
-start of what was killed. Without a word it is the moment of its return. What it chooses it draws from `chance` alone,
-so that a seed repeats it. What it sees and may not be it tells: `world.tell("…")`, or `world.expect(good, "…")`; an
-exception ends the run of this fault as a failure, and what it opened must be closed by `try … finally`, for it may be
-cancelled. Everything else is the harness's: it waits for the load before, for the first good send and for everybody's
-after, drains every device, and asks the checker, each cycle; at the end it compares all with fresh logins.
+The function injects the fault and ends it, while the load continues. It calls `world.healed()` at the moment from
+which the service has to recover by itself: before the kill where nothing else ends the fault, after the SIGCONT, when
+a killed process is restarted. By default it is the moment of its return. It makes all choices with `chance`, so that a
+seed repeats them. It reports violations with `world.tell("…")` or `world.expect(good, "…")`; an exception fails the
+run of this fault. Resources are closed with `try … finally`, since the function may be cancelled.
 
-A fault that needs another server than the usual one says so by its `Installation`; faults of equal installations share
-one world, one after the other, each with people of its own. What this machine can't do `needs` says in one line: it is
-told as skipped, never passed over.
+Everything else is done by the harness: in each cycle it waits for load before the fault, then for the first successful
+send and for one of every sender, drains every device, and runs the checker; at the end it compares everything with
+fresh logins.
+
+A fault that needs a special server says so with its `Installation`; faults of equal installations share one world, one
+after the other, each with users of its own. `needs` returns in one line what the machine lacks: the fault is then
+reported as skipped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The world of a fault: real servers in processes of their own, a database on a disk, and everything's handles.
+"""The world of a fault: real servers in processes of their own, a database on a disk, and access to all of them.
 
-What a fault may use is public here: processes (`workers`, `postgres`, `backends`, `everything`), `start_again`,
-`database_proxy`, `fetch` and `execute`, the crowd of the run (`crowd`), and what it says (`healed`, `tell`, `note`).
+Faults may use the public parts: processes (`workers`, `postgres`, `backends`, `everything`), `start_again`,
+`database_proxy`, `fetch` and `execute`, the users of the run (`crowd`), and reports (`healed`, `tell`, `note`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _WHOLE_SECONDS = 60.0
 
 
 class World:
-    """One installation. `servers` keep their ports however often they are killed and started again.
+    """One installation. `servers` keep their ports however often they are killed and restarted.
 
-    `commands[n]`, `settings[n]` and `variables[n]`: the command line of server n, its settings, and variables of its
-    process (`LD_PRELOAD`). `Installation.prepare` may change them, and mount something over `folder`; a fault may
-    change those of `servers[n]` itself, which hold from its next start on.
+    `commands[n]`, `settings[n]` and `variables[n]`: the command line of server n, its settings, and its environment
+    variables (`LD_PRELOAD`). `Installation.prepare` may change them, and mount a volume over `folder`; a fault may
+    change those of `servers[n]` itself, which apply from its next start on.
     """
 
     def __init__(self, installation: Installation, folder: Path, stack: AsyncExitStack, *, brief: bool) -> None:

@@ -1,7 +1,7 @@
-"""What schemathesis loads as its hooks: signs in, speaks MessagePack, and keeps what ends an account from ending a run.
+"""Hooks that schemathesis loads: they sign in, use MessagePack, and keep the end of an account from ending a run.
 
-It runs in the environment of the checks (`.venv/checks`), beside the server and not in it. The environment variable
-`FUZZ_CROWD` names the file that says who there is (`_crowd.py`), `FUZZ_TALLY` the one for what was answered;
+They run in the environment of the checks (`.venv/checks`), beside the server. The environment variable `FUZZ_CROWD`
+names the file that lists the users (`_population.py`), `FUZZ_TALLY` the file for the counted answers;
 `FUZZ_ENCODINGS` is `json` where bodies in MessagePack would take too long.
 """
 

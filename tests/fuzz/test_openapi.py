@@ -1,7 +1,6 @@
-"""schemathesis against the server's own document: a real sign-in, people who know each other, links from call to call.
+"""schemathesis with the server's own document: a real sign-in, users with relations, links from call to call.
 
-It lives in an environment of its own (`.venv/checks`): it brings pytest plugins along, and much else that nobody asked
-into ours.
+It has an environment of its own (`.venv/checks`), because it installs pytest plugins and many other packages.
 """
 
 from __future__ import annotations

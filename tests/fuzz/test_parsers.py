@@ -1,7 +1,7 @@
-"""What a request carries beside its fields: cursors, times, headers, forms, pictures, the safe's envelopes.
+"""Parts of a request other than JSON fields: cursors, times, headers, forms, images, the safe's envelopes.
 
-Each goes over a raw connection, for no client would send most of it. An answer has one of the statuses that the
-document tells for its operation, and a body that can be read; the server answers the next one as before.
+Each is sent over a raw connection, since no client would send most of it. A response has one of the documented
+statuses of its operation and a readable body; afterwards the server answers as before.
 """
 
 from __future__ import annotations

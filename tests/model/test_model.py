@@ -1,8 +1,8 @@
 """Random operations on 3 devices of 2 users with random cuts; after each run every device's replayed state equals a
-fresh load, its log is the stream from the beginning, and nothing that was sent is lost, doubled or moved.
+fresh load, its log is the stream from the beginning, and no message was lost, duplicated or moved.
 
-`MESSENGER_PROOF_SEED=…` walks that way again. By default three known ways; `MESSENGER_PROOF=long` walks 100 new ones,
-and further.
+`MESSENGER_PROOF_SEED=…` repeats a run. By default three fixed seeds run; `MESSENGER_PROOF=long` runs 100 random ones
+with more steps.
 """
 
 from __future__ import annotations

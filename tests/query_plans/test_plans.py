@@ -1,7 +1,7 @@
-"""No hot statement reads or sorts what grows with the people, their conversations or their messages.
+"""No hot statement reads or sorts rows whose number grows with users, conversations or messages.
 
-Each statement of the registry is explained as a connection of the server keeps it, for whatever values, on a database
-of 20,000 users; so does a new one, without being named here.
+Each statement of the registry is explained with the generic plan that a connection of the server caches, on a database
+of 20,000 users. New statements are included automatically.
 """
 
 from __future__ import annotations

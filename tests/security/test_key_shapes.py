@@ -1,4 +1,4 @@
-"""Private keys of all kinds are known in every dress, and what is none is let alone.
+"""Private keys of all kinds are recognized in any encoding, and other data is not.
 
 The keys are made by hand: their form is real, their numbers are not.
 """
