@@ -29,7 +29,6 @@ from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.security.tokens import TokenMint
 from messenger.server.gc_tuning import rarely_collected
 from messenger.services import Services
-from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
 from messenger.services._unreadable import Unreadable
 from messenger.services._usernames import UsernameDigests
@@ -47,6 +46,7 @@ from messenger.services.maintenance import MaintenanceService
 from messenger.services.messages import MessageService
 from messenger.services.presence import PresenceService
 from messenger.services.profiles import ProfileService
+from messenger.services.rate_limits import RateLimiter
 from messenger.services.safe import SafeService
 from messenger.services.signals import SignalService
 from messenger.services.streams import StreamService
@@ -142,7 +142,7 @@ class Container:
     ) -> Services:
         settings, uow, clock, store = self.settings, self.uow, self.clock, self.store
         presence = self.realtime.presence
-        gate = Gate(uow, enabled=settings.rate_limits == "on")
+        limiter = RateLimiter(uow, enabled=settings.rate_limits == "on")
         issuer = TokenIssuer(
             TokenMint(_derive(secret, "tokens")),
             access_ttl=settings.access_token_ttl,
@@ -151,7 +151,7 @@ class Container:
         return Services(
             accounts=AccountService(
                 uow,
-                gate,
+                limiter,
                 self.hasher,
                 issuer,
                 store,
@@ -159,21 +159,21 @@ class Container:
                 max_devices=settings.max_devices,
                 password_min_length=settings.password_min_length,
             ),
-            avatars=AvatarService(uow, gate, self.images, store, key=_derive(secret, "avatars")),
+            avatars=AvatarService(uow, limiter, self.images, store, key=_derive(secret, "avatars")),
             calls=CallService(
                 uow,
                 clock,
-                gate,
+                limiter,
                 stun_urls=settings.stun_urls,
                 turn_urls=settings.turn_urls,
                 turn_secret=settings.turn_secret,
                 key=_derive(secret, "turn"),
                 ttl=settings.ice_ttl,
             ),
-            contacts=ContactService(uow, gate, unreadable, presence),
-            conversations=ConversationService(uow, gate, unreadable),
-            devices=DeviceService(uow, gate, issuer),
-            exports=ExportService(uow, gate, store),
+            contacts=ContactService(uow, limiter, unreadable, presence),
+            conversations=ConversationService(uow, limiter, unreadable),
+            devices=DeviceService(uow, limiter, issuer),
+            exports=ExportService(uow, limiter, store),
             fan_out=FanOutService(uow),
             health=HealthService(
                 UnitOfWorkFactory(self._spare_engine, clock, self.hub, self.metrics),
@@ -188,11 +188,11 @@ class Container:
                 events_kept_for=timedelta(days=settings.event_retention),
                 on_held=self.metrics.sweep_held,
             ),
-            messages=MessageService(uow, gate, unreadable, lanes=max(1, min(4, settings.pool_size // 2))),
+            messages=MessageService(uow, limiter, unreadable, lanes=max(1, min(4, settings.pool_size // 2))),
             presence=presences,
-            profiles=ProfileService(uow, gate, presence, usernames),
-            safe=SafeService(uow, gate),
-            signals=SignalService(uow, gate),
+            profiles=ProfileService(uow, limiter, presence, usernames),
+            safe=SafeService(uow, limiter),
+            signals=SignalService(uow, limiter),
             streams=streams,
             sync=SyncService(uow, unreadable, self.hub, acks),
         )

@@ -12,7 +12,7 @@ from litestar import Litestar
 from messenger.container import Container
 from messenger.limits import LIMITS
 from messenger.schemas.messages import MAX_BODY_BYTES
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from messenger.web.bodies import TRUSTED_BYTES
 from messenger.web.route_options import MAX_PUBLIC_BYTES
@@ -105,10 +105,10 @@ class TestUploadLimits:
         self, app: Litestar, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
-        gate = Gate(container.uow, enabled=True)
-        monkeypatch.setattr(container.services.avatars, "_gate", gate)
+        limiter = RateLimiter(container.uow, enabled=True)
+        monkeypatch.setattr(container.services.avatars, "_limiter", limiter)
         for _ in range(LIMITS["avatar"].burst):
-            await container.services.avatars.admit(ada.actor, announced=1)
+            await container.services.avatars.count_upload(ada.actor, announced=1)
         token = (b"authorization", ada.headers["Authorization"].encode())
         kind = (b"content-type", b"multipart/form-data; boundary=x")
         assert await _send(app, "POST", "/avatar/upload", token, kind, LENGTH) == (429, 0)
@@ -117,8 +117,10 @@ class TestUploadLimits:
         self, app: Litestar, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ada = await make.person()
-        monkeypatch.setattr(container.services.avatars, "_gate", Gate(container.uow, enabled=True))
-        await container.services.avatars.admit(ada.actor, announced=LIMITS["avatar_mib"].burst * 1024 * 1024 - 1000)
+        monkeypatch.setattr(container.services.avatars, "_limiter", RateLimiter(container.uow, enabled=True))
+        await container.services.avatars.count_upload(
+            ada.actor, announced=LIMITS["avatar_mib"].burst * 1024 * 1024 - 1000
+        )
         token = (b"authorization", ada.headers["Authorization"].encode())
         kind = (b"content-type", b"multipart/form-data; boundary=x")
         assert await _send(app, "POST", "/avatar/upload", token, kind, LENGTH) == (429, 0)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from messenger.app import create_app
 from messenger.container import Container
 from messenger.limits import LIMITS
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Person
 from tests.support.http import CANARY, Witness, assert_problem, client_of
 
@@ -67,7 +67,7 @@ class TestRequestLimit:
 
     async def refuse(self, limited: Container, ada: Person, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
         """Requests are served as often as a worker's lease allows, and then refused."""
-        await Gate(limited.uow, enabled=True).take("request", ada.actor.device_id, cost=self.LIMIT.burst)
+        await RateLimiter(limited.uow, enabled=True).hit("request", ada.actor.device_id, cost=self.LIMIT.burst)
         statuses = [(await ask()).status_code for _ in range(self.LIMIT.lease)]
         assert 429 not in statuses
         refused = await ask()

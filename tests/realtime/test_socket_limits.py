@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.limits import LIMITS
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.support.served import serving
 from tests.support.sockets import Realtime
@@ -39,7 +39,7 @@ async def realtime(hosted: Container) -> AsyncIterator[Realtime]:
 
 async def test_http_and_socket_requests_share_bucket(hosted: Container, realtime: Realtime, people: Factory) -> None:
     ada, limit = await people.person(), LIMITS["request"]
-    await Gate(hosted.uow, enabled=True).take("request", ada.actor.device_id, cost=limit.burst)
+    await RateLimiter(hosted.uow, enabled=True).hit("request", ada.actor.device_id, cost=limit.burst)
     async with realtime.wire(ada) as wire:
         # Meanwhile the bucket refills a little.
         answers = [await wire.ask("presence.set", status="away", extra=1) for _ in range(2 * limit.lease)]
@@ -70,7 +70,7 @@ class TestHandshakeLimits:
         self, hosted: Container, realtime: Realtime, people: Factory
     ) -> None:
         ada, limit = await people.person(), LIMITS["handshake"]
-        await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
+        await RateLimiter(hosted.uow, enabled=True).hit("handshake", ada.actor.device_id, cost=limit.burst)
         statuses = [await self._status(realtime, ada) for _ in range(limit.lease + 5)]
         assert statuses[: limit.lease] == [101] * limit.lease
         assert 429 in statuses[limit.lease :]
@@ -79,7 +79,7 @@ class TestHandshakeLimits:
 
     async def test_ticket_handshakes_share_limit(self, hosted: Container, realtime: Realtime, people: Factory) -> None:
         ada, limit = await people.person(), LIMITS["handshake"]
-        await Gate(hosted.uow, enabled=True).take("handshake", ada.actor.device_id, cost=limit.burst)
+        await RateLimiter(hosted.uow, enabled=True).hit("handshake", ada.actor.device_id, cost=limit.burst)
         statuses = []
         for _ in range(limit.lease + 5):
             ticket = (await hosted.services.streams.issue_ticket(ada.actor)).ticket

@@ -21,9 +21,9 @@ from messenger.errors import (
 )
 from messenger.events import WakeUp
 from messenger.media.processor import ImageProcessor
-from messenger.services._gate import Gate
 from messenger.services._images import discard_image
 from messenger.services.avatars import MAX_FILE_BYTES, AvatarService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.support import images
@@ -45,7 +45,7 @@ def store() -> Store:
 
 @pytest.fixture
 def avatars(container: Container, processor: ImageProcessor, store: Store) -> AvatarService:
-    return AvatarService(container.uow, Gate(container.uow, enabled=False), processor, store, key=b"k" * 32)
+    return AvatarService(container.uow, RateLimiter(container.uow, enabled=False), processor, store, key=b"k" * 32)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ class TestAvatarUpload:
     ) -> None:
         await container.services.devices.logout(ada.actor)
         with pytest.raises(Unauthenticated):
-            await avatars.admit(ada.actor, announced=100)
+            await avatars.count_upload(ada.actor, announced=100)
 
 
 class TestAvatarRemoval:

@@ -11,7 +11,7 @@ from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import RateLimited
 from messenger.limits import LIMITS
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory
 
 LIMIT = LIMITS["export"]
@@ -19,8 +19,8 @@ JUMPS = {"an hour": timedelta(hours=1), "a hundred days": timedelta(days=100)}
 
 
 @pytest.fixture
-def gate(limited: Container) -> Gate:
-    return Gate(limited.uow, enabled=True)
+def limiter(limited: Container) -> RateLimiter:
+    return RateLimiter(limited.uow, enabled=True)
 
 
 @pytest.fixture
@@ -31,27 +31,27 @@ def subject() -> str:
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 class TestClockSetBack:
     async def test_bucket_of_the_future_is_full(
-        self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
+        self, limiter: RateLimiter, clock: FixedClock, subject: str, jump: timedelta
     ) -> None:
         right = clock.now()
         clock.advance(seconds=jump.total_seconds())
-        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+        await limiter.hit(LIMIT.name, subject, cost=LIMIT.burst)
         clock.set(right)
-        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+        await limiter.hit(LIMIT.name, subject, cost=LIMIT.burst)
 
     async def test_bucket_empties_and_refills_after_clock_is_set_back(
-        self, gate: Gate, clock: FixedClock, subject: str, jump: timedelta
+        self, limiter: RateLimiter, clock: FixedClock, subject: str, jump: timedelta
     ) -> None:
         right = clock.now()
         clock.advance(seconds=jump.total_seconds())
-        await gate.take(LIMIT.name, subject)
+        await limiter.hit(LIMIT.name, subject)
         clock.set(right)
-        await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+        await limiter.hit(LIMIT.name, subject, cost=LIMIT.burst)
         with pytest.raises(RateLimited) as caught:
-            await gate.take(LIMIT.name, subject)
+            await limiter.hit(LIMIT.name, subject)
         assert caught.value.response_headers["Retry-After"] == str(int(LIMIT.every))
         clock.advance(seconds=LIMIT.every)
-        await gate.take(LIMIT.name, subject)
+        await limiter.hit(LIMIT.name, subject)
 
     async def test_hits_counted_in_future_count_again(
         self, limited: Container, make: Factory, clock: FixedClock, jump: timedelta
@@ -62,21 +62,21 @@ class TestClockSetBack:
         clock.advance(seconds=jump.total_seconds())
         await limited.services.profiles.find(ada.actor, target_id=bob.id)
         clock.set(right)
-        await Gate(limited.uow, enabled=True).take("look_up", ada.id, cost=look_up.burst)
+        await RateLimiter(limited.uow, enabled=True).hit("look_up", ada.id, cost=look_up.burst)
         with pytest.raises(RateLimited):
             await limited.services.profiles.find(ada.actor, target_id=bob.id)
 
 
 async def test_small_clock_differences_between_workers_add_no_tokens(
-    gate: Gate, clock: FixedClock, subject: str
+    limiter: RateLimiter, clock: FixedClock, subject: str
 ) -> None:
     """Requests that alternate between two workers must not refill the bucket by the difference each time."""
     right = clock.now()
-    await gate.take(LIMIT.name, subject, cost=LIMIT.burst)
+    await limiter.hit(LIMIT.name, subject, cost=LIMIT.burst)
     for _ in range(5):
         clock.advance(seconds=9)
         with pytest.raises(RateLimited):
-            await gate.take(LIMIT.name, subject)
+            await limiter.hit(LIMIT.name, subject)
         clock.set(right)
         with pytest.raises(RateLimited):
-            await gate.take(LIMIT.name, subject)
+            await limiter.hit(LIMIT.name, subject)

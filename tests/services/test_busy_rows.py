@@ -13,9 +13,9 @@ from messenger.container import Container
 from messenger.errors import Overloaded
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.services import _group_commit
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.support.tables import held, rows
 
@@ -30,7 +30,7 @@ STREAM = "SELECT FROM streams WHERE user_id = $1 FOR NO KEY UPDATE"
 def sends(container: Container) -> MessageService:
     return MessageService(
         container.uow,
-        Gate(container.uow, enabled=False),
+        RateLimiter(container.uow, enabled=False),
         Unreadable(container.uow, container.metrics.unreadable),
         lanes=LANES,
     )

@@ -16,8 +16,8 @@ from messenger.container import Container
 from messenger.errors import Unauthenticated
 from messenger.schemas.calls import IceServersView
 from messenger.schemas.types import timestamp
-from messenger.services._gate import Gate
 from messenger.services.calls import CallService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 
 STUN = ("stun:stun.example.org:3478",)
@@ -33,7 +33,7 @@ def calls(container: Container, clock: FixedClock) -> Callable[..., CallService]
         return CallService(
             container.uow,
             clock,
-            Gate(container.uow, enabled=False),
+            RateLimiter(container.uow, enabled=False),
             stun_urls=stun,
             turn_urls=turn,
             turn_secret=SECRET if turn else "",

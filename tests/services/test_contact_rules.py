@@ -19,9 +19,9 @@ from messenger.repositories.sending import SEND, SentRow
 from messenger.repositories.sending_together import SEND_ALL
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
 from tests.support.tables import held, rows
@@ -108,7 +108,7 @@ class TestMessageDuringChange:
             await make.message(sender, to)
         sends = MessageService(
             container.uow,
-            Gate(container.uow, enabled=False),
+            RateLimiter(container.uow, enabled=False),
             Unreadable(container.uow, container.metrics.unreadable),
             lanes=1,
         )

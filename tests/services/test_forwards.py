@@ -12,9 +12,9 @@ from messenger.clock import FixedClock, new_id
 from messenger.container import Container
 from messenger.errors import ClientIdReused, MessageNotFound, NotTheSender, ValidationFailed
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch, MessageView
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 
 
@@ -23,7 +23,7 @@ def send(request: pytest.FixtureRequest, container: Container) -> Any:
     """Sends one message, alone or within a batch."""
     sends = MessageService(
         container.uow,
-        Gate(container.uow, enabled=False),
+        RateLimiter(container.uow, enabled=False),
         Unreadable(container.uow, container.metrics.unreadable),
         lanes=1,
     )

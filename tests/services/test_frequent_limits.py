@@ -17,9 +17,9 @@ from messenger.limits import LIMITS
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.security.tokens import token_hash
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person, StatementLog
 
 ALL, ONE = LIMITS["message"], LIMITS["message_to"]
@@ -109,7 +109,7 @@ class TestMessageRate:
     async def test_workers_share_message_rate(self, limited: Container, make: Factory) -> None:
         ada, (bob,) = await with_friends(make, 1)
         other = MessageService(
-            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
+            limited.uow, RateLimiter(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
         )
         for number in range(ONE.burst):
             await (other if number % 2 else limited.services.messages).send(ada.actor, draft(bob.id, number))
@@ -124,7 +124,7 @@ class TestMessageRate:
         ada, bob = await make.people(2)
         opened = PrivacyPatch(messages_from="everyone")
         await limited.services.profiles.update(bob.actor, ProfilePatch(privacy=opened))
-        await Gate(limited.uow, enabled=True).take("conversation", ada.id, cost=LIMITS["conversation"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("conversation", ada.id, cost=LIMITS["conversation"].burst)
         with pytest.raises(RateLimited) as caught:
             await limited.services.messages.send(ada.actor, draft(bob.id, 1))
         assert "conversation" in caught.value.response_headers["RateLimit"]
@@ -136,7 +136,10 @@ class TestBatchedMessages:
     @staticmethod
     def service(limited: Container) -> MessageService:
         return MessageService(
-            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable), lanes=1
+            limited.uow,
+            RateLimiter(limited.uow, enabled=True),
+            Unreadable(limited.uow, limited.metrics.unreadable),
+            lanes=1,
         )
 
     async def test_batch_passes_same_messages_as_single_sends(self, limited: Container, make: Factory) -> None:
@@ -172,12 +175,12 @@ class TestBatchedMessages:
 class TestLeases:
     LIMIT = LIMITS["change"]
 
-    async def pass_by(self, gate: Gate, caller: Caller, count: int) -> int:
+    async def hit_leased(self, limiter: RateLimiter, caller: Caller, count: int) -> int:
         """How many of the requests passed."""
         passed = 0
         for _ in range(count):
             try:
-                await gate.pass_by(self.LIMIT.name, caller)
+                await limiter.hit_leased(self.LIMIT.name, caller)
                 passed += 1
             except RateLimited:
                 return passed
@@ -187,36 +190,36 @@ class TestLeases:
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         ada = await make.person()
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         async with statements.recording() as sent:
-            assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
+            assert await self.hit_leased(limiter, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
         assert sent == []
 
     async def test_worker_passes_burst_and_lease(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
         most = self.LIMIT.burst + self.LIMIT.lease
-        assert await self.pass_by(Gate(limited.uow, enabled=True), ada.actor, most + 5) == most
+        assert await self.hit_leased(RateLimiter(limited.uow, enabled=True), ada.actor, most + 5) == most
 
     async def test_workers_share_bucket(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        gates = [Gate(limited.uow, enabled=True) for _ in range(3)]
-        passed = [await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) for gate in gates]
+        limiters = [RateLimiter(limited.uow, enabled=True) for _ in range(3)]
+        passed = [await self.hit_leased(limiter, ada.actor, self.LIMIT.burst * 2) for limiter in limiters]
         assert passed == [self.LIMIT.burst + self.LIMIT.lease, self.LIMIT.lease, self.LIMIT.lease]
 
     async def test_token_and_socket_of_a_device_share_bucket_and_lease(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         most = self.LIMIT.burst + self.LIMIT.lease
-        assert await self.pass_by(gate, Bearer(token_hash(ada.access_token)), most + 5) == most
-        assert await self.pass_by(gate, ada.actor, 5) == 0
+        assert await self.hit_leased(limiter, Bearer(token_hash(ada.access_token)), most + 5) == most
+        assert await self.hit_leased(limiter, ada.actor, 5) == 0
 
     async def test_refreshed_tokens_of_a_device_share_bucket_and_lease(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        gate, passed, tokens = Gate(limited.uow, enabled=True), 0, ada
+        limiter, passed, tokens = RateLimiter(limited.uow, enabled=True), 0, ada
         for _ in range(20):
             caller = Bearer(token_hash(tokens.access_token))
             await limited.services.profiles.get(caller)
-            passed += await self.pass_by(gate, caller, self.LIMIT.lease - 1)
+            passed += await self.hit_leased(limiter, caller, self.LIMIT.lease - 1)
             tokens = await make.refreshed(tokens)
         assert passed == self.LIMIT.burst + self.LIMIT.lease
 
@@ -225,38 +228,38 @@ class TestLeases:
     ) -> None:
         """All at once: none of them knows yet whose token it is."""
         ada = await make.person()
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         first, second = Bearer(token_hash(ada.access_token)), await make.refreshed(ada)
-        assert sum(gate.passes(self.LIMIT.name, first) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
+        assert sum(limiter.try_lease(self.LIMIT.name, first) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
         limited.uow.known.learn(first.token_hash, ada.actor.device_id)
         third = Bearer(token_hash(second.access_token))
-        assert sum(gate.passes(self.LIMIT.name, third) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
+        assert sum(limiter.try_lease(self.LIMIT.name, third) for _ in range(self.LIMIT.lease)) == self.LIMIT.lease
         limited.uow.known.learn(third.token_hash, ada.actor.device_id)
         # A lease was overdrawn: the bucket pays for it before anything passes.
-        assert await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2) == self.LIMIT.burst - self.LIMIT.lease
+        assert await self.hit_leased(limiter, ada.actor, self.LIMIT.burst * 2) == self.LIMIT.burst - self.LIMIT.lease
 
     async def test_unknown_token_does_not_use_lease_of_known_device(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         with pytest.raises(Unauthenticated):
-            await self.pass_by(gate, Bearer(b"nobody"), self.LIMIT.lease + 1)
-        assert await self.pass_by(gate, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
+            await self.hit_leased(limiter, Bearer(b"nobody"), self.LIMIT.lease + 1)
+        assert await self.hit_leased(limiter, ada.actor, self.LIMIT.lease) == self.LIMIT.lease
 
     async def test_other_device_has_separate_bucket(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        gate = Gate(limited.uow, enabled=True)
-        await self.pass_by(gate, ada.actor, self.LIMIT.burst * 2)
+        limiter = RateLimiter(limited.uow, enabled=True)
+        await self.hit_leased(limiter, ada.actor, self.LIMIT.burst * 2)
         other = await make.device(ada)
-        assert await self.pass_by(gate, other.actor, self.LIMIT.burst) == self.LIMIT.burst
+        assert await self.hit_leased(limiter, other.actor, self.LIMIT.burst) == self.LIMIT.burst
 
 
 class TestLookingForPeople:
     LIMIT = LIMITS["look_up"]
 
     async def exhaust(self, limited: Container, ada: Person) -> None:
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         for number in range(self.LIMIT.burst):
-            await gate.look_up(ada.actor, f"nobody-{number}")
+            await limiter.hit_look_up(ada.actor, f"nobody-{number}")
 
     async def test_repeated_look_up_of_same_user_counts_once(self, limited: Container, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
@@ -267,9 +270,9 @@ class TestLookingForPeople:
             await limited.services.profiles.find(ada.actor, target_id=eve.id)
 
     async def exhaust_but_one(self, limited: Container, ada: Person) -> None:
-        gate = Gate(limited.uow, enabled=True)
+        limiter = RateLimiter(limited.uow, enabled=True)
         for number in range(self.LIMIT.burst - 1):
-            await gate.look_up(ada.actor, f"nobody-{number}")
+            await limiter.hit_look_up(ada.actor, f"nobody-{number}")
 
     async def test_look_up_counts_again_after_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada = await make.person()
@@ -386,10 +389,10 @@ class TestStatementCost:
         self, limited: Container, make: Factory, statements: StatementLog
     ) -> None:
         ada = await make.person()
-        gate, limit = Gate(limited.uow, enabled=True), LIMITS["change"]
+        limiter, limit = RateLimiter(limited.uow, enabled=True), LIMITS["change"]
         for _ in range(limit.lease):
-            await gate.pass_by(limit.name, ada.actor)
-        costs = [await self.cost(statements, gate.pass_by(limit.name, ada.actor)) for _ in range(limit.lease + 1)]
+            await limiter.hit_leased(limit.name, ada.actor)
+        costs = [await self.cost(statements, limiter.hit_leased(limit.name, ada.actor)) for _ in range(limit.lease + 1)]
         assert costs == [2, *[0] * (limit.lease - 1), 2]
 
 
@@ -405,7 +408,7 @@ async def test_receipts_and_edits_count_as_changes(limited: Container, make: Fac
 async def test_contact_requests_to_known_and_unknown_targets_share_limit(limited: Container, make: Factory) -> None:
     """Requests have a limit of their own, whatever their target."""
     ada, bob = await make.people(2)
-    await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
+    await RateLimiter(limited.uow, enabled=True).hit("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
     for target in (bob.id, NOBODY):
         with pytest.raises(RateLimited):
             await limited.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=target))
@@ -421,7 +424,10 @@ class TestFastClock:
         await send_to(limited.services.messages, ada, [bob], 1)
         clock.advance(hours=-1)
         sends = MessageService(
-            limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable), lanes=1
+            limited.uow,
+            RateLimiter(limited.uow, enabled=True),
+            Unreadable(limited.uow, limited.metrics.unreadable),
+            lanes=1,
         )
         drafts = [draft(to.id, number) for number, to in enumerate((eve, bob, eve, bob)[: 4 if together else 1], 1)]
         results = await asyncio.gather(*(sends.send(ada.actor, each) for each in drafts))
@@ -435,7 +441,7 @@ class TestFastClock:
         ada, (bob,) = await with_friends(make, 1)
         several = [
             MessageService(
-                limited.uow, Gate(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
+                limited.uow, RateLimiter(limited.uow, enabled=True), Unreadable(limited.uow, limited.metrics.unreadable)
             )
             for _ in range(4)
         ]

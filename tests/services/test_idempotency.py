@@ -18,7 +18,7 @@ from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.users import ConfirmDraft, RelationView, SubscribeDraft
 from messenger.security.envelope import Kdf, SecretEnvelope
 from messenger.security.tokens import token_hash
-from messenger.services._gate import Once
+from messenger.services.idempotency import IdempotencyKey
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
 from tests.support.tables import rows, told
@@ -27,26 +27,26 @@ ADDRESS = "192.0.2.9"
 DAY = KEPT_FOR.total_seconds()
 
 
-def once(body: str = "body", *, key: str | None = None) -> Once:
+def once(body: str = "body", *, key: str | None = None) -> IdempotencyKey:
     """A unique key, or a given one, with the hash of a body."""
-    return Once(key or secrets.token_hex(16), hashlib.sha256(body.encode()).digest())
+    return IdempotencyKey(key or secrets.token_hex(16), hashlib.sha256(body.encode()).digest())
 
 
 def unique() -> str:
     return f"u{secrets.token_hex(6)}"
 
 
-async def register(container: Container, username: str, key: Once, *, address: str = ADDRESS) -> SignedInView:
+async def register(container: Container, username: str, key: IdempotencyKey, *, address: str = ADDRESS) -> SignedInView:
     draft = RegisterDraft(username=username, password=PASSWORD, name="Ada")
     return await container.services.accounts.register(draft, address=address, once=key)
 
 
-async def login(container: Container, person: Person, key: Once) -> SignedInView:
+async def login(container: Container, person: Person, key: IdempotencyKey) -> SignedInView:
     draft = LoginDraft(login=person.username, password=PASSWORD)
     return await container.services.accounts.login(draft, address=ADDRESS, once=key)
 
 
-async def ask(container: Container, asker: Person, asked: Person, key: Once) -> RelationView:
+async def ask(container: Container, asker: Person, asked: Person, key: IdempotencyKey) -> RelationView:
     return await container.services.contacts.subscribe(asker.actor, SubscribeDraft(target_id=asked.id), once=key)
 
 
@@ -54,7 +54,7 @@ async def device_count(container: Container, person: Person) -> int:
     return len(await rows(container, "SELECT id FROM devices WHERE user_id = $1", person.id))
 
 
-async def kept(container: Container, key: Once) -> list[bytes]:
+async def kept(container: Container, key: IdempotencyKey) -> list[bytes]:
     found = await rows(container, "SELECT * FROM idempotency_keys WHERE key = $1", key.key)
     return [repr(row).encode() for row in found]
 

@@ -91,8 +91,8 @@ class TestAttack:
         ada = await make.person()
         with pytest.raises(InvalidCredentials):
             await sign_in(limited, ada.username, ELSEWHERE, "gravel-otter-violet-58")
-        await limited.services.accounts._gate.take(
-            STRANGERS.name, limited.services.accounts._issuer.blinded(ada.username), cost=STRANGERS.burst - 1
+        await limited.services.accounts._limiter.hit(
+            STRANGERS.name, limited.services.accounts._issuer.keyed_login(ada.username), cost=STRANGERS.burst - 1
         )
         assert await refused(limited, ada.username, ELSEWHERE) == STRANGERS.name
 

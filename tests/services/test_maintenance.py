@@ -18,9 +18,9 @@ from messenger.errors import CursorExpired, DatabaseUnavailable, StorageUnavaila
 from messenger.media.processor import ImageProcessor
 from messenger.repositories.sweeps import BATCH, SWEEPS
 from messenger.schemas.messages import ConversationPatch
-from messenger.services._gate import Gate
 from messenger.services.avatars import AvatarService
 from messenger.services.maintenance import MaintenanceService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.support.tables import rows
@@ -274,7 +274,7 @@ class TestAvatarSweep:
 
     @pytest.fixture
     def uploads(self, fresh: Container, processor: ImageProcessor, store: Store) -> AvatarService:
-        return AvatarService(fresh.uow, Gate(fresh.uow, enabled=False), processor, store, key=b"k" * 32)
+        return AvatarService(fresh.uow, RateLimiter(fresh.uow, enabled=False), processor, store, key=b"k" * 32)
 
     @pytest.mark.parametrize("died", ["before the files", "after the files", "in the removal"])
     async def test_orphaned_avatar_files_are_removed(

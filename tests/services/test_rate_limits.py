@@ -23,7 +23,7 @@ from messenger.limits import LIMITS
 from messenger.repositories.guards import LimitRepository
 from messenger.schemas.accounts import LoginDraft, RegisterDraft
 from messenger.schemas.realtime import PresencePatch
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory
 from messenger.testing.factories import PASSWORD
 from tests.support.tables import rows
@@ -193,7 +193,7 @@ class TestOtherLimits:
 
     async def test_valid_refresh_tokens_are_not_counted_by_address(self, limited: Container, make: Factory) -> None:
         source, token = address(), (await make.person()).refresh_token
-        await Gate(limited.uow, enabled=True).take("refresh", source, cost=LIMITS["refresh"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("refresh", source, cost=LIMITS["refresh"].burst)
         assert await limited.services.devices.refresh(token, address=source)
 
     async def test_password_confirmations_share_limit(self, limited: Container, make: Factory) -> None:
@@ -226,7 +226,7 @@ class TestOtherLimits:
         self, limited: Container, make: Factory, clock: FixedClock
     ) -> None:
         ada, patch = await make.person(), PresencePatch(status="busy")
-        await Gate(limited.uow, enabled=True).take("presence", ada.id, cost=LIMITS["presence"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("presence", ada.id, cost=LIMITS["presence"].burst)
         with pytest.raises(RateLimited):
             await limited.services.profiles.set_presence(ada.actor, patch)
         assert (await limited.services.profiles.get(ada.actor)).profile.status == "online"
@@ -244,21 +244,21 @@ class TestOtherLimits:
 class TestRateLimiter:
     @pytest.mark.parametrize("name", LIMITS)
     async def test_every_limit_allows_burst_and_then_refuses(self, limited: Container, name: str) -> None:
-        gate, subject = Gate(limited.uow, enabled=True), address()
-        await gate.take(name, subject, cost=LIMITS[name].burst)
+        limiter, subject = RateLimiter(limited.uow, enabled=True), address()
+        await limiter.hit(name, subject, cost=LIMITS[name].burst)
         with pytest.raises(RateLimited):
-            await gate.take(name, subject)
+            await limiter.hit(name, subject)
 
     @pytest.mark.parametrize("name", LIMITS)
     async def test_disabled_rate_limiter_counts_no_hits(self, container: Container, name: str) -> None:
-        gate, subject = Gate(container.uow, enabled=False), address()
+        limiter, subject = RateLimiter(container.uow, enabled=False), address()
         for _ in range(2):
-            await gate.take(name, subject, cost=LIMITS[name].burst)
+            await limiter.hit(name, subject, cost=LIMITS[name].burst)
         assert await rows(container, "SELECT key FROM rate_buckets WHERE key = $1", f"{name}:{subject}") == []
 
     async def test_concurrent_hits_pass_exactly_burst(self, limited: Container) -> None:
-        gate, subject = Gate(limited.uow, enabled=True), address()
-        takes = [gate.take("login_account", subject) for _ in range(15)]
+        limiter, subject = RateLimiter(limited.uow, enabled=True), address()
+        takes = [limiter.hit("login_account", subject) for _ in range(15)]
         results = await asyncio.gather(*takes, return_exceptions=True)
         assert [type(result) for result in results if result is not None] == [RateLimited] * 5
 

@@ -10,7 +10,7 @@ from messenger.container import Container
 from messenger.errors import RateLimited
 from messenger.limits import LIMITS
 from messenger.schemas.users import SubscribeDraft
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person, StatementLog
 from tests.support.tables import rows
 
@@ -22,7 +22,9 @@ async def ask(container: Container, actor: Actor, asked: Person) -> None:
 class TestSubscribeLimits:
     async def test_received_requests_are_limited_per_account(self, limited: Container, make: Factory) -> None:
         ada, bob, eve = await make.people(3)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1)
+        await RateLimiter(limited.uow, enabled=True).hit(
+            "subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1
+        )
         await ask(limited, eve.actor, bob)
         with pytest.raises(RateLimited) as caught:
             await ask(limited, ada.actor, bob)
@@ -36,19 +38,23 @@ class TestSubscribeLimits:
 
     async def test_requester_counts_once_a_day(self, limited: Container, make: Factory, clock: FixedClock) -> None:
         ada, bob, eve = await make.people(3)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 2)
+        await RateLimiter(limited.uow, enabled=True).hit(
+            "subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 2
+        )
         for _ in range(5):
             await ask(limited, eve.actor, bob)
             await limited.services.contacts.unsubscribe(eve.actor, bob.id)
         await ask(limited, ada.actor, bob)
         clock.advance(days=1)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
         with pytest.raises(RateLimited):
             await ask(limited, eve.actor, bob)
 
     async def test_blocked_requester_does_not_use_limit_of_receiver(self, limited: Container, make: Factory) -> None:
         ada, bob, stalker = await make.people(3)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1)
+        await RateLimiter(limited.uow, enabled=True).hit(
+            "subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst - 1
+        )
         await limited.services.contacts.block(bob.actor, stalker.id)
         await ask(limited, stalker.actor, bob)
         await limited.services.contacts.unsubscribe(stalker.actor, bob.id)
@@ -60,7 +66,7 @@ class TestSubscribeLimits:
         """Otherwise a refusal of everyone but oneself would reveal the block, and so would an additional statement."""
         bob, stranger, stalker = await make.people(3)
         await limited.services.contacts.block(bob.actor, stalker.id)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
         asked = []
         for asker in (stranger, stalker):
             async with statements.recording() as sent:
@@ -71,14 +77,14 @@ class TestSubscribeLimits:
 
     async def test_sent_requests_are_limited_per_account(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
-        await Gate(limited.uow, enabled=True).take("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("subscribe", ada.id, cost=LIMITS["subscribe"].burst)
         with pytest.raises(RateLimited) as caught:
             await ask(limited, ada.actor, bob)
         assert caught.value.response_headers["RateLimit-Policy"].startswith('"subscribe"')
 
     async def test_refused_request_creates_no_contact(self, limited: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
-        await Gate(limited.uow, enabled=True).take("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
+        await RateLimiter(limited.uow, enabled=True).hit("subscribed_to", bob.id, cost=LIMITS["subscribed_to"].burst)
         with pytest.raises(RateLimited):
             await ask(limited, ada.actor, bob)
         assert await rows(limited, "SELECT state FROM contacts WHERE owner_id = $1", bob.id) == []

@@ -22,7 +22,7 @@ from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
 from messenger.schemas.types import timestamp
 from messenger.security.envelope import Kdf, SecretEnvelope
 from messenger.security.tokens import token_hash
-from messenger.services._gate import Once
+from messenger.services.idempotency import IdempotencyKey
 from messenger.testing import Factory, Person
 from tests.support.tables import rows
 
@@ -195,7 +195,7 @@ class TestStorePrecondition:
 
 
 class TestRepeatedStore:
-    ONCE = Once("a key", b"1" * 32)
+    ONCE = IdempotencyKey("a key", b"1" * 32)
 
     async def test_repeated_store_returns_same_answer(
         self, container: Container, ada: Person, clock: FixedClock
@@ -222,7 +222,7 @@ class TestRepeatedStore:
         await safe.store(ada.actor, envelope(1))
         await safe.store(ada.actor, envelope(1), once=self.ONCE)
         with pytest.raises(IdempotencyKeyReused):
-            await safe.store(ada.actor, envelope(2), once=Once("a key", b"2" * 32))
+            await safe.store(ada.actor, envelope(2), once=IdempotencyKey("a key", b"2" * 32))
 
     async def test_refused_precondition_is_not_stored_as_answer(self, container: Container, ada: Person) -> None:
         safe = container.services.safe

@@ -23,9 +23,9 @@ from messenger.errors import (
 from messenger.events import WakeUp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView
 from messenger.security.tokens import token_hash
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.services.sync import require_place
 from messenger.testing import Factory, Person, StatementLog
 
@@ -35,7 +35,7 @@ def sends(container: Container) -> MessageService:
     """One lane: messages that arrive while the first is under way are sent together."""
     return MessageService(
         container.uow,
-        Gate(container.uow, enabled=False),
+        RateLimiter(container.uow, enabled=False),
         Unreadable(container.uow, container.metrics.unreadable),
         lanes=1,
     )
@@ -374,7 +374,7 @@ class TestBatchRepetitions:
         services = [
             MessageService(
                 container.uow,
-                Gate(container.uow, enabled=False),
+                RateLimiter(container.uow, enabled=False),
                 Unreadable(container.uow, container.metrics.unreadable),
                 lanes=1,
             )

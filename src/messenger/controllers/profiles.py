@@ -39,7 +39,7 @@ async def _admit_upload(connection: Any, _: Any) -> None:
     announced = announced_length(connection.scope)
     if announced is not None and announced > _MOST_FORM_BYTES:
         raise FileTooLarge
-    await connection.services.avatars.admit(connection.caller, announced=announced)
+    await connection.services.avatars.count_upload(connection.caller, announced=announced)
 
 
 class AvatarForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +122,7 @@ class AvatarController(Controller):
         if len(image) > MAX_FILE_BYTES:
             raise FileTooLarge
         if announced_length(request.scope) is None:
-            await request.services.avatars.admit_bytes(request.caller, len(image))
+            await request.services.avatars.count_bytes(request.caller, len(image))
         once = await request.once(file_fingerprint(image))
         return await request.services.avatars.upload(request.caller, image, once=once)
 

@@ -29,8 +29,8 @@ from messenger.repositories.sending import SentRow
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.types import timestamp, timestamp_or_none
 from messenger.schemas.views import message_view
-from messenger.services._gate import Gate, refused
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
+from messenger.services.rate_limits import RateLimiter, rate_limited
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
@@ -60,10 +60,10 @@ _Sent = tuple[MessageView, bool] | _Unopened
 class Sender:
     """`lanes`: how many sending statements may run at the same time; messages that arrive meanwhile share the next."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, *, lanes: int) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, *, lanes: int) -> None:
         self._uow = uow
-        self._gate = gate
-        self._pace = gate.pace()
+        self._limiter = limiter
+        self._limits = limiter.send_parameters()
         # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
         self._by_token = self._group_commit(lanes)
         self._by_device = self._group_commit(lanes)
@@ -86,13 +86,13 @@ class Sender:
             if isinstance(sent, _Unopened):
                 raise PeerNotFound
         except (PeerNotFound, NotAContact):
-            await self._gate.look_up(caller, draft.target_id)
+            await self._limiter.hit_look_up(caller, draft.target_id)
             raise
         return sent
 
     async def _open(self, caller: Caller, sender_id: int, target_id: int) -> None:
         """The first message of a pair: the conversation is made in a command of its own, which may happen twice."""
-        await self._gate.take("conversation", sender_id)
+        await self._limiter.hit("conversation", sender_id)
         async with self._uow.command() as uow:
             await uow.conversations.open_direct(caller, target_id)
 
@@ -112,7 +112,7 @@ class Sender:
                 reply_to=draft.reply_to,
                 forwarded_from=draft.forwarded_from,
                 mentions=draft.mentions,
-                **self._pace,
+                **self._limits,
             )
             if row.outcome == "unopened":
                 return _Unopened(row.sender_id)
@@ -132,7 +132,7 @@ class Sender:
         async with self._uow.command() as uow:
             rows = await uow.messages.send_all(
                 [outgoing.caller for outgoing in batch],
-                self._pace,
+                self._limits,
                 ids=[outgoing.id for outgoing in batch],
                 targets=[draft.target_id for draft in drafts],
                 client_ids=[draft.client_id for draft in drafts],
@@ -182,7 +182,7 @@ def _ensure_sent(row: SentRow, target_id: int) -> None:
     if row.outcome == "unknown":
         raise PeerNotFound
     if row.outcome in _TOO_SOON:
-        raise refused(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
+        raise rate_limited(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
     raise ConcurrentUpdate(row.outcome)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from messenger.repositories.devices import Tokens
 from messenger.schemas.accounts import TokensView
 from messenger.security.tokens import TokenMint, TokenPair, token_hash
-from messenger.services._gate import Once
+from messenger.services.idempotency import IdempotencyKey
 
 
 class TokenIssuer:
@@ -21,21 +21,21 @@ class TokenIssuer:
         self._access_ttl = timedelta(seconds=access_ttl)
         self._refresh_ttl = timedelta(seconds=refresh_ttl)
 
-    def sealed(self, once: Once | None) -> Once | None:
+    def keyed_fingerprint(self, once: IdempotencyKey | None) -> IdempotencyKey | None:
         """For a request with a password in it: what is kept of it must be no quick way to try others (Argon2id's is
         a slow one).
         """
         return once and msgspec.structs.replace(once, fingerprint=self._mint.sealed(once.fingerprint))
 
-    def blinded(self, login: str) -> str:
+    def keyed_login(self, login: str) -> str:
         """For what was typed where a login belongs, which may be a password: equal for equal logins, and no more."""
         return self._mint.sealed(login.encode("utf-8", "surrogatepass")).hex()
 
-    def familiar(self, user_id: int, address: str) -> bytes:
+    def address_digest(self, user_id: int, address: str) -> bytes:
         """The digest that is stored for an address of an account: equal for equal addresses of the same account."""
         return self._mint.sealed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
 
-    def pair(self, scope: str, once: Once | None, device_id: UUID) -> TokenPair:
+    def pair(self, scope: str, once: IdempotencyKey | None, device_id: UUID) -> TokenPair:
         """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.
 
         A repetition gets the same tokens that way, though they are stored nowhere.

@@ -21,11 +21,12 @@ from messenger.schemas.users import UserView
 from messenger.schemas.views import avatar_view
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.security.tokens import TokenPair
-from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image
 from messenger.services._tokens import TokenIssuer
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services.devices import remove_devices
+from messenger.services.idempotency import IdempotencyKey, find_response, keep_response
+from messenger.services.rate_limits import RateLimiter
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
@@ -37,7 +38,7 @@ class _Origin(NamedTuple):
 
     kind: str
     address: str
-    once: Once | None
+    once: IdempotencyKey | None
 
     @property
     def scope(self) -> str:
@@ -60,7 +61,7 @@ class AccountService:
     def __init__(
         self,
         uow: UnitOfWorkFactory,
-        gate: Gate,
+        limiter: RateLimiter,
         hasher: PasswordHasher,
         issuer: TokenIssuer,
         store: ObjectStore,
@@ -70,7 +71,7 @@ class AccountService:
         password_min_length: int,
     ) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._hasher = hasher
         self._issuer = issuer
         self._store = store
@@ -80,32 +81,34 @@ class AccountService:
 
     # --- in ---
 
-    async def register(self, draft: RegisterDraft, *, address: str, once: Once | None = None) -> SignedInView:
+    async def register(self, draft: RegisterDraft, *, address: str, once: IdempotencyKey | None = None) -> SignedInView:
         """A new account and its first device. Raises `UsernameTaken`, `PasswordWeak`, `RateLimited`."""
-        await self._gate.take("register", address)
+        await self._limiter.hit("register", address)
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
         encoded = await self._hasher.hash(draft.password, source=_source(address))
-        return await self._register(draft, name, encoded, _Origin("register", address, self._issuer.sealed(once)))
+        return await self._register(
+            draft, name, encoded, _Origin("register", address, self._issuer.keyed_fingerprint(once))
+        )
 
     @retry_on_conflict
     async def _register(self, draft: RegisterDraft, name: str, encoded: str, origin: _Origin) -> SignedInView:
         async with self._uow() as uow:
-            earlier = await earlier_answer(uow, origin.scope, origin.once, SignedInView)
+            earlier = await find_response(uow, origin.scope, origin.once, SignedInView)
             if earlier is not None:
                 return _with_tokens(earlier, self._issuer.pair(origin.scope, origin.once, earlier.device.id))
             user_id = await create_user(uow, self._usernames, username=draft.username, name=name, encoded=encoded)
             view = await self._sign_in(uow, user_id, draft.device_name, encoded, origin)
-            await keep_answer(uow, origin.scope, origin.once, _without_tokens(view))
+            await keep_response(uow, origin.scope, origin.once, _without_tokens(view))
             return view
 
-    async def login(self, draft: LoginDraft, *, address: str, once: Once | None = None) -> SignedInView:
+    async def login(self, draft: LoginDraft, *, address: str, once: IdempotencyKey | None = None) -> SignedInView:
         """A new device. Raises `InvalidCredentials`, the same way and in the same time for an unknown login."""
         key, number = parse_login(draft.login)
         # What is looked up is what is counted: other spellings of a login are no further tries.
         login = key or str(number)
         await self._count_login(login, address)
-        origin = _Origin("login", address, self._issuer.sealed(once))
+        origin = _Origin("login", address, self._issuer.keyed_fingerprint(once))
         try:
             return await self._verified_login(key, number, draft, origin)
         except _PasswordMoved:
@@ -113,21 +116,21 @@ class AccountService:
             return await self._verified_login(key, number, draft, origin)
 
     async def _count_login(self, login: str, address: str) -> None:
-        await self._gate.take("login_address", address)
+        await self._limiter.hit("login_address", address)
         network = site(address)
         if network is not None:
-            await self._gate.take("login_site", network)
-        await self._gate.take("login_account", self._issuer.blinded(f"{login} {address}"))
+            await self._limiter.hit("login_site", network)
+        await self._limiter.hit("login_account", self._issuer.keyed_login(f"{login} {address}"))
 
     async def _verified_login(
         self, key: str | None, number: int | None, draft: LoginDraft, origin: _Origin
     ) -> SignedInView:
         async with self._uow.read() as uow:
             found = await uow.users.find_credentials(username_key=key, number=number)
-        known = found is not None and self._issuer.familiar(found.id, origin.address).hex() in found.familiar
+        known = found is not None and self._issuer.address_digest(found.id, origin.address).hex() in found.familiar
         if not known:
             # Shared by all unfamiliar addresses.
-            await self._gate.take("login_strangers", self._issuer.blinded(key or str(number)))
+            await self._limiter.hit("login_strangers", self._issuer.keyed_login(key or str(number)))
         source = _source(origin.address)
         encoded = found.password_hash if found else None
         verdict = await self._hasher.verify(draft.password, encoded, source=source, known=known)
@@ -141,13 +144,13 @@ class AccountService:
         self, user_id: int, draft: LoginDraft, encoded: str, stronger: str | None, origin: _Origin
     ) -> SignedInView:
         async with self._uow() as uow:
-            earlier = await earlier_answer(uow, origin.scope, origin.once, SignedInView)
+            earlier = await find_response(uow, origin.scope, origin.once, SignedInView)
             if earlier is not None:
                 return _with_tokens(earlier, self._issuer.pair(origin.scope, origin.once, earlier.device.id))
             if stronger is not None and await uow.users.replace_password(user_id, old=encoded, new=stronger):
                 encoded = stronger
             view = await self._sign_in(uow, user_id, draft.device_name, encoded, origin)
-            await keep_answer(uow, origin.scope, origin.once, _without_tokens(view))
+            await keep_response(uow, origin.scope, origin.once, _without_tokens(view))
             return view
 
     async def _sign_in(
@@ -167,7 +170,7 @@ class AccountService:
             name=name,
             password_hash=encoded,
             tokens=self._issuer.stored(pair, now),
-            address_digest=self._issuer.familiar(user_id, origin.address),
+            address_digest=self._issuer.address_digest(user_id, origin.address),
             at_most=self._max_devices,
         )
         if row is None:
@@ -229,7 +232,7 @@ class AccountService:
     async def _confirm(self, caller: Caller, password: str) -> IdentityRow:
         async with self._uow.read() as uow:
             identity = await uow.users.identity(caller)
-        await self._gate.take("password", identity.user_id)
+        await self._limiter.hit("password", identity.user_id)
         source = str(identity.user_id)
         verdict = await self._hasher.verify(password, identity.password_hash, source=source, known=True)
         if not verdict.ok:

@@ -17,8 +17,9 @@ from messenger.media.processor import Avatar, ImageProcessor
 from messenger.repositories.avatars import LeftAvatarRow
 from messenger.schemas.users import AvatarView, UploadedAvatarView
 from messenger.services._audience import record_profile
-from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._images import discard_image, image_path
+from messenger.services.idempotency import IdempotencyKey, find_response, keep_response
+from messenger.services.rate_limits import RateLimiter
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
@@ -34,29 +35,29 @@ class AvatarService:
     """The row is claimed, the bytes are written, the row is pointed at: whatever dies leaves no half image."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, gate: Gate, images: ImageProcessor, store: ObjectStore, *, key: bytes
+        self, uow: UnitOfWorkFactory, limiter: RateLimiter, images: ImageProcessor, store: ObjectStore, *, key: bytes
     ) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._images = images
         self._store = store
         self._key = key
 
-    async def admit(self, caller: Caller, *, announced: int | None) -> None:
+    async def count_upload(self, caller: Caller, *, announced: int | None) -> None:
         """Count an upload before its file is read; `announced`: its size. Raises `Unauthenticated`, `RateLimited`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
-        await self._gate.take("avatar", actor.user_id)
+        await self._limiter.hit("avatar", actor.user_id)
         if announced is not None:
-            await self._gate.take("avatar_mib", actor.user_id, cost=announced / _MIB)
+            await self._limiter.hit("avatar_mib", actor.user_id, cost=announced / _MIB)
 
-    async def admit_bytes(self, caller: Caller, size: int) -> None:
+    async def count_bytes(self, caller: Caller, size: int) -> None:
         """Count the bytes of a file without an announced size. Raises `RateLimited`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
-        await self._gate.take("avatar_mib", actor.user_id, cost=size / _MIB)
+        await self._limiter.hit("avatar_mib", actor.user_id, cost=size / _MIB)
 
-    async def upload(self, caller: Caller, data: bytes, *, once: Once | None = None) -> UploadedAvatarView:
+    async def upload(self, caller: Caller, data: bytes, *, once: IdempotencyKey | None = None) -> UploadedAvatarView:
         """Replace the avatar. Raises `FileTooLarge`, `UnsupportedImage`, `ImageTooLarge`; the old one then stays."""
         if len(data) > MAX_FILE_BYTES:
             raise FileTooLarge
@@ -72,7 +73,7 @@ class AvatarService:
         return msgspec.structs.replace(avatar, key=named)
 
     async def _replace(
-        self, caller: Caller, avatar: Avatar, once: Once | None
+        self, caller: Caller, avatar: Avatar, once: IdempotencyKey | None
     ) -> tuple[UploadedAvatarView, str | None]:
         """Store and point, again where an equal image was being deleted meanwhile. Raises `Overloaded`."""
         for attempt in range(_ATTEMPTS):
@@ -95,11 +96,11 @@ class AvatarService:
 
     @retry_on_conflict
     async def _point(
-        self, caller: Caller, avatar: Avatar, once: Once | None
+        self, caller: Caller, avatar: Avatar, once: IdempotencyKey | None
     ) -> tuple[UploadedAvatarView, str | None] | None:
         async with self._uow() as uow:
             actor = await uow.devices.authenticate(caller)
-            earlier = await earlier_answer(uow, actor.user_id, once, UploadedAvatarView)
+            earlier = await find_response(uow, actor.user_id, once, UploadedAvatarView)
             if earlier is not None:
                 return earlier, None
             left = await uow.avatars.set(actor.user_id, avatar.key)
@@ -109,7 +110,7 @@ class AvatarService:
             assert image is not None
             view = UploadedAvatarView(image)
             await _record(uow, actor.user_id, left)
-            await keep_answer(uow, actor.user_id, once, view)
+            await keep_response(uow, actor.user_id, once, view)
             return view, left.old_key
 
     async def remove(self, caller: Caller) -> None:

@@ -9,7 +9,7 @@ from messenger.clock import Clock
 from messenger.schemas.calls import IceServersView, IceServerView
 from messenger.schemas.types import timestamp
 from messenger.security.turn import ice_servers
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory
 
 
@@ -20,7 +20,7 @@ class CallService:
         self,
         uow: UnitOfWorkFactory,
         clock: Clock,
-        gate: Gate,
+        limiter: RateLimiter,
         *,
         stun_urls: tuple[str, ...],
         turn_urls: tuple[str, ...],
@@ -30,7 +30,7 @@ class CallService:
     ) -> None:
         self._uow = uow
         self._clock = clock
-        self._gate = gate
+        self._limiter = limiter
         self._stun_urls = stun_urls
         self._turn_urls = turn_urls
         self._turn_secret = turn_secret
@@ -41,7 +41,7 @@ class CallService:
         """The configured servers; TURN's user part is a pseudonym of the day, so that the relay learns no id."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
-        await self._gate.take("ice", actor.user_id)
+        await self._limiter.hit("ice", actor.user_id)
         servers, expires_at = ice_servers(
             stun_urls=self._stun_urls,
             turn_urls=self._turn_urls,

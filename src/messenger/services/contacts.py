@@ -31,10 +31,11 @@ from messenger.schemas.users import (
     StatusesView,
     SubscribeDraft,
 )
-from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import status_view, user_view
+from messenger.services.idempotency import IdempotencyKey, find_response, keep_response
 from messenger.services.presence import PresenceAnnouncer
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 Step = Callable[[Edges], Edges]
@@ -46,9 +47,11 @@ _ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
 class ContactService:
     """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, presence: PresenceAnnouncer) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable, presence: PresenceAnnouncer
+    ) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._unreadable = unreadable
         self._presence = presence
 
@@ -66,7 +69,9 @@ class ContactService:
         items = [status_view(row) for row in rows[:limit]]
         return StatusesView(items, str(rows[limit - 1].user_id) if len(rows) > limit else None)
 
-    async def subscribe(self, caller: Caller, draft: SubscribeDraft, *, once: Once | None = None) -> RelationView:
+    async def subscribe(
+        self, caller: Caller, draft: SubscribeDraft, *, once: IdempotencyKey | None = None
+    ) -> RelationView:
         """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
         await self._count(caller, draft.target_id)
         message = None
@@ -74,7 +79,7 @@ class ContactService:
             message = clean_text(draft.message, limit=REQUEST_LENGTH, field="message")
         return await self._take(caller, draft.target_id, after_subscribe, message=message, once=once)
 
-    async def confirm(self, caller: Caller, draft: ConfirmDraft, *, once: Once | None = None) -> RelationView:
+    async def confirm(self, caller: Caller, draft: ConfirmDraft, *, once: IdempotencyKey | None = None) -> RelationView:
         """Answer a request. Raises `PeerNotFound`, `NoPendingRequest`."""
 
         def answer(edges: Edges) -> Edges:
@@ -96,7 +101,7 @@ class ContactService:
 
     async def set_alias(self, caller: Caller, target_id: int, draft: AliasDraft) -> ContactView:
         """Name a contact for oneself. Raises `PeerNotFound`."""
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         return await self._set_alias(caller, target_id, draft)
 
     @retry_on_conflict
@@ -116,20 +121,28 @@ class ContactService:
         async with self._uow.read() as uow:
             asked = await uow.users.find_person(caller, target_id=target_id)
             actor = uow.actor
-        await self._gate.take("subscribe", actor.user_id)
+        await self._limiter.hit("subscribe", actor.user_id)
         # The same work is done when nothing is counted: for blocked and for unknown users.
         if asked is None or asked.mine is None:
             counts = asked is not None and asked.theirs != "blocked"
-            await self._gate.ask(actor.user_id, target_id, counts=counts)
+            await self._limiter.hit_contact_request(actor.user_id, target_id, counts=counts)
 
-    async def _change(self, caller: Caller, target_id: int, step: Step, *, once: Once | None = None) -> RelationView:
-        await self._gate.pass_by("change", caller)
+    async def _change(
+        self, caller: Caller, target_id: int, step: Step, *, once: IdempotencyKey | None = None
+    ) -> RelationView:
+        await self._limiter.hit_leased("change", caller)
         # Before anything is done: whatever comes of it tells whether there is such a user.
-        await self._gate.look_up(caller, target_id)
+        await self._limiter.hit_look_up(caller, target_id)
         return await self._take(caller, target_id, step, once=once)
 
     async def _take(
-        self, caller: Caller, target_id: int, step: Step, *, message: str | None = None, once: Once | None = None
+        self,
+        caller: Caller,
+        target_id: int,
+        step: Step,
+        *,
+        message: str | None = None,
+        once: IdempotencyKey | None = None,
     ) -> RelationView:
         view, turn = await self._step(caller, target_id, step, message, once)
         if turn is not None and turn.is_mutual != turn.was_mutual:
@@ -139,11 +152,11 @@ class ContactService:
 
     @retry_on_conflict
     async def _step(
-        self, caller: Caller, target_id: int, step: Step, message: str | None, once: Once | None
+        self, caller: Caller, target_id: int, step: Step, message: str | None, once: IdempotencyKey | None
     ) -> tuple[RelationView, _Turn | None]:
         async with self._uow() as uow:
             me = await uow.contacts.lock_pair(caller, target_id)
-            earlier = await earlier_answer(uow, me, once, RelationView)
+            earlier = await find_response(uow, me, once, RelationView)
             if earlier is not None:
                 return earlier, None
             if me == target_id:
@@ -168,7 +181,7 @@ class ContactService:
                     uow.record(ConversationUpdated(target_id), [me])
                     uow.record(ConversationUpdated(me), [target_id])
             view = RelationView(target_id, cast(AnyContactState, after.mine or "none"))
-            await keep_answer(uow, me, once, view)
+            await keep_response(uow, me, once, view)
             return view, _Turn(me, before.mine == "mutual", after.mine == "mutual")
 
 

@@ -15,9 +15,9 @@ from messenger.repositories.conversations import ConversationRow
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
 from messenger.schemas.views import message_view
-from messenger.services._gate import Gate
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
@@ -26,9 +26,9 @@ _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 class ConversationService:
     """The page that a phone opens with costs one round trip."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._unreadable = unreadable
 
     async def list_page(self, caller: Caller, *, cursor: str | None, limit: int) -> ConversationPage:
@@ -47,9 +47,9 @@ class ConversationService:
 
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         """Change settings; who may write sets `expire_after` for all. Raises `PeerNotFound`, `NotAContact`."""
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         # Before anything is done: whatever comes of it tells whether there is such a user.
-        await self._gate.look_up(caller, target_id)
+        await self._limiter.hit_look_up(caller, target_id)
         return await self._update(caller, target_id, patch)
 
     @retry_on_conflict
@@ -80,7 +80,7 @@ class ConversationService:
 
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
         """Move one's receipts forward, never back. Raises `PeerNotFound`, `ValidationFailed`."""
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         await self._receipt(caller, draft)
 
     @retry_on_conflict

@@ -17,8 +17,8 @@ from messenger.repositories.devices import REFRESH_GRACE, DeviceRow
 from messenger.schemas.accounts import DevicePage, DeviceView, RefreshedView
 from messenger.schemas.types import timestamp
 from messenger.security.tokens import token_hash
-from messenger.services._gate import Gate
 from messenger.services._tokens import TokenIssuer
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 _FIRST_ID = UUID(int=0)
@@ -27,9 +27,9 @@ _FIRST_ID = UUID(int=0)
 class DeviceService:
     """What a signed-in device does about itself and its siblings."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, issuer: TokenIssuer) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, issuer: TokenIssuer) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._issuer = issuer
 
     async def refresh(self, refresh_token: str, *, address: str) -> RefreshedView:
@@ -42,7 +42,7 @@ class DeviceService:
         if isinstance(view, RefreshedView):
             return view
         if view is not RefreshTokenSuperseded:
-            await self._gate.take("refresh", address)
+            await self._limiter.hit("refresh", address)
         raise view()
 
     @retry_on_conflict
@@ -59,9 +59,9 @@ class DeviceService:
             if grace_ends is not None and not is_unused and uow.now > grace_ends:
                 await remove_devices(uow, row.user_id, device_id=row.device_id)
                 return RefreshTokenReused
-            await self._gate.take_within(uow, "refresh_device", row.device_id)
+            await self._limiter.hit_within(uow, "refresh_device", row.device_id)
             if row.used_at is None:
-                digest = self._issuer.familiar(row.user_id, address)
+                digest = self._issuer.address_digest(row.user_id, address)
                 await uow.devices.rotate(row, old_hash=old_hash, tokens=stored, address_digest=digest)
                 self._uow.known.learn(stored.access_hash, row.device_id)
                 return RefreshedView(tokens=self._issuer.view(pair))
@@ -70,17 +70,17 @@ class DeviceService:
                 return RefreshedView(tokens=self._issuer.view(pair))
             return RefreshTokenSuperseded
 
-    def admits(self, caller: Caller) -> bool:
-        """Count one more request of this device, where that takes no database; else it is for `admit`."""
-        return self._gate.passes("request", caller)
+    def has_lease(self, caller: Caller) -> bool:
+        """Count one more request of this device, where that takes no database; else it is for `count_request`."""
+        return self._limiter.try_lease("request", caller)
 
-    async def admit(self, caller: Caller) -> None:
+    async def count_request(self, caller: Caller) -> None:
         """One more request of this device. Raises `RateLimited`."""
-        await self._gate.pass_by("request", caller)
+        await self._limiter.hit_leased("request", caller)
 
-    async def admit_socket(self, caller: Caller) -> None:
+    async def count_handshake(self, caller: Caller) -> None:
         """Count a handshake of this device. Raises `RateLimited`, `Unauthenticated`."""
-        await self._gate.pass_by("handshake", caller)
+        await self._limiter.hit_leased("handshake", caller)
 
     async def authenticate(self, caller: Caller) -> Actor:
         """Who this is. Raises `Unauthenticated`."""

@@ -9,8 +9,8 @@ from typing import IO
 
 from messenger.actor import Caller
 from messenger.repositories.exports import PARTS
-from messenger.services._gate import Gate
 from messenger.services._images import image_path
+from messenger.services.rate_limits import RateLimiter
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
 
@@ -21,16 +21,16 @@ _IN_MEMORY = 256 * 1024
 class ExportService:
     """Reads a page, gives the connection back, writes the page, and so on: nothing slow inside a unit of work."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, store: ObjectStore) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, store: ObjectStore) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._store = store
 
     async def archive(self, caller: Caller) -> IO[bytes]:
         """A ZIP of JSON Lines files and the avatar, positioned at its start; the caller closes it."""
         async with self._uow.read() as uow:
             profile = await uow.users.profile(caller)
-        await self._gate.take("export", profile.id)
+        await self._limiter.hit("export", profile.id)
         file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for part in PARTS:

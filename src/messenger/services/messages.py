@@ -25,10 +25,10 @@ from messenger.repositories.messages import MAX_SEQ, HistoryRow
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.schemas.text import ensure_visible_text
 from messenger.schemas.views import message_view
-from messenger.services._gate import Gate
 from messenger.services._gone import record_gone
 from messenger.services._sending import Sender
 from messenger.services._unreadable import Unreadable
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
@@ -38,11 +38,11 @@ class MessageService:
     `lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one.
     """
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate, unreadable: Unreadable, *, lanes: int = 4) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable, *, lanes: int = 4) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._unreadable = unreadable
-        self._sender = Sender(uow, gate, lanes=lanes)
+        self._sender = Sender(uow, limiter, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """The message, and whether it is new; the same `client_id` always returns the first one.
@@ -81,7 +81,7 @@ class MessageService:
         except MessengerError:
             await self._authenticate(caller)
             raise
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         return await self._edit(caller, message_id, patch)
 
     @retry_on_conflict
@@ -109,7 +109,7 @@ class MessageService:
 
     async def delete(self, caller: Caller, message_id: UUID, *, who: Literal["everyone", "me"]) -> None:
         """Empty it for everyone (its sender), or hide it from oneself. Raises `MessageNotFound`, `NotTheSender`."""
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         await self._delete(caller, message_id, who)
 
     @retry_on_conflict
@@ -149,7 +149,7 @@ class MessageService:
                 rows = await uow.messages.list_after(caller, target_id, after=after, limit=limit)
         if not rows or not rows[0].last_seq:
             # Whether there is such a user is told, and counted as looking for one.
-            await self._gate.look_up(caller, target_id)
+            await self._limiter.hit_look_up(caller, target_id)
         if not rows:
             raise PeerNotFound
         found = [row for row in rows if row.seq]

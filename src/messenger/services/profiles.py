@@ -12,10 +12,10 @@ from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.text import ABOUT_LENGTH, STATUS_LENGTH, clean_name, clean_text
 from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
 from messenger.services._audience import record_profile
-from messenger.services._gate import Gate
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import person_view, profile_view
 from messenger.services.presence import PresenceAnnouncer
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 
@@ -30,10 +30,10 @@ class ProfileService:
     """Reads cost one round trip."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, gate: Gate, presence: PresenceAnnouncer, usernames: UsernameDigests
+        self, uow: UnitOfWorkFactory, limiter: RateLimiter, presence: PresenceAnnouncer, usernames: UsernameDigests
     ) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
         self._presence = presence
         self._usernames = usernames
 
@@ -48,7 +48,7 @@ class ProfileService:
 
         Contacts are only notified of changes that they can see.
         """
-        await self._gate.pass_by("change", caller)
+        await self._limiter.hit_leased("change", caller)
         row = await self._update(caller, _changes(patch), expected, told=True)
         return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
@@ -57,7 +57,7 @@ class ProfileService:
 
         Nobody's stream grows with it, however many contacts there are.
         """
-        await self._gate.take("presence", actor.user_id)
+        await self._limiter.hit("presence", actor.user_id)
         as_profile = ProfilePatch(status=patch.status, status_text=patch.status_text)
         row = await self._update(actor, _changes(as_profile), None, told=False)
         return profile_view(row.id, row, created_at=row.created_at)
@@ -89,7 +89,7 @@ class ProfileService:
         """Reserve the old username for its owner, and claim the new one."""
         if key is None or key == row.former_username_key:
             return
-        await self._gate.take_within(uow, "username", row.id)
+        await self._limiter.hit_within(uow, "username", row.id)
         released, taken = (self._usernames.of(each) for each in (row.former_username_key, key))
         await uow.usernames.move(row.id, released=released, taken=taken)
 
@@ -101,7 +101,7 @@ class ProfileService:
             actor = uow.actor
         is_self = row is not None and actor.user_id == row.id
         if not is_self and (row is None or row.mine is None):
-            await self._gate.look_up(caller, key or target_id or 0)
+            await self._limiter.hit_look_up(caller, key or target_id or 0)
         if row is None:
             raise PeerNotFound
         return person_view(row.id, row, is_self=is_self)

@@ -10,16 +10,17 @@ from messenger.repositories.secrets import SecretRow
 from messenger.schemas.safe import ANY, NONE, Precondition, SecretView
 from messenger.schemas.types import timestamp
 from messenger.security.envelope import SecretEnvelope
-from messenger.services._gate import Gate, Once, earlier_answer, keep_answer
+from messenger.services.idempotency import IdempotencyKey, find_response, keep_response
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class SafeService:
     """Writes go by version, as HTTP's preconditions have it (RFC 9110 section 13)."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
 
     async def store(
         self,
@@ -27,30 +28,30 @@ class SafeService:
         envelope: SecretEnvelope,
         *,
         precondition: Precondition | None = None,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
     ) -> SecretView:
         """The next version; storing what is stored already makes none. Raises `VersionConflict`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
-        await self._gate.take("secret_write", actor.user_id)
+        await self._limiter.hit("secret_write", actor.user_id)
         return await self._store(caller, envelope, precondition, once)
 
     @retry_on_conflict
     async def _store(
-        self, caller: Caller, envelope: SecretEnvelope, precondition: Precondition | None, once: Once | None
+        self, caller: Caller, envelope: SecretEnvelope, precondition: Precondition | None, once: IdempotencyKey | None
     ) -> SecretView:
         text = msgspec.json.encode(envelope)
         async with self._uow() as uow:
             current = await uow.secrets.current(caller)
             user_id = uow.actor.user_id
-            earlier = await earlier_answer(uow, user_id, once, _Stored)
+            earlier = await find_response(uow, user_id, once, _Stored)
             if earlier is not None:
                 return _view(SecretRow(earlier.version, text, uow.now), earlier.created_at)
             _ensure_meets(precondition, current)
             if current is None or current.envelope != text:
                 current = SecretRow(current.version + 1 if current else 1, text, uow.now)
                 await uow.secrets.append(uow.actor, version=current.version, envelope=text)
-            await keep_answer(uow, user_id, once, _Stored(current.version, timestamp(current.created_at)))
+            await keep_response(uow, user_id, once, _Stored(current.version, timestamp(current.created_at)))
             return _view(current)
 
     async def get(self, caller: Caller) -> SecretView:
@@ -58,7 +59,7 @@ class SafeService:
         async with self._uow.read() as uow:
             row = await uow.secrets.current(caller)
             actor = uow.actor
-        await self._gate.take("secret_read", actor.user_id)
+        await self._limiter.hit("secret_read", actor.user_id)
         if row is None:
             raise SecretNotFound
         return _view(row)

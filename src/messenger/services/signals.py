@@ -5,16 +5,16 @@ from __future__ import annotations
 from messenger.actor import Actor
 from messenger.errors import CannotTargetSelf, NotAContact, PeerNotFound
 from messenger.repositories.contacts import ReachRow
-from messenger.services._gate import Gate
+from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class SignalService:
     """Asks whether a signal may go where it wants; one round trip each."""
 
-    def __init__(self, uow: UnitOfWorkFactory, gate: Gate) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter) -> None:
         self._uow = uow
-        self._gate = gate
+        self._limiter = limiter
 
     async def typing_audience(self, actor: Actor, target_id: int) -> list[int]:
         """The users who may see the actor type to this peer: those who would get a message, or none while the actor
@@ -22,7 +22,7 @@ class SignalService:
         """
         reach = await self._reach(actor, target_id)
         if not reach.may_write:
-            await self._gate.look_up(actor, target_id)
+            await self._limiter.hit_look_up(actor, target_id)
             raise NotAContact
         return [] if reach.hidden else [target_id]
 
@@ -35,7 +35,7 @@ class SignalService:
         """Whom the actor may call. Raises `PeerNotFound`, `NotAContact`."""
         reach = await self._reach(actor, target_id)
         if not reach.may_call:
-            await self._gate.look_up(actor, target_id)
+            await self._limiter.hit_look_up(actor, target_id)
             raise NotAContact("This user only accepts calls from contacts")
         return [target_id]
 
@@ -45,6 +45,6 @@ class SignalService:
         async with self._uow.read() as uow:
             reach = await uow.contacts.reach(actor, target_id)
         if reach is None:
-            await self._gate.look_up(actor, target_id)
+            await self._limiter.hit_look_up(actor, target_id)
             raise PeerNotFound
         return reach

@@ -228,8 +228,8 @@ class FastPath:
             started = perf_counter()
             scope["litestar_app"] = self._app
             caller = request.caller = bearer_of(request.authorization.decode("latin-1"))
-            if not services.devices.admits(caller):
-                await services.devices.admit(caller)
+            if not services.devices.has_lease(caller):
+                await services.devices.count_request(caller)
             content = await route.call(request=request, **arguments)
             status, more = route.status, _NO_HEADERS
             if isinstance(content, WireResponse):

@@ -28,7 +28,7 @@ from messenger.schemas.moments import decode_hook
 from messenger.schemas.safe import ANY, NONE, Precondition
 from messenger.security.tokens import token_hash
 from messenger.services import Services
-from messenger.services._gate import Once
+from messenger.services.idempotency import IdempotencyKey
 from messenger.web.field_errors import body_error
 from messenger.web.negotiation import MSGPACK
 
@@ -73,7 +73,7 @@ class RequestReader:
         """A header by its lower-case name; no mapping of all headers is built."""
         return header(self.scope, name)
 
-    async def once(self, fingerprint: bytes | None = None) -> Once | None:
+    async def once(self, fingerprint: bytes | None = None) -> IdempotencyKey | None:
         """The `Idempotency-Key` with what identifies this request: its path, and its body or a hash of it."""
         key = self.header(b"idempotency-key")
         if key is None:
@@ -85,7 +85,7 @@ class RequestReader:
             )
         digest = hashlib.sha256(self.scope["path"].encode() + b"\0")
         digest.update(await self.body() if fingerprint is None else fingerprint)
-        return Once(key, digest.digest())
+        return IdempotencyKey(key, digest.digest())
 
     def precondition(self) -> Precondition | None:
         """`If-Match` or `If-None-Match: *` (RFC 9110 section 13.1); entity tags are quoted version numbers."""
@@ -143,7 +143,7 @@ async def require_bearer(connection: Any, _: Any) -> None:
     """A guard: requests without a bearer token are refused before they are read. Raises `Unauthenticated`,
     `RateLimited`.
     """
-    await connection.services.devices.admit(connection.caller)
+    await connection.services.devices.count_request(connection.caller)
 
 
 def entity_tag(version: int) -> str:

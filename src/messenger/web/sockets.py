@@ -171,8 +171,8 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
         request_id = request.id
         wanted = method(request.method)
         devices = session.services.devices
-        if not devices.admits(session.actor):
-            await devices.admit(session.actor)
+        if not devices.has_lease(session.actor):
+            await devices.count_request(session.actor)
         media_type = MSGPACK if mine.codec.binary else ""
         data = bytes(request.data)
         if data in _NO_DATA:
@@ -220,10 +220,10 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
     devices = socket.app.state.services.devices
     if caller is not None:
-        await devices.admit_socket(caller)
+        await devices.count_handshake(caller)
     handshake = await socket.app.state.realtime.streams.open_socket(caller, ticket)
     if caller is None:
         # The device of a ticket is only known here.
-        await devices.admit_socket(handshake.actor)
+        await devices.count_handshake(handshake.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(handshake, after or Place(handshake.position, handshake.epoch), after is not None, codec)
