@@ -14,6 +14,7 @@ import pytest
 
 from messenger.config import Settings
 from messenger.container import Container
+from messenger.database.runner import Runner
 from messenger.errors import DatabaseUnavailable
 from messenger.realtime.frames import MSGPACK_PROTOCOL
 from messenger.repositories.streams import StreamRepository
@@ -277,16 +278,17 @@ class TestDamagedRows:
         """Errors that affect every row must not count as unreadable rows: a device would skip them all."""
         ada = await people.person()
 
-        class Failing:
+        class Failing(Runner):
             """Fails once, so that a second read succeeds."""
 
-            asked = 0
+            def __init__(self) -> None:
+                self.failed = False
 
             async def all(self, *_: Any, **__: Any) -> list[Any]:
-                self.asked += 1
-                if self.asked == 1:
+                if not self.failed:
+                    self.failed = True
                     raise error
                 return []
 
         with pytest.raises(type(error)):
-            await StreamRepository(Failing()).read(ada.actor, after=0, limit=10)  # type: ignore[arg-type]
+            await StreamRepository(Failing()).read(ada.actor, after=0, limit=10)

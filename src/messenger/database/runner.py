@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from messenger.actor import Actor, Bearer, Caller, KnownTokens
 from messenger.database.engine import translate
+from messenger.database.pages import Page, Place, is_corrupt, read_around
 from messenger.database.rows import Row
 from messenger.database.statements import ACTOR_WIDTH, ACTORS_WIDTH, Statement
 from messenger.errors import Unauthenticated
@@ -116,6 +117,24 @@ class Runner:
         if len(records) == 1 and records[0][ACTOR_WIDTH] is None:
             return []
         return statement.build(records)
+
+    async def page(self, page: Page[Row, Place], caller: Caller, /, **values: Any) -> Sequence[Row | Place]:
+        """The rows of a page; a row that cannot be read is represented by its place. Raises as `first` does."""
+        try:
+            return await self.all(page.rows, caller, **values)
+        except Exception as error:
+            if not is_corrupt(error):
+                raise
+
+        async def read(part: Sequence[Place]) -> list[Row]:
+            keys = {page.key(place) for place in part}
+            rows = await self.all(page.rows, caller, **{**values, **page.part(part)})
+            # Others have moved to this part of the page since its places were read.
+            return [row for row in rows if page.key(row) in keys]
+
+        places = await self.all(page.places, caller, **values)
+        # A single place without a key stands for a page without rows.
+        return places if places and page.key(places[0]) is None else await read_around(places, read)
 
     async def execute(self, statement: Statement[Any], /, **values: Any) -> int:
         """Run for the effect; how many rows it touched."""

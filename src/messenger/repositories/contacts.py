@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
 from messenger.models import Edges
-from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET
 from messenger.repositories.base import StatementRepository
 from messenger.schemas.types import ContactState, StatusName
@@ -31,6 +32,10 @@ class ContactRow(msgspec.Struct, frozen=True, gc=False):
     avatar_placeholder: str | None
 
 
+_LISTED = """FROM contacts AS e
+        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
+            AND (:state::text IS NULL OR e.state = :state)
+        ORDER BY e.target_id LIMIT :limit"""
 _PAGE = Statement(
     "contacts.page",
     f"""
@@ -38,10 +43,7 @@ _PAGE = Statement(
     SELECT <<page_actor_columns>>, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
         {AVATAR_COLUMNS}
     FROM actor LEFT JOIN LATERAL (
-        SELECT * FROM contacts AS e
-        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
-            AND (:state::text IS NULL OR e.state = :state)
-        ORDER BY e.target_id LIMIT :limit
+        SELECT * {_LISTED}
     ) AS c ON true
     LEFT JOIN users AS u ON u.id = c.target_id
     {AVATAR_OF_CONTACT}
@@ -52,26 +54,30 @@ _PAGE = Statement(
 )
 
 
-class _Target(msgspec.Struct, frozen=True, gc=False):
+class CorruptContact(Corrupt, frozen=True, gc=False):
     target_id: int
 
 
-_TARGETS = Statement(
-    "contacts.targets",
-    """
+_PLACES = Statement(
+    "contacts.places",
+    f"""
     WITH <<actor>>
     SELECT <<page_actor_columns>>, c.target_id
     FROM actor LEFT JOIN LATERAL (
-        SELECT e.target_id FROM contacts AS e
-        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint
-            AND (:state::text IS NULL OR e.state = :state)
-        ORDER BY e.target_id LIMIT :limit
+        SELECT e.target_id {_LISTED}
     ) AS c ON true
     ORDER BY c.target_id
     """,
-    _Target,
+    CorruptContact,
     writes=False,
 )
+
+
+def _part(places: Sequence[CorruptContact]) -> dict[str, Any]:
+    return {"after": places[0].target_id - 1, "limit": len(places)}
+
+
+_LIST = Page(_PAGE, _PLACES, _part, attrgetter("target_id"))
 
 _ONE = Statement(
     "contacts.one",
@@ -235,10 +241,6 @@ _REACH = Statement(
 )
 
 
-def _unread(target_id: int) -> ContactRow:
-    return blank_row(ContactRow, target_id=target_id)
-
-
 class _HiddenRow(msgspec.Struct, frozen=True):
     hidden: bool
 
@@ -254,19 +256,11 @@ _HIDDEN = Statement(
 class ContactRepository(StatementRepository):
     """Edges between users."""
 
-    async def list_page(self, caller: Caller, *, state: str | None, after: int, limit: int) -> list[ContactRow]:
-        """The caller's contacts by ascending number; one round trip. Of one that can't be read only that is known."""
-        try:
-            return await self._run.all(_PAGE, caller, state=state, after=after, limit=limit)
-        except Exception as error:
-            if not is_damage(error):
-                raise
-
-        async def read(part: Sequence[int]) -> list[ContactRow]:
-            return await self._run.all(_PAGE, caller, state=state, after=part[0] - 1, limit=len(part))
-
-        rows = await self._run.all(_TARGETS, caller, state=state, after=after, limit=limit)
-        return await read_round([row.target_id for row in rows], read, _unread)
+    def list_page(
+        self, caller: Caller, *, state: str | None, after: int, limit: int
+    ) -> Awaitable[Sequence[ContactRow | CorruptContact]]:
+        """The caller's contacts in ascending order of their IDs; one round trip."""
+        return self._run.page(_LIST, caller, state=state, after=after, limit=limit)
 
     async def find(self, owner_id: int, target_id: int) -> ContactRow | None:
         """One contact as its owner sees it."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
 from messenger.repositories._conversation_opening import OPEN
-from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     AVATAR_OF_CONTACT,
@@ -21,6 +22,7 @@ from messenger.repositories._fragments import (
     OTHER_SIDE_COLUMNS,
     PAGE_BYTES,
     TARGET,
+    UNBOUNDED,
     bytes_before,
     edge,
     other_side,
@@ -121,30 +123,41 @@ _PAGE = _page("conversations.page", _BEFORE)
 _ONE = _page("conversations.one", "x.target_id = :target")
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
-    conversation_id: int
-    last_at: datetime
-    target_id: int
+class CorruptConversation(Corrupt, frozen=True, gc=False):
     position: int
     epoch: str
+    conversation_id: int | None
+    last_at: datetime
+    beyond: bool
 
 
 _PLACES = Statement(
     "conversations.places",
     f"""
     WITH <<actor>>
-    SELECT <<page_actor_columns>>, me.id AS conversation_id, me.last_at, me.target_id, s.position,
-        {EPOCH} AS epoch
+    SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.id AS conversation_id, me.last_at, false AS beyond
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (
-        SELECT c.id, c.last_at, x.target_id FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
+        SELECT c.id, c.last_at FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
         WHERE x.user_id = actor.user_id AND {_BEFORE} ORDER BY c.last_at DESC, c.id DESC LIMIT :limit
     ) AS me ON true
     ORDER BY me.last_at DESC, me.id DESC
     """,
-    _Place,
+    CorruptConversation,
     writes=False,
 )
+
+
+def _part(places: Sequence[CorruptConversation]) -> dict[str, Any]:
+    return {
+        "before_at": places[0].last_at,
+        "before_id": (places[0].conversation_id or 0) + 1,
+        "limit": len(places),
+        "bytes": UNBOUNDED,
+    }
+
+
+_LIST = Page(_PAGE, _PLACES, _part, attrgetter("conversation_id"))
 
 
 class ChangedRow(msgspec.Struct, frozen=True):
@@ -250,41 +263,16 @@ _RECEIPT = Statement(
 )
 
 
-def _unread(place: _Place) -> ConversationRow:
-    return blank_row(
-        ConversationRow,
-        position=place.position,
-        epoch=place.epoch,
-        conversation_id=place.conversation_id,
-        last_at=place.last_at,
-    )
-
-
 class ConversationRepository(StatementRepository):
     """Conversations of the caller, addressed by the peer on the other side."""
 
-    async def list_page(
+    def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
-    ) -> list[ConversationRow]:
-        """The caller's conversations, latest first, as many as `PAGE_BYTES` hold and one `beyond`; one round trip. One
-        row without a conversation if there is none.
-
-        Of one that can't be read, with its last message, only its place is known.
+    ) -> Awaitable[Sequence[ConversationRow | CorruptConversation]]:
+        """The caller's conversations, latest first: as many as `PAGE_BYTES` hold, and one `beyond`; one round trip. A
+        single row without a conversation if there is none.
         """
-        try:
-            return await self._run.all(
-                _PAGE, caller, before_at=before_at, before_id=before_id, limit=limit, bytes=PAGE_BYTES
-            )
-        except Exception as error:
-            if not is_damage(error):
-                raise
-        places = await self._run.all(_PLACES, caller, before_at=before_at, before_id=before_id, limit=limit)
-
-        async def read(part: Sequence[_Place]) -> list[ConversationRow]:
-            rows = [await self.find(caller, place.target_id) for place in part]
-            return [row for row in rows if row is not None]
-
-        return await read_round(places, read, _unread)
+        return self._run.page(_LIST, caller, before_at=before_at, before_id=before_id, limit=limit, bytes=PAGE_BYTES)
 
     async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:
         """One conversation, also one without messages."""

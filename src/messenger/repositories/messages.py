@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
-from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     HIDDEN_JOIN,
     MESSAGE_COLUMNS,
@@ -51,16 +52,25 @@ class HistoryRow(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None
 
 
-def _history(name: str, order: str) -> Statement[HistoryRow]:
-    return Statement(
-        name,
-        f"""
-        WITH <<actor>>,
-        place AS (
+class CorruptMessage(Corrupt, frozen=True, gc=False):
+    last_seq: int
+    target_id: int
+    seq: int
+
+
+def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessage]:
+    """A page of history; of the numbers from `first` to `last`, `:limit` at most."""
+    name = {"DESC": "messages.history_before", "ASC": "messages.history_after"}[order]
+    place = """place AS (
             SELECT me.conversation_id, me.target_id, c.last_seq
             FROM actor JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = :target
                 JOIN conversations AS c ON c.id = me.conversation_id
-        )
+        )"""
+    rows = Statement(
+        name,
+        f"""
+        WITH <<actor>>,
+        {place}
         SELECT <<page_actor_columns>>, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
             WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
                 AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
@@ -81,10 +91,37 @@ def _history(name: str, order: str) -> Statement[HistoryRow]:
         HistoryRow,
         writes=False,
     )
+    # Numbers have no gaps, so they are known without reading a message.
+    places = Statement(
+        f"{name}_places",
+        f"""
+        WITH <<actor>>,
+        {place}
+        SELECT <<page_actor_columns>>, place.last_seq, place.target_id, s.seq
+        FROM actor LEFT JOIN place ON true
+        LEFT JOIN LATERAL generate_series({first}, {last}) AS s (seq) ON true
+        ORDER BY s.seq
+        """,
+        CorruptMessage,
+        writes=False,
+    )
+    return Page(rows, places, _part, attrgetter("seq"))
 
 
-_HISTORY_BEFORE = _history("messages.history_before", "DESC")
-_HISTORY_AFTER = _history("messages.history_after", "ASC")
+def _part(places: Sequence[CorruptMessage]) -> dict[str, Any]:
+    return {
+        "after": places[0].seq - 1,
+        "before": places[-1].seq + 1,
+        "limit": len(places),
+        "bytes": UNBOUNDED,
+    }
+
+
+_LAST_BEFORE = "least(:before::bigint - 1, place.last_seq)"
+_HISTORY_BEFORE = _history("DESC", f"greatest(:after::bigint, {_LAST_BEFORE} - :limit::int) + 1", _LAST_BEFORE)
+_HISTORY_AFTER = _history(
+    "ASC", ":after::bigint + 1", "least(:after::bigint + :limit::int, :before::bigint - 1, place.last_seq)"
+)
 
 _GET = Statement(
     "messages.get",
@@ -154,58 +191,23 @@ class MessageRepository(StatementRepository):
         """As `send`, for several at once; None for a caller who is nobody. `columns`: a list of each value."""
         return await self._run.batch(SEND_ALL, callers, **pace, **columns)
 
-    async def list_before(self, caller: Caller, target_id: int, *, before: int, limit: int) -> list[HistoryRow]:
-        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold; no row if there is no such
+    def list_before(
+        self, caller: Caller, target_id: int, *, before: int, limit: int
+    ) -> Awaitable[Sequence[HistoryRow | CorruptMessage]]:
+        """The last messages below `before` in ascending order, as many as `PAGE_BYTES` hold; no row without such a
         peer.
-
-        Of a message that can't be read only `seq` is known.
         """
-        try:
-            return await self._run.all(
-                _HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit, bytes=PAGE_BYTES
-            )
-        except Exception as error:
-            if not is_damage(error):
-                raise
-        last = await self._last_seq(caller, target_id)
-        end = min(before, last + 1)
-        return await self._read_round(caller, target_id, range(max(1, end - limit), end), last)
+        return self._run.page(
+            _HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit, bytes=PAGE_BYTES
+        )
 
-    async def list_after(self, caller: Caller, target_id: int, *, after: int, limit: int) -> list[HistoryRow]:
-        """The first messages above `after`, ascending; else as `list_before`."""
-        try:
-            return await self._run.all(
-                _HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit, bytes=PAGE_BYTES
-            )
-        except Exception as error:
-            if not is_damage(error):
-                raise
-        last = await self._last_seq(caller, target_id)
-        return await self._read_round(caller, target_id, range(after + 1, min(after + limit, last) + 1), last)
-
-    async def _last_seq(self, caller: Caller, target_id: int) -> int:
-        rows = await self._run.all(_HISTORY_AFTER, caller, target=target_id, before=1, after=0, limit=1, bytes=1)
-        return rows[0].last_seq if rows else 0
-
-    async def _read_round(self, caller: Caller, target_id: int, seqs: range, last: int) -> list[HistoryRow]:
-        """`seq` has no gaps: which they are is known without reading them."""
-
-        async def read(part: Sequence[int]) -> list[HistoryRow]:
-            rows = await self._run.all(
-                _HISTORY_AFTER,
-                caller,
-                target=target_id,
-                before=part[-1] + 1,
-                after=part[0] - 1,
-                limit=len(part),
-                bytes=UNBOUNDED,
-            )
-            return [row for row in rows if row.seq]
-
-        def blank(seq: int) -> HistoryRow:
-            return blank_row(HistoryRow, last_seq=last, target_id=target_id, seq=seq)
-
-        return await read_round(seqs, read, blank)
+    def list_after(
+        self, caller: Caller, target_id: int, *, after: int, limit: int
+    ) -> Awaitable[Sequence[HistoryRow | CorruptMessage]]:
+        """The first messages above `after`; otherwise like `list_before`."""
+        return self._run.page(
+            _HISTORY_AFTER, caller, target=target_id, before=MAX_SEQ, after=after, limit=limit, bytes=PAGE_BYTES
+        )
 
     async def find(self, caller: Caller, message_id: UUID) -> MessageRow | None:
         """One message as the caller sees it; None where the caller takes no part in its conversation."""

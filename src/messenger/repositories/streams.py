@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Caller
+from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
-from messenger.repositories._damage import blank_row, is_damage, read_round
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
@@ -30,9 +32,6 @@ from messenger.repositories.gone import counts, last_message
 
 TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
-
-UNREAD = "unread"
-"""What stands for the name of an event that can't be read."""
 
 
 class StreamRow(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +160,7 @@ _READ = Statement(
 )
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
+class CorruptEvent(Corrupt, frozen=True, gc=False):
     head: int
     taken: int
     epoch: str
@@ -180,9 +179,16 @@ _PLACES = Statement(
     ) AS page ON true
     ORDER BY page.position
     """,
-    _Place,
+    CorruptEvent,
     writes=False,
 )
+
+
+def _part(places: Sequence[CorruptEvent]) -> dict[str, Any]:
+    return {"after": (places[0].position or 0) - 1, "limit": len(places), "bytes": UNBOUNDED}
+
+
+_PAGE = Page(_READ, _PLACES, _part, attrgetter("position"))
 
 
 class ToldRow(msgspec.Struct, frozen=True):
@@ -269,32 +275,11 @@ _POSITIONS = Statement(
 class StreamRepository(StatementRepository):
     """Streams of events, one a user."""
 
-    async def read(self, caller: Caller, *, after: int, limit: int) -> list[StreamRow]:
-        """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. One row without an event
-        if there is none.
-
-        An event that can't be read is `UNREAD`, and known by its position alone.
+    def read(self, caller: Caller, *, after: int, limit: int) -> Awaitable[Sequence[StreamRow | CorruptEvent]]:
+        """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. A single row without an
+        event if there is none.
         """
-        try:
-            return await self._run.all(_READ, caller, after=after, limit=limit, bytes=PAGE_BYTES)
-        except Exception as error:
-            if not is_damage(error):
-                raise
-        return await self._read_round(caller, after, limit)
-
-    async def _read_round(self, caller: Caller, after: int, limit: int) -> list[StreamRow]:
-        # Which there are: one that can't be read must not be taken for one that is not there, nor the other way round.
-        places = await self._run.all(_PLACES, caller, after=after, limit=limit)
-
-        async def read(part: Sequence[_Place]) -> list[StreamRow]:
-            after = (part[0].position or 0) - 1
-            return await self._run.all(_READ, caller, after=after, limit=len(part), bytes=UNBOUNDED)
-
-        def blank(place: _Place) -> StreamRow:
-            known = {"head": place.head, "taken": place.taken, "epoch": place.epoch, "position": place.position}
-            return blank_row(StreamRow, **known, event=UNREAD)
-
-        return await read_round(places, read, blank)
+        return self._run.page(_PAGE, caller, after=after, limit=limit, bytes=PAGE_BYTES)
 
     async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[ToldRow]:
         """Move delivered receipts to what these users' devices have; one statement with all its events."""

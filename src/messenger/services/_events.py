@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.realtime.interfaces import StreamEvent, StreamPage
-from messenger.repositories.streams import StreamConversation, StreamPeer, StreamPerson, StreamRow
+from messenger.repositories.streams import CorruptEvent, StreamConversation, StreamPeer, StreamPerson, StreamRow
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
 from messenger.schemas.types import PeerId, Seq, timestamp
@@ -71,7 +72,7 @@ async def read_page(
 
 
 async def _page(
-    unreadable: Unreadable, actor: Actor, rows: list[StreamRow], after: int, wanted: str | None
+    unreadable: Unreadable, actor: Actor, rows: Sequence[StreamRow | CorruptEvent], after: int, wanted: str | None
 ) -> StreamPage:
     """Whether events are missing: positions have no gaps, so a gap was left by the sweep. Positions of another epoch
     refer to other events, wherever this stream is.

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from messenger.actor import Caller
 from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
 from messenger.events import ConversationUpdated, ReceiptUpdated
-from messenger.repositories.conversations import ConversationRow
+from messenger.repositories.conversations import ConversationRow, CorruptConversation
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
 from messenger.schemas.views import message_view
@@ -108,7 +108,7 @@ class ConversationService:
                 uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
 
 
-def _encode(row: ConversationRow) -> str:
+def _encode(row: ConversationRow | CorruptConversation) -> str:
     micros = int(row.last_at.timestamp() * 1000)
     return base64.urlsafe_b64encode(f"{micros}.{row.conversation_id}".encode()).rstrip(b"=").decode()
 

@@ -21,7 +21,7 @@ from messenger.errors import (
 )
 from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
-from messenger.repositories.messages import MAX_SEQ, HistoryRow
+from messenger.repositories.messages import MAX_SEQ, CorruptMessage, HistoryRow
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.schemas.text import ensure_visible_text
 from messenger.schemas.views import message_view
@@ -157,7 +157,7 @@ class MessageService:
         return HistoryView(items, _next(found, forward=after is not None), rows[0].last_seq)
 
 
-def _next(found: Sequence[HistoryRow], *, forward: bool) -> int | None:
+def _next(found: Sequence[HistoryRow | CorruptMessage], *, forward: bool) -> int | None:
     """Where the next page begins. `seq` has no gaps, so this is known without reading the next page."""
     if not found:
         return None
