@@ -13,7 +13,7 @@ from messenger.actor import Bearer
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import IdempotencyKeyReused, UsernameTaken
-from messenger.repositories.guards import KEPT_FOR
+from messenger.repositories.idempotency import KEPT_FOR
 from messenger.schemas.accounts import LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.users import ConfirmDraft, RelationView, SubscribeDraft
 from messenger.security.envelope import Kdf, SecretEnvelope

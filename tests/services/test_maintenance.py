@@ -81,7 +81,7 @@ class TestSweep:
 
     async def test_rate_buckets_are_removed_after_two_days(self, fresh: Container, clock: FixedClock) -> None:
         async with fresh.uow.command() as uow:
-            await uow.limits.take("a bucket", capacity=5, rate=1)
+            await uow.limits.consume("a bucket", capacity=5, rate=1)
         clock.advance(days=2)
         assert await swept(fresh) == {}
         clock.advance(milliseconds=1)
@@ -250,7 +250,7 @@ class TestSweepLoop:
 
     async def test_container_sweeps_while_running(self, fresh: Container, clock: FixedClock) -> None:
         async with fresh.uow.command() as uow:
-            await uow.limits.take("a bucket", capacity=5, rate=1)
+            await uow.limits.consume("a bucket", capacity=5, rate=1)
         clock.advance(days=3)
         async with fresh.running(), asyncio.timeout(10):
             while await count(fresh, "rate_buckets"):

@@ -20,7 +20,7 @@ from messenger.errors import (
     SecretNotFound,
 )
 from messenger.limits import LIMITS
-from messenger.repositories.guards import LimitRepository
+from messenger.repositories.limits import LimitRepository
 from messenger.schemas.accounts import LoginDraft, RegisterDraft
 from messenger.schemas.realtime import PresencePatch
 from messenger.services.rate_limits import RateLimiter
@@ -274,7 +274,8 @@ class TestUnavailableCount:
         async def fail(*_: object, **__: object) -> float:
             raise DatabaseUnavailable
 
-        monkeypatch.setattr(LimitRepository, "take", fail)
+        monkeypatch.setattr(LimitRepository, "consume", fail)
+        monkeypatch.setattr(LimitRepository, "consume_once", fail)
 
     async def test_login_is_refused_when_count_is_unavailable(self, limited: Container, make: Factory) -> None:
         ada = await make.person()

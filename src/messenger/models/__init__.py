@@ -7,7 +7,7 @@ from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
 from messenger.models.event import Event, Stream, StreamEpoch
 from messenger.models.fan_out import FanOut
-from messenger.models.guard import FamiliarAddress, IdempotencyKey, RateBucket
+from messenger.models.guard import FamiliarAddress, IdempotencyRecord, RateBucket
 from messenger.models.message import HiddenMessage, Message
 from messenger.models.peer import Avatar, Peer, ReleasedUsername, User
 from messenger.models.secret import Secret
@@ -24,7 +24,7 @@ __all__ = [
     "FamiliarAddress",
     "FanOut",
     "HiddenMessage",
-    "IdempotencyKey",
+    "IdempotencyRecord",
     "Member",
     "Message",
     "Peer",

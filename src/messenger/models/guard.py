@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from messenger.models.base import Base, Instant
 
 
-class IdempotencyKey(Base):
+class IdempotencyRecord(Base):
     """A request with an `Idempotency-Key`, and its response."""
 
     __tablename__ = "idempotency_keys"

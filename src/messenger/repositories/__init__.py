@@ -17,8 +17,9 @@ from messenger.repositories.devices import DeviceRepository
 from messenger.repositories.events import EventRepository
 from messenger.repositories.exports import ExportRepository
 from messenger.repositories.fan_outs import FanOutRepository
-from messenger.repositories.guards import IdempotencyRepository, LimitRepository
 from messenger.repositories.health import HealthRepository
+from messenger.repositories.idempotency import IdempotencyRepository
+from messenger.repositories.limits import LimitRepository
 from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
 from messenger.repositories.streams import StreamRepository

@@ -12,7 +12,7 @@ from messenger.database.statements import Statement
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.gone import EXPIRE, ExpiredRow
-from messenger.repositories.guards import KEPT_FOR
+from messenger.repositories.idempotency import KEPT_FOR
 
 BATCH = 1000
 BUCKETS_KEPT_FOR = timedelta(days=2)

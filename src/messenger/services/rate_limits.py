@@ -37,7 +37,7 @@ class RateLimiter:
         """Count one request of this subject, or `cost`. Raises `RateLimited`."""
         if self._enabled:
             limit = LIMITS[name]
-            await self._charge(limit, lambda uow: _take(uow, limit, subject, cost))
+            await self._charge(limit, lambda uow: _consume(uow, limit, subject, cost))
 
     def try_lease(self, name: str, caller: Caller) -> bool:
         """Count a request against the worker's lease, without the database; False: use `hit_leased`."""
@@ -65,17 +65,17 @@ class RateLimiter:
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         # When less than a whole lease is left in the bucket, take single tokens, so that the last ones can be used.
-        if not await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, limit.lease), refuse=False):
+        if not await self._charge(limit, lambda uow: _consume(uow, limit, actor.device_id, limit.lease), refuse=False):
             self._leases.grant(limit, actor.device_id, limit.lease - 1)
             return
-        await self._charge(limit, lambda uow: _take(uow, limit, actor.device_id, 1.0))
+        await self._charge(limit, lambda uow: _consume(uow, limit, actor.device_id, 1.0))
 
     async def hit_within(self, uow: UnitOfWork, name: str, subject: object) -> None:
         """Count one request of this subject, in the transaction of the work itself. Raises `RateLimited`."""
         limit = LIMITS[name]
         if not self._enabled or (limit.lease and self._leases.take(limit, subject)):
             return
-        wait = await _take(uow, limit, subject, 1.0)
+        wait = await _consume(uow, limit, subject, 1.0)
         if wait:
             raise rate_limited(limit, wait)
 
@@ -95,7 +95,9 @@ class RateLimiter:
         thing = f"looked_up:{actor.user_id}:{_short(str(target))}"
         await self._charge(
             limit,
-            lambda uow: uow.limits.take_new(_key(limit, actor.user_id), thing, capacity=limit.burst, rate=limit.rate),
+            lambda uow: uow.limits.consume_once(
+                _key(limit, actor.user_id), thing, capacity=limit.burst, rate=limit.rate
+            ),
         )
 
     async def hit_contact_request(self, asker: int, target: int, *, counts: bool) -> None:
@@ -108,7 +110,7 @@ class RateLimiter:
         limit, thing, cost = LIMITS["subscribed_to"], f"asked:{asker}:{target}", float(counts)
         await self._charge(
             limit,
-            lambda uow: uow.limits.take_new(
+            lambda uow: uow.limits.consume_once(
                 _key(limit, target), thing, capacity=limit.burst, rate=limit.rate, cost=cost
             ),
         )
@@ -126,12 +128,12 @@ class RateLimiter:
         }
 
     async def _charge(
-        self, limit: Limit, take: Callable[[UnitOfWork], Awaitable[float]], *, refuse: bool = True
+        self, limit: Limit, consume: Callable[[UnitOfWork], Awaitable[float]], *, refuse: bool = True
     ) -> float:
         """Take tokens; returns the seconds to wait if there were too few. Raises `RateLimited` then, with `refuse`."""
         try:
             async with self._uow.command() as uow:
-                wait = await take(uow)
+                wait = await consume(uow)
         except Unavailable:
             if not limit.fail_open:
                 raise
@@ -142,8 +144,8 @@ class RateLimiter:
         return wait
 
 
-async def _take(uow: UnitOfWork, limit: Limit, subject: object, cost: float) -> float:
-    return await uow.limits.take(_key(limit, subject), capacity=limit.burst, rate=limit.rate, cost=cost)
+async def _consume(uow: UnitOfWork, limit: Limit, subject: object, cost: float) -> float:
+    return await uow.limits.consume(_key(limit, subject), capacity=limit.burst, rate=limit.rate, cost=cost)
 
 
 def _key(limit: Limit, subject: object) -> str:
