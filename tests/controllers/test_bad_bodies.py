@@ -57,7 +57,6 @@ class TestUnreadableBodies:
             pytest.param(b"hello", id="text"),
             pytest.param(b"\xef\xbb\xbf\xef\xbb\xbf{}", id="two byte order marks"),
             pytest.param("{}".encode("utf-16"), id="UTF-16"),
-            pytest.param(b'{"a": NaN}', id="NaN"),
             pytest.param(b"{'a': 1}", id="single quotes"),
         ],
     )
@@ -67,8 +66,14 @@ class TestUnreadableBodies:
         before = await snapshot(ada)
         answer = await send(client, operation, ada, content)
         assert answer.status_code == 400
-        assert answer.json()["code"] in {"malformed_body", "unknown_field"}
+        assert answer.json()["code"] == "malformed_body"
         assert await snapshot(ada) == before
+
+    @ordinary
+    async def test_unknown_field_is_reported_before_invalid_value(
+        self, client: httpx.AsyncClient, ada: Person, operation: Operation
+    ) -> None:
+        assert_problem(await send(client, operation, ada, b'{"a": NaN}'), 400, "unknown_field", field="a")
 
     @ordinary
     @pytest.mark.parametrize("content", [b"[]", b"null", b"1", b'"x"', b"true", b"[{}]"])
@@ -89,7 +94,7 @@ class TestUnreadableBodies:
     async def test_body_of_ten_thousand_levels_is_refused(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, content: bytes
     ) -> None:
-        assert (await send(client, operation, ada, content)).status_code in {400, 422}
+        assert (await send(client, operation, ada, content)).status_code == 400
 
 
 def _required() -> list[Any]:
@@ -190,14 +195,19 @@ class TestTextFields:
         answer = await send(client, operation, ada, msgspec.json.encode(body))
         assert 200 <= answer.status_code < 500
 
-    @pytest.mark.parametrize(("operation", "name"), _fields("string"))
+    # A long device name is shortened.
+    @pytest.mark.parametrize(
+        ("operation", "name"), [each for each in _fields("string") if each.values[1] != "device_name"]
+    )
     async def test_text_of_million_characters_is_refused(
         self, client: httpx.AsyncClient, ada: Person, operation: Operation, name: str
     ) -> None:
-        if name == "device_name":
-            pytest.skip("it is shortened")
         body = {**good_body(operation), name: "x" * 1_000_000}
-        assert (await send(client, operation, ada, msgspec.json.encode(body))).status_code in {400, 413}
+        answer = await send(client, operation, ada, msgspec.json.encode(body))
+        if answer.status_code == 413:
+            assert answer.json()["code"] in {"payload_too_large", "message_too_large"}
+        else:
+            assert_problem(answer, 400, "validation_failed", field=name)
 
 
 class TestNumberFields:

@@ -65,14 +65,19 @@ class TestCursorParameter:
 
     @pytest.mark.parametrize(
         "text",
-        ["", ".", "1", "1.", ".1", "x.y", "1.1.1", "1e9.1", "nan.1", f"{10**30}.1", f"1.{10**30}", "-99999999999999.1"],
+        ["", ".", "1", "1.", ".1", "x.y", "1.1.1", "1e9.1", "nan.1", f"{10**30}.1", "-99999999999999.1"],
     )
-    async def test_forged_conversation_cursor_causes_no_server_error(
-        self, client: httpx.AsyncClient, ada: Person, text: str
-    ) -> None:
+    async def test_forged_conversation_cursor_is_named(self, client: httpx.AsyncClient, ada: Person, text: str) -> None:
         cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
         answer = await client.get("/conversations", headers=ada.headers, params={"cursor": cursor})
-        assert answer.status_code in {200, 400}
+        assert_problem(answer, 400, "validation_failed", field="cursor")
+
+    async def test_conversation_cursor_with_huge_number_gives_empty_page(
+        self, client: httpx.AsyncClient, ada: Person
+    ) -> None:
+        cursor = base64.urlsafe_b64encode(f"1.{10**30}".encode()).rstrip(b"=").decode()
+        answer = await client.get("/conversations", headers=ada.headers, params={"cursor": cursor})
+        assert (answer.status_code, answer.json()["items"]) == (200, [])
 
 
 class TestHistoryParameters:
@@ -140,7 +145,7 @@ class TestPathNumbers:
     ) -> None:
         url = operation.url(user_id=value, target_id=value)
         answer = await client.request(operation.method, url, headers=ada.headers, json={})
-        assert answer.status_code in {404, 405}
+        assert answer.status_code == 404
 
     @pytest.mark.parametrize("operation", WITH_NUMBERS, ids=lambda operation: operation.id)
     @pytest.mark.parametrize("value", ["0", "-1", str(2**53), str(2**64), "9" * 4000])

@@ -133,7 +133,7 @@ class TestDeviceNames:
             await client.post("/login", json=login),
             await client.post("/register", json={**registration(), "device_name": given}),
         ):
-            assert answer.is_success
+            assert answer.status_code == (200 if "/login" in str(answer.url) else 201)
             name = answer.json()["device"]["name"]
             assert 1 <= len(name) <= 64
             assert shown is None or name == shown

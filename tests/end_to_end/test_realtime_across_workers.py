@@ -159,10 +159,10 @@ class TestTwoWorkers:
     ) -> None:
         ada, bob = await people.friends()
         cursor = (await realtime.sync(bob)).json()["cursor"]
-        with contextlib.suppress(Exception):
-            async with apart(server, realtime, ada, bob) as (_, his):
-                os.kill(worker_of(server, his), signal.SIGKILL)
-                await his.closed()
+        async with apart(server, realtime, ada, bob) as (_, his):
+            os.kill(worker_of(server, his), signal.SIGKILL)
+            await his.connection.wait_closed()
+            assert his.connection.close_code == 1006
         # A kept-alive connection may belong to the dead worker.
         others = People(server.url)
         await others.post(ada, "/messages", target_id=bob.id, client_id="y", body="Meanwhile")

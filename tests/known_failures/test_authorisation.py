@@ -172,7 +172,7 @@ async def test_cve_2025_61672_junk_in_a_safe_leaves_other_safes_readable(
             if (field, value) in (("mac", None), ("key_id", None)):
                 continue
             answer = await http.post("/e2e/secret_key", json={**good, field: value}, headers=ada.headers)
-            assert answer.status_code in {413, 422}, (field, value)
+            assert answer.status_code == (413 if value == "x" * 70_000 else 422), (field, value)
     for person in (ada, bob):
         kept = (await http.get("/e2e/secret_key", headers=person.headers)).raise_for_status().json()
         assert ({**kept, **good}, kept["version"]) == (kept, 1)

@@ -70,9 +70,7 @@ async def test_cve_2026_24486_ghsa_vffw_93wf_4j4q_file_name_of_upload_is_ignored
     headers = {**ada.headers, "Content-Type": "multipart/form-data; boundary=b"}
     content = form(disposition, file=encoded(plain()))
     answer = await client.post("/avatar/upload", headers=headers, content=content)
-    if answer.status_code != 201:
-        assert answer.status_code == 400
-        return
+    assert answer.status_code == 201
     key = answer.json()["avatar"]["key"]
     assert len(key) == 64
     assert set(key) <= set("0123456789abcdef")
@@ -111,5 +109,5 @@ async def test_cve_2024_52805_no_content_type_makes_server_read_unbounded_body(
     headers = {**ada.headers, **({"Content-Type": content_type} if content_type else {})}
     for operation in WITH_JSON:
         answer = await client.request(operation.method, operation.url(), headers=headers, content=endless())
-        assert answer.status_code in {400, 413, 415}, operation.id
+        assert answer.status_code == 413, operation.id
         assert taken <= MAX_BODY_BYTES + 2 * 65536

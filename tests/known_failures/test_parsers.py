@@ -44,7 +44,9 @@ async def test_cve_2021_29510_infinite_numbers_and_times_are_refused_quickly(
     for method, path, template in bodies:
         headers = {**one.headers, "Content-Type": "application/json"}
         answer, seconds = await timed(client, method, path, headers=headers, content=template % number)
-        assert answer.status_code in {400, 404}, path
+        # -0 is a valid position; it is 404 because nothing has been sent in this conversation.
+        valid = (path, number) == ("/receipts", "-0")
+        assert answer.status_code == (404 if valid else 400), path
         assert seconds < QUICK
 
 
