@@ -9,8 +9,8 @@ UV_VERSION := 0.13.9
 # The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime bench-growth
-.PHONY: flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
+.PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime
+.PHONY: bench-sending bench-growth flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -135,6 +135,9 @@ bench-quick: setup  ## The same in short forms (about two minutes).
 bench-realtime: setup  ## Latency, fan-out, idle sockets, resuming, presence, slow readers; then the bus.
 	$(BIN)/python benchmarks/realtime.py
 	$(BIN)/python benchmarks/bus.py
+
+bench-sending: setup  ## Sending by 16 and 64 senders, and at 200 and 500 messages a second (two minutes).
+	$(BIN)/python benchmarks/sending.py
 
 bench-growth: setup  ## What requests cost with ten times the users and messages (a quarter of an hour or more, 12 GB under /var/tmp).
 	$(BIN)/python benchmarks/growth.py

@@ -47,12 +47,13 @@ class Memory(NamedTuple):
 
 
 class Server:
-    """`python -m messenger serve` on a data folder of its own; that goes with it, at the end of the `with`.
+    """`python -m messenger serve` with its own data folder, which is deleted at the end of the `with`.
 
-    `port`: 0 for one that is free now.
+    `port`: 0 for a free one. `python`: the interpreter of another checkout.
     """
 
-    def __init__(self, port: int, **settings: object) -> None:
+    def __init__(self, port: int, *, python: Path | None = None, **settings: object) -> None:
+        self._python = python or sys.executable
         self.port = port = port or free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="messenger-bench-", dir="/var/tmp"))
         self._folder.chmod(0o711)
@@ -63,7 +64,7 @@ class Server:
     def start(self) -> float:
         """Start, and wait until it is ready; seconds taken."""
         environment = {**os.environ, **{f"MESSENGER_{name}": str(value) for name, value in self.settings.items()}}
-        self._process = subprocess.Popen([sys.executable, "-m", "messenger", "serve"], env=environment)
+        self._process = subprocess.Popen([self._python, "-m", "messenger", "serve"], env=environment)
         return asyncio.run(self._until_ready(self._process))
 
     def stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -75,6 +75,15 @@ class People:
     async def version(self) -> str:
         """PostgreSQL's."""
         return str(await self._database.fetchval("SHOW server_version")).split()[0]
+
+    async def workers_of(self, devices: Collection[Device]) -> dict[Device, int]:
+        """The worker of each device's socket, as a number from 0."""
+        rows = await self._database.fetch(
+            "SELECT device_id, worker_id FROM connections WHERE device_id = ANY ($1)", [each.id for each in devices]
+        )
+        holders = {row["device_id"]: row["worker_id"] for row in rows}
+        numbers = {worker: number for number, worker in enumerate(sorted(set(holders.values())))}
+        return {device: numbers[holders[device.id]] for device in devices}
 
     async def backends(self) -> int:
         """Connections of the server to its database, now."""
