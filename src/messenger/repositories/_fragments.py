@@ -1,46 +1,6 @@
-"""What several statements say alike: how a message shows to its reader, an avatar to others, who may write."""
+"""SQL that several statements share: pages, edges, avatars, statuses, and whether a user may write."""
 
 from __future__ import annotations
-
-from datetime import datetime
-from uuid import UUID
-
-import msgspec
-
-
-class MessageRow(msgspec.Struct, frozen=True, gc=False):
-    """A message as its reader sees it: emptied where it was deleted, has expired, or is hidden from that reader."""
-
-    id: UUID
-    client_id: str
-    target_id: int
-    sender_id: int
-    sender_device_id: UUID
-    seq: int
-    kind: str
-    body: str | None
-    reply_to: UUID | None
-    forwarded_from: UUID | None
-    mentions: list[int]
-    created_at: datetime
-    edited_at: datetime | None
-    deleted_at: datetime | None
-    expires_at: datetime | None
-
-
-# Whether a reader can see a message. Needs: `m` the message, `hidden` by HIDDEN_JOIN or a join of one's own.
-VISIBLE = "m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND hidden.at IS NULL"
-
-# What a reader sees of a message. Need: `m` the message, `hidden` by HIDDEN_JOIN or a join of one's own.
-SHOWN_BODY = f"CASE WHEN {VISIBLE} THEN m.body END AS body"
-SHOWN_MENTIONS = f"CASE WHEN {VISIBLE} THEN m.mentions ELSE '{{}}' END AS mentions"
-SHOWN_DELETED_AT = f"CASE WHEN NOT ({VISIBLE}) THEN coalesce(m.deleted_at, hidden.at, m.expires_at) END AS deleted_at"
-
-# Needs: `m` the message, `me` the reader's membership, `hidden` by HIDDEN_JOIN.
-MESSAGE_COLUMNS = f"""
-    m.id, m.client_id, me.target_id, m.sender_id, m.sender_device_id, m.seq, m.kind, {SHOWN_BODY}, m.reply_to,
-    m.forwarded_from, {SHOWN_MENTIONS}, m.created_at, m.edited_at, {SHOWN_DELETED_AT}, m.expires_at
-"""
 
 # With its last message of at most 64 KiB, a page is at most 1 MiB. A damaged page, of which each row is read
 # separately, is not limited.
@@ -57,9 +17,6 @@ def bytes_before(message: str, order: str, *, but: int = 0) -> str:
         f"coalesce(sum(octet_length({message}.body)) OVER "
         f"(ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND {but + 1} PRECEDING), 0)"
     )
-
-
-HIDDEN_JOIN = "LEFT JOIN hidden_messages AS hidden ON hidden.user_id = actor.user_id AND hidden.message_id = m.id"
 
 
 # A LATERAL with LIMIT 1 finds its row by the whole key. Joined openly, the planner takes the part of a key that comes

@@ -6,19 +6,18 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
+from messenger.database.rows import columns_of
 from messenger.database.statements import Statement
 from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     AVATAR_OF_CONTACT,
     EPOCH,
-    MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
     PAGE_BYTES,
     TARGET,
@@ -29,6 +28,7 @@ from messenger.repositories._fragments import (
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import counts, last_message
+from messenger.repositories.message_rows import MessageRow, message_columns
 
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):
@@ -58,21 +58,7 @@ class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     avatar_width: int | None
     avatar_height: int | None
     avatar_placeholder: str | None
-    id: UUID | None
-    client_id: str
-    target_id: int
-    sender_id: int
-    sender_device_id: UUID
-    seq: int
-    kind: str
-    body: str | None
-    reply_to: UUID | None
-    forwarded_from: UUID | None
-    mentions: list[int]
-    created_at: datetime
-    edited_at: datetime | None
-    deleted_at: datetime | None
-    expires_at: datetime | None
+    last_message: MessageRow | None
     beyond: bool
 
 
@@ -84,10 +70,10 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         name,
         f"""
         WITH <<actor>>
-        SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(ConversationRow.__struct_fields__)} FROM (
+        SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(columns_of(ConversationRow))} FROM (
         SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
             me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
-            {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS}, {MESSAGE_COLUMNS},
+            {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS}, {message_columns()},
             {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
         FROM actor JOIN streams AS s ON s.user_id = actor.user_id
         LEFT JOIN LATERAL (

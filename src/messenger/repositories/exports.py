@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import PAGE_BYTES, SHOWN_BODY, SHOWN_DELETED_AT, SHOWN_MENTIONS, bytes_before
+from messenger.repositories._fragments import PAGE_BYTES, bytes_before
 from messenger.repositories.base import StatementRepository
+from messenger.repositories.message_rows import TIMES, message_expressions, select
 
 PAGE = 1000
 
@@ -21,13 +22,13 @@ class MessageJsonRow(msgspec.Struct, frozen=True):
     json: str
 
 
-def _time(expression: str, name: str) -> str:
-    """A timestamp as the wire shows it: UTC, milliseconds, `Z`."""
-    return f"""to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS {name}"""
+def _time(expression: str) -> str:
+    """A timestamp as the API shows it: UTC, milliseconds, `Z`."""
+    return f"""to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
 def _times(*names: str) -> str:
-    return ", ".join(_time(name, name) for name in names)
+    return ", ".join(f"{_time(name)} AS {name}" for name in names)
 
 
 def _part(name: str, columns: str, source: str) -> Statement[JsonRow]:
@@ -72,7 +73,12 @@ _PARTS: dict[str, Statement[JsonRow]] = {
 
 PARTS = tuple(_PARTS)
 
-_DELETED_AT = _time(f"({SHOWN_DELETED_AT.removesuffix(' AS deleted_at')})", "deleted_at")
+# An export shows a message as its owner sees it, without the device that sent it.
+_EXPORTED = {
+    name: _time(f"({expression})") if name in TIMES else expression
+    for name, expression in message_expressions(target_id="m.target_id").items()
+    if name != "sender_device_id"
+}
 
 # A page begins in the first conversation that has something left, and reads no more of them than fill it: numbers have
 # no gaps, so that what is left of each is known without reading it.
@@ -99,9 +105,7 @@ _MESSAGES = Statement(
     ) AS m
     LEFT JOIN hidden_messages AS hidden ON hidden.user_id = :owner AND hidden.message_id = m.id
     CROSS JOIN LATERAL (
-        SELECT m.id, m.target_id, m.seq, m.sender_id, m.client_id, m.kind, {SHOWN_BODY}, m.reply_to,
-            m.forwarded_from, {SHOWN_MENTIONS}, {_time("m.created_at", "created_at")},
-            {_time("m.edited_at", "edited_at")}, {_DELETED_AT}, {_time("m.expires_at", "expires_at")}
+        SELECT {select(_EXPORTED)}
     ) AS x
     WHERE m.bytes_before <= {PAGE_BYTES} ORDER BY m.conversation_id, m.seq
     """,

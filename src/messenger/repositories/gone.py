@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import VISIBLE
+from messenger.repositories.message_rows import REMOVE_CONTENT, VISIBLE
 
 GONE_BATCH = 1000
 
@@ -73,7 +73,7 @@ ERASE = Statement(
     "messages.erase",
     f"""
     WITH erased AS (
-        UPDATE messages SET body = NULL, mentions = '{{}}', deleted_at = :now WHERE id = :id AND deleted_at IS NULL
+        UPDATE messages SET {REMOVE_CONTENT}, deleted_at = :now WHERE id = :id AND deleted_at IS NULL
         RETURNING conversation_id, seq
     ),
     vanished AS (
@@ -110,7 +110,7 @@ EXPIRE = Statement(
     "sweeps.expired_messages",
     f"""
     WITH emptied AS (
-        UPDATE messages SET body = NULL, mentions = '{{}}', deleted_at = expires_at WHERE id IN (
+        UPDATE messages SET {REMOVE_CONTENT}, deleted_at = expires_at WHERE id IN (
             SELECT id FROM messages WHERE expires_at < :now AND deleted_at IS NULL LIMIT {GONE_BATCH}
             FOR UPDATE SKIP LOCKED
         ) RETURNING conversation_id, seq

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -14,17 +13,15 @@ from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
 from messenger.repositories._fragments import (
-    HIDDEN_JOIN,
-    MESSAGE_COLUMNS,
     PAGE_BYTES,
     TAKES_MESSAGES,
     UNBOUNDED,
-    MessageRow,
     bytes_before,
     edge,
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
+from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
 from messenger.repositories.sending import SEND, SEND_WAITING, SentRow
 from messenger.repositories.sending_together import SEND_ALL
 
@@ -32,30 +29,27 @@ MAX_SEQ = 2**62
 
 
 class HistoryRow(msgspec.Struct, frozen=True, gc=False):
-    """`last_seq` of the conversation with each message; the message's columns are NULL where there is none."""
+    """A message of a page, with `last_seq` of the conversation: 0 if the two have none yet."""
 
     last_seq: int
-    id: UUID | None
-    client_id: str
-    target_id: int
-    sender_id: int
-    sender_device_id: UUID
-    seq: int
-    kind: str
-    body: str | None
-    reply_to: UUID | None
-    forwarded_from: UUID | None
-    mentions: list[int]
-    created_at: datetime
-    edited_at: datetime | None
-    deleted_at: datetime | None
-    expires_at: datetime | None
+    message: MessageRow | None
+
+    @property
+    def seq(self) -> int | None:
+        return None if self.message is None else self.message.seq
 
 
 class CorruptMessage(Corrupt, frozen=True, gc=False):
+    """`seq` is NULL if the page has no message."""
+
     last_seq: int
     target_id: int
     seq: int
+
+    @property
+    def message(self) -> CorruptMessage | None:
+        """Itself: it stands for the message in its page."""
+        return None if self.seq is None else self
 
 
 def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessage]:
@@ -74,7 +68,7 @@ def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessa
         SELECT <<page_actor_columns>>, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
             WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
                 AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
-            {MESSAGE_COLUMNS.replace("me.target_id", "place.target_id")}
+            {message_columns(target_id="place.target_id")}
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL (
             SELECT * FROM (
@@ -127,7 +121,7 @@ _GET = Statement(
     "messages.get",
     f"""
     WITH <<actor>>
-    SELECT <<actor_columns>>, {MESSAGE_COLUMNS}
+    SELECT <<actor_columns>>, {message_columns()}
     FROM actor LEFT JOIN (
         messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
     ) ON m.id = :id AND me.user_id = actor.user_id
@@ -194,8 +188,8 @@ class MessageRepository(StatementRepository):
     def list_before(
         self, caller: Caller, target_id: int, *, before: int, limit: int
     ) -> Awaitable[Sequence[HistoryRow | CorruptMessage]]:
-        """The last messages below `before` in ascending order, as many as `PAGE_BYTES` hold; no row without such a
-        peer.
+        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold. One row without a message if there
+        is none; no row if there is no such peer.
         """
         return self._run.page(
             _HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit, bytes=PAGE_BYTES

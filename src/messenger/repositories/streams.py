@@ -6,19 +6,17 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
+from messenger.database.rows import columns_of
 from messenger.database.statements import Statement
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
     EPOCH,
-    HIDDEN_JOIN,
-    MESSAGE_COLUMNS,
     OTHER_SIDE_COLUMNS,
     PAGE_BYTES,
     UNBOUNDED,
@@ -29,6 +27,7 @@ from messenger.repositories._fragments import (
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.events import append
 from messenger.repositories.gone import counts, last_message
+from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
 
 TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
@@ -48,21 +47,7 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
     payload: str | None
     peer_id: int | None
     peer: str | None
-    id: UUID | None
-    client_id: str
-    target_id: int
-    sender_id: int
-    sender_device_id: UUID
-    seq: int
-    kind: str
-    body: str | None
-    reply_to: UUID | None
-    forwarded_from: UUID | None
-    mentions: list[int]
-    created_at: datetime
-    edited_at: datetime | None
-    deleted_at: datetime | None
-    expires_at: datetime | None
+    message: MessageRow | None
 
 
 class StreamPeer(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +95,9 @@ class StreamPerson(StreamPeer, frozen=True, gc=False):
     theirs: str | None
 
 
+# No message where the reader is not a member of its conversation.
+_MESSAGE = message_columns(id="CASE WHEN me.target_id IS NOT NULL THEN m.id END")
+
 # One snapshot, so `head` and the page are of one moment. A conversation's event shows its last message too, found by
 # the number that the conversation has now. Most events are messages: what only the others need is one column of JSON,
 # NULL for a message, where thirty columns for each event would cost more than all the rest.
@@ -117,9 +105,9 @@ _READ = Statement(
     "streams.read",
     f"""
     WITH <<actor>>
-    SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(StreamRow.__struct_fields__)} FROM (
+    SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(columns_of(StreamRow))} FROM (
     SELECT <<actor_columns>>, s.position AS head, s.taken, {EPOCH} AS epoch, page.position, page.name AS event, page.at,
-        page.payload::text AS payload, page.peer_id, about.peer, {MESSAGE_COLUMNS},
+        page.payload::text AS payload, page.peer_id, about.peer, {_MESSAGE},
         {bytes_before("m", "page.position")} AS bytes_before
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     LEFT JOIN LATERAL (

@@ -13,9 +13,8 @@ from messenger.repositories.streams import CorruptEvent, StreamConversation, Str
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
 from messenger.schemas.types import PeerId, Seq, timestamp
-from messenger.schemas.views import message_view
 from messenger.services._unreadable import Unreadable
-from messenger.services._views import conversation_view, person_view, profile_view, user_view
+from messenger.services._views import conversation_view, message_view, person_view, profile_view, user_view
 from messenger.unit_of_work import UnitOfWorkFactory
 
 
@@ -92,14 +91,16 @@ async def _page(
 def _event(actor: Actor, row: StreamRow) -> StreamEvent:
     assert row.position is not None
     data = _SHOW[row.event](actor, row)
-    incoming = row.event == "message.created" and row.sender_id != actor.user_id
+    incoming = row.event == "message.created" and row.message is not None and row.message.sender_id != actor.user_id
     return StreamEvent(
         row.position, EventFrame(stream_cursor(row.position, row.epoch), row.event, timestamp(row.at), data), incoming
     )
 
 
 def _message(_: Actor, row: StreamRow) -> object:
-    return message_view(row)
+    if row.message is None:
+        raise LookupError("the reader is not a member of the message's conversation, or there is no such message")
+    return message_view(row.message)
 
 
 def receipt_view(payload: str) -> ReceiptView:
@@ -114,8 +115,7 @@ def _receipt(_: Actor, row: StreamRow) -> object:
 
 def _conversation(_: Actor, row: StreamRow) -> object:
     assert row.peer_id is not None
-    last = message_view(row) if row.id is not None else None
-    return conversation_view(row.peer_id, _decode_conversation(row.peer or ""), last)
+    return conversation_view(row.peer_id, _decode_conversation(row.peer or ""), row.message)
 
 
 def _contact(_: Actor, row: StreamRow) -> object:

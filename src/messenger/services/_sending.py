@@ -28,8 +28,8 @@ from messenger.limits import LIMITS
 from messenger.repositories.sending import SentRow
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.types import timestamp, timestamp_or_none
-from messenger.schemas.views import message_view
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
+from messenger.services._views import message_view
 from messenger.services.rate_limits import RateLimiter, rate_limited
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 

@@ -14,7 +14,6 @@ from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.conversations import ConversationRow, CorruptConversation
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor
-from messenger.schemas.views import message_view
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view
 from messenger.services.rate_limits import RateLimiter
@@ -129,4 +128,4 @@ def _decode(cursor: str) -> tuple[datetime, int]:
 def _view(row: ConversationRow) -> ConversationView:
     if row.peer_id is None:
         raise LookupError("a conversation with nobody")
-    return conversation_view(row.peer_id, row, message_view(row) if row.id is not None else None)
+    return conversation_view(row.peer_id, row, row.last_message)

@@ -21,13 +21,14 @@ from messenger.errors import (
 )
 from messenger.events import MessageDeleted, MessageEdited
 from messenger.policies import ensure_not_deleted, ensure_sender
-from messenger.repositories.messages import MAX_SEQ, CorruptMessage, HistoryRow
+from messenger.repositories.message_rows import MessageRow
+from messenger.repositories.messages import MAX_SEQ, CorruptMessage
 from messenger.schemas.messages import MAX_BODY_BYTES, HistoryView, MessageDraft, MessagePatch, MessageView
 from messenger.schemas.text import ensure_visible_text
-from messenger.schemas.views import message_view
 from messenger.services._gone import record_gone
 from messenger.services._sending import Sender
 from messenger.services._unreadable import Unreadable
+from messenger.services._views import message_view
 from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
@@ -148,22 +149,23 @@ class MessageService:
             else:
                 rows = await uow.messages.list_after(caller, target_id, after=after, limit=limit)
         if not rows or not rows[0].last_seq:
-            # Whether there is such a user is told, and counted as looking for one.
+            # The response reveals whether there is such a user, so it counts as a look-up.
             await self._limiter.hit_look_up(caller, target_id)
         if not rows:
             raise PeerNotFound
-        found = [row for row in rows if row.seq]
-        items = await self._unreadable.shown("message", caller, message_view, found)
-        return HistoryView(items, _next(found, forward=after is not None), rows[0].last_seq)
+        messages = [row.message for row in rows if row.message is not None]
+        items = await self._unreadable.shown("message", caller, message_view, messages)
+        return HistoryView(items, _next(messages, rows[0].last_seq, forward=after is not None), rows[0].last_seq)
 
 
-def _next(found: Sequence[HistoryRow | CorruptMessage], *, forward: bool) -> int | None:
+def _next(messages: Sequence[MessageRow | CorruptMessage], last_seq: int, *, forward: bool) -> int | None:
     """Where the next page begins. `seq` has no gaps, so this is known without reading the next page."""
-    if not found:
+    if not messages:
         return None
+    first, last = messages[0].seq, messages[-1].seq
     if forward:
-        return found[-1].seq if found[-1].seq < found[-1].last_seq else None
-    return found[0].seq if found[0].seq > 1 else None
+        return last if last < last_seq else None
+    return first if first > 1 else None
 
 
 def _ensure_one_text(draft: MessageDraft) -> None:
