@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
         load_secret(settings)
         schema = asyncio.run(_examine_database(settings))
         migrations.bring_up(settings.database_url, schema, may_upgrade=settings.auto_migrate == "on")
-        asyncio.run(stream_epoch.follow_at(settings.database_url, postgres.copy_mark if postgres else None))
+        asyncio.run(stream_epoch.check_at(settings.database_url, postgres.copy_mark if postgres else None))
         logger.info("listening on %s, starting %d worker(s)", " and ".join(map(url_of, listening)), settings.workers)
         logger.info("the API reference is at /docs%s", ", the demo at /demo" if settings.serves_demo else "")
         if settings.workers == 1:

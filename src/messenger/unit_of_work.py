@@ -151,10 +151,10 @@ class UnitOfWork(Repositories):
             raise NestedUnitOfWork("a unit of work is open already; pass it on instead of opening another")
         factory = self._factory
         pool = factory.pool
-        connection = pool.borrow_at_once()
+        connection = pool.acquire_nowait()
         if connection is None:
             try:
-                connection = await pool.borrow()
+                connection = await pool.acquire()
             except Exception as error:
                 raise _translated(error) from error
         self._checkout = Checkout(connection)
@@ -185,7 +185,7 @@ class UnitOfWork(Repositories):
             except BaseException as failure:
                 await self._abandon()
                 raise _translated(failure) from failure
-        self._checkout.give_back()
+        self._checkout.release()
         _current.set(None)
         if self._fans_out:
             self._factory.fan_outs_requested.set()

@@ -101,10 +101,10 @@ class TestReadiness:
     async def test_readiness_is_200_with_exhausted_pool(self, settings: Settings) -> None:
         container = Container(msgspec.structs.replace(settings, pool_size=1, pool_timeout=0.1))
         async with client_of(create_app(container)) as client:
-            taken = await container.uow.pool.borrow()
+            taken = await container.uow.pool.acquire()
             assert_problem(await client.get("/profile", headers={"Authorization": "Bearer x"}), 503, "overloaded")
             assert (await client.get("/health/ready")).status_code == 200
-            taken.give_back()
+            taken.release()
         await container.close()
 
 

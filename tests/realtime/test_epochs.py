@@ -135,7 +135,7 @@ async def epoch_of(connection: Any) -> str:
 async def database(fresh_database_url: str) -> AsyncIterator[Any]:
     """A database that a server has used before."""
     connection = await asyncpg.connect(fresh_database_url)
-    await stream_epoch.follow(connection, "folder 1")
+    await stream_epoch.check_epoch(connection, "folder 1")
     yield connection
     await connection.close()
 
@@ -144,16 +144,16 @@ class TestRestoredDatabase:
     async def test_same_folder_keeps_epoch(self, database: Any) -> None:
         assert await epoch_of(database) == ""
         for folder in ("folder 1", None, "folder 1"):
-            await stream_epoch.follow(database, folder)
+            await stream_epoch.check_epoch(database, folder)
         assert await epoch_of(database) == ""
 
     async def test_other_folder_begins_an_epoch_once(self, database: Any, caplog: pytest.LogCaptureFixture) -> None:
-        await stream_epoch.follow(database, "folder 2")
+        await stream_epoch.check_epoch(database, "folder 2")
         first = await epoch_of(database)
         assert len(first) == 8
         assert "cursors from before have expired" in caplog.text
-        await stream_epoch.follow(database, "folder 2")
-        await stream_epoch.follow(database)
+        await stream_epoch.check_epoch(database, "folder 2")
+        await stream_epoch.check_epoch(database)
         assert await epoch_of(database) == first
 
     async def test_other_cluster_or_timeline_begins_an_epoch(self, database: Any) -> None:
@@ -162,7 +162,7 @@ class TestRestoredDatabase:
         seen = {await epoch_of(database)}
         for before in (origin.replace(cluster, "1", 1), origin.replace(timeline, "0000000A", 1)):
             await database.execute("UPDATE stream_epoch SET origin = $1", before)
-            await stream_epoch.follow(database)
+            await stream_epoch.check_epoch(database)
             seen.add(await epoch_of(database))
         assert len(seen) == 3
 
@@ -171,7 +171,7 @@ class TestRestoredDatabase:
         others = [await asyncpg.connect(fresh_database_url) for _ in range(4)]
         async with database.transaction():
             await database.execute("SELECT FROM stream_epoch FOR UPDATE")
-            following = [asyncio.create_task(stream_epoch.follow(other)) for other in others]
+            following = [asyncio.create_task(stream_epoch.check_epoch(other)) for other in others]
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1"
             while await database.fetchval(waiting, "transactionid") + await database.fetchval(waiting, "tuple") < 4:
                 await database.execute("SELECT pg_stat_clear_snapshot()")
@@ -198,10 +198,10 @@ class TestRestoredDatabase:
         await database.close()
         async with temporary_database(postgres_url, name) as url:
             connection = await asyncpg.connect(url)
-            await stream_epoch.follow(connection)
+            await stream_epoch.check_epoch(connection)
             assert len(await epoch_of(connection)) == 8
             await connection.close()
 
     async def test_database_without_the_table_is_left_alone(self, database: Any) -> None:
         await database.execute("DROP TABLE stream_epoch")
-        await stream_epoch.follow(database, "folder 1")
+        await stream_epoch.check_epoch(database, "folder 1")

@@ -155,19 +155,19 @@ class TestFailedCommit:
 class TestExhaustedPool:
     async def test_exhausted_pool_raises_overloaded(self, settings: Settings, engine_of: Any) -> None:
         factory = factory_over(engine_of(settings.database_url))
-        taken = await factory.pool.borrow()
+        taken = await factory.pool.acquire()
         with pytest.raises(Overloaded):
             await _ask(factory)
-        taken.give_back()
+        taken.release()
         assert await _ask(factory) > 0
 
     async def test_refused_unit_of_work_takes_no_connection(self, settings: Settings, engine_of: Any) -> None:
         engine = engine_of(settings.database_url)
         factory = factory_over(engine)
-        taken = await factory.pool.borrow()
+        taken = await factory.pool.acquire()
         with pytest.raises(Overloaded):
             await _ask(factory, "__call__")
-        taken.give_back()
+        taken.release()
         assert checked_out(engine) == 0
 
 

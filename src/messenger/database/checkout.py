@@ -14,7 +14,7 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Checkout:
-    """Exactly one of `give_back`, `discard` and `roll_back` ends it."""
+    """Exactly one of `release`, `discard` and `roll_back` ends it."""
 
     __slots__ = ("_transaction", "connection", "driver")
 
@@ -33,11 +33,11 @@ class Checkout:
         """Commit the transaction."""
         await self._transaction.commit()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Return the connection to the pool; no transaction is open on it."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            connection.give_back()
+            connection.release()
 
     def discard(self) -> None:
         """Close the connection without another word to the server, which rolls back by itself."""
@@ -71,7 +71,7 @@ class Checkout:
         except Exception:
             sound = False
         if sound:
-            self.give_back()
+            self.release()
         else:
             self.discard()
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from messenger.database.connection import Connector
 from messenger.database.pool import ConnectionPool
-from messenger.database.stream_epoch import follow
+from messenger.database.stream_epoch import check_epoch
 from messenger.errors import (
     ConcurrentUpdate,
     DatabaseUnavailable,
@@ -79,7 +79,7 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
     }
     return create_async_engine(
         DIALECT,
-        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings, on_connect=follow).connect,
+        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings, on_connect=check_epoch).connect,
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,

@@ -13,9 +13,9 @@ from sqlalchemy.util import greenlet_spawn
 
 from messenger.errors import Overloaded
 
-_WATCH_SECONDS, _LATE_SECONDS = 1.0, 0.25
+_CHECK_SECONDS, _LATE_SECONDS = 1.0, 0.25
 # Whoever is given a place has this long for connecting, however long they waited.
-_LEAST_SECONDS = 0.5
+_MIN_CONNECT_SECONDS = 0.5
 
 
 class PooledConnection:
@@ -32,9 +32,9 @@ class PooledConnection:
         self.driver: Any = fairy.driver_connection
         self.since = perf_counter()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """For the next one; the caller leaves no transaction open on it."""
-        self._pool.give_back(self)
+        self._pool.release(self)
 
     def discard(self) -> None:
         """Throw it away; the server rolls back what was open on it."""
@@ -42,7 +42,7 @@ class PooledConnection:
 
 
 class ConnectionPool(NullPool):
-    """At most `pool_size` connections on loan or at rest, for those who `borrow`; made when they are needed.
+    """At most `pool_size` connections on loan or at rest, for those who `acquire`; made when they are needed.
 
     It is a pool of SQLAlchemy's kind, so that an engine makes, knows and disposes of it. Whoever connects through the
     engine itself gets a connection of their own, which is closed after use. SQLAlchemy's queue pool enters a greenlet
@@ -60,30 +60,30 @@ class ConnectionPool(NullPool):
         self._size = pool_size
         self._timeout = timeout
         self._silence = silence
-        self._lent: set[PooledConnection] = set()
-        self._watch: asyncio.TimerHandle | None = None
+        self._checked_out: set[PooledConnection] = set()
+        self._check_timer: asyncio.TimerHandle | None = None
         self._open = 0
-        self._resting: list[PooledConnection] = []
+        self._idle: list[PooledConnection] = []
         self._waiters: deque[tuple[asyncio.Future[PooledConnection | None], float]] = deque()
         self._disposed = False
 
     def checkedout(self) -> int:
         """How many connections are on loan."""
-        return self._open - len(self._resting)
+        return self._open - len(self._idle)
 
-    def borrow_at_once(self) -> PooledConnection | None:
+    def acquire_nowait(self) -> PooledConnection | None:
         """A live connection that rests; None where one has to be waited for."""
-        while self._resting:
+        while self._idle:
             # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
-            connection = self._resting.pop()
+            connection = self._idle.pop()
             if not connection.driver.is_closed():
-                return self._lend(connection)
+                return self._check_out(connection)
             connection.discard()
         return None
 
-    async def borrow(self) -> PooledConnection:
+    async def acquire(self) -> PooledConnection:
         """A live connection. Raises `Overloaded` when none is free in time, and what connecting raises."""
-        connection = self.borrow_at_once()
+        connection = self.acquire_nowait()
         if connection is not None:
             return connection
         if self._open < self._size:
@@ -92,33 +92,33 @@ class ConnectionPool(NullPool):
         asked = perf_counter()
         handed = await self._wait()
         if handed is not None and not handed.driver.is_closed():
-            return self._lend(handed)
+            return self._check_out(handed)
         if handed is not None:
             # It closed while it was handed over; its place is taken already.
-            _throw_away(handed)
+            _terminate(handed)
         # Waiting and connecting together are what a request waits for a connection.
-        async with asyncio.timeout(max(_LEAST_SECONDS, asked + self._timeout - perf_counter())):
+        async with asyncio.timeout(max(_MIN_CONNECT_SECONDS, asked + self._timeout - perf_counter())):
             return await self._connect()
 
-    def give_back(self, connection: PooledConnection) -> None:
-        self._lent.discard(connection)
+    def release(self, connection: PooledConnection) -> None:
+        self._checked_out.discard(connection)
         if self._disposed or connection.driver.is_closed():
             self.discard(connection)
-        elif not self._hand(connection):
-            self._resting.append(connection)
+        elif not self._hand_over(connection):
+            self._idle.append(connection)
 
     def discard(self, connection: PooledConnection) -> None:
-        self._lent.discard(connection)
-        _throw_away(connection)
-        self._vacate()
+        self._checked_out.discard(connection)
+        _terminate(connection)
+        self._free_slot()
 
     def dispose(self) -> None:
         self._disposed = True
-        while self._resting:
+        while self._idle:
             self._open -= 1
-            self._resting.pop().fairy.close()
+            self._idle.pop().fairy.close()
         while self._waiters:
-            _refuse(self._waiters.popleft()[0])
+            _reject(self._waiters.popleft()[0])
 
     def recreate(self) -> ConnectionPool:
         return self.__class__(
@@ -135,33 +135,33 @@ class ConnectionPool(NullPool):
             dialect=self._dialect,
         )
 
-    def _lend(self, connection: PooledConnection) -> PooledConnection:
+    def _check_out(self, connection: PooledConnection) -> PooledConnection:
         connection.since = perf_counter()
-        self._lent.add(connection)
-        if self._watch is None:
-            self._keep_watch()
+        self._checked_out.add(connection)
+        if self._check_timer is None:
+            self._schedule_check()
         return connection
 
-    def _keep_watch(self, *, bears_lateness: bool = True) -> None:
-        every = min(_WATCH_SECONDS, self._timeout / 8)
-        latest = perf_counter() + every + _LATE_SECONDS if bears_lateness else inf
-        self._watch = asyncio.get_running_loop().call_later(every, self._look, latest)
+    def _schedule_check(self, *, tolerates_delay: bool = True) -> None:
+        every = min(_CHECK_SECONDS, self._timeout / 8)
+        latest = perf_counter() + every + _LATE_SECONDS if tolerates_delay else inf
+        self._check_timer = asyncio.get_running_loop().call_later(every, self._check, latest)
 
-    def _look(self, latest: float) -> None:
-        self._watch = None
+    def _check(self, latest: float) -> None:
+        self._check_timer = None
         now = perf_counter()
         # A look that comes late means that the process stood still, and answers may lie there unread: the next one
         # tells, however late. A loop that is always late would else never give up a server.
         is_late = now > latest
         if not is_late:
-            self._cut_silent(now)
+            self._terminate_unresponsive(now)
         while self._waiters and self._waiters[0][1] <= now - self._timeout:
-            _refuse(self._waiters.popleft()[0])
-        if self._lent or self._waiters:
-            self._keep_watch(bears_lateness=not is_late)
+            _reject(self._waiters.popleft()[0])
+        if self._checked_out or self._waiters:
+            self._schedule_check(tolerates_delay=not is_late)
 
-    def _cut_silent(self, now: float) -> None:
-        for connection in self._lent:
+    def _terminate_unresponsive(self, now: float) -> None:
+        for connection in self._checked_out:
             if connection.since < now - self._silence:
                 # Whoever waits for its answer hears of it; they discard it.
                 connection.driver.terminate()
@@ -169,17 +169,17 @@ class ConnectionPool(NullPool):
     async def _connect(self) -> PooledConnection:
         """A new one, in a place that is counted already."""
         try:
-            return self._lend(PooledConnection(self, await greenlet_spawn(self.connect)))
+            return self._check_out(PooledConnection(self, await greenlet_spawn(self.connect)))
         except BaseException:
-            self._vacate()
+            self._free_slot()
             raise
 
-    def _vacate(self) -> None:
+    def _free_slot(self) -> None:
         """One connection less: its place goes to whoever waits, who connects for themselves."""
-        if not self._hand(None):
+        if not self._hand_over(None):
             self._open -= 1
 
-    def _hand(self, connection: PooledConnection | None) -> bool:
+    def _hand_over(self, connection: PooledConnection | None) -> bool:
         while self._waiters:
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
@@ -191,8 +191,8 @@ class ConnectionPool(NullPool):
         """A connection that another gave back; None: the place of one that is no more."""
         waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, perf_counter()))
-        if self._watch is None:
-            self._keep_watch()
+        if self._check_timer is None:
+            self._schedule_check()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -200,17 +200,17 @@ class ConnectionPool(NullPool):
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 handed = waiter.result()
                 if handed is None:
-                    self._vacate()
+                    self._free_slot()
                 else:
-                    self.give_back(handed)
+                    self.release(handed)
             raise
 
 
-def _throw_away(connection: PooledConnection) -> None:
+def _terminate(connection: PooledConnection) -> None:
     connection.driver.terminate()
     connection.fairy.invalidate()
 
 
-def _refuse(waiter: asyncio.Future[PooledConnection | None]) -> None:
+def _reject(waiter: asyncio.Future[PooledConnection | None]) -> None:
     if not waiter.done():
         waiter.set_exception(Overloaded())

@@ -27,7 +27,7 @@ _CONNECT_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
-_LOOK = """
+_READ = """
     SELECT epoch, origin, folder, CASE WHEN pg_is_in_recovery() THEN origin ELSE concat_ws('/',
         (SELECT system_identifier FROM pg_control_system()), left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
         (SELECT oid FROM pg_database WHERE datname = current_database()), 'streams'::regclass::oid::text) END AS here
@@ -40,10 +40,10 @@ _BEGIN = """
 """
 
 
-async def follow(connection: Any, folder: str | None = None) -> None:
+async def check_epoch(connection: Any, folder: str | None = None) -> None:
     """Begin a new epoch if the database is not the one that was last served, and store what identifies it."""
     try:
-        known = await connection.fetchrow(_LOOK)
+        known = await connection.fetchrow(_READ)
         if known is None:
             return
         epoch = known["epoch"]
@@ -63,11 +63,11 @@ async def follow(connection: Any, folder: str | None = None) -> None:
         logger.warning("the database was restored or failed over: cursors from before have expired (epoch %s)", epoch)
 
 
-async def follow_at(url: str, folder: str | None) -> None:
-    """Like `follow`, before other connections are opened."""
+async def check_at(url: str, folder: str | None) -> None:
+    """Like `check_epoch`, before other connections are opened."""
     connection = await connect(url, timeout=_CONNECT_SECONDS)
     try:
-        await follow(connection, folder)
+        await check_epoch(connection, folder)
     finally:
         await connection.close()
 
