@@ -73,7 +73,7 @@ class TestStartedByRoot:
     def test_symlink_in_place_of_own_folder_is_refused(self, folder: Path) -> None:
         (folder / "squatted").symlink_to("/root")
         account = embedded_location.account_for(folder)
-        with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"):
+        with pytest.raises(EmbeddedPostgresError, match="belongs to another user"):
             embedded_host.own_folder(folder / "squatted", account)
 
 
@@ -86,7 +86,7 @@ class TestBinaries:
             EmbeddedPostgres(data).start()
 
     def test_folder_without_binaries_is_named(self, data: Path, folder: Path) -> None:
-        with pytest.raises(EmbeddedPostgresError, match=f"{folder} holds no initdb and postgres"):
+        with pytest.raises(EmbeddedPostgresError, match=f"{folder} does not contain initdb and postgres"):
             EmbeddedPostgres(data, bin_dir=folder).start()
 
     @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ class TestBinaries:
         for name in ("postgres", "initdb"):
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
             (folder / name).chmod(0o755)
-        with pytest.raises(EmbeddedPostgresError, match=f"{fault}; PostgreSQL 15 or later is needed"):
+        with pytest.raises(EmbeddedPostgresError, match=f"{fault}; PostgreSQL 15 or later is required"):
             EmbeddedPostgres(data, bin_dir=folder).start()
 
     def test_major_version_mismatch_names_both_versions(self, data: Path) -> None:

@@ -137,7 +137,7 @@ class TestDataFolder:
         (folder / "file").touch()
         code, said = refused(folder, data_dir=folder / "file" / "data")
         assert code == 2
-        assert said == f"messenger: MESSENGER_DATA_DIR: {folder}/file/data can't be written: Not a directory\n"
+        assert said == f"messenger: MESSENGER_DATA_DIR: {folder}/file/data is not writable: Not a directory\n"
 
 
 class TestShutdown:

@@ -77,7 +77,7 @@ class Checkout:
 
 
 class Savepoint:
-    """A savepoint around statements that may fail; none outside of a transaction.
+    """A savepoint around statements that may fail; outside of a transaction it does nothing.
 
     `holds`: whether the transaction can go on.
     """

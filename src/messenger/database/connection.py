@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL: to the first available host of several, and never through a transaction pooler."""
+"""Connects to PostgreSQL, to the first available host of several, and detects transaction poolers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from messenger.database_url import Host, hosts_of, wants_writable
 
 TRANSACTION_POOLER = "a transaction pooler is not supported; use session pooling, or a URL that bypasses the pooler"
 UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""The errors of connecting, asyncpg's errors for an invalid URL included."""
+"""Errors of connecting, including asyncpg's errors for an invalid URL."""
 
 APPLICATION_NAME = "messenger"
-# The host does not respond, refuses, is starting up, or does not accept writes: try the next one.
+# The host does not respond, refuses the connection, is starting up, or is read-only: try the next one.
 _NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting(name, value)"
 
@@ -52,7 +52,7 @@ class Connector:
         connection = await self._connect()
         if self._settings or self._on_connect is not None:
             try:
-                # Not in the startup message: poolers refuse or silently drop parameters that they do not know.
+                # Not in the startup message: poolers reject or silently drop parameters that they do not know.
                 async with asyncio.timeout(self._timeout):
                     await connection.execute(_SET, list(self._settings), list(self._settings.values()))
                     if self._on_connect is not None:
@@ -78,13 +78,13 @@ class Connector:
         raise failure
 
     async def _connect_to(self, host: Host) -> asyncpg.Connection:
-        # Otherwise a host that does not respond would use up the time of the others.
+        # Divide the timeout, so that an unresponsive host leaves time for the others.
         share = self._timeout / len(self._hosts)
         return await asyncpg.connect(self._url, host=host.name, port=host.port, timeout=share, **self._options)
 
 
 async def connect(url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:
-    """One connection without the settings."""
+    """Open a single connection, without the settings of the pool."""
     return await Connector(url, timeout=timeout, **options).connect()
 
 

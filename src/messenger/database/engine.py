@@ -1,4 +1,4 @@
-"""The engine, and the one place where the database's errors become the domain's."""
+"""Creates the engine, and translates database errors to errors of the domain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from messenger.errors import (
 
 
 class PoolOptions(Protocol):
-    """What the engine needs of the settings."""
+    """The settings that the engine uses; times are in seconds."""
 
     @property
     def pool_size(self) -> int: ...
@@ -37,25 +37,25 @@ class PoolOptions(Protocol):
 CONSTRAINTS: dict[str, type[MessengerError]] = {
     "uq_users_username_key": UsernameTaken,
 }
-"""Violations that say something to the client, by the constraint's name."""
+"""Constraint violations that are errors of the client, by constraint name."""
 
 REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_idempotency_keys", "pk_secrets"})
-"""Violations that a second run of the same use case turns into an answer: it finds the row that won."""
+"""Constraints whose violation is resolved by running the use case again: it then finds the row that exists."""
 
 DIALECT = "postgresql+asyncpg://"
 """The URL of an engine whose connections are made by a `Connector`."""
 
 SILENCE = 2.0
-"""Seconds after which a statement without an answer is given up, and its connection with it.
+"""Seconds after which a connection without a response to a statement is terminated.
 
-So whoever asks is told within three that the database is away; the pool looks every quarter of a second. A statement
-that is only slow is ended by the server itself (`statement_timeout`), which goes on with it until then.
+Clients thus learn within three seconds that the database is unavailable. A slow statement is cancelled by PostgreSQL
+(`statement_timeout`).
 """
 
 _TRANSIENT = frozenset({"40001", "40P01"})
 _BUSY = frozenset({"53300", "55P03", "57014"})
 _READ_ONLY = "25006"
-# asyncpg's own, for an argument that it can't encode: the server is not even asked.
+# Raised by asyncpg for an argument that it cannot encode; nothing is sent to the server.
 _UNENCODABLE = "22000"
 _UNTRANSLATABLE = frozenset({"22P05", "22021"})
 
@@ -64,16 +64,16 @@ _CONNECT_SECONDS = 2.0
 
 
 def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
-    """An engine over a `ConnectionPool`, which never resets: the unit of work leaves no transaction open."""
+    """An engine with a `ConnectionPool`. Released connections are not reset, since no transaction is left open."""
     settings = {
         "statement_timeout": str(round(options.statement_timeout * 1000)),
         # A wait for a lock times out, with an error, before the connection does.
         "lock_timeout": str(round(min(options.statement_timeout, SILENCE - 0.2) * 1000)),
         "idle_in_transaction_session_timeout": "30000",
         "jit": "off",
-        # The plans that the tests check are those that run, and planning these statements costs more than running them.
+        # Planning these statements takes longer than running them; and tests check the generic plans.
         "plan_cache_mode": "force_generic_plan",
-        # Hot data is in memory or on an SSD: random page reads cost no more.
+        # Hot data is in memory or on an SSD, where random reads cost little more than sequential ones.
         "random_page_cost": "1.1",
         "timezone": "UTC",
     }
@@ -83,7 +83,7 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,
-        # What a mapped object holds is nothing for an error's message.
+        # Error messages must not contain users' data.
         hide_parameters=True,
         silence=SILENCE,
         pool_reset_on_return=None,
@@ -91,12 +91,12 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
 
 
 def translate(error: BaseException) -> BaseException | None:
-    """The domain's error for a database's, or None where `error` is a fault of ours and goes on as it is."""
+    """The domain error for a database error; None if it is a programming error, which is raised unchanged."""
     cause = _driver_error(error)
     if isinstance(cause, asyncpg.PostgresError):
         return _by_sqlstate(cause)
     if isinstance(cause, asyncpg.InterfaceError) and "expects" in str(cause):
-        # A wrong number of arguments is a statement of ours that is wrong, not a database that is away.
+        # A wrong number of arguments is a programming error; the database is available.
         return None
     if isinstance(cause, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)):
         return DatabaseUnavailable()
@@ -104,10 +104,10 @@ def translate(error: BaseException) -> BaseException | None:
 
 
 def _driver_error(error: BaseException) -> BaseException:
-    """asyncpg's own exception, out of SQLAlchemy's two wrappings."""
+    """The exception of asyncpg inside SQLAlchemy's two wrappers."""
     if isinstance(error, sa_exc.DBAPIError) and error.orig is not None:
         error = error.orig
-    # Of a connection that can't be made, the pool passes on the inner wrapping alone.
+    # Errors of connecting have the inner wrapper only.
     if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):
         return error.__cause__ or error
     return error
@@ -131,7 +131,7 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> BaseException | None:
         return ValidationFailed("A value is out of range")
     if state in _UNTRANSLATABLE:
         return ValidationFailed("A text contains a character that cannot be stored")
-    # 28 and 3D: it refuses our password, or has lost our database; to a client that is the same as away.
+    # 28 and 3D: the credentials are rejected, or the database does not exist; for a client it is unavailable.
     if state[:2] in {"08", "28", "3D", "53", "57"} or state == _READ_ONLY:
         return DatabaseUnavailable()
     return None

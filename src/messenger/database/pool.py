@@ -1,4 +1,4 @@
-"""The pool of database connections: the one used last is handed out first, or straight to whoever waits longest."""
+"""The connection pool: last in, first out for connections; first in, first out for waiting requests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sqlalchemy.util import greenlet_spawn
 from messenger.errors import Overloaded
 
 _CHECK_SECONDS, _LATE_SECONDS = 1.0, 0.25
-# Whoever is given a place has this long for connecting, however long they waited.
+# The minimum time for connecting, however long the request has waited for a free slot.
 _MIN_CONNECT_SECONDS = 0.5
 
 
 class PooledConnection:
-    """A connection on loan: `driver` is asyncpg's own, `fairy` what SQLAlchemy's session takes for it.
+    """A connection that is checked out: `driver` is asyncpg's connection, `fairy` the one that SQLAlchemy uses.
 
-    `since`, by `perf_counter`: when it was last set to work; whoever runs a statement says so.
+    `since`: when the last statement began, by `perf_counter`; set by the code that runs statements.
     """
 
     __slots__ = ("_pool", "driver", "fairy", "since")
@@ -33,24 +33,24 @@ class PooledConnection:
         self.since = perf_counter()
 
     def release(self) -> None:
-        """For the next one; the caller leaves no transaction open on it."""
+        """Return the connection to the pool; no transaction may be open on it."""
         self._pool.release(self)
 
     def discard(self) -> None:
-        """Throw it away; the server rolls back what was open on it."""
+        """Close the connection; the server rolls back an open transaction."""
         self._pool.discard(self)
 
 
 class ConnectionPool(NullPool):
-    """At most `pool_size` connections on loan or at rest, for those who `acquire`; made when they are needed.
+    """A pool of at most `pool_size` connections, opened on demand and used by `acquire`.
 
-    It is a pool of SQLAlchemy's kind, so that an engine makes, knows and disposes of it. Whoever connects through the
-    engine itself gets a connection of their own, which is closed after use. SQLAlchemy's queue pool enters a greenlet
-    for each loan, which costs more than a small statement does.
+    It is a SQLAlchemy pool, so that an engine creates and disposes of it. Connections opened through the engine itself
+    are separate and closed after use. SQLAlchemy's `QueuePool` enters a greenlet for each checkout, which costs more
+    than a small statement.
 
-    Who waits longer than `timeout` seconds is refused. A connection on loan that hears nothing for `silence` seconds
-    after it was set to work is cut off: its server can't be reached. A look now and then finds both; a timer for each
-    loan and for each statement would cost more than all else that the pool does.
+    `acquire` raises `Overloaded` after `timeout` seconds. A connection is terminated if its server has not responded to
+    a statement for `silence` seconds. One periodic check does both: a timer per checkout and statement would cost more
+    than everything else in the pool.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class ConnectionPool(NullPool):
         self._disposed = False
 
     def checkedout(self) -> int:
-        """How many connections are on loan."""
+        """The number of connections in use."""
         return self._open - len(self._idle)
 
     def acquire_nowait(self) -> PooledConnection | None:
-        """A live connection that rests; None where one has to be waited for."""
+        """An idle connection; None if there is none."""
         while self._idle:
-            # A server that went away closed its connections: asyncpg knows without asking, so no ping is paid.
+            # When a server stops, it closes its connections, which asyncpg notices: no ping is needed.
             connection = self._idle.pop()
             if not connection.driver.is_closed():
                 return self._check_out(connection)
@@ -82,7 +82,7 @@ class ConnectionPool(NullPool):
         return None
 
     async def acquire(self) -> PooledConnection:
-        """A live connection. Raises `Overloaded` when none is free in time, and what connecting raises."""
+        """Wait for a connection, or open one. Raises `Overloaded` after the timeout, and errors of connecting."""
         connection = self.acquire_nowait()
         if connection is not None:
             return connection
@@ -94,9 +94,9 @@ class ConnectionPool(NullPool):
         if handed is not None and not handed.driver.is_closed():
             return self._check_out(handed)
         if handed is not None:
-            # It closed while it was handed over; its place is taken already.
+            # It was closed in the meantime; its slot is now the caller's.
             _terminate(handed)
-        # Waiting and connecting together are what a request waits for a connection.
+        # The timeout covers both waiting and connecting.
         async with asyncio.timeout(max(_MIN_CONNECT_SECONDS, asked + self._timeout - perf_counter())):
             return await self._connect()
 
@@ -150,8 +150,8 @@ class ConnectionPool(NullPool):
     def _check(self, latest: float) -> None:
         self._check_timer = None
         now = perf_counter()
-        # A look that comes late means that the process stood still, and answers may lie there unread: the next one
-        # tells, however late. A loop that is always late would else never give up a server.
+        # After a late check, for example when the process was suspended, responses may be unread: leave it to the
+        # next one, which tolerates any delay, so that a dead server is found even if the event loop is always late.
         is_late = now > latest
         if not is_late:
             self._terminate_unresponsive(now)
@@ -163,11 +163,11 @@ class ConnectionPool(NullPool):
     def _terminate_unresponsive(self, now: float) -> None:
         for connection in self._checked_out:
             if connection.since < now - self._silence:
-                # Whoever waits for its answer hears of it; they discard it.
+                # The statement fails, and the caller discards the connection.
                 connection.driver.terminate()
 
     async def _connect(self) -> PooledConnection:
-        """A new one, in a place that is counted already."""
+        """Open a connection in a slot that the caller holds."""
         try:
             return self._check_out(PooledConnection(self, await greenlet_spawn(self.connect)))
         except BaseException:
@@ -175,7 +175,7 @@ class ConnectionPool(NullPool):
             raise
 
     def _free_slot(self) -> None:
-        """One connection less: its place goes to whoever waits, who connects for themselves."""
+        """Free a slot; the request that has waited longest uses it to connect."""
         if not self._hand_over(None):
             self._open -= 1
 
@@ -188,7 +188,7 @@ class ConnectionPool(NullPool):
         return False
 
     async def _wait(self) -> PooledConnection | None:
-        """A connection that another gave back; None: the place of one that is no more."""
+        """Wait for a released connection; None: for a free slot."""
         waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, perf_counter()))
         if self._check_timer is None:
@@ -196,7 +196,7 @@ class ConnectionPool(NullPool):
         try:
             return await waiter
         except asyncio.CancelledError:
-            # What was handed over in the same turn of the loop would be lost.
+            # Pass on what was handed over just before the cancellation.
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 handed = waiter.result()
                 if handed is None:

@@ -1,16 +1,16 @@
-"""The epoch of the streams: the history of the database that a cursor belongs to.
+"""The stream epoch, which identifies the history of the database that a cursor belongs to.
 
-A database that is restored from a backup, or that fails over to a lagging standby, reuses positions for which clients
-already hold cursors. A new epoch then begins, and cursors of other epochs expire. The epoch is a row of the database,
-with the values that identified the database when the epoch began:
+A database that is restored from a backup, or fails over to a lagging standby, assigns positions again for which clients
+already have cursors. A new epoch then begins, and cursors of earlier epochs expire. The epoch is stored in the
+database, with the values that identified the database when the epoch began:
 
 - `origin`, checked on each new connection: the cluster and its timeline, which change with point-in-time recovery and
   failover; the OIDs of the database and of the table `streams`, which change when a dump is restored.
 - `folder`, for the server's own PostgreSQL, checked at each start: the inode change time of a file of the cluster that
   is written once. It differs in every copy of the folder.
 
-For a restore that neither shows (a snapshot of a whole disk, a dump restored into emptied tables), the operator runs
-`messenger db new-epoch`.
+Some restores change neither (a snapshot of a whole disk, a dump restored into emptied tables): after these, the
+operator runs `messenger db new-epoch`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BEGIN = """
 
 
 async def check_epoch(connection: Any, folder: str | None = None) -> None:
-    """Begin a new epoch if the database is not the one that was last served, and store what identifies it."""
+    """Begin a new epoch if the database is not the one served last, and store the values that identify it."""
     try:
         known = await connection.fetchrow(_READ)
         if known is None:
@@ -64,7 +64,7 @@ async def check_epoch(connection: Any, folder: str | None = None) -> None:
 
 
 async def check_at(url: str, folder: str | None) -> None:
-    """Like `check_epoch`, before other connections are opened."""
+    """Run `check_epoch` on its own connection, before the pool opens any."""
     connection = await connect(url, timeout=_CONNECT_SECONDS)
     try:
         await check_epoch(connection, folder)
@@ -73,7 +73,7 @@ async def check_at(url: str, folder: str | None) -> None:
 
 
 async def begin_at(url: str) -> str:
-    """Begin a new epoch unconditionally, and return it."""
+    """Begin a new epoch in any case, and return it."""
     connection = await connect(url, timeout=_CONNECT_SECONDS)
     try:
         epoch: str = await connection.fetchval(

@@ -1,4 +1,4 @@
-"""Which database a process of ours works on: the configured one, or the one that comes along."""
+"""Selects the database of a process: the configured one, or the embedded one in the data folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.embedded.process import Account
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
-    """The PostgreSQL of this data folder, not yet started."""
+    """The embedded PostgreSQL of this data folder, not started yet."""
     binaries = Path(settings.postgres_bin) if settings.postgres_bin else None
     options = {"shared_buffers": f"{embedded_memory.buffers() // 2**20}MB"}
     if embedded_memory.huge_pages() >= embedded_memory.shared():
@@ -33,11 +33,11 @@ def make_data_dir(settings: Settings) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SettingsError(f"MESSENGER_DATA_DIR: {folder} can't be written: {error.strerror}") from None
+        raise SettingsError(f"MESSENGER_DATA_DIR: {folder} is not writable: {error.strerror}") from None
 
 
 def location(settings: Settings) -> str:
-    """The location of the server's own PostgreSQL, as a clause for messages; empty for an external database."""
+    """The location of the embedded PostgreSQL, as a clause for messages; empty for an external database."""
     if settings.database_url:
         return ""
     home = recorded_home(settings.data_dir.resolve() / "postgres")
@@ -45,7 +45,7 @@ def location(settings: Settings) -> str:
 
 
 def is_outside_data_dir(settings: Settings) -> bool:
-    """Whether a copy of the data folder does not include the database."""
+    """Whether the database lies outside the data folder, so that a copy of the folder does not include it."""
     folder = settings.data_dir.resolve()
     home = None if settings.database_url else recorded_home(folder / "postgres")
     return home is not None and not home.is_relative_to(folder)
@@ -57,7 +57,7 @@ def _url_file(settings: Settings) -> Path:
 
 @contextlib.contextmanager
 def published(settings: Settings, url: str) -> Iterator[None]:
-    """Leave the URL where the command line finds it while the server runs; readable by its owner alone."""
+    """Write the URL to a file for the command line while the server runs; only its owner can read it."""
     path = _url_file(settings)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
@@ -72,7 +72,7 @@ def published(settings: Settings, url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The URL of the database, for a command beside a server that may be running or not."""
+    """The URL of the database, for a command that may run beside a server. Starts the embedded PostgreSQL if needed."""
     if settings.database_url:
         yield settings.database_url
         return
@@ -80,7 +80,7 @@ def database_url(settings: Settings) -> Iterator[str]:
     try:
         url = server.start()
     except EmbeddedPostgresError:
-        # A server has it in hand: it says where.
+        # A running server uses it, and has written the URL.
         path = _url_file(settings)
         if not path.exists():
             raise

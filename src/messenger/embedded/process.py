@@ -1,4 +1,4 @@
-"""PostgreSQL as a process: started as another user, tied to this one, watched through its files, and ended."""
+"""Runs PostgreSQL as a child process, if necessary as another user, and ends it when this process ends."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _RUN_SECONDS = 300.0
 
 
 class EmbeddedPostgresError(Exception):
-    """PostgreSQL can't be had; the text is one line for the operator."""
+    """The embedded PostgreSQL cannot be used; the message is one line for the operator."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs PostgreSQL; both None: this process's own user."""
+    """The user and group that PostgreSQL runs as; both None: those of this process."""
 
     uid: int | None = None
     gid: int | None = None
@@ -44,10 +44,10 @@ def spawn(
     keep: tuple[int, ...] = (),
     parting: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start a program as the account; on Linux it gets the signal `parting` when this thread ends, however it does."""
-    # PGPORT, PGDATA, LC_… and their like must not reach PostgreSQL; with TZ, initdb need not guess a time zone.
+    """Start a program as the account. On Linux the kernel sends it the signal `parting` when this thread ends."""
+    # Do not pass on PGPORT, PGDATA, LC_… and the like; TZ saves initdb the detection of the time zone.
     passed = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return subprocess.Popen(  # noqa: S603 - the words are ours, and no shell splits them
+    return subprocess.Popen(  # noqa: S603 - the arguments are trusted, and no shell is used
         argv,
         stdin=stdin,
         stdout=output,
@@ -58,7 +58,7 @@ def spawn(
         group=account.gid,
         extra_groups=None if account.uid is None else [],
         umask=0o077,
-        # Ctrl-C in a terminal is for the server, which ends PostgreSQL after its own work.
+        # Ctrl-C in a terminal must only reach the server, which stops PostgreSQL last.
         start_new_session=True,
         pass_fds=keep,
         preexec_fn=_tie(parting) if LINUX else None,
@@ -69,16 +69,16 @@ def _tie(parting: signal.Signals) -> Callable[[], None]:
     parent = os.getpid()
 
     def tie() -> None:
-        # This runs after the change of user, which would make the kernel forget the wish.
+        # This runs after the change of user, since that resets the setting.
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(parting), 0, 0, 0)
-        if os.getppid() != parent:  # The parent ended before the wish was made.
+        if os.getppid() != parent:  # The parent ended before the setting was made.
             os._exit(1)
 
     return tie
 
 
 def run(account: Account, argv: list[str], *, stdin: str = "", keep: tuple[int, ...] = ()) -> str:
-    """Run a program to its end and return what it said."""
+    """Run a program and return its output. Raises `EmbeddedPostgresError` if it fails."""
     with spawn(account, argv, stdin=subprocess.PIPE, output=subprocess.PIPE, keep=keep) as process:
         try:
             said = process.communicate(stdin.encode(), timeout=_RUN_SECONDS)[0].decode(errors="replace")
@@ -91,14 +91,14 @@ def run(account: Account, argv: list[str], *, stdin: str = "", keep: tuple[int, 
 
 
 def reason(said: str) -> str:
-    """The line of a log that says why it ended."""
+    """The line of a log that contains the reason of a failure."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:", line)]
-    return (telling or lines or ["it said nothing"])[-1]
+    return (telling or lines or ["no output"])[-1]
 
 
 def tail(path: Path) -> str:
-    """The end of a log, empty where there is none."""
+    """The last 8 KiB of a log; empty if there is no log."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8192))
         return file.read().decode(errors="replace")
@@ -113,13 +113,13 @@ def _pid_file(cluster: Path) -> list[str]:
 
 
 def is_ready(cluster: Path, pid: int) -> bool:
-    """Whether this server takes connections, by the eighth line of `postmaster.pid`, which pg_ctl goes by too."""
+    """Whether this server accepts connections, by the eighth line of `postmaster.pid` (as pg_ctl does)."""
     lines = _pid_file(cluster)
     return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
 def postmaster_of(cluster: Path) -> int | None:
-    """The process that `postmaster.pid` names, if it lives and works in this cluster (known on Linux only)."""
+    """The process id in `postmaster.pid`, if that process runs in this cluster (Linux only)."""
     for line in _pid_file(cluster)[:1]:
         with contextlib.suppress(OSError, ValueError):
             if os.readlink(f"/proc/{int(line)}/cwd") == str(cluster.resolve()):
@@ -128,7 +128,7 @@ def postmaster_of(cluster: Path) -> int | None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Shut down fast, then at once (the next start recovers), then by force; reap."""
+    """Stop PostgreSQL by a fast shutdown, then an immediate one (the next start recovers), then SIGKILL; reap it."""
     for sent, patience in ((signal.SIGINT, 60), (signal.SIGQUIT, 20), (signal.SIGKILL, None)):
         process.send_signal(sent)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,12 +138,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def start_watchdog(account: Account, pid: int) -> subprocess.Popen[bytes]:
-    """What ties PostgreSQL to this process where the kernel can't: a shell whose input ends when this process does."""
+    """Start a shell that stops PostgreSQL when this process ends, on systems whose kernel cannot."""
     return spawn(account, ["/bin/sh", "-c", 'read -r _; kill -INT "$0"', str(pid)], stdin=subprocess.PIPE)
 
 
 def end_watchdog(watchdog: subprocess.Popen[bytes]) -> None:
-    """Before PostgreSQL itself is ended, so that it never signals a number that has become somebody else's."""
+    """Stop the watchdog. Call this before PostgreSQL is stopped, lest it signal a reused process id."""
     watchdog.kill()
     with watchdog:
         pass
