@@ -102,5 +102,5 @@ class TestBinaries:
     def test_major_version_mismatch_names_both_versions(self, data: Path) -> None:
         binaries = embedded_host.find_binaries(None, embedded_location.account_for(data))
         (data / "cluster" / "PG_VERSION").write_text("9\n")
-        with pytest.raises(EmbeddedPostgresError, match=f"made by PostgreSQL 9, .* are PostgreSQL {binaries.major}"):
+        with pytest.raises(EmbeddedPostgresError, match=f"created by PostgreSQL 9, .* are PostgreSQL {binaries.major}"):
             EmbeddedPostgres(data).start()

@@ -253,7 +253,7 @@ class EmbeddedPostgres:
         host.own_folder(self._home / "log", self._account)
         hba = self._home / "pg_hba.conf"
         host.write_private(hba, "local all messenger scram-sha-256\n", readable_by=self._account)
-        settings = self.settings | {
+        settings = dict(self.settings) | {
             "unix_socket_directories": str(socket_folder),
             "port": str(_PORT),
             "hba_file": str(hba),
