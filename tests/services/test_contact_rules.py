@@ -15,8 +15,7 @@ from messenger.errors import MessengerError, NotAContact, PeerNotFound, Unauthen
 from messenger.events import ProfileUpdated
 from messenger.repositories import messages as message_repository
 from messenger.repositories.events import EventRepository
-from messenger.repositories.sending import SEND, SentRow
-from messenger.repositories.sending_together import SEND_ALL
+from messenger.repositories.sending import SEND, SEND_SEVERAL, SentRow
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessagePatch
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.services._unreadable import Unreadable
@@ -112,7 +111,7 @@ class TestMessageDuringChange:
             Unreadable(container.uow, container.metrics.unreadable),
             lanes=1,
         )
-        name, statement = ("SEND_ALL", SEND_ALL) if together else ("SEND", SEND)
+        name, statement = ("SEND_SEVERAL", SEND_SEVERAL) if together else ("SEND", SEND)
         monkeypatch.setattr(message_repository, name, paused(statement, bob.id))
         asked = [(ada, MessageDraft(target_id=bob.id, client_id="beside", body="Hello"))]
         if together:

@@ -1,14 +1,14 @@
-"""SQL that the sending statements share: limits, times, forwards, mentions, outcomes."""
+"""Parts of the statement that sends: limits, times, forwards, mentions, outcomes."""
 
 from __future__ import annotations
 
-
-def outcome(row: str, *, held: str, paced: str, again: str = "") -> str:
-    """The outcome of a message that was checked in `row`: the first refusal that applies."""
-    return f"""CASE WHEN {row}.earlier_id IS NOT NULL THEN 'repeated' WHEN {row}.target_id IS NULL THEN 'unknown'
-            WHEN NOT {row}.allowed THEN 'forbidden' WHEN {row}.conversation_id IS NULL THEN 'unopened'
-            WHEN NOT {row}.reply_fits THEN 'misplaced' WHEN NOT {row}.source_fits THEN 'unreadable'
-            {again} WHEN NOT {held} THEN 'busy' {paced} ELSE 'sent' END"""
+# The outcome of a message: the first refusal that applies. Needs `checked`, `counted`, `accepted`.
+OUTCOME = """CASE WHEN checked.earlier_id IS NOT NULL THEN 'repeated' WHEN checked.target_id IS NULL THEN 'no_peer'
+            WHEN NOT checked.allowed THEN 'forbidden' WHEN checked.conversation_id IS NULL THEN 'no_conversation'
+            WHEN NOT checked.reply_fits THEN 'bad_reply_to' WHEN NOT checked.source_fits THEN 'bad_forwarded_from'
+            WHEN checked.attempt > 1 THEN 'retry_singly' WHEN counted.n IS NULL THEN 'busy'
+            WHEN accepted.n IS NOT NULL THEN 'sent' WHEN counted.sent > 1 THEN 'retry_singly'
+            WHEN counted.over > 0 THEN 'over_limit:message' ELSE 'over_limit:message_to' END"""
 
 
 # Two limits are counted in rows that a message writes anyway, so they need no additional row, round trip or lock: all
@@ -25,7 +25,7 @@ def ahead(until: str, room: str, step: str) -> str:
             ELSE greatest(extract(epoch FROM {until} - :now::timestamptz)::float, 0) END"""
 
 
-def later(until: str, room: str, step: str, count: str = "1") -> str:
+def later(until: str, room: str, step: str, count: str) -> str:
     """`until` after `count` more messages."""
     return f":now::timestamptz + ({ahead(until, room, step)} + {step}::float * {count}) * interval '1 second'"
 
@@ -67,7 +67,7 @@ def place(user: str, target: str) -> str:
 def reply_fits(reply_to: str, conversation: str) -> str:
     """Whether `reply_to`, if given, is a message of the conversation."""
     return f"""{reply_to} IS NULL OR EXISTS (
-                SELECT FROM messages AS r WHERE r.id = {reply_to} AND r.conversation_id = {conversation}
+                SELECT FROM messages AS o WHERE o.id = {reply_to} AND o.conversation_id = {conversation}
             )"""
 
 

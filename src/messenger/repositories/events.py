@@ -36,12 +36,18 @@ def lock_streams(users: str, *, wait: bool = True) -> str:
         ORDER BY s.user_id FOR NO KEY UPDATE OF s{"" if wait else " SKIP LOCKED"}"""
 
 
-def append(*, locked: bool = False, totals: str = "", sets: str = "", carried: str = "") -> str:
+EVENT_COLUMNS = ("name", "subject", "peer_id", "payload")
+
+
+def append(
+    columns: Sequence[str] = EVENT_COLUMNS, *, name: str = "", locked: bool = False, totals: str = "", sets: str = ""
+) -> str:
     """The common table expressions that append events to streams; every event is inserted here.
 
-    Needs `entry` (user_id, name, subject, peer_id, payload, n): the events, in the order of `n`. An entry without a
-    name appends nothing, but locks and updates its stream. `deliveries` has each event with its `position`, and with
-    `carried`, one more column of `entry`.
+    Needs `entry` (user_id, n, and `columns`): the events, in the order of `n`. An entry whose `n` is NULL appends
+    nothing, but locks and updates its stream. `name`: that of all events, where it is not one of `columns`. Of an
+    event, the columns that are not given are NULL; columns that are not an event's are carried to `deliveries`, which
+    has each event with its `position`.
 
     The streams are locked by ascending user, unless the statement has `locked` all of them with `lock_streams`. Each
     then assigns its next positions. Nothing is appended to a closed stream (of an erased account). `sets`: further
@@ -51,14 +57,16 @@ def append(*, locked: bool = False, totals: str = "", sets: str = "", carried: s
     Joining `entry` to the streams again would be a nested loop over both, because PostgreSQL does not know the length
     of an array when it plans a prepared statement.
     """
-    columns = ["name", "subject", "peer_id", "payload", *([carried] if carried else [])]
     arrays = ", ".join(
-        f"array_agg({column} ORDER BY n) FILTER (WHERE name IS NOT NULL) AS {column}s" for column in columns
+        f"array_agg({column} ORDER BY n) FILTER (WHERE n IS NOT NULL) AS {column}s" for column in columns
     )
     lists = ", ".join(f"{column}s" for column in columns)
+    shown = ", ".join([f"e.{column}" for column in columns] + ([f"'{name}' AS name"] if name else []))
+    written = [column for column in EVENT_COLUMNS if column in columns or (name and column == "name")]
+    values = ", ".join(f"{column}::jsonb" if column == "payload" else column for column in written)
     return f"""-- The streams that change, each with its own entries.
     notified AS (
-        SELECT user_id, count(name) AS count, {arrays}{totals and f", {totals}"} FROM entry GROUP BY user_id
+        SELECT user_id, count(n) AS count, {arrays}{totals and f", {totals}"} FROM entry GROUP BY user_id
     ),
     {"" if locked else _LOCKED_STREAMS}
     advanced AS (
@@ -67,12 +75,12 @@ def append(*, locked: bool = False, totals: str = "", sets: str = "", carried: s
         RETURNING s.user_id, s.position - entries.count AS base, {lists}
     ),
     deliveries AS (
-        SELECT a.user_id, a.base + e.nth AS position, {", ".join(f"e.{column}" for column in columns)}
+        SELECT a.user_id, a.base + e.nth AS position, {shown}
         FROM advanced AS a, unnest({lists}) WITH ORDINALITY AS e ({", ".join(columns)}, nth)
     ),
     inserted AS (
-        INSERT INTO events (user_id, position, name, subject, peer_id, payload, at)
-        SELECT user_id, position, name, subject, peer_id, payload::jsonb, :now FROM deliveries
+        INSERT INTO events (user_id, position, {", ".join(written)}, at)
+        SELECT user_id, position, {values}, :now FROM deliveries
     )"""
 
 

@@ -22,8 +22,7 @@ from messenger.repositories._fragments import (
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
 from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
-from messenger.repositories.sending import SEND, SEND_WAITING, SentRow
-from messenger.repositories.sending_together import SEND_ALL
+from messenger.repositories.sending import SEND, SEND_SEVERAL, SEND_WAITING, OutgoingMessage, SentRow
 
 MAX_SEQ = 2**62
 
@@ -173,17 +172,25 @@ _EDIT: Statement[Any] = Statement(
 class MessageRepository(StatementRepository):
     """Messages of conversations that the caller takes part in."""
 
-    async def send(self, caller: Caller, *, waits: bool = False, **values: Any) -> SentRow:
-        """Write a message with all that follows from it, or say why not; one round trip."""
-        row = await self._run.first(SEND_WAITING if waits else SEND, caller, **values)
+    async def send(
+        self, caller: Caller, message: OutgoingMessage, limits: Mapping[str, float], *, wait: bool = False
+    ) -> SentRow:
+        """Write a message with all that follows from it, or report why not; one round trip.
+
+        `wait`: wait for rows that another transaction has locked.
+        """
+        row = await self._run.first(SEND_WAITING if wait else SEND, caller, **msgspec.structs.asdict(message), **limits)
         assert row is not None
         return row
 
-    async def send_all(
-        self, callers: Sequence[Caller], pace: Mapping[str, float], **columns: Sequence[Any]
+    async def send_several(
+        self, callers: Sequence[Caller], messages: Sequence[OutgoingMessage], limits: Mapping[str, float]
     ) -> list[SentRow | None]:
-        """As `send`, for several at once; None for a caller who is nobody. `columns`: a list of each value."""
-        return await self._run.batch(SEND_ALL, callers, **pace, **columns)
+        """As `send`, for several messages, each with its own outcome; None for a caller who is not authenticated."""
+        values = zip(*map(msgspec.structs.astuple, messages), strict=True)
+        columns: dict[str, Sequence[Any]] = dict(zip(OutgoingMessage.__struct_fields__, values, strict=True))
+        columns["mentions"] = [f"{{{','.join(map(str, message.mentions))}}}" for message in messages]
+        return await self._run.batch(SEND_SEVERAL, callers, **limits, **columns)
 
     def list_before(
         self, caller: Caller, target_id: int, *, before: int, limit: int

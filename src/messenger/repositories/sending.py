@@ -1,4 +1,4 @@
-"""Sending one message, in one statement."""
+"""Sending messages: one at a time, or several in one statement."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from uuid import UUID
 import msgspec
 
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import TARGET
+from messenger.repositories._fragments import TAKES_MESSAGES, edge
 from messenger.repositories._send_fragments import (
     ALL,
     EXPIRES_AT,
     LAST_AT,
     MINUTE,
+    OUTCOME,
     TO,
     ahead,
     earlier,
     later,
     mentioned,
-    outcome,
     place,
     reply_fits,
     source,
 )
+from messenger.repositories.events import append, lock_streams
 
 
 class SentRow(msgspec.Struct, frozen=True, gc=False):
-    """What became of a message: `outcome`, and what the database decided where it was `sent`.
+    """The outcome of a message, and what the database decided where it is `sent`.
 
-    `wait`: where it came too soon (`hasty` by the limit `message`, `insistent` by `message_to`), for how many seconds.
-    `body` is that of the message which is forwarded, NULL for a text of the sender's own; `mentioned`: those of
-    `mentions` who are members.
+    `wait`: for `over_limit:…`, the seconds until the limit allows it. `body`: that of the forwarded message, NULL for a
+    text of the sender's own. `mentioned`: the members among `mentions`. `recipients`, `targets`, `positions`: for each
+    member whose stream has the event, the user, how that user addresses the conversation, and the event's position.
     """
 
     outcome: str
@@ -45,114 +46,206 @@ class SentRow(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None
     body: str | None
     mentioned: list[int]
-    told: list[int]
+    recipients: list[int]
+    targets: list[int]
     positions: list[int]
 
 
-_TOO_SOON = "WHEN held.haste > 0 THEN 'hasty' WHEN held.insistence > 0 THEN 'insistent'"
+class OutgoingMessage(msgspec.Struct, frozen=True, gc=False):
+    """What a sender requests; a parameter of the statement for each field."""
 
-# No message waits for a lock. Its rows are locked in one order (the conversation, the memberships that it writes, the
-# streams of all members; ascending within a table), and rows that another transaction has locked are skipped. A message
-# that misses a row is `busy`: it writes nothing, blocks no other message, and is retried shortly after. A message is
-# also `busy` if its rules have changed: `rules` of both streams is read with the edges that allow the message, and
-# again under the locks. A block, a change of privacy or an erasure is therefore ordered entirely after or before a
-# message. The conversation's number only grows if the message is written. A concurrent repetition violates
-# uq_messages_sender_id, which rolls the statement back, and finds the first message when it runs again.
-_SEND = f"""
-    WITH <<actor>>,
-    {TARGET},
-    -- What the sender requests, checked against this statement's snapshot.
-    judged AS MATERIALIZED (
-        SELECT actor.user_id, actor.device_id, target.id AS target_id, target.allowed, earlier.id AS earlier_id,
-            earlier.fingerprint AS earlier_fingerprint, place.conversation_id, mine.rules AS my_rules,
-            theirs.rules AS their_rules, {reply_fits(":reply_to::uuid", "place.conversation_id")} AS reply_fits,
-            :forwarded_from::uuid IS NULL OR source.id IS NOT NULL AS source_fits, source.body
-        FROM actor LEFT JOIN target ON true
-        {earlier("actor.user_id", ":client_id")}
-        {place("actor.user_id", ":target")}
-        LEFT JOIN streams AS mine ON mine.user_id = actor.user_id
-        LEFT JOIN streams AS theirs ON theirs.user_id = target.id
-        {source("actor.user_id", ":forwarded_from")}
+    id: UUID
+    target_id: int
+    client_id: str
+    fingerprint: bytes
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+
+
+_TYPES = {
+    "id": "uuid",
+    "target_id": "bigint",
+    "client_id": "text",
+    "fingerprint": "bytea",
+    "kind": "text",
+    "body": "text",
+    "reply_to": "uuid",
+    "forwarded_from": "uuid",
+    "mentions": "bigint[]",
+}
+
+# `requested`: each message with its sender and its position in the batch (`n`).
+_ONE = f"""<<actor>>,
+    requested AS MATERIALIZED (
+        SELECT actor.*, 1 AS n, {", ".join(f":{name}::{kind} AS {name}" for name, kind in _TYPES.items())} FROM actor
+    ),"""
+# A list of lists is passed as a list of texts: PostgreSQL has no arrays of arrays of different lengths.
+_LISTS = ", ".join(f":{name}::{'text' if kind.endswith('[]') else kind}[]" for name, kind in _TYPES.items())
+_SEVERAL = f"""<<actors>>,
+    requested AS MATERIALIZED (
+        SELECT actors.*, {", ".join(f"r.{name}::{kind}" for name, kind in _TYPES.items())}
+        FROM unnest({_LISTS})
+            WITH ORDINALITY AS r ({", ".join(_TYPES)}, n) JOIN actors USING (n)
+    ),"""
+
+_SENT_UNTIL = f"CASE WHEN entries.sent > 0 THEN {later('s.sent_until', *ALL, 'entries.sent')} ELSE s.sent_until END"
+_APPEND = append(
+    ("subject", "target_id"),
+    name="message.created",
+    locked=True,
+    totals="count(*) FILTER (WHERE own) AS sent",
+    sets=f"sent_until = {_SENT_UNTIL}",
+)
+
+
+def _statement(name: str, *, several: bool = False, wait: bool = False) -> Statement[SentRow]:
+    """The statement that sends one message, or several; `wait`: it waits for rows that another transaction has locked.
+
+    Each message has its own outcome. The position in the batch is the order in which messages of a conversation and
+    events of a stream are numbered. Where the messages of one sender exceed a limit together, or have the same
+    `client_id`, each has to be sent by itself: `retry_singly`.
+
+    Rows are locked in one order: the conversations, the memberships that are written, the streams of all members;
+    ascending within a table. Unless it waits, rows that another transaction has locked are skipped. A message that
+    misses a row is `busy`: it writes nothing, blocks no other message, and is retried shortly after. A message is also
+    `busy` if its rules have changed: `rules` of both streams is read with the edges that allow the message, and again
+    under the locks. A block, a change of privacy or an erasure is therefore ordered entirely after or before a message.
+    A conversation's number only grows if a message is written. A concurrent repetition violates uq_messages_sender_id,
+    which rolls the statement back, and finds the first message when it runs again.
+    """
+    skip_locked = "" if wait else " SKIP LOCKED"
+    # Of a single message these are known; PostgreSQL needs a sort for each.
+    attempt = "row_number() OVER (PARTITION BY r.user_id, r.client_id ORDER BY r.n)" if several else "1"
+    sent = "count(*) OVER (PARTITION BY j.user_id)" if several else "1"
+    sent_to = "count(*) OVER (PARTITION BY j.conversation_id, j.user_id)" if several else "1"
+    nth = "row_number() OVER (PARTITION BY counted.conversation_id ORDER BY counted.n)" if several else "1"
+    caller = "actors" if several else "actor"
+    text = f"""
+    WITH {_SEVERAL if several else _ONE}
+    -- What each sender requests, checked against this statement's snapshot.
+    checked AS MATERIALIZED (
+        SELECT r.n, r.user_id, u.id AS target_id, {TAKES_MESSAGES} AS allowed, earlier.id AS earlier_id,
+            earlier.fingerprint AS earlier_fingerprint, place.conversation_id, my.rules AS my_rules,
+            their.rules AS their_rules, {reply_fits("r.reply_to", "place.conversation_id")} AS reply_fits,
+            r.forwarded_from IS NULL OR source.id IS NOT NULL AS source_fits, source.body,
+            {attempt} AS attempt
+        FROM requested AS r
+        LEFT JOIN users AS u ON u.id = r.target_id AND u.id <> r.user_id
+            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
+        {edge("mine", "r.user_id", "u.id")}
+        {edge("theirs", "u.id", "r.user_id")}
+        {earlier("r.user_id", "r.client_id")}
+        {place("r.user_id", "r.target_id")}
+        LEFT JOIN streams AS my ON my.user_id = r.user_id
+        LEFT JOIN streams AS their ON their.user_id = u.id
+        {source("r.user_id", "r.forwarded_from")}
     ),
     conversation AS MATERIALIZED (
-        SELECT c.id, c.last_seq + 1 AS seq, {LAST_AT} AS last_at, c.expire_after
-        FROM judged JOIN conversations AS c ON c.id = judged.conversation_id
-        WHERE judged.allowed AND judged.reply_fits AND judged.source_fits AND judged.earlier_id IS NULL
-        FOR NO KEY UPDATE OF c SKIP LOCKED
+        SELECT c.id, c.last_seq, {LAST_AT} AS last_at, c.expire_after FROM conversations AS c
+        WHERE c.id IN (
+            SELECT conversation_id FROM checked
+            WHERE allowed AND reply_fits AND source_fits AND earlier_id IS NULL AND attempt = 1
+        )
+        ORDER BY c.id FOR NO KEY UPDATE OF c{skip_locked}
     ),
-    party AS MATERIALIZED (
-        SELECT m.conversation_id, m.user_id,
-            m.user_id = judged.user_id OR m.last_minute IS DISTINCT FROM {MINUTE} AS written
-        FROM conversation JOIN members AS m ON m.conversation_id = conversation.id, judged
-    ),
+    -- `written`: a message changes the membership of its sender, and that of each member once a minute.
     membership AS MATERIALIZED (
-        SELECT m.user_id, m.sent_until FROM members AS m
-        WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM party WHERE written)
-        ORDER BY m.user_id FOR NO KEY UPDATE OF m SKIP LOCKED
+        SELECT m.conversation_id, m.user_id, m.target_id, m.last_minute IS DISTINCT FROM {MINUTE} OR EXISTS (
+            SELECT FROM checked WHERE checked.conversation_id = m.conversation_id AND checked.user_id = m.user_id
+        ) AS written
+        FROM conversation JOIN members AS m ON m.conversation_id = conversation.id
     ),
-    -- Reads `membership` first, to keep the lock order.
-    stream AS MATERIALIZED (
-        SELECT s.user_id, s.rules, s.sent_until FROM streams AS s
-        WHERE s.user_id IN (SELECT user_id FROM party WHERE (SELECT count(*) FROM membership) > 0) AND NOT s.closed
-        ORDER BY s.user_id FOR NO KEY UPDATE OF s SKIP LOCKED
+    locked_members AS MATERIALIZED (
+        SELECT m.conversation_id, m.user_id, m.sent_until FROM members AS m
+        WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM membership WHERE written)
+        ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m{skip_locked}
     ),
-    held AS MATERIALIZED (
-        SELECT {ahead("stream.sent_until", *ALL)} - :room::float AS haste,
-            {ahead("membership.sent_until", *TO)} - :room_to::float AS insistence
-        FROM judged JOIN stream USING (user_id) JOIN membership USING (user_id)
-        WHERE (SELECT count(*) FROM membership) = (SELECT count(*) FROM party WHERE written)
-            AND (SELECT count(*) FROM stream) = (SELECT count(*) FROM party)
-            AND NOT EXISTS (SELECT FROM stream AS s WHERE s.rules <> CASE s.user_id WHEN judged.user_id
-                THEN judged.my_rules WHEN judged.target_id THEN judged.their_rules ELSE s.rules END)
+    -- Reads `locked_members` first, to keep the lock order.
+    locked_streams AS MATERIALIZED (
+        {lock_streams("SELECT user_id FROM membership WHERE (SELECT count(*) FROM locked_members) > 0", wait=wait)}
     ),
-    fit AS MATERIALIZED (
-        SELECT conversation.*, {EXPIRES_AT} AS expires_at
-        FROM conversation JOIN held ON held.haste <= 0 AND held.insistence <= 0
+    -- Conversations with all rows that a message needs locked.
+    locked AS MATERIALIZED (
+        SELECT p.conversation_id FROM membership AS p
+        LEFT JOIN locked_streams AS s USING (user_id) LEFT JOIN locked_members AS m USING (conversation_id, user_id)
+        GROUP BY p.conversation_id
+        HAVING bool_and(s.user_id IS NOT NULL AND (m.user_id IS NOT NULL OR NOT p.written))
+    ),
+    -- Messages that may be written under the locks, and by how many seconds each would exceed the limits.
+    counted AS MATERIALIZED (
+        SELECT j.n, j.user_id, j.conversation_id,
+            {ahead("my.sent_until", *ALL)} - :room::float AS over, {ahead("place.sent_until", *TO)} - :room_to::float
+            AS over_to, {sent} AS sent, {sent_to} AS sent_to
+        FROM checked AS j JOIN locked USING (conversation_id)
+        JOIN locked_streams AS my ON my.user_id = j.user_id AND my.rules = j.my_rules
+        JOIN locked_streams AS their ON their.user_id = j.target_id AND their.rules = j.their_rules
+        JOIN locked_members AS place ON place.conversation_id = j.conversation_id AND place.user_id = j.user_id
+        WHERE j.allowed AND j.reply_fits AND j.source_fits AND j.earlier_id IS NULL AND j.attempt = 1
+    ),
+    accepted AS MATERIALIZED (
+        SELECT counted.n, counted.user_id, counted.conversation_id, conversation.last_at,
+            conversation.last_seq + {nth} AS seq, {EXPIRES_AT} AS expires_at
+        FROM counted JOIN conversation ON conversation.id = counted.conversation_id
+        WHERE over + :step::float * (sent - 1) <= 0 AND over_to + :step_to::float * (sent_to - 1) <= 0
     ),
     message AS (
         INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
             reply_to, forwarded_from, mentions, created_at, expires_at)
-        SELECT :id::uuid, fit.id, fit.seq, judged.user_id, judged.device_id, :client_id, :fingerprint::bytea,
-            :kind::text, coalesce(judged.body, :body::text), :reply_to, :forwarded_from,
-            {mentioned(":mentions::bigint[]", "fit.id")}, fit.last_at, fit.expires_at
-        FROM fit, judged
-        RETURNING mentions
+        SELECT r.id, a.conversation_id, a.seq, r.user_id, r.device_id, r.client_id, r.fingerprint, r.kind,
+            coalesce(j.body, r.body), r.reply_to, r.forwarded_from,
+            {mentioned("r.mentions", "a.conversation_id")}, a.last_at, a.expires_at
+        FROM accepted AS a JOIN requested AS r USING (n) JOIN checked AS j USING (n)
+        RETURNING id, mentions
     ),
     numbered AS (
-        UPDATE conversations AS c SET last_seq = fit.seq, last_at = fit.last_at FROM fit WHERE c.id = fit.id
+        UPDATE conversations AS c SET last_seq = latest.seq, last_at = latest.last_at
+        FROM (
+            SELECT conversation_id, max(seq) AS seq, max(last_at) AS last_at FROM accepted GROUP BY conversation_id
+        ) AS latest
+        WHERE c.id = latest.conversation_id
     ),
-    read AS (
-        UPDATE members AS m SET last_minute = date_trunc('minute', fit.last_at),
-            read_seq = CASE WHEN m.user_id = judged.user_id THEN fit.seq ELSE m.read_seq END,
-            delivered_seq = CASE WHEN m.user_id = judged.user_id THEN fit.seq ELSE m.delivered_seq END,
-            sent_until = CASE WHEN m.user_id = judged.user_id THEN {later("m.sent_until", *TO)}
-                ELSE m.sent_until END
-        FROM fit, judged, membership WHERE m.conversation_id = fit.id AND m.user_id = membership.user_id
+    -- Senders have read and received their own messages.
+    receipts AS (
+        UPDATE members AS m SET last_minute = date_trunc('minute', latest.last_at),
+            read_seq = coalesce(latest.own_seq, m.read_seq), delivered_seq = coalesce(latest.own_seq, m.delivered_seq),
+            sent_until = CASE WHEN latest.own_seq IS NULL THEN m.sent_until
+                ELSE {later("m.sent_until", *TO, "latest.count")} END
+        FROM (
+            SELECT p.conversation_id, p.user_id, max(a.last_at) AS last_at,
+                max(a.seq) FILTER (WHERE a.user_id = p.user_id) AS own_seq,
+                count(*) FILTER (WHERE a.user_id = p.user_id) AS count
+            FROM membership AS p JOIN accepted AS a USING (conversation_id) WHERE p.written
+            GROUP BY p.conversation_id, p.user_id
+        ) AS latest
+        WHERE m.conversation_id = latest.conversation_id AND m.user_id = latest.user_id
     ),
-    moved AS (
-        UPDATE streams AS s SET position = s.position + 1,
-            sent_until = CASE WHEN s.user_id = judged.user_id THEN {later("s.sent_until", *ALL)}
-                ELSE s.sent_until END
-        FROM fit, judged, stream WHERE s.user_id = stream.user_id
-        RETURNING s.user_id, s.position
+    entry AS (
+        SELECT p.user_id, p.target_id, r.id AS subject, a.n, a.user_id = p.user_id AS own
+        FROM accepted AS a JOIN requested AS r USING (n) JOIN membership AS p USING (conversation_id)
     ),
-    told AS (
-        INSERT INTO events (user_id, position, name, subject, at)
-        SELECT moved.user_id, moved.position, 'message.created', :id::uuid, :now FROM moved
+    {_APPEND},
+    delivered AS (
+        SELECT subject, array_agg(user_id ORDER BY user_id) AS recipients,
+            array_agg(target_id ORDER BY user_id) AS targets, array_agg(position ORDER BY user_id) AS positions
+        FROM deliveries GROUP BY subject
     )
-    SELECT <<actor_columns>>,
-        {outcome("judged", held="held.haste IS NOT NULL", paced=_TOO_SOON)} AS outcome,
-        greatest(held.haste, held.insistence) AS wait,
-        actor.user_id AS sender_id, actor.device_id AS sender_device_id, judged.earlier_id, judged.earlier_fingerprint,
-        fit.seq, fit.last_at AS created_at, fit.expires_at, judged.body,
-        coalesce(message.mentions, '{{}}') AS mentioned,
-        ARRAY(SELECT user_id FROM moved ORDER BY user_id) AS told,
-        ARRAY(SELECT position FROM moved ORDER BY user_id) AS positions
-    FROM actor JOIN judged ON true LEFT JOIN held ON true LEFT JOIN fit ON true LEFT JOIN message ON true
-"""
+    SELECT <<{caller}_columns>>, {OUTCOME} AS outcome, greatest(counted.over, counted.over_to) AS wait,
+        {caller}.user_id AS sender_id, {caller}.device_id AS sender_device_id, checked.earlier_id,
+        checked.earlier_fingerprint, accepted.seq, accepted.last_at AS created_at, accepted.expires_at, checked.body,
+        coalesce(message.mentions, '{{}}') AS mentioned, coalesce(delivered.recipients, '{{}}') AS recipients,
+        coalesce(delivered.targets, '{{}}') AS targets, coalesce(delivered.positions, '{{}}') AS positions
+    FROM requested AS {caller} JOIN checked USING (n) LEFT JOIN counted USING (n) LEFT JOIN accepted USING (n)
+    LEFT JOIN message ON message.id = {caller}.id LEFT JOIN delivered ON delivered.subject = {caller}.id
+    """
+    return Statement(name, text, SentRow, writes=True)
 
-SEND = Statement("messages.send", _SEND, SentRow, writes=True)
+
+SEND = _statement("messages.send")
+SEND_SEVERAL = _statement("messages.send_several", several=True)
 
 # For a message that has found its rows busy again and again: among many writers of the same rows, only PostgreSQL's
 # queue for a lock gives each its turn.
-SEND_WAITING = Statement("messages.send_waiting", _SEND.replace(" SKIP LOCKED", ""), SentRow, writes=True)
+SEND_WAITING = _statement("messages.send_waiting", wait=True)

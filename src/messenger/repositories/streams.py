@@ -233,12 +233,17 @@ _TAKE: Statement[ToldRow] = Statement(
             WHERE k.owner_id = d.user_id AND k.target_id = o.user_id AND k.state = 'mutual')
     ),
     entry AS (
-        SELECT user_id, 'receipt.updated' AS name, NULL::uuid AS subject, NULL::bigint AS peer_id, payload,
-            row_number() OVER () AS n, NULL::bigint AS acked
-        FROM receipts
-        UNION ALL SELECT user_id, NULL, NULL, NULL, NULL, NULL, position FROM acks
+        SELECT user_id, payload, row_number() OVER () AS n, NULL::bigint AS acked FROM receipts
+        UNION ALL SELECT user_id, NULL, NULL, position FROM acks
     ),
-    {append(totals="max(acked) AS acked", sets="taken = greatest(s.taken, entries.acked)")}
+    {
+        append(
+            ("payload",),
+            name="receipt.updated",
+            totals="max(acked) AS acked",
+            sets="taken = greatest(s.taken, entries.acked)",
+        )
+    }
     SELECT user_id, position, payload::text AS payload FROM deliveries
     """,
     ToldRow,

@@ -1,12 +1,11 @@
-"""Sending: one statement where the two have talked before, and what comes together shares it."""
+"""Sending: one statement a message; messages that arrive together share one."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
@@ -16,7 +15,6 @@ from messenger.clock import new_id
 from messenger.errors import (
     CannotTargetSelf,
     ClientIdReused,
-    ConcurrentUpdate,
     MessageNotFound,
     MessengerError,
     NotAContact,
@@ -25,7 +23,7 @@ from messenger.errors import (
 )
 from messenger.events import MessageCreated, WakeUp
 from messenger.limits import LIMITS
-from messenger.repositories.sending import SentRow
+from messenger.repositories.sending import OutgoingMessage, SentRow
 from messenger.schemas.messages import MessageDraft, MessageView
 from messenger.schemas.types import timestamp, timestamp_or_none
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
@@ -33,18 +31,8 @@ from messenger.services._views import message_view
 from messenger.services.rate_limits import RateLimiter, rate_limited
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
-
-class _Outgoing(NamedTuple):
-    """A message on its way in."""
-
-    caller: Caller
-    draft: MessageDraft
-    body: str | None
-    id: UUID
-    fingerprint: bytes
-
-
-_TOO_SOON = {"hasty": "message", "insistent": "message_to"}
+_Outgoing = tuple[Caller, OutgoingMessage]
+"""A message with its sender."""
 
 
 class _Unopened(NamedTuple):
@@ -69,14 +57,13 @@ class Sender:
         self._by_device = self._group_commit(lanes)
 
     def _group_commit(self, lanes: int) -> GroupCommit[_Outgoing, _Sent]:
-        patiently = functools.partial(self._send_alone, waits=True)
-        return GroupCommit(self._send_alone, self._send_together, patiently, lanes=lanes)
+        patiently = functools.partial(self._send_one, wait=True)
+        return GroupCommit(self._send_one, self._send_several, patiently, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
         """As `MessageService.send`, for a text that fits."""
         batches = self._by_token if isinstance(caller, Bearer) else self._by_device
-        body = draft.body if draft.body is not UNSET else None
-        outgoing = _Outgoing(caller, draft, body, new_id(), _fingerprint(draft, body))
+        outgoing = caller, _message(draft)
         line = caller, draft.target_id
         try:
             sent = await batches.run(outgoing, draft.target_id, line)
@@ -97,93 +84,85 @@ class Sender:
             await uow.conversations.open_direct(caller, target_id)
 
     @retry_on_conflict
-    async def _send_alone(self, outgoing: _Outgoing, *, waits: bool = False) -> _Sent:
-        caller, draft, body, message_id, fingerprint = outgoing
+    async def _send_one(self, outgoing: _Outgoing, *, wait: bool = False) -> _Sent:
+        caller, message = outgoing
         async with self._uow.command() as uow:
-            row = await uow.messages.send(
-                caller,
-                waits=waits,
-                id=message_id,
-                target=draft.target_id,
-                client_id=draft.client_id,
-                fingerprint=fingerprint,
-                kind=draft.kind,
-                body=body,
-                reply_to=draft.reply_to,
-                forwarded_from=draft.forwarded_from,
-                mentions=draft.mentions,
-                **self._limits,
-            )
-            if row.outcome == "unopened":
-                return _Unopened(row.sender_id)
-            if row.outcome == "repeated" and row.earlier_id is not None:
-                if row.earlier_fingerprint != fingerprint:
-                    raise ClientIdReused
-                earlier = await uow.messages.find(caller, row.earlier_id)
-                if earlier is None:
-                    raise MessageNotFound
-                return message_view(earlier), False
+            row = await uow.messages.send(caller, message, self._limits, wait=wait)
+            if row.earlier_id is not None:
+                return await _earlier(uow, caller, message, row)
             if row.outcome != "busy":
-                return self._deliver(uow, outgoing, row)
+                outcome = _outcome(uow, message, row)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
         raise RowsBusy
 
-    async def _send_together(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
-        drafts = [outgoing.draft for outgoing in batch]
+    async def _send_several(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
+        callers, messages = zip(*batch, strict=True)
         async with self._uow.command() as uow:
-            rows = await uow.messages.send_all(
-                [outgoing.caller for outgoing in batch],
-                self._limits,
-                ids=[outgoing.id for outgoing in batch],
-                targets=[draft.target_id for draft in drafts],
-                client_ids=[draft.client_id for draft in drafts],
-                fingerprints=[outgoing.fingerprint for outgoing in batch],
-                kinds=[draft.kind for draft in drafts],
-                bodies=[outgoing.body for outgoing in batch],
-                reply_tos=[draft.reply_to for draft in drafts],
-                forwarded_froms=[draft.forwarded_from for draft in drafts],
-                mentions=[f"{{{','.join(map(str, draft.mentions))}}}" for draft in drafts],
-            )
-            return [self._outcome(uow, outgoing, row) for outgoing, row in zip(batch, rows, strict=True)]
+            rows = await uow.messages.send_several(callers, messages, self._limits)
+            return [_outcome(uow, message, row) for message, row in zip(messages, rows, strict=True)]
 
-    def _outcome(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow | None) -> _Sent | Exception:
-        if row is None:
-            return Unauthenticated()
-        if row.outcome == "unopened":
-            return _Unopened(row.sender_id)
-        if row.outcome == "busy":
-            return RowsBusy()
-        if row.outcome in {"repeated", "alone"}:
-            # It has to be read, or counted one by one; that is seldom.
-            return RunAlone()
-        try:
-            return self._deliver(uow, outgoing, row)
-        except (MessengerError, ConcurrentUpdate) as refusal:
-            return refusal if isinstance(refusal, MessengerError) else RunAlone()
 
-    def _deliver(self, uow: UnitOfWork, outgoing: _Outgoing, row: SentRow) -> tuple[MessageView, bool]:
-        _ensure_sent(row, outgoing.draft.target_id)
-        view = _sent_view(outgoing, row)
+async def _earlier(uow: UnitOfWork, caller: Caller, message: OutgoingMessage, row: SentRow) -> _Sent:
+    """The first message with the same `client_id`. Raises `ClientIdReused` if its content differs."""
+    assert row.earlier_id is not None
+    if row.earlier_fingerprint != message.fingerprint:
+        raise ClientIdReused
+    earlier = await uow.messages.find(caller, row.earlier_id)
+    if earlier is None:
+        raise MessageNotFound
+    return message_view(earlier), False
+
+
+def _outcome(uow: UnitOfWork, message: OutgoingMessage, row: SentRow | None) -> _Sent | Exception:
+    if row is None:
+        return Unauthenticated()
+    if row.outcome == "sent":
+        view = _sent_view(message, row)
         uow.announce(_wake_ups(row, view, timestamp(uow.now)))
         return view, True
+    if row.outcome == "no_conversation":
+        return _Unopened(row.sender_id)
+    return _refusal(row, message.target_id)
 
 
-def _ensure_sent(row: SentRow, target_id: int) -> None:
-    """Turn an outcome that is a refusal into its error."""
-    if row.outcome == "sent" and row.seq is not None:
-        return
+def _refusal(row: SentRow, target_id: int) -> Exception:
+    """The error for a message that is not sent."""
+    if row.outcome == "busy":
+        return RowsBusy()
+    if row.outcome in {"repeated", "retry_singly"}:
+        # The first message has to be read, or the limits have to be counted message by message.
+        return RunAlone()
     if row.sender_id == target_id:
-        raise CannotTargetSelf
-    if row.outcome == "forbidden":
-        raise NotAContact
-    if row.outcome == "misplaced":
-        raise MessageNotFound("reply_to is not a message of this conversation")
-    if row.outcome == "unreadable":
-        raise MessageNotFound("forwarded_from is not a message that you can read")
-    if row.outcome == "unknown":
-        raise PeerNotFound
-    if row.outcome in _TOO_SOON:
-        raise rate_limited(LIMITS[_TOO_SOON[row.outcome]], row.wait or 0.0)
-    raise ConcurrentUpdate(row.outcome)
+        return CannotTargetSelf()
+    reason, _, limit = row.outcome.partition(":")
+    if reason == "over_limit":
+        return rate_limited(LIMITS[limit], row.wait or 0.0)
+    return _REFUSALS[reason]()
+
+
+_REFUSALS: dict[str, Callable[[], MessengerError]] = {
+    "no_peer": PeerNotFound,
+    "forbidden": NotAContact,
+    "bad_reply_to": functools.partial(MessageNotFound, "reply_to is not a message of this conversation"),
+    "bad_forwarded_from": functools.partial(MessageNotFound, "forwarded_from is not a message that you can read"),
+}
+
+
+def _message(draft: MessageDraft) -> OutgoingMessage:
+    body = draft.body if draft.body is not UNSET else None
+    return OutgoingMessage(
+        new_id(),
+        draft.target_id,
+        draft.client_id,
+        _fingerprint(draft, body),
+        draft.kind,
+        body,
+        draft.reply_to,
+        draft.forwarded_from,
+        draft.mentions,
+    )
 
 
 def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:
@@ -196,31 +175,33 @@ def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:
 
 
 def _wake_ups(row: SentRow, view: MessageView, at: str) -> list[WakeUp]:
-    """What each side's devices are told, at hand already: a socket of this process costs no read."""
-    shown = {row.sender_id: view, view.target_id: msgspec.structs.replace(view, target_id=row.sender_id)}
+    """A wake-up for each member, with the message as that member addresses it: sockets of this process need no read."""
+    views = {view.target_id: view}
+    for target in row.targets:
+        if target not in views:
+            views[target] = msgspec.structs.replace(view, target_id=target)
     return [
-        WakeUp(user, position, MessageCreated.name, shown.get(user), at)
-        for user, position in zip(row.told, row.positions, strict=True)
+        WakeUp(user, position, MessageCreated.name, views[target], at)
+        for user, target, position in zip(row.recipients, row.targets, row.positions, strict=True)
     ]
 
 
-def _sent_view(outgoing: _Outgoing, row: SentRow) -> MessageView:
+def _sent_view(message: OutgoingMessage, row: SentRow) -> MessageView:
     assert row.seq is not None
     assert row.created_at is not None
-    draft = outgoing.draft
     return MessageView(
-        outgoing.id,
-        draft.client_id,
-        draft.target_id,
+        message.id,
+        message.client_id,
+        message.target_id,
         row.sender_id,
         row.sender_device_id,
         row.seq,
-        draft.kind,
-        outgoing.body or row.body,
+        message.kind,
+        message.body or row.body,
         None,
         [],
-        draft.reply_to,
-        draft.forwarded_from,
+        message.reply_to,
+        message.forwarded_from,
         row.mentioned,
         [],
         timestamp(row.created_at),
