@@ -7,7 +7,7 @@ import logging
 
 from messenger.errors import MessengerError, Unauthenticated
 from messenger.events import WakeUp
-from messenger.realtime.frames import SIGNED_OUT, Broadcast
+from messenger.realtime.frames import SIGNED_OUT, Broadcast, EventBody
 from messenger.realtime.interfaces import StreamEvent
 from messenger.realtime.socket import Socket
 from messenger.schemas.messages import MessageView
@@ -117,14 +117,14 @@ class Channel:
             self.on_revoked()
         self.epoch = epoch
 
-    def on_wake_up(self, wake_up: WakeUp) -> None:
-        """Committed in this process; the event itself where it came along."""
+    def on_wake_up(self, wake_up: WakeUp, body: EventBody | None = None) -> None:
+        """An event was committed in this process; `body` is its data, if known, shared with other channels."""
         self.latest = max(self.latest, wake_up.position)
         if wake_up.data is not None and self._reader is None and wake_up.position == self._head + 1:
             frame = EventFrame(
                 stream_cursor(wake_up.position, self.epoch or ""), wake_up.name, wake_up.at, wake_up.data
             )
-            self._dispatch(StreamEvent(wake_up.position, frame, _is_incoming(self.user_id, wake_up.data)))
+            self._dispatch(StreamEvent(wake_up.position, frame, _is_incoming(self.user_id, wake_up.data)), body)
         self.on_hint(wake_up.position)
 
     def on_hint(self, position: int) -> None:
@@ -157,11 +157,11 @@ class Channel:
 
     # --- the inside ---
 
-    def _dispatch(self, event: StreamEvent) -> None:
+    def _dispatch(self, event: StreamEvent, body: EventBody | None = None) -> None:
         self._head = event.position
         if event.frame.event == "device.removed":
             self._drop(str(event.frame.data.id))
-        broadcast = Broadcast(event.frame)
+        broadcast = Broadcast(event.frame, body)
         for socket in tuple(self._sockets):
             socket.offer_event(event, broadcast)
 

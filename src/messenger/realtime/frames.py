@@ -152,18 +152,45 @@ MSGPACK = Codec(MSGPACK_PROTOCOL, binary=True, encode=msgspec.msgpack.Encoder().
 CODECS = {JSON_PROTOCOL: JSON, MSGPACK_PROTOCOL: MSGPACK}
 
 
+class EventBody:
+    """The data of an event, encoded at most once per codec for all users who receive equal data."""
+
+    __slots__ = ("_encoded", "data")
+
+    def __init__(self, data: object) -> None:
+        self.data = data
+        self._encoded: dict[str, msgspec.Raw] = {}
+
+    def encoded(self, codec: Codec) -> msgspec.Raw:
+        """The data in this encoding."""
+        encoded = self._encoded.get(codec.name)
+        if encoded is None:
+            encoded = self._encoded[codec.name] = msgspec.Raw(codec.encode(self.data))
+        return encoded
+
+
 class Broadcast:
-    """A frame for several sockets; each encoding of it is made at most once."""
+    """A frame for several sockets; each encoding of it is made at most once.
 
-    __slots__ = ("_messages", "frame")
+    `body` is the data of an event that other users receive too, each with a cursor of their own stream.
+    """
 
-    def __init__(self, frame: EventFrame | SignalFrame) -> None:
+    __slots__ = ("_body", "_messages", "frame")
+
+    def __init__(self, frame: EventFrame | SignalFrame, body: EventBody | None = None) -> None:
         self.frame = frame
+        self._body = body
         self._messages: dict[str, Message] = {}
 
     def message(self, codec: Codec) -> Message:
         """The frame in this encoding."""
         message = self._messages.get(codec.name)
         if message is None:
-            message = self._messages[codec.name] = codec.message(self.frame)
+            message = self._messages[codec.name] = codec.message(self._wire_frame(codec))
         return message
+
+    def _wire_frame(self, codec: Codec) -> EventFrame | SignalFrame:
+        frame = self.frame
+        if self._body is None or not isinstance(frame, EventFrame):
+            return frame
+        return EventFrame(frame.cursor, frame.event, frame.at, self._body.encoded(codec))

@@ -12,7 +12,7 @@ from messenger.actor import Actor
 from messenger.bus.bus import Bus, BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
 from messenger.events import WakeUp
 from messenger.realtime.channel import Channel, LongPoll
-from messenger.realtime.frames import REPLACED, Broadcast, SignalFrame
+from messenger.realtime.frames import REPLACED, Broadcast, EventBody, SignalFrame
 from messenger.realtime.socket import Socket
 
 
@@ -111,6 +111,7 @@ class Hub:
     async def announce(self, wake_ups: list[WakeUp]) -> None:
         """Committed here: hand it to this process's sockets, and tell the other workers."""
         said: list[BusMessage] = []
+        body: EventBody | None = None
         for each in wake_ups:
             if each.position == 0:
                 self._on_revoked(each.user_id)
@@ -118,7 +119,10 @@ class Hub:
                 continue
             channel = self._channels.get(each.user_id)
             if channel is not None:
-                channel.on_wake_up(each)
+                # Members of a group receive equal data one after another; in a 1:1 each side has its own `target_id`.
+                if body is None or body.data != each.data:
+                    body = EventBody(each.data)
+                channel.on_wake_up(each, body)
             said.append(StreamAdvanced(each.user_id, each.position))
         self._bus.publish(*said)
 
