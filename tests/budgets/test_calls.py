@@ -17,10 +17,10 @@ calls.
 
 from __future__ import annotations
 
-import re
 import asyncio
 import contextlib
 import itertools
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
