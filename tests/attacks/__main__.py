@@ -10,26 +10,26 @@ from pathlib import Path
 
 from messenger import migrations
 from messenger.embedded.postgres import EmbeddedPostgres
-from tests.attacks._cost import MIB, Prey, Strain, prey
+from tests.attacks._cost import MIB, Cost, Victim, victim
 from tests.attacks._raw import Attack
-from tests.attacks._slow import CROWD, SLOW
+from tests.attacks._slow import MANY_CONNECTIONS, SLOW
 from tests.attacks._table import ATTACKS
 
 
-def _row(attack: Attack, strain: Strain) -> str:
-    answer = strain.answer if strain.answer in attack.right else f"**{strain.answer}**"
-    stall = f"{strain.cpu * 1000:.0f} | {strain.stall * 1000:.0f}"
-    worker = f"{strain.worker / MIB:.0f}" if strain.worker else ""
-    return f"| {attack.name} | {answer} | {stall} | {max(0, strain.grown) / MIB:.1f} | {worker} |"
+def _row(attack: Attack, cost: Cost) -> str:
+    answer = cost.answer if cost.answer in attack.right else f"**{cost.answer}**"
+    stall = f"{cost.cpu * 1000:.0f} | {cost.stall * 1000:.0f}"
+    worker = f"{cost.worker / MIB:.0f}" if cost.worker else ""
+    return f"| {attack.name} | {answer} | {stall} | {max(0, cost.grown) / MIB:.1f} | {worker} |"
 
 
-async def _attack(server: Prey, word: str) -> int:
+async def _attack(server: Victim, word: str) -> int:
     wrong = 0
-    for attack in (*ATTACKS, *SLOW, CROWD):
+    for attack in (*ATTACKS, *SLOW, MANY_CONNECTIONS):
         if word in attack.name:
-            strain = await server.measure(attack.play)
-            wrong += strain.answer not in attack.right
-            print(_row(attack, strain), flush=True)  # noqa: T201
+            cost = await server.measure(attack.play)
+            wrong += cost.answer not in attack.right
+            print(_row(attack, cost), flush=True)  # noqa: T201
     return wrong
 
 
@@ -43,7 +43,7 @@ def main(word: str) -> int:
         with EmbeddedPostgres(folder / "postgres", durable=False) as postgres:
             url = postgres.start()
             migrations.upgrade(url)
-            with prey(folder, url) as server:
+            with victim(folder, url) as server:
                 server.user_id, server.token = server.join(f"u{secrets.token_hex(6)}")
                 return asyncio.run(_attack(server, word))
 

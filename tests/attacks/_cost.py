@@ -24,7 +24,7 @@ _SAMPLE_SECONDS = 0.01
 MIB = 1024 * 1024
 
 
-class Strain(msgspec.Struct, frozen=True):
+class Cost(msgspec.Struct, frozen=True):
     """`stall`: seconds on the clock; `cpu`: seconds of the event loop's thread; `grown` and `worker`: bytes by which
     the memory of the server and of its largest image worker grew.
     """
@@ -36,7 +36,7 @@ class Strain(msgspec.Struct, frozen=True):
     worker: int
 
 
-class Prey:
+class Victim:
     """The attacked process, and one user who is signed in there."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
@@ -66,7 +66,7 @@ class Prey:
         state: dict[str, Any] = json.loads(self.process.stdout.readline())
         return state
 
-    async def measure(self, play: Callable[[Prey], Awaitable[str]]) -> Strain:
+    async def measure(self, play: Callable[[Victim], Awaitable[str]]) -> Cost:
         """Measure what an attack costs."""
         await asyncio.to_thread(self.state)
         before = self.memory.memory_info().rss
@@ -80,7 +80,7 @@ class Prey:
         finally:
             done.set()
             sampler.join()
-        return Strain(answer, state["wall"], state["cpu"], peak[0] - before, peak[1])
+        return Cost(answer, state["wall"], state["cpu"], peak[0] - before, peak[1])
 
     def _sample(self, peak: list[int], done: threading.Event) -> None:
         while not done.wait(_SAMPLE_SECONDS):
@@ -91,12 +91,12 @@ class Prey:
     def join(self, name: str) -> tuple[int, str]:
         """Register a user; return the id and the token."""
         body = {"username": name, "password": PASSWORD, "name": name}
-        told = httpx.post(f"{self.url}/register", json=body, timeout=10).json()
-        return told["user"]["id"], told["tokens"]["access_token"]
+        answer = httpx.post(f"{self.url}/register", json=body, timeout=10).json()
+        return answer["user"]["id"], answer["tokens"]["access_token"]
 
 
 @contextmanager
-def prey(folder: Path, database_url: str, **settings: object) -> Iterator[Prey]:
+def victim(folder: Path, database_url: str, **settings: object) -> Iterator[Victim]:
     """A server to attack, on a migrated database."""
     given = {
         "database_url": database_url,
@@ -109,7 +109,7 @@ def prey(folder: Path, database_url: str, **settings: object) -> Iterator[Prey]:
         "log_level": "error",
         **settings,
     }
-    log = folder / "prey.log"
+    log = folder / "victim.log"
     with log.open("wb") as complaints:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.attacks._victim"],
@@ -122,9 +122,9 @@ def prey(folder: Path, database_url: str, **settings: object) -> Iterator[Prey]:
         )
     try:
         assert process.stdout is not None
-        told = process.stdout.readline()
-        assert told.strip().isdigit(), log.read_text()
-        yield Prey(process, int(told), log)
+        answer = process.stdout.readline()
+        assert answer.strip().isdigit(), log.read_text()
+        yield Victim(process, int(answer), log)
     finally:
         assert process.stdin is not None
         assert process.stdout is not None

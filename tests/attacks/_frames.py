@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from websockets.frames import Opcode
 
-from tests.attacks._cost import MIB, Prey
+from tests.attacks._cost import MIB, Victim
 from tests.attacks._raw import KEY, UPGRADE, Attack, Play, frame, framing, request, saying, signed, socketed
 
 _MASK = bytes(4)
@@ -27,20 +27,21 @@ def _flood(piece: bytes, size: int, *, start: bytes = b"") -> Iterator[bytes]:
 def _then_serves(first: bytes) -> Play:
     """Send these bytes on one socket, and check that other clients are served."""
 
-    async def play(prey: Prey) -> str:
-        async with socketed(prey) as (_, writer):
+    async def play(victim: Victim) -> str:
+        async with socketed(victim) as (_, writer):
             writer.write(first)
             await writer.drain()
-            return await saying(request("GET /health/live"))(prey)
+            return await saying(request("GET /health/live"))(victim)
 
     return play
 
 
-async def _many_sockets(prey: Prey) -> str:
+async def _many_sockets(victim: Victim) -> str:
     """Fifty sockets begin the largest message and never finish it."""
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_then_serves(b"\x81\xff" + (500_000).to_bytes(8, "big") + _MASK)(prey)) for _ in range(50)
+            group.create_task(_then_serves(b"\x81\xff" + (500_000).to_bytes(8, "big") + _MASK)(victim))
+            for _ in range(50)
         ]
     return " ".join({task.result() for task in tasks})
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from websockets.frames import Frame, Opcode
 
-from tests.attacks._cost import Prey
+from tests.attacks._cost import Victim
 
 SECONDS = 15.0
 # Seconds after the last response in which the server may close the connection.
@@ -21,7 +21,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")
 KEY = b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
-Play = Callable[[Prey], Coroutine[Any, Any, str]]
+Play = Callable[[Victim], Coroutine[Any, Any, str]]
 
 
 class Attack(msgspec.Struct, frozen=True):
@@ -33,9 +33,9 @@ class Attack(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def dial(prey: Prey) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def dial(victim: Victim) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Open a connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", prey.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", victim.port)
     try:
         yield reader, writer
     finally:
@@ -52,30 +52,30 @@ def sized(line: str, body: bytes, *headers: bytes) -> bytes:
     return request(line, *headers, b"Content-Length: %d\r\n" % len(body), body=body)
 
 
-async def say(prey: Prey, pieces: Iterable[bytes], *, pause: float = 0.0) -> str:
+async def say(victim: Victim, pieces: Iterable[bytes], *, pause: float = 0.0) -> str:
     """Send the pieces, at once or with pauses; return the statuses, and whether the server closed the connection."""
-    async with dial(prey) as (reader, writer):
+    async with dial(victim) as (reader, writer):
         speaking = asyncio.create_task(_speak(writer, pieces, pause))
-        heard, closed = bytearray(), False
+        received, closed = bytearray(), False
         try:
             async with asyncio.timeout(SECONDS):
-                while not closed and not (_is_whole(heard) and speaking.done()):
-                    closed = not await _hear(reader, heard)
+                while not closed and not (_is_whole(received) and speaking.done()):
+                    closed = not await _receive(reader, received)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LINGER_SECONDS):
                         while not closed:
-                            closed = not await _hear(reader, heard)
+                            closed = not await _receive(reader, received)
         except TimeoutError:
             pass
         finally:
             speaking.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await speaking
-        statuses = list(dict.fromkeys(status.decode() for status in _STATUS.findall(heard)))
+        statuses = list(dict.fromkeys(status.decode() for status in _STATUS.findall(received)))
         return " ".join([*statuses, "closed" if closed else "open"])
 
 
-async def _hear(reader: asyncio.StreamReader, heard: bytearray) -> bool:
+async def _receive(reader: asyncio.StreamReader, received: bytearray) -> bool:
     """Read for a moment; False once the server has closed the connection."""
     try:
         async with asyncio.timeout(_LINGER_SECONDS):
@@ -84,7 +84,7 @@ async def _hear(reader: asyncio.StreamReader, heard: bytearray) -> bool:
         return True
     except ConnectionError:
         return False
-    heard += data
+    received += data
     return bool(data)
 
 
@@ -97,21 +97,21 @@ async def _speak(writer: asyncio.StreamWriter, pieces: Iterable[bytes], pause: f
                 await asyncio.sleep(pause)
 
 
-def _is_whole(heard: bytes | bytearray) -> bool:
+def _is_whole(received: bytes | bytearray) -> bool:
     """Whether a response is complete."""
-    head, found, rest = bytes(heard).rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
+    head, found, rest = bytes(received).rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
     length = _LENGTH.search(head + b"\r\n")
     return bool(found) and (head.startswith(b"101 ") or (length is not None and len(rest) >= int(length[1])))
 
 
 def saying(*pieces: bytes) -> Play:
     """An attack that sends these pieces."""
-    return lambda prey: say(prey, pieces)
+    return lambda victim: say(victim, pieces)
 
 
 def signed(make: Callable[[bytes], bytes]) -> Play:
     """An attack with a valid token: `make` gets the `Authorization` header."""
-    return lambda prey: say(prey, [make(prey.bearer)])
+    return lambda victim: say(victim, [make(victim.bearer)])
 
 
 # --- WebSocket ------------------------------------------------------------------------------------
@@ -119,12 +119,12 @@ def signed(make: Callable[[bytes], bytes]) -> Play:
 
 @asynccontextmanager
 async def socketed(
-    prey: Prey, protocol: bytes = b"messenger.json"
+    victim: Victim, protocol: bytes = b"messenger.json"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A socket after its handshake."""
-    async with dial(prey) as (reader, writer):
+    async with dial(victim) as (reader, writer):
         chosen = b"Sec-WebSocket-Protocol: %b\r\n" % protocol
-        writer.write(request("GET /ws", UPGRADE, KEY, chosen, prey.bearer))
+        writer.write(request("GET /ws", UPGRADE, KEY, chosen, victim.bearer))
         head = await reader.readuntil(b"\r\n\r\n")
         assert b" 101 " in head, head
         yield reader, writer
@@ -138,8 +138,8 @@ def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
 def framing(pieces: Iterable[bytes], *, protocol: bytes = b"messenger.json", reads: bool = True) -> Play:
     """An attack over a socket: the close code that ends it, or `reply` with the status of the answer."""
 
-    async def play(prey: Prey) -> str:
-        async with socketed(prey, protocol) as (reader, writer):
+    async def play(victim: Victim) -> str:
+        async with socketed(victim, protocol) as (reader, writer):
             speaking = asyncio.create_task(_speak(writer, pieces, 0.0))
             try:
                 if not reads:

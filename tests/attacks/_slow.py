@@ -7,14 +7,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
-from tests.attacks._cost import Prey
+from tests.attacks._cost import Victim
 from tests.attacks._raw import Attack, Play, request, say, sized
 from tests.attacks._victim import PATIENCE
 
 _HEALTH = request("GET /health/live")
 _JSON = b"Content-Type: application/json\r\n"
 _HEAD = request("POST /login", _JSON, b"Content-Length: 60000\r\n")
-_CROWD = PATIENCE.connections + 100
+_CONNECTIONS = PATIENCE.connections + 100
 
 
 def _slowly(start: bytes, piece: bytes, *, pause: float, count: int = 1000) -> Play:
@@ -23,17 +23,17 @@ def _slowly(start: bytes, piece: bytes, *, pause: float, count: int = 1000) -> P
         for _ in range(count):
             yield piece
 
-    return lambda prey: say(prey, pieces(), pause=pause)
+    return lambda victim: say(victim, pieces(), pause=pause)
 
 
-async def _unread(prey: Prey) -> str:
+async def _unread(victim: Victim) -> str:
     """Request large responses and read none; whether the server closes the connection."""
     with socket.socket() as client:
         # Small kernel buffers, so that the server notices soon.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         loop = asyncio.get_running_loop()
-        await loop.sock_connect(client, ("127.0.0.1", prey.port))
+        await loop.sock_connect(client, ("127.0.0.1", victim.port))
         sending = asyncio.create_task(_ask_on(client))
         try:
             async with asyncio.timeout(12):
@@ -57,37 +57,37 @@ async def _ask_on(client: socket.socket) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _crowd(prey: Prey) -> str:
+async def _many_connections(victim: Victim) -> str:
     """Open as many connections as are allowed, each with a slowly arriving head, and more; then send a normal request.
     The surplus connections send nothing: data for a closed socket would make TCP discard the response.
     """
     connections = []
     try:
-        for number in range(_CROWD):
-            reader, writer = await asyncio.open_connection("127.0.0.1", prey.port)
+        for number in range(_CONNECTIONS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", victim.port)
             connections.append((reader, writer))
             if number < PATIENCE.connections:
                 writer.write(_HEALTH[:-3])
-        state = await asyncio.to_thread(prey.state)
+        state = await asyncio.to_thread(victim.state)
         bound = "bounded" if state["connections"] <= PATIENCE.connections + 1 else "unbounded"
-        heard = await asyncio.gather(*(_last_word(reader) for reader, _ in connections))
-        refused = sum(b" 503 " in word for word in heard)
-        late = sum(b" 408 " in word for word in heard)
+        received = await asyncio.gather(*(_last_word(reader) for reader, _ in connections))
+        refused = sum(b" 503 " in word for word in received)
+        late = sum(b" 408 " in word for word in received)
         # On a busy machine the first may be closed before the last are opened.
-        enough = late == PATIENCE.connections and 2 * refused >= _CROWD - PATIENCE.connections
-        told = "told" if enough else f"{refused} and {late} told"
-        return f"{bound}, {told}, then {await say(prey, [_HEALTH])}"
+        enough = late == PATIENCE.connections and 2 * refused >= _CONNECTIONS - PATIENCE.connections
+        refusals = "refused" if enough else f"{refused} refused and {late} timed out"
+        return f"{bound}, {refusals}, then {await say(victim, [_HEALTH])}"
     finally:
         for _, writer in connections:
             writer.transport.abort()
 
 
 async def _last_word(reader: asyncio.StreamReader) -> bytes:
-    heard = b""
+    received = b""
     with suppress(ConnectionError):
         async with asyncio.timeout(15):
-            heard = await reader.read()
-    return heard
+            received = await reader.read()
+    return received
 
 
 SLOW = (
@@ -120,4 +120,6 @@ SLOW = (
 )
 
 # Apart from the others: a client that connects at the same time is refused.
-CROWD = Attack(f"{_CROWD} connections whose heads trickle", _crowd, ("bounded, told, then 200 open",))
+MANY_CONNECTIONS = Attack(
+    f"{_CONNECTIONS} connections whose heads trickle", _many_connections, ("bounded, refused, then 200 open",)
+)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 from PIL import Image
 
-from tests.attacks._cost import MIB, Prey
+from tests.attacks._cost import MIB, Victim
 from tests.attacks._raw import Attack, Play, dial, request, say, signed, sized
 from tests.support.images import bomb_png, damaged_png, encoded, lying_png, plain, wide_gif, wide_webp, with_gps
 
@@ -59,17 +59,17 @@ def _svg() -> bytes:
     return b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
-async def _ranges(prey: Prey, count: int) -> str:
+async def _ranges(victim: Victim, count: int) -> str:
     """An avatar requested in ranges (Starlette's CVE-2025-62727)."""
-    who, url = prey.bearer, b""
+    who, url = victim.bearer, b""
     body = _form(_part(_TINY))
-    async with dial(prey) as (reader, writer):
+    async with dial(victim) as (reader, writer):
         writer.write(sized(_LINE, body, b"Content-Type: multipart/form-data; boundary=b\r\n", who))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         url = msgspec.json.decode(await reader.readexactly(length))["avatar"]["url"].encode()
     ranges = b"Range: bytes=%b\r\n" % b",".join(b"%d-" % at for at in range(count))
-    return await say(prey, [request(f"GET {url.decode()}", ranges)])
+    return await say(victim, [request(f"GET {url.decode()}", ranges)])
 
 
 FILES = (
@@ -196,8 +196,8 @@ FORMS = (
         *_BAD_FORM,
     ),
     _raw_form("a body that is no form", lambda: _TINY, "415 open", content_type=b"image/png"),
-    Attack("an avatar in 1,300 ranges", lambda prey: _ranges(prey, 1300), ("200 open",)),
-    Attack("an avatar in 10,000 ranges", lambda prey: _ranges(prey, 10_000), ("431 closed", "closed")),
+    Attack("an avatar in 1,300 ranges", lambda victim: _ranges(victim, 1300), ("200 open",)),
+    Attack("an avatar in 10,000 ranges", lambda victim: _ranges(victim, 10_000), ("431 closed", "closed")),
 )
 
 UPLOADS = (*FILES, *NAMES, *FORMS)

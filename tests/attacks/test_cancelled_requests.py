@@ -22,7 +22,7 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.testing import Factory, Person
-from tests.attacks._cost import Prey, prey
+from tests.attacks._cost import Victim, victim
 from tests.attacks._marks import Marked, RequestReader, any_request
 from tests.attacks._raw import dial
 from tests.support.driver import Request
@@ -78,7 +78,7 @@ class Restless:
 
     def __init__(self, target: Any, crowd: list[Marked], chance: random.Random) -> None:
         self._target = target
-        self._crowd = crowd
+        self._many_connections = crowd
         self._chance = chance
         self.cancelled = 0
 
@@ -99,7 +99,7 @@ class Storm(Restless):
     """Requests as tasks of the server, many of which are cancelled at a random point."""
 
     async def _turn(self) -> None:
-        asked = any_request(self._crowd, self._chance)
+        asked = any_request(self._many_connections, self._chance)
         request = _request(self._target, asked)
         task = asyncio.create_task(request.answered())
         if self._chance.random() < 0.7:
@@ -151,7 +151,7 @@ class TestCancelledTasks:
         for asked in [any_request(crowd, chance) for _ in range(10 * POOL)]:
             await _ask(app, asked)
         async with narrow.uow.read() as uow:
-            states = await uow._driver.fetch(
+            states = await uow._checkout.driver.fetch(
                 "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
                 "AND state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'"
             )
@@ -180,22 +180,22 @@ class TestNegativeControl:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": left.popleft()})
 
-        with pytest.raises(ExceptionGroup) as told:
+        with pytest.raises(ExceptionGroup) as raised:
             await Storm(desynchronised, people, chance).run()
-        assert told.group_contains(AssertionError, match="was shown")
+        assert raised.group_contains(AssertionError, match="was shown")
 
 
 # --- clients that hang up -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def hosting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Prey]:
-    with prey(tmp_path_factory.mktemp("prey"), database_url, pool_size=POOL, pool_timeout=30) as server:
+def hosting(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Victim]:
+    with victim(tmp_path_factory.mktemp("victim"), database_url, pool_size=POOL, pool_timeout=30) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def callers(hosting: Prey) -> list[Marked]:
+def callers(hosting: Victim) -> list[Marked]:
     """Users of that server, in pairs of contacts."""
     crowd = _befriended([Marked(mark, *hosting.join(mark)) for mark in _marks()])
     with httpx.Client(base_url=hosting.url, timeout=30) as client:
@@ -238,7 +238,7 @@ class Callers(Restless):
         return len(asked)
 
     def _some(self) -> list[RequestReader]:
-        return [any_request(self._crowd, self._chance) for _ in range(self._chance.choice((1, 1, 1, 2, 5)))]
+        return [any_request(self._many_connections, self._chance) for _ in range(self._chance.choice((1, 1, 1, 2, 5)))]
 
 
 def _bytes(asked: RequestReader) -> bytes:
@@ -257,7 +257,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 class TestDisconnectingClients:
     @pytest.mark.timeout(SECONDS + 60)
     async def test_disconnects_mix_no_answers_and_leak_no_resources(
-        self, hosting: Prey, callers: list[Marked], chance: random.Random
+        self, hosting: Victim, callers: list[Marked], chance: random.Random
     ) -> None:
         before = await asyncio.to_thread(hosting.state)
         calls = Callers(hosting, callers, chance)

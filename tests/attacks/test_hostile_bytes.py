@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks._cost import MIB, Prey, prey
+from tests.attacks._cost import MIB, Victim, victim
 from tests.attacks._raw import Attack
 from tests.attacks._table import ATTACKS
 
@@ -19,17 +19,17 @@ WORKER_BYTES = 300 * MIB
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Prey]:
-    with prey(tmp_path_factory.mktemp("prey"), database_url) as server:
+def attacked(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Victim]:
+    with victim(tmp_path_factory.mktemp("victim"), database_url) as server:
         server.user_id, server.token = server.join(f"u{secrets.token_hex(6)}")
         yield server
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-async def test_server_withstands_hostile_bytes(attacked: Prey, attack: Attack) -> None:
-    strain = await attacked.measure(attack.play)
-    assert strain.answer in attack.right
-    assert strain.cpu < CPU_SECONDS
-    assert strain.stall < CLOCK_SECONDS
-    assert strain.grown < SERVER_BYTES
-    assert strain.worker < WORKER_BYTES
+async def test_server_withstands_hostile_bytes(attacked: Victim, attack: Attack) -> None:
+    cost = await attacked.measure(attack.play)
+    assert cost.answer in attack.right
+    assert cost.cpu < CPU_SECONDS
+    assert cost.stall < CLOCK_SECONDS
+    assert cost.grown < SERVER_BYTES
+    assert cost.worker < WORKER_BYTES

@@ -10,11 +10,11 @@ import pytest
 from asyncpg.transaction import Transaction
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
-from messenger import unit_of_work
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.database.engine import translate
 from messenger.errors import DatabaseUnavailable
+from messenger.repositories import activity
 from messenger.schemas.users import ProfilePatch
 from messenger.testing import Factory
 from tests.support.tables import rows
@@ -37,7 +37,7 @@ class TestFailedActivityStamp:
             await rollback(self)
 
         with monkeypatch.context() as patched:
-            patched.setattr(unit_of_work, "touch", fail)
+            patched.setattr(activity, "touch", fail)
             patched.setattr(Transaction, "rollback", lost)
             with pytest.raises(DatabaseUnavailable):
                 await container.services.profiles.update(ada.actor, ProfilePatch(about="Kept?"))
@@ -63,7 +63,7 @@ class TestUnresponsiveDatabase:
 
         async def unanswered() -> None:
             async with container.uow() as uow:
-                drivers.append(uow._driver)
+                drivers.append(uow._checkout.driver)
                 raise DatabaseUnavailable
 
         with pytest.raises(DatabaseUnavailable):
@@ -71,7 +71,7 @@ class TestUnresponsiveDatabase:
         assert rolled_back == []
         assert drivers[0].is_closed()
         async with container.uow.read() as again:
-            assert again._driver is not drivers[0]
+            assert again._checkout.driver is not drivers[0]
 
 
 class TestConnecting:

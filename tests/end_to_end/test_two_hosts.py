@@ -24,7 +24,7 @@ from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.factories import PASSWORD
 from messenger.testing.hosts import Host, network
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess
-from tests.support.fault_population import FaultCrowd
+from tests.support.fault_population import FaultPopulation
 from tests.support.proxy import Address
 from tests.support.server import environment
 from tests.support.sockets import Realtime, Wire
@@ -60,7 +60,7 @@ class Hosts:
             await connection.close()
         return rows
 
-    def tell(self, problem: str) -> None:
+    def report(self, problem: str) -> None:
         self.problems.append(problem)
 
 
@@ -178,24 +178,24 @@ async def test_two_hosts_act_as_single_server(two: Hosts) -> None:
 
 async def test_stopped_bus_delays_but_loses_no_event(two: Hosts) -> None:
     async with AsyncExitStack() as stack:
-        crowd = FaultCrowd(two, "hosts", stack, frozenset())
-        await crowd.gather(2)
-        crowd.begin_cycle()
-        await crowd.more(20, seconds=WAIT_SECONDS)
+        population = FaultPopulation(two, "hosts", stack, frozenset())
+        await population.gather(2)
+        population.begin_cycle()
+        await population.more(20, seconds=WAIT_SECONDS)
         two.bus.kill()
         began = time.monotonic()
-        await crowd.more(20, seconds=WAIT_SECONDS)
+        await population.more(20, seconds=WAIT_SECONDS)
         # Without the bus each host polls the table every second.
         for user_id, position in [tuple(row) for row in await two.fetch("SELECT user_id, position FROM streams")]:
-            for device in crowd.devices:
+            for device in population.devices:
                 if device.user_id == user_id:
                     await device.reach(position)
         two.bus.start()
-        await crowd.all_good(began, seconds=WAIT_SECONDS)
-        await crowd.rest(seconds=WAIT_SECONDS)
-        findings = await judge(crowd)
+        await population.all_good(began, seconds=WAIT_SECONDS)
+        await population.rest(seconds=WAIT_SECONDS)
+        findings = await judge(population)
     assert findings.faults == {}, str(findings)
-    assert two.problems + crowd.problems == []
+    assert two.problems + population.problems == []
 
 
 async def test_cut_cable_is_detected(two: Hosts) -> None:

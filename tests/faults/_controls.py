@@ -19,9 +19,9 @@ from tests.faults._fault import Installation
 from tests.faults._faults_process import kill
 from tests.faults._faults_repetition import send_at_once
 from tests.faults._outcome import Outcome
-from tests.faults._run import HEAL_SECONDS, WARM, take
+from tests.faults._run import HEAL_SECONDS, WARM, store
 from tests.faults._world import World, opened
-from tests.support.fault_population import FaultCrowd
+from tests.support.fault_population import FaultPopulation
 from tests.support.verdict import stored
 
 
@@ -72,7 +72,7 @@ async def double(world: World, chance: Random) -> None:
     async with httpx.AsyncClient(timeout=10.0) as http:
         for _ in range(5):
             holding = asyncio.create_task(world.execute(_HOLD))
-            await asyncio.gather(*(send_at_once(world, http, device) for device in world.crowd.devices))
+            await asyncio.gather(*(send_at_once(world, http, device) for device in world.population.devices))
             await holding
     world.healed()
 
@@ -120,15 +120,15 @@ async def run_control(control: Control, *, seed: str) -> Outcome:
     started = time.monotonic()
     try:
         async with opened(control.installation) as world, AsyncExitStack() as stack:
-            world.crowd = crowd = FaultCrowd(world, f"{seed}-{control.name}", stack, frozenset({503}))
-            await crowd.gather(control.installation.pairs)
-            crowd.begin_cycle()
-            await crowd.more(WARM, seconds=HEAL_SECONDS)
+            world.population = population = FaultPopulation(world, f"{seed}-{control.name}", stack, frozenset({503}))
+            await population.gather(control.installation.pairs)
+            population.begin_cycle()
+            await population.more(WARM, seconds=HEAL_SECONDS)
             await control.strike(world, Random(f"{seed}/{control.name}"))
             healed = world.healed_at or time.monotonic()
-            outcome.recovery.append(round(await crowd.first_good(healed, seconds=HEAL_SECONDS) - healed, 3))
-            await crowd.rest(seconds=HEAL_SECONDS)
-            take(outcome, crowd, await stored(crowd))
+            outcome.recovery.append(round(await population.first_good(healed, seconds=HEAL_SECONDS) - healed, 3))
+            await population.rest(seconds=HEAL_SECONDS)
+            store(outcome, population, await stored(population))
             outcome.cycles = 1
     except Exception as error:
         outcome.error = f"{type(error).__name__}: {error}"

@@ -25,7 +25,7 @@ _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 
 
-class Keeper:
+class DatabaseProcess:
     """The process that keeps the database running, and the database's address."""
 
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:

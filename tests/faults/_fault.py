@@ -13,7 +13,7 @@ To add one, write a module `tests/faults/_faults_….py` (all modules of that na
 The function injects the fault and ends it, while the load continues. It calls `world.healed()` at the moment from
 which the service has to recover by itself: before the kill where nothing else ends the fault, after the SIGCONT, when
 a killed process is restarted. By default it is the moment of its return. It makes all choices with `chance`, so that a
-seed repeats them. It reports violations with `world.tell("…")` or `world.expect(good, "…")`; an exception fails the
+seed repeats them. It reports violations with `world.report("…")` or `world.expect(good, "…")`; an exception fails the
 run of this fault. Resources are closed with `try … finally`, since the function may be cancelled.
 
 Everything else is done by the harness: in each cycle it waits for load before the fault, then for the first successful

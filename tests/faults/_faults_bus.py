@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess
 from tests.faults._fault import USUAL, Installation, Strike, fault
 from tests.faults._faults_sockets import ends, people, writing
-from tests.faults._many_sockets import flock
+from tests.faults._many_sockets import many_sockets
 from tests.faults._world import World
 
 AWAY_SECONDS = 10.0
@@ -53,7 +53,7 @@ def _needs(kind: type[ServerProcess]) -> Callable[[], str | None]:
 @asynccontextmanager
 async def _listening(world: World, *, within: float = _LATE_SECONDS) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Users who receive no other messages: no other event wakes their streams on the other worker."""
-    async with writing(world) as (writers, friends), flock(world.servers[0].port) as quiet:
+    async with writing(world) as (writers, friends), many_sockets(world.servers[0].port) as quiet:
         users = await people(world, quiet, _QUIET, friends)
         await quiet.do("connect")
 

@@ -61,7 +61,7 @@ async def wrong_clocks(world: World, chance: Random) -> None:
     began: datetime = (await world.fetch("SELECT clock_timestamp() AS now"))[0]["now"]
     _expect_wrong(world)
     for _ in range(4 if world.brief else 12):
-        for device in chance.sample(world.crowd.devices, len(world.crowd.devices) // 2):
+        for device in chance.sample(world.population.devices, len(world.population.devices) // 2):
             device.proxy.target = world.address(chance)
             device.proxy.abort()
         await asyncio.sleep(SECONDS / 12)
@@ -92,7 +92,7 @@ async def _expect_one_time(world: World, began: datetime) -> None:
         "SELECT min(e.at) AS first, max(e.at) AS last, min(m.created_at) AS oldest, max(m.created_at) AS newest,"
         " clock_timestamp() AS now FROM events AS e JOIN messages AS m ON m.id = e.subject"
         " WHERE e.name = 'message.created' AND e.user_id = ANY ($1)",
-        [member.id for member in world.crowd.members],
+        [member.id for member in world.population.members],
     )
     for earliest, latest in (("first", "last"), ("oldest", "newest")):
         told = f"{earliest} {rows[0][earliest]}, {latest} {rows[0][latest]}, and it is {rows[0]['now']}"

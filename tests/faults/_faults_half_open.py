@@ -17,7 +17,7 @@ import psutil
 
 from tests.faults._fault import Installation, fault
 from tests.faults._faults_sockets import people
-from tests.faults._many_sockets import flock
+from tests.faults._many_sockets import many_sockets
 from tests.faults._world import World
 
 TIMEOUT = 6.0
@@ -74,7 +74,7 @@ def dropping() -> Iterator[None]:
 async def half_open(world: World, chance: Random) -> None:
     size = BRIEF_HALF_OPEN if world.brief else HALF_OPEN
     files, sockets = _files(world), await _sockets(world)
-    async with flock(world.servers[0].port) as cut_off:
+    async with many_sockets(world.servers[0].port) as cut_off:
         users = await people(world, cut_off, size, [])
         await cut_off.do("connect", source=_ADDRESS)
         world.expect(len(_held(world)) == size, f"{len(_held(world))} sockets are held, not {size}")
@@ -123,7 +123,7 @@ async def _expect_offline(world: World, users: list[int]) -> None:
         if not left:
             return
         await asyncio.sleep(0.1)
-    world.tell(f"{left} people are online of whom nothing was heard")
+    world.report(f"{left} people are online of whom nothing was heard")
 
 
 async def _expect_nothing_left(world: World, files: int, sockets: int) -> None:
@@ -132,4 +132,4 @@ async def _expect_nothing_left(world: World, files: int, sockets: int) -> None:
         if await _sockets(world) <= sockets and _files(world) <= files + _SPARE_FILES:
             return
         await asyncio.sleep(0.1)
-    world.tell(f"{_files(world)} open files after {files}, {await _sockets(world)} sockets after {sockets}")
+    world.report(f"{_files(world)} open files after {files}, {await _sockets(world)} sockets after {sockets}")

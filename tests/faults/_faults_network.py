@@ -45,7 +45,7 @@ def cutting(world: World, proxies: list[Proxy]) -> Iterator[None]:
 
 @fault("cut_answers", "G1, G2", "clients' connections cut between commit and answer")
 async def cut_answers(world: World, chance: Random) -> None:
-    proxies = [device.proxy for device in world.crowd.devices]
+    proxies = [device.proxy for device in world.population.devices]
     with cutting(world, proxies):
         for _ in range(10):
             for proxy in chance.sample(proxies, len(proxies) // 2):
@@ -55,7 +55,7 @@ async def cut_answers(world: World, chance: Random) -> None:
 
 @fault("cut_clients", "G2, G4, G7", "clients' connections cut at random bytes, in either direction, 60 times")
 async def cut_clients(world: World, chance: Random) -> None:
-    proxies = [device.proxy for device in world.crowd.devices]
+    proxies = [device.proxy for device in world.population.devices]
     with cutting(world, proxies):
         for _ in range(60):
             cut_somewhere(chance.choice(proxies), chance)

@@ -49,7 +49,7 @@ async def pool_exhausted(world: World, chance: Random) -> None:
 async def _refusals(world: World) -> int:
     """Keep every connection busy for a while; return how many requests that need one and no lock were refused."""
     async with probe(world) as mine, probe(world, device=2) as other:
-        partner = world.crowd.member(other.device).partner.id
+        partner = world.population.member(other.device).partner.id
         until = time.monotonic() + (4.0 if world.brief else HELD_SECONDS)
 
         async def hold_all() -> None:

@@ -163,8 +163,8 @@ async def answered_meanwhile(world: World) -> AsyncIterator[None]:
     healed = world.healed_at or time.monotonic()
     within = ANSWERED_SECONDS + (_BUSY_SECONDS if world.brief else 0.0)
     # Requests that hung until the end are answered by now; those that hang longer than a client waits have failed.
-    await world.crowd.more(1, seconds=30.0)
-    for answer in world.crowd.answers:
+    await world.population.more(1, seconds=30.0)
+    for answer in world.population.answers:
         if answer.began < healed and answer.began + answer.seconds > began:
             what = f"{answer.status} after {answer.seconds:.1f} s, begun {answer.began - began:+.1f} s"
             world.expect(answer.seconds <= within, f"a request was answered late: {what}")

@@ -15,7 +15,7 @@ import httpx
 
 from tests.faults._fault import USUAL, Installation, fault
 from tests.faults._faults_sockets import people
-from tests.faults._many_sockets import flock
+from tests.faults._many_sockets import many_sockets
 from tests.faults._releases import Release, needs_history, unpack
 from tests.faults._world import World
 
@@ -36,7 +36,7 @@ _MIXED_SECONDS = 4.0
 )
 async def sigterm(world: World, chance: Random) -> None:
     server = world.servers[0]
-    async with flock(server.port) as listeners:
+    async with many_sockets(server.port) as listeners:
         await people(world, listeners, _SOCKETS, [])
         await listeners.do("connect", returning=False)
         seconds = await _drain(world, 0)
@@ -105,14 +105,14 @@ async def releases(world: World, chance: Random) -> None:
 async def _replace(world: World, number: int, release: Release | None, chance: Random) -> None:
     """Replace the release of a server, None: by this one. A balancer moves its clients to the other server first."""
     server, other = world.servers[number], world.servers[1 - number]
-    for device in world.crowd.devices:
+    for device in world.population.devices:
         device.proxy.target = "127.0.0.1", other.port
     await _drain(world, number)
     server.variables = release.variables if release else {}
     server.settings["auto_migrate"] = "off"
     server.start()
     await _serving(server.url)
-    for device in chance.sample(world.crowd.devices, len(world.crowd.devices) // 2):
+    for device in chance.sample(world.population.devices, len(world.population.devices) // 2):
         device.proxy.target = "127.0.0.1", server.port
         device.proxy.abort()
     await _mixed(world)
@@ -132,7 +132,7 @@ async def _serving(url: str) -> None:
 
 async def _mixed(world: World) -> None:
     """Some load on the mixed installation."""
-    await world.crowd.more(12 if world.brief else 24, seconds=30.0)
+    await world.population.more(12 if world.brief else 24, seconds=30.0)
     await world.hold(_MIXED_SECONDS, brief=0.2)
 
 

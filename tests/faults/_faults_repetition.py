@@ -26,7 +26,7 @@ ROUNDS = 3
 )
 async def send_again(world: World, chance: Random) -> None:
     async with httpx.AsyncClient(timeout=10.0) as http:
-        senders = chance.sample(world.crowd.devices, 6)
+        senders = chance.sample(world.population.devices, 6)
         for _ in range(ROUNDS):
             sent = await asyncio.gather(*(send_at_once(world, http, device) for device in senders))
         world.healed()
@@ -42,8 +42,8 @@ async def send_again(world: World, chance: Random) -> None:
 
 async def send_at_once(world: World, http: httpx.AsyncClient, device: Device) -> tuple[Draft, list[httpx.Response]]:
     """Send a new message several times at the same moment; return the answers."""
-    member = world.crowd.member(device)
-    draft = world.crowd.draft(member, f"five of {len(world.crowd.drafts)}")
+    member = world.population.member(device)
+    draft = world.population.draft(member, f"five of {len(world.population.drafts)}")
     return draft, await post(world, http, device, draft, times=TIMES)
 
 
@@ -51,7 +51,7 @@ async def post(
     world: World, http: httpx.AsyncClient, device: Device, draft: Draft, *, times: int = 1
 ) -> list[httpx.Response]:
     """Send it and record the outcome; return the successful answers."""
-    recorder = world.crowd.recorder
+    recorder = world.population.recorder
 
     async def one() -> httpx.Response | None:
         recorder.invoke(draft.client_id, pair(draft.sender.id, draft.sender.partner.id))

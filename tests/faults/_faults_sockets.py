@@ -12,7 +12,7 @@ from random import Random
 from weakref import WeakKeyDictionary
 
 from tests.faults._fault import Installation, fault
-from tests.faults._many_sockets import Flock, flock
+from tests.faults._many_sockets import ManySockets, many_sockets
 from tests.faults._world import World
 
 POOL = 10
@@ -36,11 +36,11 @@ async def with_counted_passwords(world: World) -> None:
 SOCKETS = Installation(prepare=with_counted_passwords, settings=(("pool_size", POOL),))
 
 
-async def people(world: World, flock: Flock, number: int, friends: list[int]) -> list[int]:
+async def people(world: World, many_sockets: ManySockets, number: int, friends: list[int]) -> list[int]:
     """Create new users for the simulated sockets."""
     first = 200_000_000 + 10_000 * next(_numbers.setdefault(world, count()))
     url = world.database_url
-    users: list[int] = await flock.do("people", database_url=url, first=first, count=number, friends=friends)
+    users: list[int] = await many_sockets.do("people", database_url=url, first=first, count=number, friends=friends)
     return users
 
 
@@ -51,9 +51,9 @@ async def ends(world: World, users: list[int]) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def writing(world: World) -> AsyncIterator[tuple[Flock, list[int]]]:
+async def writing(world: World) -> AsyncIterator[tuple[ManySockets, list[int]]]:
     """A few users who send, in a process that is never stopped."""
-    async with flock(world.servers[0].port) as writers:
+    async with many_sockets(world.servers[0].port) as writers:
         users = await people(world, writers, _WRITERS, [])
         await writers.do("connect")
         yield writers, users
@@ -70,7 +70,7 @@ async def writing(world: World) -> AsyncIterator[tuple[Flock, list[int]]]:
 )
 async def herd(world: World, chance: Random) -> None:
     size = BRIEF_HERD if world.brief else HERD
-    async with writing(world) as (writers, friends), flock(world.servers[0].port) as many:
+    async with writing(world) as (writers, friends), many_sockets(world.servers[0].port) as many:
         users = await people(world, many, size, friends)
         await many.do("connect")
         hashed = _hashed(world)
@@ -134,10 +134,10 @@ async def slow_sockets(world: World, chance: Random) -> None:
     async with AsyncExitStack() as stack:
         writers, friends = await stack.enter_async_context(writing(world))
         others, their_friends = await stack.enter_async_context(writing(world))
-        readers = await stack.enter_async_context(flock(world.servers[0].port))
+        readers = await stack.enter_async_context(many_sockets(world.servers[0].port))
         users = await people(world, readers, healthy, friends)
         await readers.do("connect")
-        stopping = [await stack.enter_async_context(flock(world.servers[0].port)) for _ in range(PROCESSES)]
+        stopping = [await stack.enter_async_context(many_sockets(world.servers[0].port)) for _ in range(PROCESSES)]
         victims = [await people(world, each, stopped // PROCESSES, their_friends) for each in stopping]
         await asyncio.gather(*(each.do("connect", narrow=True) for each in stopping))
         traffic = _Traffic(world, writers, others, users, [user for some in victims for user in some])
@@ -171,14 +171,16 @@ class _Phase:
 class _Traffic:
     """Short messages to those who read, and as many long ones to those who stop."""
 
-    def __init__(self, world: World, writers: Flock, others: Flock, users: list[int], victims: list[int]) -> None:
+    def __init__(
+        self, world: World, writers: ManySockets, others: ManySockets, users: list[int], victims: list[int]
+    ) -> None:
         self._world = world
         self._writers = writers
         self._others = others
         self._users = users
         self._victims = victims
 
-    async def run(self, readers: Flock, *, each: int) -> _Phase:
+    async def run(self, readers: ManySockets, *, each: int) -> _Phase:
         """Send long messages to each user who may have stopped."""
         count = each * len(self._victims)
         rate = BRIEF_RATE if self._world.brief else RATE

@@ -18,7 +18,7 @@ from random import Random
 import msgspec
 from PIL import Image
 
-from tests.faults._database_process import Keeper
+from tests.faults._database_process import DatabaseProcess
 from tests.faults._fault import Installation, fault
 from tests.faults._probe import Answered, Probe, probe
 from tests.faults._world import World
@@ -34,7 +34,7 @@ async def on_small_volumes(world: World) -> None:
         folder.mkdir(parents=True)
         _mount(folder, megabytes)
         world.stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-    first = Keeper(world.folder / "database", {})
+    first = DatabaseProcess(world.folder / "database", {})
     await first.start()
     await first.aclose()
     (world.folder / "database" / "url").unlink()
@@ -133,7 +133,7 @@ async def data_volume_full(world: World, chance: Random) -> None:
         world.healed()
         sent = await mine.send(chance.randbytes(8000).hex())
         world.expect(sent.status == 201, f"with room again: {sent}")
-    for answer in world.crowd.answers:
+    for answer in world.population.answers:
         world.expect(answer.status != 507 or answer.retry_after, "507 without Retry-After")
     world.expect(refused > 0, "no write was refused: the volume was never full")
     world.note(f"{refused} writes refused with 507, every read answered")

@@ -32,7 +32,7 @@ _NARROW = ((sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096), (sockets.IPPROTO_TCP, 
 _SENT_AT = re.compile(rb'"body":"t(\d+\.\d+) ')
 
 
-class Flock:
+class ManySockets:
     """The process, controlled from outside."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -55,7 +55,7 @@ class Flock:
 
 
 @asynccontextmanager
-async def flock(port: int) -> AsyncIterator[Flock]:
+async def many_sockets(port: int) -> AsyncIterator[ManySockets]:
     """A process that ends with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults._many_sockets", str(port)),
@@ -66,7 +66,7 @@ async def flock(port: int) -> AsyncIterator[Flock]:
         limit=1 << 24,
     )
     try:
-        yield Flock(process)
+        yield ManySockets(process)
     finally:
         process.kill()
         await process.wait()
@@ -123,7 +123,7 @@ class _Inside:
         places = {device: socket.position for device, socket in self._sockets.items()}
         for socket in self._sockets.values():
             socket.cut()
-        seconds = await asyncio.gather(*(self._come_back(device, place) for device, place in places.items()))
+        seconds = await asyncio.gather(*(self._reconnect(device, place) for device, place in places.items()))
         self._options["returning"] = True
         return {"seconds": max(seconds), "median": sorted(seconds)[len(seconds) // 2], "refused": dict(self._refused)}
 
@@ -212,11 +212,11 @@ class _Inside:
     def _on_end(self, device: Any, socket: Any, code: int) -> None:
         self._codes[code] += 1
         if self._options["returning"]:
-            task = asyncio.create_task(self._come_back(device, socket.position))
+            task = asyncio.create_task(self._reconnect(device, socket.position))
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)
 
-    async def _come_back(self, device: Any, position: int) -> float:
+    async def _reconnect(self, device: Any, position: int) -> float:
         started = perf_counter()
         while True:
             try:

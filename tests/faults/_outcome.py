@@ -80,7 +80,7 @@ class Outcome(msgspec.Struct, kw_only=True):
             return "SKIPPED"
         return "good" if self.good else "FAILED"
 
-    def take(self, findings: Findings, statuses: Counter[int], attempts: int, repeats: int) -> None:
+    def store(self, findings: Findings, statuses: Counter[int], attempts: int, repeats: int) -> None:
         """The findings so far."""
         for kind in KINDS:
             # A message missing on four devices is one lost message.

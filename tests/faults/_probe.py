@@ -42,7 +42,7 @@ class Probe:
     def __init__(self, world: World, device: Device, number: int = 0) -> None:
         self.device = device
         self._world = world
-        self._member = world.crowd.member(device)
+        self._member = world.population.member(device)
         self._http = httpx.AsyncClient(base_url=world.servers[number].url, timeout=_PATIENCE)
 
     async def aclose(self) -> None:
@@ -66,15 +66,15 @@ class Probe:
 
     async def send(self, body: str) -> Answered:
         """Send a message to the partner, recorded like all others."""
-        crowd, target_id = self._world.crowd, self._member.partner.id
-        draft = crowd.draft(self._member, body)
-        crowd.recorder.invoke(draft.client_id, pair(self._member.id, target_id))
+        population, target_id = self._world.population, self._member.partner.id
+        draft = population.draft(self._member, body)
+        population.recorder.invoke(draft.client_id, pair(self._member.id, target_id))
         sent = {"target_id": target_id, "client_id": draft.client_id, "body": body}
         answer = await self.ask("POST", "/messages", json=sent)
         if answer.status in {200, 201}:
-            crowd.recorder.ok(draft.client_id, msgspec.json.decode(answer.said)["seq"])
+            population.recorder.ok(draft.client_id, msgspec.json.decode(answer.said)["seq"])
         else:
-            crowd.recorder.unknown(draft.client_id)
+            population.recorder.unknown(draft.client_id)
         return answer
 
     async def health(self) -> list[Answered]:
@@ -85,7 +85,7 @@ class Probe:
 @asynccontextmanager
 async def probe(world: World, number: int = 0, *, device: int = 0) -> AsyncIterator[Probe]:
     """A probe that is closed with the block."""
-    made = Probe(world, world.crowd.devices[device], number)
+    made = Probe(world, world.population.devices[device], number)
     try:
         yield made
     finally:

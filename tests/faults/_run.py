@@ -15,7 +15,7 @@ from messenger.testing.recorder import Findings, check
 from tests.faults._fault import Fault
 from tests.faults._outcome import KINDS, Outcome
 from tests.faults._world import World, opened
-from tests.support.fault_population import FaultCrowd
+from tests.support.fault_population import FaultPopulation
 from tests.support.verdict import await_proofs, judge
 
 WARM = 32
@@ -72,60 +72,60 @@ async def run(world: World, fault: Fault, outcome: Outcome) -> None:
     world.problems.clear()
     world.notes.clear()
     async with AsyncExitStack() as stack:
-        crowd = FaultCrowd(world, f"{outcome.seed}-{fault.name}", stack, fault.answers)
-        world.crowd = crowd
+        population = FaultPopulation(world, f"{outcome.seed}-{fault.name}", stack, fault.answers)
+        world.population = population
         try:
-            await crowd.gather(fault.installation.pairs)
+            await population.gather(fault.installation.pairs)
             for number in range(outcome.asked):
                 async with asyncio.timeout(CYCLE_SECONDS):
-                    await _cycle(world, crowd, fault, outcome, number)
+                    await _cycle(world, population, fault, outcome, number)
                 if any(getattr(outcome, kind) for kind in KINDS):
                     break
             else:
-                take(outcome, crowd, await judge(crowd))
+                store(outcome, population, await judge(population))
         except Exception as error:
             said = "\n".join(server.tail() for server in world.servers)
             outcome.error = f"cycle {outcome.cycles + 1}: {type(error).__name__}: {error}\n{said}"
         finally:
-            world.crowd = None
-    outcome.problems = [*world.problems, *crowd.problems][:_SHOWN]
+            world.population = None
+    outcome.problems = [*world.problems, *population.problems][:_SHOWN]
     outcome.notes = list(world.notes)
     outcome.seconds = round(time.monotonic() - started, 1)
 
 
-async def _cycle(world: World, crowd: FaultCrowd, fault: Fault, outcome: Outcome, number: int) -> None:
+async def _cycle(world: World, population: FaultPopulation, fault: Fault, outcome: Outcome, number: int) -> None:
     chance = Random(f"{outcome.seed}/{fault.name}/{number}")
     await world.whole()
-    crowd.begin_cycle()
-    await crowd.more(WARM, seconds=HEAL_SECONDS)
+    population.begin_cycle()
+    await population.more(WARM, seconds=HEAL_SECONDS)
     world.healed_at = None
     await fault.strike(world, chance)
     healed = world.healed_at or time.monotonic()
-    first = await crowd.first_good(healed, seconds=HEAL_SECONDS)
-    await crowd.all_good(healed, seconds=HEAL_SECONDS)
+    first = await population.first_good(healed, seconds=HEAL_SECONDS)
+    await population.all_good(healed, seconds=HEAL_SECONDS)
     outcome.recovery.append(round(first - healed, 3))
     outcome.settled.append(round(time.monotonic() - healed, 3))
-    await crowd.rest(seconds=HEAL_SECONDS)
-    await drain(crowd)
-    take(outcome, crowd, check(crowd.recorder.history, [device.view for device in crowd.devices]))
+    await population.rest(seconds=HEAL_SECONDS)
+    await drain(population)
+    store(outcome, population, check(population.recorder.history, [device.view for device in population.devices]))
     outcome.cycles += 1
 
 
-async def drain(crowd: FaultCrowd) -> None:
+async def drain(population: FaultPopulation) -> None:
     """Every device reads to the end of its stream, once the stream stops growing."""
-    await await_proofs(crowd)
+    await await_proofs(population)
     async with asyncio.timeout(HEAL_SECONDS):
         ends: dict[int, int] = {}
-        while ends != (ends := await _ends(crowd)):
-            await asyncio.gather(*(device.reach(ends[device.user_id]) for device in crowd.devices))
+        while ends != (ends := await _ends(population)):
+            await asyncio.gather(*(device.reach(ends[device.user_id]) for device in population.devices))
 
 
-async def _ends(crowd: FaultCrowd) -> dict[int, int]:
-    users = [member.id for member in crowd.members]
-    rows = await crowd.fetch("SELECT user_id, position FROM streams WHERE user_id = ANY ($1)", users)
+async def _ends(population: FaultPopulation) -> dict[int, int]:
+    users = [member.id for member in population.members]
+    rows = await population.fetch("SELECT user_id, position FROM streams WHERE user_id = ANY ($1)", users)
     return {row["user_id"]: row["position"] for row in rows}
 
 
-def take(outcome: Outcome, crowd: FaultCrowd, findings: Findings) -> None:
-    attempts = sum(entry.kind == "invoke" for entry in crowd.recorder.history)
-    outcome.take(findings, crowd.statuses, attempts, sum(device.repeats for device in crowd.devices))
+def store(outcome: Outcome, population: FaultPopulation, findings: Findings) -> None:
+    attempts = sum(entry.kind == "invoke" for entry in population.recorder.history)
+    outcome.store(findings, population.statuses, attempts, sum(device.repeats for device in population.devices))

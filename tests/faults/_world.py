@@ -1,7 +1,7 @@
 """The world of a fault: real servers in processes of their own, a database on a disk, and access to all of them.
 
 Faults may use the public parts: processes (`workers`, `postgres`, `backends`, `everything`), `start_again`,
-`database_proxy`, `fetch` and `execute`, the users of the run (`crowd`), and reports (`healed`, `tell`, `note`).
+`database_proxy`, `fetch` and `execute`, the users of the run (`population`), and reports (`healed`, `report`, `note`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import asyncpg
 import psutil
 
 from messenger.testing.servers import free_port
-from tests.faults._database_process import Keeper
+from tests.faults._database_process import DatabaseProcess
 from tests.faults._fault import Installation
 from tests.faults._server import Server
 from tests.support.proxy import Address, Proxy
 from tests.support.server import SERVE
 
 if TYPE_CHECKING:
-    from tests.support.fault_population import FaultCrowd
+    from tests.support.fault_population import FaultPopulation
 
 # Cheap passwords and no limits: neither is tested here. Tokens outlive the longest run.
 SETTINGS: dict[str, object] = {
@@ -59,11 +59,11 @@ class World:
         self.variables: list[dict[str, str]] = [{} for _ in range(installation.servers)]
         self.settings: list[dict[str, object]] = [dict(installation.settings) for _ in range(installation.servers)]
         self.servers: list[Server] = []
-        self.keeper: Keeper | None = None
+        self.database_process: DatabaseProcess | None = None
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.healed_at: float | None = None
-        self._crowd: FaultCrowd | None = None
+        self._population: FaultPopulation | None = None
         self._database_proxy: Proxy | None = None
 
     # --- what a fault says ---
@@ -72,7 +72,7 @@ class World:
         """The fault has ended; recovery is counted from here."""
         self.healed_at = time.monotonic()
 
-    def tell(self, problem: str) -> None:
+    def report(self, problem: str) -> None:
         """Report a violation."""
         self.problems.append(problem)
 
@@ -83,21 +83,21 @@ class World:
     def expect(self, good: bool, otherwise: str) -> None:
         """Report a violation unless the condition holds."""
         if not good:
-            self.tell(otherwise)
+            self.report(otherwise)
 
     async def hold(self, seconds: float, *, brief: float = 4.0) -> None:
         """Let the fault last this long; in the short form, `brief`. The load continues."""
         await asyncio.sleep(brief if self.brief else seconds)
 
     @property
-    def crowd(self) -> FaultCrowd:
-        """The users of this run: `crowd.devices`, their proxies, `crowd.probe(…)`."""
-        assert self._crowd is not None
-        return self._crowd
+    def population(self) -> FaultPopulation:
+        """The users of this run: `population.devices`, their proxies, `population.probe(…)`."""
+        assert self._population is not None
+        return self._population
 
-    @crowd.setter
-    def crowd(self, crowd: FaultCrowd | None) -> None:
-        self._crowd = crowd
+    @population.setter
+    def population(self, population: FaultPopulation | None) -> None:
+        self._population = population
 
     # --- processes ---
 
@@ -132,11 +132,13 @@ class World:
 
     def everything(self) -> list[psutil.Process]:
         """Servers, workers, PostgreSQL; without the process that keeps a separate database."""
-        kept = {self.keeper.process.pid} if self.keeper else set()
+        kept = {self.database_process.process.pid} if self.database_process else set()
         return [each for each in self._family() if each.pid not in kept]
 
     def _family(self) -> Iterable[psutil.Process]:
-        roots = [server.process.pid for server in self.servers] + ([self.keeper.process.pid] if self.keeper else [])
+        roots = [server.process.pid for server in self.servers] + (
+            [self.database_process.process.pid] if self.database_process else []
+        )
         for pid in roots:
             with contextlib.suppress(psutil.NoSuchProcess):
                 root = psutil.Process(pid)
@@ -170,7 +172,11 @@ class World:
     @property
     def database_url(self) -> str:
         """The URL past the proxy. Raises `FileNotFoundError` while the server's own database is away."""
-        return self.keeper.url if self.keeper else (self.folder / "server-0" / "postgres.url").read_text()
+        return (
+            self.database_process.url
+            if self.database_process
+            else (self.folder / "server-0" / "postgres.url").read_text()
+        )
 
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
         """Query the database past all proxies and pools."""
@@ -207,17 +213,17 @@ class World:
             await self._open_server(number)
 
     async def _open_database(self) -> None:
-        self.keeper = Keeper(self.folder / "database", dict(self.installation.postgres))
-        self.stack.push_async_callback(self.keeper.aclose)
-        await self.keeper.start()
-        self._database_proxy = await self.stack.enter_async_context(self.keeper.proxy())
+        self.database_process = DatabaseProcess(self.folder / "database", dict(self.installation.postgres))
+        self.stack.push_async_callback(self.database_process.aclose)
+        await self.database_process.start()
+        self._database_proxy = await self.stack.enter_async_context(self.database_process.proxy())
 
     async def _open_server(self, number: int) -> None:
         folder = self.folder / f"server-{number}"
         folder.mkdir(mode=0o711, exist_ok=True)
         settings = {**SETTINGS, "workers": self.installation.workers, **self.settings[number]}
-        if self.keeper is not None:
-            settings["database_url"] = self.keeper.url_through(self.database_proxy)
+        if self.database_process is not None:
+            settings["database_url"] = self.database_process.url_through(self.database_proxy)
             settings.setdefault("bus_url", "postgres:")
             settings.setdefault("storage_url", (self.folder / "files").as_uri())
         server = Server(

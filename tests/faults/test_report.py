@@ -68,7 +68,7 @@ class TestVerdict:
     def test_message_missed_by_four_devices_counts_as_lost_once(self) -> None:
         found = outcome()
         lost = [f"{client_id} (1 of (1, 2)) not on ada/{device}" for client_id in ("m1", "m2") for device in range(4)]
-        found.take(Findings(lost=lost), Counter({201: 3}), attempts=9, repeats=1)
+        found.store(Findings(lost=lost), Counter({201: 3}), attempts=9, repeats=1)
         assert (found.lost, found.operations, found.answers) == (2, 9, {201: 3})
 
 

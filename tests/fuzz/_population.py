@@ -13,7 +13,7 @@ from tests.support.images import encoded, plain
 PASSWORD = "fjord-lantern-quiet-93"
 
 
-class Crowd(msgspec.Struct, frozen=True):
+class Population(msgspec.Struct, frozen=True):
     """The first is the caller; the others are a contact, one requesting and one requested, one blocked, a stranger."""
 
     url: str
@@ -47,13 +47,13 @@ class _Member:
         return message_id
 
 
-def gather(url: str, *, metrics_token: str) -> Crowd:
+def gather(url: str, *, metrics_token: str) -> Population:
     """Create them on a new server."""
     names = ("owner", "friend", "asker", "asked", "blocked", "stranger")
     with ExitStack() as clients:
         people = {name: _Member(url, name, clients) for name in names}
         messages, avatar = _acquaint(people)
-    return Crowd(
+    return Population(
         url=url,
         password=PASSWORD,
         access_token=people["owner"].token,

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.fuzz._budget import REST, timeout
-from tests.fuzz._population import Crowd, gather
+from tests.fuzz._population import Population, gather
 from tests.support.server import Server, running
 
 METRICS_TOKEN = "a metrics token for the fuzz tests"
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def crowd(server: Server) -> Crowd:
+def population(server: Server) -> Population:
     """The users on it."""
     return gather(server.url, metrics_token=METRICS_TOKEN)
 

@@ -26,7 +26,7 @@ from messenger.errors import MessengerError
 from messenger.realtime.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL
 from messenger.web.socket_methods import METHODS
 from tests.fuzz._budget import fuzz
-from tests.fuzz._population import Crowd
+from tests.fuzz._population import Population
 from tests.fuzz._texts import TAGS, damaged, json_texts, packed
 
 SECONDS = 5.0
@@ -48,8 +48,10 @@ OWNER, FRIEND = 0, 1
 """Places among the crowd; a fuzzed call may have changed their usernames."""
 
 
-def _token(crowd: Crowd, who: int) -> str:
-    answer = httpx.post(f"{crowd.url}/login", json={"login": str(crowd.user_ids[who]), "password": crowd.password})
+def _token(population: Population, who: int) -> str:
+    answer = httpx.post(
+        f"{population.url}/login", json={"login": str(population.user_ids[who]), "password": population.password}
+    )
     token: str = answer.json()["tokens"]["access_token"]
     return token
 
@@ -57,9 +59,9 @@ def _token(crowd: Crowd, who: int) -> str:
 class Line:
     """A socket that is reopened when it was closed legitimately."""
 
-    def __init__(self, crowd: Crowd, who: int, protocol: str) -> None:
-        self._url = crowd.url.replace("http", "ws") + "/ws"
-        self._headers = {"Authorization": f"Bearer {_token(crowd, who)}"}
+    def __init__(self, population: Population, who: int, protocol: str) -> None:
+        self._url = population.url.replace("http", "ws") + "/ws"
+        self._headers = {"Authorization": f"Bearer {_token(population, who)}"}
         self._protocol = protocol
         self._number = 10**6
         self._sent = 0
@@ -126,11 +128,11 @@ class Line:
 
 
 @contextmanager
-def lines(crowd: Crowd, protocol: str) -> Iterator[Line]:
+def lines(population: Population, protocol: str) -> Iterator[Line]:
     """The owner's socket in this encoding, while the contact listens in both."""
     with ExitStack() as stack:
         mine, *others = (
-            Line(crowd, who, each)
+            Line(population, who, each)
             for who, each in ((OWNER, protocol), (FRIEND, JSON_PROTOCOL), (FRIEND, MSGPACK_PROTOCOL))
         )
         for line in (mine, *others):
@@ -141,9 +143,9 @@ def lines(crowd: Crowd, protocol: str) -> Iterator[Line]:
             line.ping()
 
 
-def _requests(crowd: Crowd) -> list[dict[str, Any]]:
+def _requests(population: Population) -> list[dict[str, Any]]:
     """A valid request of each method."""
-    friend = crowd.user_ids[FRIEND]
+    friend = population.user_ids[FRIEND]
     data: dict[str, dict[str, Any]] = {
         "message.send": {"target_id": friend, "client_id": str(uuid4()), "body": "Hello", "mentions": [friend]},
         "receipt.set": {"target_id": friend, "read_seq": 1, "delivered_seq": None},
@@ -156,11 +158,11 @@ def _requests(crowd: Crowd) -> list[dict[str, Any]]:
     return [{"type": "request", "id": 1, "method": method, "data": each} for method, each in data.items()]
 
 
-def _json_requests(crowd: Crowd) -> st.SearchStrategy[str]:
+def _json_requests(population: Population) -> st.SearchStrategy[str]:
     """Requests with a valid outer shape and arbitrary data, and arbitrary frames."""
-    friend = str(crowd.user_ids[FRIEND])
-    good = [json.dumps(each["data"]) for each in _requests(crowd)]
-    names = sorted({name for each in _requests(crowd) for name in each["data"]})
+    friend = str(population.user_ids[FRIEND])
+    good = [json.dumps(each["data"]) for each in _requests(population)]
+    names = sorted({name for each in _requests(population) for name in each["data"]})
     anything = json_texts(names=names, valid=[friend, f'"{uuid4()}"', '"away"', *good])
     of_a_method = st.tuples(st.sampled_from([*METHODS, "message.read"]), anything, anything).map(
         lambda parts: f'{{"type":"request","id":7,"method":"{parts[0]}","data":{parts[1]}}}'
@@ -176,33 +178,33 @@ def _json_requests(crowd: Crowd) -> st.SearchStrategy[str]:
 
 
 class TestJson:
-    def test_fuzzed_json_requests_are_answered(self, crowd: Crowd) -> None:
-        with lines(crowd, JSON_PROTOCOL) as line:
-            fuzz(line.send, _json_requests(crowd), examples=250)
+    def test_fuzzed_json_requests_are_answered(self, population: Population) -> None:
+        with lines(population, JSON_PROTOCOL) as line:
+            fuzz(line.send, _json_requests(population), examples=250)
 
-    def test_wrong_frame_type_closes_socket(self, crowd: Crowd) -> None:
-        with lines(crowd, JSON_PROTOCOL) as line:
+    def test_wrong_frame_type_closes_socket(self, population: Population) -> None:
+        with lines(population, JSON_PROTOCOL) as line:
             fuzz(line.send, st.binary(max_size=200), examples=5)
 
     @pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 400, "1e400"])
-    def test_number_beyond_messagepack_range_is_refused(self, crowd: Crowd, number: str) -> None:
-        (call,) = (each for each in _requests(crowd) if each["method"] == "call.signal")
+    def test_number_beyond_messagepack_range_is_refused(self, population: Population, number: str) -> None:
+        (call,) = (each for each in _requests(population) if each["method"] == "call.signal")
         call["data"]["payload"] = {"a": "PLACE"}
-        with lines(crowd, JSON_PROTOCOL) as line:
+        with lines(population, JSON_PROTOCOL) as line:
             line.send(json.dumps(call).replace('"PLACE"', number))
 
 
 class TestMessagePack:
-    def test_fuzzed_msgpack_requests_are_answered(self, crowd: Crowd) -> None:
-        strategy = st.one_of(*(packed(request) for request in _requests(crowd)), st.binary(max_size=200))
-        with lines(crowd, MSGPACK_PROTOCOL) as line:
+    def test_fuzzed_msgpack_requests_are_answered(self, population: Population) -> None:
+        strategy = st.one_of(*(packed(request) for request in _requests(population)), st.binary(max_size=200))
+        with lines(population, MSGPACK_PROTOCOL) as line:
             fuzz(line.send, strategy, examples=250)
 
-    def test_fuzzed_msgpack_values_are_answered(self, crowd: Crowd) -> None:
+    def test_fuzzed_msgpack_values_are_answered(self, population: Population) -> None:
         """Valid requests with one invalid value."""
         with_a_place = [
             {**request, "data": {**request["data"], name: "PLACE"}}
-            for request in _requests(crowd)
+            for request in _requests(population)
             for name in (*request["data"], "payload")
         ]
         strategy = st.tuples(st.sampled_from(with_a_place), st.sampled_from(TAGS) | st.binary(min_size=1, max_size=9))
@@ -210,16 +212,16 @@ class TestMessagePack:
         def send(pair: tuple[dict[str, Any], bytes]) -> None:
             line.send(msgspec.msgpack.encode(pair[0]).replace(b"\xa5PLACE", pair[1]))
 
-        with lines(crowd, MSGPACK_PROTOCOL) as line:
+        with lines(population, MSGPACK_PROTOCOL) as line:
             fuzz(send, strategy, examples=200)
 
     @pytest.mark.parametrize(
         "tag", [b"\xd4\x01a", b"\xc4\x01a", b"\x81\x01\x02", b"\xd6\xff\x00\x00\x00\x01", b"\xa1\xff"]
     )
-    def test_payload_without_json_equivalent_is_refused(self, crowd: Crowd, tag: bytes) -> None:
-        (call,) = (each for each in _requests(crowd) if each["method"] == "call.signal")
+    def test_payload_without_json_equivalent_is_refused(self, population: Population, tag: bytes) -> None:
+        (call,) = (each for each in _requests(population) if each["method"] == "call.signal")
         call["data"]["payload"] = {"a": "PLACE"}
-        with lines(crowd, MSGPACK_PROTOCOL) as line:
+        with lines(population, MSGPACK_PROTOCOL) as line:
             line.send(msgspec.msgpack.encode(call).replace(b"\xa5PLACE", tag))
 
 
@@ -231,11 +233,11 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 
 
 class TestRawFrames:
-    def test_fuzzed_frames_are_answered_or_closed(self, crowd: Crowd) -> None:
+    def test_fuzzed_frames_are_answered_or_closed(self, population: Population) -> None:
         """Malformed, truncated or meaningless frames: the server closes as the protocol says, or continues."""
-        address = urlsplit(crowd.url)
+        address = urlsplit(population.url)
         handshake = (
-            f"GET /ws HTTP/1.1\r\nHost: messenger.test\r\nAuthorization: Bearer {_token(crowd, OWNER)}\r\n"
+            f"GET /ws HTTP/1.1\r\nHost: messenger.test\r\nAuthorization: Bearer {_token(population, OWNER)}\r\n"
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()

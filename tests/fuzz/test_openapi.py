@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from tests.fuzz._budget import LONG, OF_THE_LIMITS, OF_THE_OPENAPI, SECONDS, SEED, timeout
-from tests.fuzz._population import Crowd, gather
+from tests.fuzz._population import Population, gather
 from tests.fuzz.conftest import METRICS_TOKEN, SETTINGS
 from tests.support.http import OPERATION
 from tests.support.server import running
@@ -38,11 +38,11 @@ DICTIONARIES = {
 }
 
 
-def _configuration(crowd: Crowd) -> str:
+def _configuration(population: Population) -> str:
     """The configuration of schemathesis: reuse existing resources half of the time; and our check in
     place of its own.
     """
-    there_is: dict[str, Any] = msgspec.to_builtins(crowd)
+    there_is: dict[str, Any] = msgspec.to_builtins(population)
     lines = ["[checks.positive_data_acceptance]", "enabled = false"]
     # Its own list, and 413 for texts that are too long.
     refused = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
@@ -54,10 +54,10 @@ def _configuration(crowd: Crowd) -> str:
     return "\n".join(lines)
 
 
-def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]:
+def _run(population: Population, folder: Path, *options: str) -> dict[str, dict[str, int]]:
     """Run it; return how often each operation gave each status. Findings become the failure's message."""
-    (folder / "schemathesis.toml").write_text(_configuration(crowd))
-    (folder / "crowd.json").write_bytes(msgspec.json.encode(crowd))
+    (folder / "schemathesis.toml").write_text(_configuration(population))
+    (folder / "crowd.json").write_bytes(msgspec.json.encode(population))
     variables = {
         "FUZZ_CROWD": str(folder / "crowd.json"),
         "FUZZ_TALLY": str(folder / "tally.json"),
@@ -67,7 +67,13 @@ def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]
     }
     done = subprocess.run(
         [
-            *(str(PROGRAM), "--config-file", str(folder / "schemathesis.toml"), "run", f"{crowd.url}/openapi.json"),
+            *(
+                str(PROGRAM),
+                "--config-file",
+                str(folder / "schemathesis.toml"),
+                "run",
+                f"{population.url}/openapi.json",
+            ),
             *("--no-color", "--generation-database", "none", "--request-timeout", "40", f"--seed={SEED}", *options),
         ],
         env={**os.environ, **variables},
@@ -83,9 +89,9 @@ def _run(crowd: Crowd, folder: Path, *options: str) -> dict[str, dict[str, int]]
 
 
 @pytest.mark.timeout(timeout(OF_THE_OPENAPI, short=300))
-def test_api_conforms_to_openapi_document(crowd: Crowd, tmp_path: Path) -> None:
+def test_api_conforms_to_openapi_document(population: Population, tmp_path: Path) -> None:
     budget = ("--max-time", str(int(SECONDS * OF_THE_OPENAPI))) if LONG else ("--max-examples", "5")
-    tally = _run(crowd, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
+    tally = _run(population, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
     good = {operation for operation, statuses in tally.items() if any(status < "400" for status in statuses)}
     never = set(OPERATION) - good - NEVER_WELL
     # Some depend on chance: a contact request can be confirmed once, and may be blocked before.
@@ -96,12 +102,12 @@ def test_api_conforms_to_openapi_document(crowd: Crowd, tmp_path: Path) -> None:
 def test_rate_limits_are_documented(tmp_path: Path) -> None:
     """The same with limits: an undocumented 429 would be found."""
     with running(tmp_path, rate_limits="on", **SETTINGS) as server:
-        crowd = gather(server.url, metrics_token=METRICS_TOKEN)
+        population = gather(server.url, metrics_token=METRICS_TOKEN)
         how = ("--phases", "fuzzing", "--mode", "positive")
-        tally = _run(crowd, tmp_path, *how, *NARROW, "--max-examples", "30")
+        tally = _run(population, tmp_path, *how, *NARROW, "--max-examples", "30")
         if LONG:
             # The drawn user may sign out or erase the account early: then no limit is certain to apply.
-            _run(crowd, tmp_path, *how, "--max-time", str(int(SECONDS * OF_THE_LIMITS)))
+            _run(population, tmp_path, *how, "--max-time", str(int(SECONDS * OF_THE_LIMITS)))
     limited = {operation for operation, statuses in tally.items() if "429" in statuses}
     # The other limits depend on what was drawn; this one counts every attempt.
     assert "uploadAvatar" in limited

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzz._budget import fuzz
-from tests.fuzz._population import Crowd
+from tests.fuzz._population import Population
 from tests.fuzz._texts import damaged, json_texts, packed
 from tests.support.http import OPERATION
 from tests.support.images import animation, encoded, interlaced_png, noise, plain, turned, with_gps
@@ -36,10 +36,12 @@ ENVELOPE = {
 class Raw:
     """Requests of the owner, byte by byte."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        address = urlsplit(crowd.url)
+    def __init__(self, population: Population) -> None:
+        address = urlsplit(population.url)
         self._address = (address.hostname or "", address.port or 0)
-        answer = httpx.post(f"{crowd.url}/login", json={"login": str(crowd.user_ids[0]), "password": crowd.password})
+        answer = httpx.post(
+            f"{population.url}/login", json={"login": str(population.user_ids[0]), "password": population.password}
+        )
         self.token: str = answer.json()["tokens"]["access_token"]
 
     def ask(self, operation_id: str, path: str, *headers: bytes, body: bytes = b"") -> int:
@@ -63,9 +65,9 @@ class Raw:
 
 
 @pytest.fixture(scope="module")
-def raw(crowd: Crowd) -> Iterator[Raw]:
+def raw(population: Population) -> Iterator[Raw]:
     """The owner; valid requests are answered before and after."""
-    raw = Raw(crowd)
+    raw = Raw(population)
     assert raw.ask("getProfile", "/profile") == 200
     yield raw
     assert raw.ask("getProfile", "/profile") == 200
@@ -107,7 +109,7 @@ class TestQuery:
 
 
 class TestTimes:
-    def test_fuzzed_muted_until_is_answered(self, raw: Raw, crowd: Crowd) -> None:
+    def test_fuzzed_muted_until_is_answered(self, raw: Raw, population: Population) -> None:
         number = st.integers(0, 99).map("{:02}".format)
         moment = st.tuples(st.integers(0, 9999).map("{:04}".format), *(number,) * 5).map(
             lambda parts: f"{parts[0]}-{parts[1]}-{parts[2]}T{':'.join(parts[3:])}"
@@ -120,7 +122,7 @@ class TestTimes:
 
         def ask(value: str) -> None:
             body = json.dumps({"muted_until": value}).encode()
-            path = f"/conversations/{crowd.user_ids[1]}"
+            path = f"/conversations/{population.user_ids[1]}"
             raw.ask("updateConversation", path, b"Content-Type: application/json", body=body)
 
         for edge in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.9999999Z"):
@@ -145,9 +147,9 @@ class TestHeaders:
         ],
     )
     def test_fuzzed_headers_of_reads_are_answered(
-        self, raw: Raw, crowd: Crowd, operation_id: str, path: str | None, name: str, good: str
+        self, raw: Raw, population: Population, operation_id: str, path: str | None, name: str, good: str
     ) -> None:
-        where = path or f"/avatars/{crowd.avatar_keys[0]}"
+        where = path or f"/avatars/{population.avatar_keys[0]}"
         fuzz(lambda value: raw.ask(operation_id, where, name.encode() + b": " + value), like(good), examples=25)
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from messenger.client import ClientError
 from tests.model._walk import Walk
 from tests.support.device import Device
 
-Trouble = Callable[[Walk, Device, Random], Coroutine[Any, Any, None]]
+Fault = Callable[[Walk, Device, Random], Coroutine[Any, Any, None]]
 
 
 def _steps(chance: Random) -> int:
@@ -136,7 +136,7 @@ async def cut_database(walk: Walk, _: Device, chance: Random) -> None:
     await walk.world.cut_database(chance.choice((1, 2, 16)))
 
 
-TROUBLES: tuple[tuple[int, Trouble], ...] = (
+FAULTS: tuple[tuple[int, Fault], ...] = (
     (10, abort),
     (20, cut),
     (12, swallow),
@@ -147,4 +147,4 @@ TROUBLES: tuple[tuple[int, Trouble], ...] = (
     (5, poll),
     (5, replace),
 )
-SERVER_TROUBLES: tuple[tuple[int, Trouble], ...] = ((6, lose_hints), (6, lose_news), (3, bus_away), (3, cut_database))
+SERVER_FAULTS: tuple[tuple[int, Fault], ...] = ((6, lose_hints), (6, lose_news), (3, bus_away), (3, cut_database))

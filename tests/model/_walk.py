@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.model._world import World
 from tests.support.device import Device
-from tests.support.population import Crowd, Member
+from tests.support.population import Member, Population
 from tests.support.proxy import Address
 
 SIDE_BY_SIDE = 4
@@ -19,7 +19,7 @@ MOST_DEVICES = 5
 Draw = Callable[["Walk", Random], Coroutine[Any, Any, None]]
 
 
-class Walk(Crowd):
+class Walk(Population):
     """`rough`: the bus and the database fail too. `stay_contacts`: the two members never end their contact."""
 
     def __init__(self, world: World, seed: str, stack: AsyncExitStack) -> None:
@@ -70,9 +70,9 @@ class Walk(Crowd):
             self._stepped.notify_all()
         await asyncio.gather(*self._lasting)
 
-    def last(self, trouble: Coroutine[Any, Any, None]) -> None:
+    def last(self, fault: Coroutine[Any, Any, None]) -> None:
         """Let something continue while further steps are taken."""
-        self._lasting.add(asyncio.create_task(trouble))
+        self._lasting.add(asyncio.create_task(fault))
 
     async def steps(self, count: int) -> None:
         """Wait until this many more steps were taken, or no more follow."""

@@ -19,7 +19,7 @@ from typing import TypeVar
 import pytest
 
 from messenger.testing.recorder import Findings
-from tests.model._faults import SERVER_TROUBLES, TROUBLES
+from tests.model._faults import FAULTS, SERVER_FAULTS
 from tests.model._operations import OPERATIONS, SLOW
 from tests.model._walk import Walk
 from tests.model._world import World
@@ -47,10 +47,10 @@ async def draw(walk: Walk, chance: Random) -> None:
     )
     if chance.random() < TROUBLED:
         # In every other run the bus and the database work: signals must arrive there.
-        troubles = TROUBLES + (SERVER_TROUBLES if walk.rough else ())
-        trouble = _weighted(chance, troubles)
-        walk.outcomes[trouble.__name__] += 1
-        walk.last(trouble(walk, device, chance))
+        faults = FAULTS + (SERVER_FAULTS if walk.rough else ())
+        fault = _weighted(chance, faults)
+        walk.outcomes[fault.__name__] += 1
+        walk.last(fault(walk, device, chance))
     else:
         operation = _weighted(chance, OPERATIONS + (SLOW if walk.rough else ()))
         await walk.attempt(device, operation.__name__, operation(walk, device, chance))

@@ -19,16 +19,16 @@ class Receiver:
 
     def on_message(self, message: BusMessage) -> None:
         if isinstance(message, DevicesRevoked):
-            tell(f"heard {message.user_id}")
+            write_line(f"heard {message.user_id}")
 
     def on_disconnect(self) -> None:
         """`watch` prints it."""
 
     def on_reconnect(self) -> None:
-        tell("back")
+        write_line("back")
 
 
-def tell(line: str) -> None:
+def write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -39,7 +39,7 @@ async def watch(bus: Bus) -> None:
     while True:
         if bus.connected is not before:
             before = bus.connected
-            tell("up" if before else "down")
+            write_line("up" if before else "down")
         await asyncio.sleep(0.005)
 
 

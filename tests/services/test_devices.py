@@ -157,77 +157,77 @@ class TestSignOutDevice:
 
 
 @pytest.fixture
-async def crowded(container: Container, settings: Settings) -> AsyncIterator[Container]:
+async def limited(container: Container, settings: Settings) -> AsyncIterator[Container]:
     """The same services with at most two devices per user."""
-    crowded = Container(
+    limited = Container(
         msgspec.structs.replace(settings, max_devices=2), engine=container.engine, clock=container.clock
     )
-    yield crowded
-    await crowded.close()
+    yield limited
+    await limited.close()
 
 
 class TestMaxDevices:
-    async def test_device_above_maximum_signs_out_idlest(self, crowded: Container, clock: FixedClock) -> None:
-        make = Factory(crowded)
+    async def test_device_above_maximum_signs_out_idlest(self, limited: Container, clock: FixedClock) -> None:
+        make = Factory(limited)
         ada = await make.person()
         second = await make.device(ada)
         clock.advance(minutes=1)
-        await crowded.services.profiles.get(ada.actor)
+        await limited.services.profiles.get(ada.actor)
         third = await make.device(ada)
-        assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
-        assert await told(crowded, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
+        assert await devices_of(limited, ada) == {ada.actor.device_id, third.actor.device_id}
+        assert await told(limited, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
 
-    async def test_idle_device_with_open_socket_stays_signed_in(self, crowded: Container, clock: FixedClock) -> None:
-        make = Factory(crowded)
+    async def test_idle_device_with_open_socket_stays_signed_in(self, limited: Container, clock: FixedClock) -> None:
+        make = Factory(limited)
         ada = await make.person()
         await make.connected(ada)
         clock.advance(minutes=1)
         await make.device(ada)
         clock.advance(minutes=1)
         third = await make.device(ada)
-        assert await devices_of(crowded, ada) == {ada.actor.device_id, third.actor.device_id}
+        assert await devices_of(limited, ada) == {ada.actor.device_id, third.actor.device_id}
 
     async def test_idlest_device_is_signed_out_when_all_have_sockets(
-        self, crowded: Container, clock: FixedClock
+        self, limited: Container, clock: FixedClock
     ) -> None:
-        make = Factory(crowded)
+        make = Factory(limited)
         ada = await make.person()
         second = await make.device(ada)
         await make.connected(ada)
         clock.advance(minutes=1)
         await make.connected(second)
         third = await make.device(ada)
-        assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
+        assert await devices_of(limited, ada) == {second.actor.device_id, third.actor.device_id}
 
-    async def test_socket_of_dead_worker_does_not_keep_device(self, crowded: Container, clock: FixedClock) -> None:
-        make = Factory(crowded)
+    async def test_socket_of_dead_worker_does_not_keep_device(self, limited: Container, clock: FixedClock) -> None:
+        make = Factory(limited)
         ada = await make.person()
         await make.connected(ada)
         await rows(
-            crowded,
+            limited,
             "UPDATE workers SET seen_at = seen_at - interval '31 seconds'"
             " WHERE id = (SELECT worker_id FROM connections WHERE device_id = $1)",
             ada.actor.device_id,
         )
         clock.advance(minutes=1)
         second, third = [await make.device(ada) for _ in range(2)]
-        assert await devices_of(crowded, ada) == {second.actor.device_id, third.actor.device_id}
+        assert await devices_of(limited, ada) == {second.actor.device_id, third.actor.device_id}
 
     async def test_lowered_maximum_signs_out_all_excess_devices(
-        self, container: Container, crowded: Container, clock: FixedClock
+        self, container: Container, limited: Container, clock: FixedClock
     ) -> None:
         ada = await Factory(container).person()
         for _ in range(3):
             clock.advance(minutes=1)
             await Factory(container).device(ada)
         clock.advance(minutes=1)
-        newest = await Factory(crowded).device(ada)
-        assert newest.actor.device_id in await devices_of(crowded, ada)
-        assert len(await devices_of(crowded, ada)) == 2
+        newest = await Factory(limited).device(ada)
+        assert newest.actor.device_id in await devices_of(limited, ada)
+        assert len(await devices_of(limited, ada)) == 2
 
-    async def test_next_sign_in_corrects_concurrent_overshoot(self, crowded: Container) -> None:
-        make = Factory(crowded)
+    async def test_next_sign_in_corrects_concurrent_overshoot(self, limited: Container) -> None:
+        make = Factory(limited)
         ada = await make.person()
         await asyncio.gather(*[make.device(ada) for _ in range(6)])
         await make.device(ada)
-        assert len(await devices_of(crowded, ada)) == 2
+        assert len(await devices_of(limited, ada)) == 2

@@ -27,7 +27,7 @@ async def fresh(fresh_database_url: str, settings: Settings, clock: FixedClock) 
 
 
 @pytest.fixture
-async def crowd(fresh: Container) -> list[Person]:
+async def users(fresh: Container) -> list[Person]:
     """Ten users; the first has sent the second a message that expires."""
     make = Factory(fresh)
     ada, bob = await make.friends()
@@ -50,7 +50,7 @@ def passes_held(container: Container, reason: str) -> float:
 
 class TestClockJump:
     async def test_clock_jump_stops_sweeps_and_logs_error(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
+        self, fresh: Container, users: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         await fresh.services.maintenance.sweep()
         before, right = await held(fresh), clock.now()
@@ -62,10 +62,10 @@ class TestClockJump:
         assert "clock jumped by 100 days" in caplog.text
         clock.set(right)
         assert not any((await fresh.services.maintenance.sweep()).values())
-        assert (await fresh.services.devices.refresh(crowd[0].refresh_token, address="192.0.2.1")).tokens
+        assert (await fresh.services.devices.refresh(users[0].refresh_token, address="192.0.2.1")).tokens
 
     async def test_clock_is_trusted_after_a_day_without_a_jump(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock
+        self, fresh: Container, users: list[Person], clock: FixedClock
     ) -> None:
         await fresh.services.maintenance.sweep()
         clock.set(clock.now() + FAR)
@@ -73,10 +73,10 @@ class TestClockJump:
         clock.advance(seconds=SETTLED_AFTER.total_seconds() - 1)
         assert await fresh.services.maintenance.sweep() == {}
         clock.advance(seconds=1)
-        assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(crowd)
+        assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(users)
 
     async def test_second_jump_restarts_waiting_day(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock
+        self, fresh: Container, users: list[Person], clock: FixedClock
     ) -> None:
         await fresh.services.maintenance.sweep()
         clock.set(clock.now() + FAR)
@@ -87,13 +87,13 @@ class TestClockJump:
         clock.advance(hours=23)
         assert await fresh.services.maintenance.sweep() == {}
 
-    async def test_passing_time_is_no_jump(self, fresh: Container, crowd: list[Person], clock: FixedClock) -> None:
+    async def test_passing_time_is_no_jump(self, fresh: Container, users: list[Person], clock: FixedClock) -> None:
         await fresh.services.maintenance.sweep()
         clock.advance(hours=2)
         assert (await fresh.services.maintenance.sweep())["expired_messages"] == 1
 
     async def test_small_corrections_are_no_jump(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock
+        self, fresh: Container, users: list[Person], clock: FixedClock
     ) -> None:
         for _ in range(30):
             clock.set(clock.now() + timedelta(minutes=4))
@@ -106,31 +106,31 @@ class TestRestart:
     """A server that starts while the clock is wrong can only judge the clock by what the sweep would remove."""
 
     async def test_most_devices_are_not_signed_out_at_once(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
+        self, fresh: Container, users: list[Person], clock: FixedClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         right = clock.now()
         clock.set(right + FAR)
         assert (await fresh.services.maintenance.sweep())["idle_devices"] == 0
         assert passes_held(fresh, "devices") == 1
-        assert f"{len(crowd)} of {len(crowd)} devices would be signed out" in caplog.text
+        assert f"{len(users)} of {len(users)} devices would be signed out" in caplog.text
         clock.set(right)
-        assert (await fresh.services.devices.refresh(crowd[0].refresh_token, address="192.0.2.1")).tokens
+        assert (await fresh.services.devices.refresh(users[0].refresh_token, address="192.0.2.1")).tokens
 
     async def test_idle_devices_are_signed_out_after_a_day(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock
+        self, fresh: Container, users: list[Person], clock: FixedClock
     ) -> None:
         clock.set(clock.now() + FAR)
         await fresh.services.maintenance.sweep()
         clock.advance(days=1)
-        assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(crowd)
+        assert (await fresh.services.maintenance.sweep())["idle_devices"] == len(users)
 
     async def test_few_of_many_are_signed_out_as_usual(
-        self, fresh: Container, crowd: list[Person], clock: FixedClock
+        self, fresh: Container, users: list[Person], clock: FixedClock
     ) -> None:
         await rows(
             fresh,
             "UPDATE refresh_tokens SET expires_at = $2 WHERE device_id = ANY ($1)",
-            [person.actor.device_id for person in crowd[:2]],
+            [person.actor.device_id for person in users[:2]],
             clock.now() - timedelta(seconds=1),
         )
         await rows(fresh, "UPDATE devices SET access_expires_at = $1", clock.now() - timedelta(seconds=1))

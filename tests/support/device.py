@@ -53,9 +53,9 @@ class Tap:
     repetitions or gaps.
     """
 
-    def __init__(self, codec: Codec, tell: Callable[[str], None]) -> None:
+    def __init__(self, codec: Codec, report: Callable[[str], None]) -> None:
         self._codec = codec
-        self._tell = tell
+        self._report = report
         self._at = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -67,12 +67,12 @@ class Tap:
             self._at = place(frame.cursor)
         elif isinstance(frame, EventFrame):
             if place(frame.cursor) != self._at + 1:
-                self._tell(f"after e{self._at} the socket brought {frame.cursor} {frame.event}")
+                self._report(f"after e{self._at} the socket brought {frame.cursor} {frame.event}")
             self._at = place(frame.cursor)
         elif isinstance(frame, CaughtUpFrame) and place(frame.cursor) != self._at:
-            self._tell(f"at e{self._at} the socket said that it caught up to {frame.cursor}")
+            self._report(f"at e{self._at} the socket said that it caught up to {frame.cursor}")
         elif isinstance(frame, ResyncFrame):
-            self._tell("the socket lost its place")
+            self._report("the socket lost its place")
         return frame
 
 
@@ -102,7 +102,7 @@ class Device:
         self._changed = asyncio.Event()
         self.turning = asyncio.Lock()
         """Held by whoever stops and starts it."""
-        client._codec = Tap(client._codec, self._tell)  # type: ignore[assignment]
+        client._codec = Tap(client._codec, self._report)  # type: ignore[assignment]
 
     @property
     def user_id(self) -> int:
@@ -154,7 +154,7 @@ class Device:
 
     # --- the inside ---
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         self.problems.append(f"{self.name}: {problem}")
 
     async def _take_all(self, stream: EventStream) -> None:
@@ -167,7 +167,7 @@ class Device:
         except ConnectedElsewhere:
             self.replaced = True
         except ClientError as error:
-            self._tell(f"the stream ended: {error!r}")
+            self._report(f"the stream ended: {error!r}")
         self._changed.set()
 
     def _take(self, item: Event | Signal | CaughtUp | Resync) -> None:
@@ -183,22 +183,22 @@ class Device:
                 self._statuses.cancel()
             self._statuses = asyncio.create_task(self._load_statuses())
         else:
-            self._tell(f"the client lost its place: {item.cursor}")
+            self._report(f"the client lost its place: {item.cursor}")
 
     def _take_event(self, event: Event) -> None:
         position, heard = place(event.cursor), heard_of(self.user_id, event)
         if position > self.at:
             if position != self.at + 1:
-                self._tell(f"after e{self.at} came {event.cursor} {event.name}")
+                self._report(f"after e{self.at} came {event.cursor} {event.name}")
             self.at = position
             self.heard.append(heard)
         else:
             # What it had handled when it stopped may be repeated, and must then be equal.
             self.repeats += 1
             if position <= self.start or self.heard[position - self.start - 1] != heard:
-                self._tell(f"{event.cursor} came again as {heard}")
+                self._report(f"{event.cursor} came again as {heard}")
         if not self.state.apply(event):
-            self._tell(f"{event.cursor} {event.name} can't be understood: {event.data!r:.200}")
+            self._report(f"{event.cursor} {event.name} can't be understood: {event.data!r:.200}")
 
     async def _load_statuses(self) -> None:
         """What `caught_up` requires; a signal that arrives meanwhile is at least as new as the response."""

@@ -19,7 +19,7 @@ import msgspec
 from messenger.client import ApiError, ClientError
 from messenger.testing.recorder import pair
 from tests.support.device import Device
-from tests.support.population import Crowd, Draft
+from tests.support.population import Draft, Population
 from tests.support.proxy import Address
 
 PATIENCE = 5.0
@@ -43,15 +43,15 @@ class Sender:
     then the outcome stays unknown, and the message may exist.
     """
 
-    def __init__(self, crowd: FaultCrowd, device: Device, *, bare: bool) -> None:
+    def __init__(self, population: FaultPopulation, device: Device, *, bare: bool) -> None:
         self.device = device
         self.bare = bare
         self.good_since = 0.0
         """When the newest attempt began that was answered well, by `time.monotonic`."""
         self.idle = asyncio.Event()
-        self._crowd = crowd
-        self._member = crowd.member(device)
-        self._chance = Random(f"{crowd.seed}/{device.name}")
+        self._population = population
+        self._member = population.member(device)
+        self._chance = Random(f"{population.seed}/{device.name}")
         self._http = httpx.AsyncClient(timeout=PATIENCE)
 
     async def run(self) -> None:
@@ -59,9 +59,9 @@ class Sender:
         try:
             while True:
                 self.idle.set()
-                await self._crowd.going.wait()
+                await self._population.going.wait()
                 self.idle.clear()
-                await self._settle(self._crowd.draft(self._member, f"{self._chance.getrandbits(64):x}"))
+                await self._settle(self._population.draft(self._member, f"{self._chance.getrandbits(64):x}"))
                 await asyncio.sleep(self._chance.uniform(0, _PAUSE))
         finally:
             await self._http.aclose()
@@ -79,41 +79,41 @@ class Sender:
         good: bool = await attempt(draft)
         if good:
             self.good_since = began
-            self._crowd.note_good(began)
+            self._population.note_good(began)
         return good
 
     async def _attempt(self, draft: Draft) -> bool:
-        crowd, target_id = self._crowd, draft.sender.partner.id
+        population, target_id = self._population, draft.sender.partner.id
         body = {"target_id": target_id, "client_id": draft.client_id, "body": draft.body}
         token = await self.device.client.keeper.access()
-        crowd.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
+        population.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
         began = time.monotonic()
         try:
             answer = await self._http.post(
                 f"{self.device.proxy.url}/messages", json=body, headers={"Authorization": f"Bearer {token}"}
             )
         except httpx.HTTPError:
-            crowd.recorder.unknown(draft.client_id)
-            crowd.note(Answer(began, time.monotonic() - began, 0))
+            population.recorder.unknown(draft.client_id)
+            population.note(Answer(began, time.monotonic() - began, 0))
             return False
         seconds = time.monotonic() - began
         if answer.status_code == 401 and await self.device.client.keeper.access() != token:
             # The token was renewed meanwhile: sent again with the new one.
-            crowd.recorder.fail(draft.client_id)
+            population.recorder.fail(draft.client_id)
             return False
-        crowd.note(Answer(began, seconds, answer.status_code, "retry-after" in answer.headers), answer.text)
+        population.note(Answer(began, seconds, answer.status_code, "retry-after" in answer.headers), answer.text)
         if not answer.is_success:
             # Only the server knows whether a refusal came before the commit.
-            crowd.recorder.unknown(draft.client_id)
+            population.recorder.unknown(draft.client_id)
             return False
-        crowd.recorder.ok(draft.client_id, answer.json()["seq"])
+        population.recorder.ok(draft.client_id, answer.json()["seq"])
         return True
 
     async def _attempt_by_client(self, draft: Draft) -> bool:
         try:
-            await self._crowd.send(self.device, draft, within=0.0)
+            await self._population.send(self.device, draft, within=0.0)
         except ApiError as error:
-            self._crowd.note_refusal(error.status, str(error))
+            self._population.note_refusal(error.status, str(error))
             return False
         except ClientError:
             return False
@@ -125,10 +125,10 @@ class Place(Protocol):
 
     def address(self, chance: Random) -> Address: ...
     async def fetch(self, sql: str, *values: Any) -> list[Any]: ...
-    def tell(self, problem: str) -> None: ...
+    def report(self, problem: str) -> None: ...
 
 
-class FaultCrowd(Crowd):
+class FaultPopulation(Population):
     """`going`: set while messages are to be sent. `answers`: responses over bare HTTP in this cycle."""
 
     # Workers die, and the bus with them: signals are not stored, and get lost.
@@ -164,7 +164,7 @@ class FaultCrowd(Crowd):
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            self.world.tell(f"a sender ended: {task.exception()!r}")
+            self.world.report(f"a sender ended: {task.exception()!r}")
 
     # --- what is written down ---
 
@@ -173,13 +173,13 @@ class FaultCrowd(Crowd):
         self.answers.append(answer)
         self.note_refusal(answer.status, said)
         if answer.status == 503 and not answer.retry_after:
-            self.world.tell(f"503 without Retry-After: {said:.200}")
+            self.world.report(f"503 without Retry-After: {said:.200}")
 
     def note_refusal(self, status: int, said: str) -> None:
         """Count a status; report one that is not allowed."""
         self.statuses[status] += 1
         if status >= 300 and status not in self._allowed:
-            self.world.tell(f"a message was answered with {status}: {said:.300}")
+            self.world.report(f"a message was answered with {status}: {said:.300}")
 
     def note_good(self, began: float) -> None:
         """A message was acknowledged."""

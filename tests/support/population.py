@@ -55,7 +55,7 @@ class Draft(msgspec.Struct, frozen=True):
     reply_to: UUID | None
 
 
-class Crowd:
+class Population:
     """`leaving`: devices that are being signed out, and may be gone. `problems`: violations, as they were seen."""
 
     signals_get_lost = False
@@ -166,8 +166,8 @@ class Crowd:
                 target_id, draft.body, client_id=draft.client_id, within=within, reply_to=draft.reply_to
             )
         except ClientError as error:
-            tell = self.recorder.unknown if error.may_have_happened else self.recorder.fail
-            tell(draft.client_id)
+            record = self.recorder.unknown if error.may_have_happened else self.recorder.fail
+            record(draft.client_id)
             raise
         self.recorder.ok(draft.client_id, message.seq)
 

@@ -15,7 +15,7 @@ from messenger.schemas.types import timestamp
 from messenger.schemas.users import StatusView
 from messenger.testing.recorder import Findings, View, check
 from tests.support.device import Device, heard_of, history_view, place
-from tests.support.population import Crowd, Member
+from tests.support.population import Member, Population
 
 _TRIES = 50
 _SECONDS = 5.0
@@ -36,69 +36,69 @@ class Fresh:
         return place(self.events[-1].cursor) if self.events else 0
 
 
-async def judge(crowd: Crowd) -> Findings:
+async def judge(population: Population) -> Findings:
     """Check everything that must hold; violations are added to the users' `problems`, and to the findings."""
-    await _heal(crowd)
+    await _heal(population)
     async with AsyncExitStack() as stack:
-        clients = [await crowd.fresh_client(member, stack) for member in crowd.members]
-        await _settle(crowd)
-        await _part(crowd, clients)
-        await await_proofs(crowd)
-        fresh = await _load(crowd, clients)
+        clients = [await population.fresh_client(member, stack) for member in population.members]
+        await _settle(population)
+        await _part(population, clients)
+        await await_proofs(population)
+        fresh = await _load(population, clients)
         now = timestamp(datetime.now(UTC))
         for each in fresh:
             for device in each.member.signed_in:
-                crowd.problems += _compare(device, each, now, receipts=crowd.stay_contacts)
-        _compare_replays(crowd, fresh, now)
+                population.problems += _compare(device, each, now, receipts=population.stay_contacts)
+        _compare_replays(population, fresh, now)
         for each in fresh:
-            await _compare_presence(crowd, each)
-        views = [device.view for device in crowd.devices] + [_stream(each) for each in fresh]
-        views += [await _history(crowd, each) for each in fresh]
-    crowd.problems += [problem for device in crowd.devices for problem in device.problems]
-    return check(crowd.recorder.history, views)
+            await _compare_presence(population, each)
+        views = [device.view for device in population.devices] + [_stream(each) for each in fresh]
+        views += [await _history(population, each) for each in fresh]
+    population.problems += [problem for device in population.devices for problem in device.problems]
+    return check(population.recorder.history, views)
 
 
-async def stored(crowd: Crowd) -> Findings:
+async def stored(population: Population) -> Findings:
     """The server's data as fresh logins see it, compared with what was sent."""
     async with AsyncExitStack() as stack:
-        clients = [await crowd.fresh_client(member, stack) for member in crowd.members]
-        fresh = [await _fresh(member, client) for member, client in zip(crowd.members, clients, strict=True)]
-        views = [_stream(each) for each in fresh] + [await _history(crowd, each) for each in fresh]
-    return check(crowd.recorder.history, views)
+        clients = [await population.fresh_client(member, stack) for member in population.members]
+        fresh = [await _fresh(member, client) for member, client in zip(population.members, clients, strict=True)]
+        views = [_stream(each) for each in fresh] + [await _history(population, each) for each in fresh]
+    return check(population.recorder.history, views)
 
 
-async def _heal(crowd: Crowd) -> None:
-    crowd.heal()
-    for device in crowd.devices:
+async def _heal(population: Population) -> None:
+    population.heal()
+    for device in population.devices:
         device.proxy.heal()
         if device.replaced:
             await device.listen()
 
 
-async def _settle(crowd: Crowd) -> None:
+async def _settle(population: Population) -> None:
     """Send half of the messages with unknown outcome again; the rest stays unknown."""
-    for client_id in crowd.recorder.unsettled()[::2]:
-        draft = crowd.drafts[client_id]
-        device = next(device for device in draft.sender.signed_in if device not in crowd.leaving)
-        await crowd.attempt(device, "settle", crowd.send(device, draft, within=_SECONDS))
+    for client_id in population.recorder.unsettled()[::2]:
+        draft = population.drafts[client_id]
+        device = next(device for device in draft.sender.signed_in if device not in population.leaving)
+        await population.attempt(device, "settle", population.send(device, draft, within=_SECONDS))
 
 
-async def _part(crowd: Crowd, clients: list[Client]) -> None:
+async def _part(population: Population, clients: list[Client]) -> None:
     """A signed-out device knows it, and no other device believes so."""
-    for member, client in zip(crowd.members, clients, strict=True):
+    for member, client in zip(population.members, clients, strict=True):
         there = {device.id async for device in client.devices()}
         for device in member.devices:
             if device.id not in there:
                 await device.until(lambda device=device: device.signed_out, "its end")  # type: ignore[misc]
-                if device not in crowd.leaving:
-                    crowd.problems.append(f"{device.name} was signed out by nobody")
+                if device not in population.leaving:
+                    population.problems.append(f"{device.name} was signed out by nobody")
             elif device.signed_out:
-                crowd.problems.append(f"{device.name} was told that it is signed out, and is not")
+                population.problems.append(f"{device.name} was told that it is signed out, and is not")
 
 
-async def await_proofs(crowd: Crowd) -> None:
+async def await_proofs(population: Population) -> None:
     """Every message that a device of its recipient has received counts as delivered."""
-    users = [member.id for member in crowd.members]
+    users = [member.id for member in population.members]
     late = """
         SELECT me.user_id, me.delivered_seq, due.seq FROM members AS me, LATERAL (SELECT max(m.seq) AS seq
             FROM messages AS m WHERE m.conversation_id = me.conversation_id AND m.sender_id <> me.user_id) AS due
@@ -106,18 +106,18 @@ async def await_proofs(crowd: Crowd) -> None:
     """
     try:
         async with asyncio.timeout(_SECONDS):
-            while await crowd.fetch(late, users):
+            while await population.fetch(late, users):
                 # The last receipt is only announced by an event, which may already be there.
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        rows = [tuple(row) for row in await crowd.fetch(late, users)]
-        crowd.problems.append(f"received, and not told as delivered (user, delivered, due): {rows}")
+        rows = [tuple(row) for row in await population.fetch(late, users)]
+        population.problems.append(f"received, and not told as delivered (user, delivered, due): {rows}")
 
 
-async def _load(crowd: Crowd, clients: list[Client]) -> list[Fresh]:
+async def _load(population: Population, clients: list[Client]) -> list[Fresh]:
     """Fresh states at a moment in which no stream grows, with every device listening."""
     for _ in range(_TRIES):
-        fresh = [await _fresh(member, client) for member, client in zip(crowd.members, clients, strict=True)]
+        fresh = [await _fresh(member, client) for member, client in zip(population.members, clients, strict=True)]
         for each in fresh:
             await asyncio.gather(*(device.reach(each.end) for device in each.member.signed_in))
         ends = [place((await each.client.sync())[1]) for each in fresh]
@@ -159,7 +159,7 @@ def _compare(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Itera
     yield from _differences(device.name, mine, theirs)
 
 
-def _compare_replays(crowd: Crowd, fresh: list[Fresh], now: str) -> None:
+def _compare_replays(population: Population, fresh: list[Fresh], now: str) -> None:
     """Devices that were there from the beginning have the state of a complete replay."""
     for each in fresh:
         first = [device for device in each.member.signed_in if device.holds_all]
@@ -167,10 +167,12 @@ def _compare_replays(crowd: Crowd, fresh: list[Fresh], now: str) -> None:
             replayed = State(each.member.id)
             for event in each.events:
                 replayed.apply(event)
-            mine, theirs = (state.snapshot(at=now, receipts=crowd.stay_contacts) for state in (device.state, replayed))
+            mine, theirs = (
+                state.snapshot(at=now, receipts=population.stay_contacts) for state in (device.state, replayed)
+            )
             # No event shows the profile and the devices before the first event.
             for part in sorted({*mine} - {"profile", "devices"}):
-                crowd.problems += _differences(f"{device.name} and a replay: {part}", mine[part], theirs[part])
+                population.problems += _differences(f"{device.name} and a replay: {part}", mine[part], theirs[part])
 
 
 def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
@@ -181,9 +183,9 @@ def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
         yield f"{where}: {one!r:.300} and fresh {other!r:.300}"
 
 
-async def _compare_presence(crowd: Crowd, fresh: Fresh) -> None:
+async def _compare_presence(population: Population, fresh: Fresh) -> None:
     """Signals keep statuses correct, where none was lost."""
-    if crowd.signals_get_lost:
+    if population.signals_get_lost:
         return
     for device in fresh.member.signed_in:
         told = _shown(fresh.state, await fresh.client.statuses())
@@ -194,7 +196,7 @@ async def _compare_presence(crowd: Crowd, fresh: Fresh) -> None:
                     told = _shown(fresh.state, await fresh.client.statuses())
         except TimeoutError:
             yours = _shown(device.state, device.state.presence.values())
-            crowd.problems.append(f"{device.name} believes {yours}, true is {told}")
+            population.problems.append(f"{device.name} believes {yours}, true is {told}")
 
 
 def _shown(state: State, statuses: Iterable[StatusView]) -> list[tuple[int, str, str, bool]]:
@@ -210,23 +212,23 @@ def _stream(fresh: Fresh) -> View:
     return View(name, fresh.member.id, tuple(heard_of(fresh.member.id, event) for event in fresh.events))
 
 
-async def _history(crowd: Crowd, fresh: Fresh) -> View:
+async def _history(population: Population, fresh: Fresh) -> View:
     try:
         messages = await fresh.client.whole_history(fresh.member.partner.id)
     except ClientError as error:
-        crowd.problems.append(f"the history can't be read: {error}")
+        population.problems.append(f"the history can't be read: {error}")
         messages = []
     return history_view(f"the history of {fresh.member.id}", fresh.member.id, messages)
 
 
-def shown(crowd: Crowd, findings: Findings) -> dict[str, Any]:
+def shown(population: Population, findings: Findings) -> dict[str, Any]:
     """The figures of a run."""
-    repeats = sum(device.repeats for device in crowd.devices)
-    cuts = sum(device.proxy.cuts for device in crowd.devices)
+    repeats = sum(device.repeats for device in population.devices)
+    cuts = sum(device.proxy.cuts for device in population.devices)
     counts = msgspec.to_builtins(findings)
     return {
-        "devices": len(crowd.devices),
-        "events": sum(len(device.heard) for device in crowd.devices),
+        "devices": len(population.devices),
+        "events": sum(len(device.heard) for device in population.devices),
         "cuts": cuts,
         "repeats": repeats,
         "acknowledged": findings.acknowledged,
