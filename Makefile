@@ -138,14 +138,10 @@ bench-realtime: setup  ## Measure latency, fan-out, idle sockets, resuming, pres
 	$(BIN)/python benchmarks/realtime.py
 	$(BIN)/python benchmarks/bus.py
 
-<<<<<<< Updated upstream
-bench-sending: setup  ## Sending by 16 and 64 senders, and at 200 and 500 messages a second (two minutes).
+bench-sending: setup  ## Measure sending by 16 and 64 senders, and at 200 and 500 messages a second (2 minutes).
 	$(BIN)/python benchmarks/sending.py
 
-bench-growth: setup  ## What requests cost with ten times the users and messages (a quarter of an hour or more, 12 GB under /var/tmp).
-=======
 bench-growth: setup  ## Compare the cost of requests with that of ten times the users and messages (15 minutes or more, 12 GB in /var/tmp).
->>>>>>> Stashed changes
 	$(BIN)/python benchmarks/growth.py
 
 flames: setup  ## Draw flame graphs of the three hottest endpoints into docs/pictures (about 3 minutes).
