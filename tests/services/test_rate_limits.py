@@ -14,7 +14,6 @@ from messenger.errors import (
     InvalidCredentials,
     InvalidRefreshToken,
     PasswordWeak,
-    PeerNotFound,
     RateLimited,
     RefreshTokenReused,
     SecretNotFound,
@@ -282,7 +281,13 @@ class TestUnavailableCount:
         with pytest.raises(DatabaseUnavailable):
             await try_login(limited, ada.username, password=PASSWORD)
 
-    async def test_look_up_is_answered_when_count_is_unavailable(self, limited: Container, make: Factory) -> None:
+    async def test_look_up_is_refused_when_count_is_unavailable(self, limited: Container, make: Factory) -> None:
         ada = await make.person()
-        with pytest.raises(PeerNotFound):
+        with pytest.raises(DatabaseUnavailable):
             await limited.services.profiles.find(ada.actor, target_id=1)
+
+    async def test_turn_credentials_are_issued_when_count_is_unavailable(
+        self, limited: Container, make: Factory
+    ) -> None:
+        ada = await make.person()
+        assert (await limited.services.calls.ice_servers(ada.actor)).ttl > 0
