@@ -1,4 +1,4 @@
-"""create_app: routes and handlers over a container. Nothing else."""
+"""The ASGI application: routes and handlers over a container."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_app(container: Container) -> Litestar:
-    """The ASGI application over a container."""
+    """Build the application over a container."""
     settings = container.settings
 
     @asynccontextmanager
@@ -54,26 +54,31 @@ def create_app(container: Container) -> Litestar:
         lifespan=[lifespan],
         logging_config=None,
         openapi_config=_openapi(settings),
-        state=State(
-            {
-                "services": container.services,
-                "realtime": container.realtime,
-                "metrics": container.metrics,
-                "metrics_token": settings.metrics_token,
-                "socket_origins": (*settings.cors_origins, *filter(None, [settings.public_origin])),
-                "demo": settings.serves_demo,
-                "password_min_length": settings.password_min_length,
-                "public_origin": settings.public_origin,
-            }
-        ),
+        state=_state(container),
     )
     app.services = container.services
     app.fast_path = FastPath(app, container.services, response_hook, checks_origin=bool(settings.cors_origins))
     return app
 
 
+def _state(container: Container) -> State:
+    settings = container.settings
+    return State(
+        {
+            "services": container.services,
+            "realtime": container.realtime,
+            "metrics": container.metrics,
+            "metrics_token": settings.metrics_token,
+            "socket_origins": (*settings.cors_origins, *filter(None, [settings.public_origin])),
+            "demo": settings.serves_demo,
+            "password_min_length": settings.password_min_length,
+            "public_origin": settings.public_origin,
+        }
+    )
+
+
 def _cors(settings: Settings) -> CORSConfig | None:
-    """The exact origins of the settings; a page may read the headers that the contract tells clients to heed."""
+    """Allow exactly the configured origins, and let pages read the headers that the API documents."""
     if not settings.cors_origins:
         return None
     return CORSConfig(
@@ -108,5 +113,5 @@ def _openapi(settings: Settings) -> OpenAPIConfig:
 
 
 def _hide(_: Any, __: Any) -> None:
-    # Litestar serves its own pages beside the document, with scripts from elsewhere; `/docs` is ours.
+    # Litestar's own documentation pages load scripts from other hosts; `/docs` replaces them.
     raise NotFound

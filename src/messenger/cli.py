@@ -207,7 +207,7 @@ def create_user(username: str, name: str | None, password_stdin: bool, as_json: 
         checked = msgspec.convert(draft, RegisterDraft)
     except msgspec.ValidationError as error:
         raise click.UsageError(validation_error(str(error)).detail) from None
-    view = _with_container(lambda container: container.administration.create_account(checked))
+    view = _with_container(lambda container: container.services.administration.create_account(checked))
     if as_json:
         _json(view)
     else:
@@ -221,7 +221,7 @@ def create_user(username: str, name: str | None, password_stdin: bool, as_json: 
 @reporting
 def list_users(after: int, limit: int, as_json: bool) -> None:
     """Accounts by ascending number."""
-    rows = _with_container(lambda container: container.administration.list_accounts(after=after, limit=limit))
+    rows = _with_container(lambda container: container.services.administration.list_accounts(after=after, limit=limit))
     if as_json:
         _json(rows)
         return
@@ -238,7 +238,7 @@ def list_users(after: int, limit: int, as_json: bool) -> None:
 @reporting
 def disable_user(login: str, undo: bool, as_json: bool) -> None:
     """Shut an account out, and sign all its devices out; LOGIN is a username or a number."""
-    row = _with_container(lambda container: container.administration.set_disabled(login, disabled=not undo))
+    row = _with_container(lambda container: container.services.administration.set_disabled(login, disabled=not undo))
     if as_json:
         _json(row)
     else:
@@ -253,7 +253,7 @@ def disable_user(login: str, undo: bool, as_json: bool) -> None:
 def set_password(login: str, password_stdin: bool, as_json: bool) -> None:
     """Set an account's password, and sign all its devices out."""
     password = _read_password(password_stdin)
-    row = _with_container(lambda container: container.administration.set_password(login, password))
+    row = _with_container(lambda container: container.services.administration.set_password(login, password))
     if as_json:
         _json(row)
     else:

@@ -122,7 +122,7 @@ class Cast:
 
     async def disabled(self) -> Person:
         person = await self.acquaintance("disabled")
-        await self._container.administration.set_disabled(str(person.id), disabled=True)
+        await self._container.services.administration.set_disabled(str(person.id), disabled=True)
         return person
 
     async def erased(self) -> Person:

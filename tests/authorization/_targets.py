@@ -22,7 +22,7 @@ async def gone(container: Container, make: Factory) -> dict[str, Person]:
     """Users who do not exist, for three reasons."""
     erased, disabled = await make.people(2)
     await container.services.accounts.erase(erased.actor, erased.password)
-    await container.administration.set_disabled(str(disabled.id), disabled=True)
+    await container.services.administration.set_disabled(str(disabled.id), disabled=True)
     nobody = msgspec.structs.replace(erased, id=NOBODY, username="nobody-has-this-name")
     return {"nobody": nobody, "erased": erased, "disabled": disabled}
 

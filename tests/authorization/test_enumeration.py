@@ -172,7 +172,7 @@ class TestUsernameTaken:
         self, client: httpx.AsyncClient, container: Container, make: Factory
     ) -> None:
         used, disabled = await make.people(2)
-        await container.administration.set_disabled(str(disabled.id), disabled=True)
+        await container.services.administration.set_disabled(str(disabled.id), disabled=True)
         body = {"password": "harbour-violet-tundra-58", "name": "Newcomer"}
         answers = [
             await client.post("/register", json={"username": person.username, **body}) for person in (used, disabled)

@@ -52,7 +52,7 @@ def compared(container: Container, monkeypatch: pytest.MonkeyPatch) -> list[str]
 async def logins(container: Container, make: Factory) -> dict[str, str]:
     """Logins that fail with a wrong password, each for a different reason."""
     known, disabled, erased = await make.people(3)
-    await container.administration.set_disabled(str(disabled.id), disabled=True)
+    await container.services.administration.set_disabled(str(disabled.id), disabled=True)
     await container.services.accounts.erase(erased.actor, erased.password)
     return {
         "known by name": known.username,
@@ -85,7 +85,7 @@ async def test_disabled_account_refuses_correct_password(
     client: httpx.AsyncClient, container: Container, make: Factory, compared: list[str]
 ) -> None:
     ada = await make.person()
-    await container.administration.set_disabled(str(ada.id), disabled=True)
+    await container.services.administration.set_disabled(str(ada.id), disabled=True)
     answers = [
         await client.post("/login", json={"login": login, "password": ada.password})
         for login in (ada.username, "nobody-has-this-name")

@@ -151,9 +151,9 @@ class TestSignOut:
         other = await make.device(doomed)
         async with device(other, workers, home=1) as second, device(doomed, workers) as first:
             if deed == "disabled":
-                await operator.administration.set_disabled(str(doomed.id), disabled=True)
+                await operator.services.administration.set_disabled(str(doomed.id), disabled=True)
             else:
-                await operator.administration.set_password(str(doomed.id), NEW_PASSWORD)
+                await operator.services.administration.set_password(str(doomed.id), NEW_PASSWORD)
             await operator.bus.flush()
             assert [await first.ended(), await second.ended()] == [(4401, 401)] * 2
             assert await first.answers() | await second.answers() == {401}

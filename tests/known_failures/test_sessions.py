@@ -56,8 +56,10 @@ REVOCATIONS: dict[str, Revocation] = {
     "password is changed": lambda c, ada, phone: c.services.accounts.change_password(
         ada.actor, ada.password, NEW_PASSWORD
     ),
-    "password is set by the operator": lambda c, ada, phone: c.administration.set_password(ada.username, NEW_PASSWORD),
-    "account is disabled": lambda c, ada, phone: c.administration.set_disabled(ada.username, disabled=True),
+    "password is set by the operator": lambda c, ada, phone: c.services.administration.set_password(
+        ada.username, NEW_PASSWORD
+    ),
+    "account is disabled": lambda c, ada, phone: c.services.administration.set_disabled(ada.username, disabled=True),
     "account is erased": lambda c, ada, phone: c.services.accounts.erase(ada.actor, ada.password),
     "refresh token is shown again": _reuse,
     "too many devices": _crowd_out,
@@ -113,7 +115,7 @@ async def _signed_out(container: Container, person: Person) -> str:
 
 
 async def _disabled(container: Container, person: Person) -> str:
-    await container.administration.set_disabled(person.username, disabled=True)
+    await container.services.administration.set_disabled(person.username, disabled=True)
     return person.access_token
 
 
@@ -205,8 +207,8 @@ async def test_cve_2025_3230_enabling_account_restores_no_old_session(
 ) -> None:
     ada = await people.person()
     held = await keys(http, ada)
-    await hosted.administration.set_disabled(ada.username, disabled=True)
-    await hosted.administration.set_disabled(ada.username, disabled=False)
+    await hosted.services.administration.set_disabled(ada.username, disabled=True)
+    await hosted.services.administration.set_disabled(ada.username, disabled=False)
     answers = await knock(realtime, http, held)
     opened = {door for door, status in answers.items() if status != 401}
     assert opened == {"name and password", "number and password"}

@@ -180,7 +180,7 @@ class TestLogin:
     ) -> None:
         ada = await make.person()
         own_hash = await stored_hash(container, ada.id)
-        await container.administration.set_disabled(str(ada.id), disabled=True)
+        await container.services.administration.set_disabled(str(ada.id), disabled=True)
         with pytest.raises(InvalidCredentials):
             await login(container, ada.username)
         assert len(compared) == 1
@@ -194,7 +194,7 @@ class TestLogin:
 
         async def overtaken(password: str, encoded: str | None, **how: Any) -> Verdict:
             verdict = await verify(password, encoded, **how)
-            await container.administration.set_password(str(ada.id), OTHER_PASSWORD)
+            await container.services.administration.set_password(str(ada.id), OTHER_PASSWORD)
             return verdict
 
         monkeypatch.setattr(container.hasher, "verify", overtaken)

@@ -31,7 +31,7 @@ OTHER = "harbour-violet-seven-41"
 
 @pytest.fixture
 def administration(container: Container) -> AdministrationService:
-    return container.administration
+    return container.services.administration
 
 
 @pytest.fixture
@@ -91,21 +91,21 @@ class TestListAccounts:
 
     async def test_pages_go_by_ascending_number(self, fresh: Container) -> None:
         numbers = sorted(person.id for person in await Factory(fresh).people(5))
-        first = await fresh.administration.list_accounts(limit=3)
-        second = await fresh.administration.list_accounts(after=first[-1].id, limit=3)
+        first = await fresh.services.administration.list_accounts(limit=3)
+        second = await fresh.services.administration.list_accounts(after=first[-1].id, limit=3)
         assert [row.id for row in first + second] == numbers
         assert len(first) == 3
 
     async def test_erased_and_disabled_accounts_are_listed(self, fresh: Container, clock: FixedClock) -> None:
         ada, bob = await Factory(fresh).people(2)
         await fresh.services.accounts.erase(ada.actor, ada.password)
-        await fresh.administration.set_disabled(bob.username, disabled=True)
-        found = {row.id: row for row in await fresh.administration.list_accounts()}
+        await fresh.services.administration.set_disabled(bob.username, disabled=True)
+        found = {row.id: row for row in await fresh.services.administration.list_accounts()}
         assert (found[ada.id].username, found[ada.id].deleted_at) == (None, timestamp(clock.now()))
         assert (found[bob.id].username, found[bob.id].disabled_at) == (bob.username, timestamp(clock.now()))
 
     async def test_empty_database_lists_no_accounts(self, fresh: Container) -> None:
-        assert await fresh.administration.list_accounts() == []
+        assert await fresh.services.administration.list_accounts() == []
 
 
 class TestDisableAccount:

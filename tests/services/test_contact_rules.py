@@ -50,11 +50,11 @@ async def erase(container: Container, me: Person, them: Person) -> None:
 
 
 async def shut(container: Container, me: Person, them: Person) -> None:
-    await container.administration.set_disabled(me.username, disabled=True)
+    await container.services.administration.set_disabled(me.username, disabled=True)
 
 
 async def shut_sender(container: Container, me: Person, them: Person) -> None:
-    await container.administration.set_disabled(them.username, disabled=True)
+    await container.services.administration.set_disabled(them.username, disabled=True)
 
 
 STEPS = [

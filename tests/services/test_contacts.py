@@ -136,7 +136,7 @@ class TestSubscribe:
 
     async def test_request_to_disabled_account_is_not_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
-        await container.administration.set_disabled(str(bob.id), disabled=True)
+        await container.services.administration.set_disabled(str(bob.id), disabled=True)
         with pytest.raises(PeerNotFound):
             await ask(container, ada, bob)
 

@@ -27,7 +27,7 @@ class TestDisabledContact:
             await ask(container, ada, bob)
         if state == "mutual":
             await answer(container, bob, ada)
-        await container.administration.set_disabled(str(bob.id), disabled=True)
+        await container.services.administration.set_disabled(str(bob.id), disabled=True)
         return ada, bob
 
     STATES = ("pending_out", "pending_in", "mutual", "blocked")
@@ -40,7 +40,7 @@ class TestDisabledContact:
     ) -> None:
         ada, bob = pair
         found = await STEPS[step](container, ada, bob.id)
-        await container.administration.set_disabled(str(bob.id), disabled=False)
+        await container.services.administration.set_disabled(str(bob.id), disabled=False)
         shown = await contact(container, ada, bob)
         assert found.state == (shown.state if shown else "none")
         changes_nothing = (state, step) == ("blocked", "unsubscribe") or (step == "unblock" and state != "blocked")
@@ -70,7 +70,7 @@ class TestDisabledContact:
     ) -> None:
         ada, bob = pair
         await container.services.contacts.block(ada.actor, bob.id)
-        await container.administration.set_disabled(str(bob.id), disabled=False)
+        await container.services.administration.set_disabled(str(bob.id), disabled=False)
         again = await make.device(bob)
         with pytest.raises(NotAContact):
             await make.message(again, ada)
@@ -80,7 +80,7 @@ class TestDisabledContact:
     ) -> None:
         ada, bob = await make.friends()
         await make.message(bob, ada)
-        await container.administration.set_disabled(str(bob.id), disabled=True)
+        await container.services.administration.set_disabled(str(bob.id), disabled=True)
         assert (await container.services.contacts.unsubscribe(ada.actor, bob.id)).state == "none"
         assert (await container.services.contacts.block(ada.actor, bob.id)).state == "blocked"
         with pytest.raises(PeerNotFound):

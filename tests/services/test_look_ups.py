@@ -114,7 +114,7 @@ class TestFindUser:
     async def test_unknown_erased_and_disabled_users_get_same_answer(self, container: Container, make: Factory) -> None:
         ada, erased, disabled = await make.people(3)
         await container.services.accounts.erase(erased.actor, PASSWORD)
-        await container.administration.set_disabled(str(disabled.id), disabled=True)
+        await container.services.administration.set_disabled(str(disabled.id), disabled=True)
         refusals: list[MessengerError] = []
         for target in ({"target_id": 1}, {"target_id": erased.id}, {"username": disabled.username}):
             with pytest.raises(PeerNotFound) as caught:

@@ -284,7 +284,7 @@ class TestMessageTarget:
 
     async def test_disabled_target_is_not_found(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
-        await container.administration.set_disabled(str(bob.id), disabled=True)
+        await container.services.administration.set_disabled(str(bob.id), disabled=True)
         assert await refusal(container, ada, draft_to(bob)) is PeerNotFound
 
 

@@ -38,7 +38,9 @@ async def register(container: Container, username: str) -> None:
 
 
 async def create(container: Container, username: str) -> None:
-    await container.administration.create_account(RegisterDraft(username=username, password=PASSWORD, name="Eve"))
+    await container.services.administration.create_account(
+        RegisterDraft(username=username, password=PASSWORD, name="Eve")
+    )
 
 
 async def take(container: Container, username: str) -> None:

@@ -86,7 +86,7 @@ class TestFailedCommit:
         told = len(recorder.news)
         with pytest.raises(UsernameTaken):
             await Factory(fresh).person("ada")
-        assert len(await fresh.administration.list_accounts()) == 1
+        assert len(await fresh.services.administration.list_accounts()) == 1
         assert len(recorder.news) == told > 0
         assert checked_out(fresh.engine) == 0
 

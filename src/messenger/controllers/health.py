@@ -8,7 +8,7 @@ from litestar import Controller, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from messenger.errors import NotFound, Unauthenticated
-from messenger.services.health import ReadyView
+from messenger.schemas.health import ReadyView
 from messenger.web.request import WireRequest
 from messenger.web.responses import WireResponse
 from messenger.web.route_options import probe, public

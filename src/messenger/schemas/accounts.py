@@ -86,7 +86,20 @@ class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class AccountView(msgspec.Struct, frozen=True):
+    """An account as the operator sees it."""
+
+    id: int
+    username: str | None
+    name: str
+    created_at: Timestamp
+    last_activity: Timestamp
+    disabled_at: Timestamp | None
+    deleted_at: Timestamp | None
+
+
 __all__ = [
+    "AccountView",
     "DeviceName",
     "DevicePage",
     "DeviceView",

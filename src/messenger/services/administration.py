@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from messenger.clock import Clock
 from messenger.errors import InvalidCredentials, PeerNotFound
 from messenger.models import User
-from messenger.schemas.accounts import RegisterDraft
+from messenger.schemas.accounts import AccountView, RegisterDraft
 from messenger.schemas.text import clean_name
-from messenger.schemas.types import Timestamp, timestamp, timestamp_or_none
+from messenger.schemas.types import timestamp, timestamp_or_none
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import create_user, parse_login
 from messenger.services.devices import remove_devices
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
-
-
-class AccountRow(msgspec.Struct, frozen=True):
-    """An account as the operator sees it."""
-
-    id: int
-    username: str | None
-    name: str
-    created_at: Timestamp
-    last_activity: Timestamp
-    disabled_at: Timestamp | None
-    deleted_at: Timestamp | None
 
 
 class AdministrationService:
@@ -49,25 +35,25 @@ class AdministrationService:
         self._usernames = usernames
         self._password_min_length = password_min_length
 
-    async def create_account(self, draft: RegisterDraft) -> AccountRow:
+    async def create_account(self, draft: RegisterDraft) -> AccountView:
         """A new account without a device. Raises `UsernameTaken`, `PasswordWeak`."""
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
         return await self._create_account(draft.username, name, await self._hasher.hash(draft.password))
 
     @retry_on_conflict
-    async def _create_account(self, username: str, name: str, encoded: str) -> AccountRow:
+    async def _create_account(self, username: str, name: str, encoded: str) -> AccountView:
         async with self._uow() as uow:
             user_id = await create_user(uow, self._usernames, username=username, name=name, encoded=encoded)
-            return _row(await _require(uow, str(user_id)))
+            return _view(await _require(uow, str(user_id)))
 
-    async def list_accounts(self, *, after: int = 0, limit: int = 100) -> list[AccountRow]:
+    async def list_accounts(self, *, after: int = 0, limit: int = 100) -> list[AccountView]:
         """Accounts by ascending number."""
         async with self._uow() as uow:
-            return [_row(user) for user in await uow.accounts.page(after=after, limit=limit)]
+            return [_view(user) for user in await uow.accounts.page(after=after, limit=limit)]
 
     @retry_on_conflict
-    async def set_disabled(self, login: str, *, disabled: bool) -> AccountRow:
+    async def set_disabled(self, login: str, *, disabled: bool) -> AccountView:
         """Shut an account out, with all its devices, or let it in again. Raises `PeerNotFound`."""
         async with self._uow() as uow:
             user = await _require(uow, login)
@@ -78,15 +64,15 @@ class AdministrationService:
             uow.invalidate_rules(user.id)
             if disabled:
                 await remove_devices(uow, user.id)
-            return _row(user)
+            return _view(user)
 
-    async def set_password(self, login: str, password: str) -> AccountRow:
+    async def set_password(self, login: str, password: str) -> AccountView:
         """A new password; every device is signed out. Raises `PeerNotFound`, `PasswordWeak`."""
         ensure_strong(password, minimum=self._password_min_length, personal=[login])
         return await self._set_password(login, await self._hasher.hash(password))
 
     @retry_on_conflict
-    async def _set_password(self, login: str, encoded: str) -> AccountRow:
+    async def _set_password(self, login: str, encoded: str) -> AccountView:
         async with self._uow() as uow:
             user = await _require(uow, login)
             if user.deleted_at is not None:
@@ -95,7 +81,7 @@ class AdministrationService:
             # As above: what follows doesn't go through the session.
             await uow.flush()
             await remove_devices(uow, user.id)
-            return _row(user)
+            return _view(user)
 
 
 async def _require(uow: UnitOfWork, login: str) -> User:
@@ -106,8 +92,8 @@ async def _require(uow: UnitOfWork, login: str) -> User:
     return user
 
 
-def _row(user: User) -> AccountRow:
-    return AccountRow(
+def _view(user: User) -> AccountView:
+    return AccountView(
         user.id,
         user.username,
         user.name,

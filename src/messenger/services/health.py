@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from messenger.errors import MessengerError
+from messenger.schemas.health import ReadyView
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
-
-
-class ReadyView(msgspec.Struct, frozen=True):
-    status: str
-    checks: dict[str, str]
 
 
 class BusStatus(Protocol):
