@@ -186,11 +186,8 @@ class Broadcast:
         """The frame in this encoding."""
         message = self._messages.get(codec.name)
         if message is None:
-            message = self._messages[codec.name] = codec.message(self._wire_frame(codec))
+            frame = self.frame
+            if self._body is not None and isinstance(frame, EventFrame):
+                frame = EventFrame(frame.cursor, frame.event, frame.at, self._body.encoded(codec))
+            message = self._messages[codec.name] = codec.message(frame)
         return message
-
-    def _wire_frame(self, codec: Codec) -> EventFrame | SignalFrame:
-        frame = self.frame
-        if self._body is None or not isinstance(frame, EventFrame):
-            return frame
-        return EventFrame(frame.cursor, frame.event, frame.at, self._body.encoded(codec))

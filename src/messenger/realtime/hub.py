@@ -112,16 +112,17 @@ class Hub:
         """Committed here: hand it to this process's sockets, and tell the other workers."""
         said: list[BusMessage] = []
         body: EventBody | None = None
-        for each in wake_ups:
+        for place, each in enumerate(wake_ups, start=1):
             if each.position == 0:
                 self._on_revoked(each.user_id)
                 said.append(DevicesRevoked(each.user_id))
                 continue
+            # Members of a group receive equal data, one after another; in a 1:1 each side has its own `target_id`.
+            if body is None or body.data != each.data:
+                is_shared = place < len(wake_ups) and wake_ups[place].data == each.data
+                body = EventBody(each.data) if is_shared else None
             channel = self._channels.get(each.user_id)
             if channel is not None:
-                # Members of a group receive equal data one after another; in a 1:1 each side has its own `target_id`.
-                if body is None or body.data != each.data:
-                    body = EventBody(each.data)
                 channel.on_wake_up(each, body)
             said.append(StreamAdvanced(each.user_id, each.position))
         self._bus.publish(*said)
