@@ -14,7 +14,8 @@ import pytest_asyncio
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.database import stream_epoch
-from messenger.schemas.realtime import Place, cursor_place, stream_cursor
+from messenger.errors import ValidationFailed
+from messenger.schemas.realtime import Place, cursor_place, require_place, stream_cursor, unknown_cursor
 from messenger.testing import Factory, Person
 from messenger.testing.databases import temporary_database
 from tests.support.sockets import Realtime
@@ -46,6 +47,9 @@ class TestCursorEpoch:
     @pytest.mark.parametrize("cursor", ["", "e", "42", "e-1", "e1-", "e1-A", "e1-a-b", "e1 ", "e1\n", "e" + "1" * 16])
     def test_invalid_cursor_cannot_be_parsed(self, cursor: str) -> None:
         assert cursor_place(cursor) is None
+        with pytest.raises(ValidationFailed) as refusal:
+            require_place(cursor)
+        assert refusal.value.errors == unknown_cursor().errors
 
     async def test_cursor_without_epoch_belongs_to_first_epoch(self, realtime: Realtime, people: Factory) -> None:
         ada = await people.person()

@@ -22,11 +22,11 @@ from messenger.errors import (
 )
 from messenger.events import WakeUp
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView
+from messenger.schemas.realtime import require_place
 from messenger.security.tokens import token_hash
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.services.rate_limits import RateLimiter
-from messenger.services.sync import require_place
 from messenger.testing import Factory, Person, StatementLog
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from messenger.errors import FieldError, ValidationFailed
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.messages import ConversationView, MessageView
 from messenger.schemas.types import AnyContactState, PeerId, Seq, StatusName, Timestamp
@@ -41,6 +42,20 @@ def cursor_place(cursor: str) -> Place | None:
     """The place that a cursor refers to; None for an invalid cursor."""
     found = _CURSOR.fullmatch(cursor)
     return None if found is None else Place(int(found[1]), found[2] or "")
+
+
+def require_place(cursor: str) -> Place:
+    """The place that a cursor refers to. Raises `ValidationFailed` for an invalid cursor."""
+    place = cursor_place(cursor)
+    if place is None:
+        raise unknown_cursor()
+    return place
+
+
+def unknown_cursor() -> ValidationFailed:
+    """The refusal of a cursor of any endpoint that this API has not returned."""
+    refused = FieldError("cursor", "invalid", "use a cursor returned by this API")
+    return ValidationFailed("cursor: unknown cursor", errors=(refused,))
 
 
 # --- what events say ------------------------------------------------------------------------------

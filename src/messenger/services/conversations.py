@@ -13,7 +13,7 @@ from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFa
 from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.conversations import ConversationRow, CorruptConversation
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
-from messenger.schemas.realtime import stream_cursor
+from messenger.schemas.realtime import stream_cursor, unknown_cursor
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view
 from messenger.services.rate_limits import RateLimiter
@@ -31,7 +31,7 @@ class ConversationService:
         self._unreadable = unreadable
 
     async def list_page(self, caller: Caller, *, cursor: str | None, limit: int) -> ConversationPage:
-        """One's conversations, latest first. Raises `ValidationFailed` for a cursor that is none of ours."""
+        """The caller's conversations, latest first. Raises `ValidationFailed` for an invalid cursor."""
         before_at, before_id = _LATEST if cursor is None else _decode(cursor)
         async with self._uow.read() as uow:
             rows = await uow.conversations.list_page(caller, before_at=before_at, before_id=before_id, limit=limit + 1)
@@ -108,8 +108,8 @@ class ConversationService:
 
 
 def _encode(row: ConversationRow | CorruptConversation) -> str:
-    micros = int(row.last_at.timestamp() * 1000)
-    return base64.urlsafe_b64encode(f"{micros}.{row.conversation_id}".encode()).rstrip(b"=").decode()
+    millis = int(row.last_at.timestamp() * 1000)
+    return base64.urlsafe_b64encode(f"{millis}.{row.conversation_id}".encode()).rstrip(b"=").decode()
 
 
 def _decode(cursor: str) -> tuple[datetime, int]:
@@ -120,9 +120,7 @@ def _decode(cursor: str) -> tuple[datetime, int]:
             raise ValueError("too long")
         return datetime.fromtimestamp(int(millis) / 1000, UTC), min(int(number), _LATEST[1])
     except (ValueError, OverflowError, OSError, binascii.Error, UnicodeError):
-        raise ValidationFailed(
-            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use `next` from the previous page"),)
-        ) from None
+        raise unknown_cursor() from None
 
 
 def _view(row: ConversationRow) -> ConversationView:

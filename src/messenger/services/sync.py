@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Protocol
 
 from messenger.actor import Actor, Caller
-from messenger.errors import CursorExpired, FieldError, ValidationFailed
+from messenger.errors import CursorExpired
 from messenger.realtime.interfaces import StreamPage
-from messenger.schemas.realtime import Place, SyncView, cursor_place, stream_cursor
+from messenger.schemas.realtime import Place, SyncView, require_place, stream_cursor
 from messenger.services._events import read_page
 from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory
@@ -75,13 +75,3 @@ class SyncService:
                     return page
                 if not await poll.wait(left):
                     return page
-
-
-def require_place(cursor: str) -> Place:
-    """The place that a cursor names. Raises `ValidationFailed` for one that is none of ours."""
-    place = cursor_place(cursor)
-    if place is None:
-        raise ValidationFailed(
-            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
-        )
-    return place

@@ -13,13 +13,7 @@ import msgspec
 from litestar import WebSocket
 
 from messenger.actor import Bearer
-from messenger.errors import (
-    FieldError,
-    MalformedBody,
-    MessengerError,
-    Unauthenticated,
-    ValidationFailed,
-)
+from messenger.errors import MalformedBody, MessengerError, Unauthenticated
 from messenger.realtime.connection import EXTENSION, AsgiConnection, SocketConnection
 from messenger.realtime.frames import (
     CODECS,
@@ -34,7 +28,7 @@ from messenger.realtime.frames import (
 from messenger.realtime.interfaces import Handshake
 from messenger.realtime.runtime import Realtime
 from messenger.realtime.socket import Socket
-from messenger.schemas.realtime import Place, cursor_place, stream_cursor
+from messenger.schemas.realtime import Place, require_place, stream_cursor
 from messenger.web.field_errors import validation_error
 from messenger.web.handshakes import refuse_handshake
 from messenger.web.negotiation import MSGPACK
@@ -210,11 +204,7 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     ensure_known_parameters(scope, _PARAMETERS)
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     cursor = query.get("cursor", [None])[-1]
-    after = None if cursor is None else cursor_place(cursor)
-    if cursor is not None and after is None:
-        raise ValidationFailed(
-            "cursor: unknown cursor", errors=(FieldError("cursor", "invalid", "use a cursor returned by this API"),)
-        )
+    after = None if cursor is None else require_place(cursor)
     authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
     # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
