@@ -107,7 +107,7 @@ _EXAMPLES: dict[str, list[msgspec.Struct]] = {
 _DESCRIPTIONS = {
     "message.created": "A message was sent.",
     "message.edited": "A message was edited.",
-    "message.deleted": "A message was deleted for everyone; its `body` is null.",
+    "message.deleted": "A message was deleted for everyone (its `body` is null), or you hid it.",
     "receipt.updated": "A user has read or received more of a conversation.",
     "conversation.updated": "The settings, receipts, unread count or last message of a conversation changed.",
     "contact.updated": "The state or the alias of a contact changed; `none`: the contact ended.",
