@@ -199,7 +199,7 @@ class TestUnreadablePageRows:
         assert (await realtime.sync(bob, cursor=cursor)).json()["events"] == []
         assert counted(hosted, "conversation") == 1
 
-    async def test_conversation_without_peer_is_omitted(
+    async def test_conversation_with_group_is_listed(
         self, realtime: Realtime, people: Factory, hosted: Container
     ) -> None:
         ada, bob = await people.friends()
@@ -213,7 +213,7 @@ class TestUnreadablePageRows:
             f"SELECT id, {bob.id}, {bob.id} * 10, date_trunc('minute', now()) FROM made",
         )
         page = await get(realtime, bob, "/conversations")
-        assert [item["target"]["id"] for item in page["items"]] == [ada.id]
+        assert [item["target"]["id"] for item in page["items"]] == [bob.id * 10, ada.id]
 
     async def test_contacts_omit_unreadable_contact(
         self, realtime: Realtime, people: Factory, hosted: Container

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 
@@ -22,13 +22,13 @@ SendSignal = Callable[[Sequence[int], str, object], None]
 class _Typing:
     __slots__ = ("audience", "end")
 
-    def __init__(self, audience: tuple[int, ...], end: asyncio.TimerHandle) -> None:
+    def __init__(self, audience: Mapping[int, Sequence[int]], end: asyncio.TimerHandle) -> None:
         self.audience = audience
         self.end = end
 
 
 class TypingSignals:
-    """What one socket's user types. In a 1:1 each side addresses the conversation as the other one."""
+    """What one socket's user types. Each recipient addresses the conversation in their own way."""
 
     __slots__ = ("_clock", "_send_signal", "_sent_at", "_typing", "_user_id")
 
@@ -43,8 +43,8 @@ class TypingSignals:
         """Whether it was told less than 3 s ago: nothing is passed on, and nobody is asked whether it may be."""
         return monotonic() - self._sent_at.get(target_id, -EVERY_SECONDS) < EVERY_SECONDS
 
-    def start(self, target_id: int, audience: Sequence[int]) -> None:
-        """Notify these users; it ends by itself."""
+    def start(self, target_id: int, audience: Mapping[int, Sequence[int]]) -> None:
+        """Notify these users, grouped by how they address the conversation; it ends by itself."""
         old = self._typing.pop(target_id, None)
         if old is not None:
             old.end.cancel()
@@ -55,9 +55,9 @@ class TypingSignals:
             del self._sent_at[next(iter(self._sent_at))]
         self._sent_at[target_id] = monotonic()
         end = asyncio.get_running_loop().call_later(EXPIRY_SECONDS, self.stop, target_id)
-        self._typing[target_id] = _Typing(tuple(audience), end)
+        self._typing[target_id] = _Typing(audience, end)
         expires_at = timestamp(self._clock.now() + timedelta(seconds=EXPIRY_SECONDS))
-        self._send_signal(audience, "typing", TypingView(self._user_id, self._user_id, True, expires_at))
+        self._signal(audience, expires_at)
 
     def stop(self, target_id: int) -> None:
         """Signal that it ended, where it was going on."""
@@ -65,7 +65,12 @@ class TypingSignals:
         if typing is None:
             return
         typing.end.cancel()
-        self._send_signal(typing.audience, "typing", TypingView(self._user_id, self._user_id, False, None))
+        self._signal(typing.audience, None)
+
+    def _signal(self, audience: Mapping[int, Sequence[int]], expires_at: str | None) -> None:
+        for target_id, users in audience.items():
+            view = TypingView(target_id, self._user_id, expires_at is not None, expires_at)
+            self._send_signal(users, "typing", view)
 
     def stop_all(self) -> None:
         """The socket ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import TARGET
+from messenger.repositories._addressee import addressee
 
 
 class _Opened(msgspec.Struct, frozen=True):
@@ -19,11 +19,14 @@ OPEN = Statement(
     "conversations.open_direct",
     f"""
     WITH <<actor>>,
-    {TARGET},
+    target AS (
+        SELECT addressee.id, addressee.conversation_id
+        FROM actor {addressee("actor.user_id", ":target::bigint", rights=["may_write"])} WHERE addressee.may_write
+    ),
     made AS (
         INSERT INTO conversations (kind, low_id, high_id, last_at)
         SELECT 'direct', least(actor.user_id, target.id), greatest(actor.user_id, target.id), :now FROM actor, target
-        WHERE target.allowed
+        WHERE target.id IS NOT NULL AND target.conversation_id IS NULL
         ON CONFLICT (low_id, high_id) DO NOTHING RETURNING id
     ),
     joined AS (
@@ -32,7 +35,7 @@ OPEN = Statement(
             VALUES (actor.user_id, target.id), (target.id, actor.user_id)
         ) AS pair (user_id, target_id)
     )
-    SELECT <<actor_columns>>, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON target.allowed
+    SELECT <<actor_columns>>, actor.user_id, target.id AS target_id FROM actor LEFT JOIN target ON true
     """,
     _Opened,
     writes=True,

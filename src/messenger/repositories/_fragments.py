@@ -1,4 +1,4 @@
-"""SQL that several statements share: pages, edges, avatars, statuses, and whether a user may write."""
+"""SQL that several statements share: pages, edges, avatars, statuses."""
 
 from __future__ import annotations
 
@@ -37,24 +37,6 @@ AVATAR_COLUMNS = (
 AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
             u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')
         )"""
-
-# A user takes something from everyone but those who are blocked, or from mutual contacts, or from nobody.
-_TAKES = """mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
-            u.{audience} = 'everyone' OR (u.{audience} = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
-        )"""
-
-# Whether the user `u` takes messages. Needs: `mine`, `theirs`, the edges between the two.
-TAKES_MESSAGES = _TAKES.format(audience="privacy_messages_from")
-
-# The user that `:target` names, and whether the actor may write to them, or call them.
-TARGET = f"""target AS (
-        SELECT u.id, {TAKES_MESSAGES} AS allowed,
-            {_TAKES.format(audience="privacy_calls_from")} AS callable
-        FROM actor JOIN users AS u ON u.id = :target AND u.id <> actor.user_id
-            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
-        {edge("mine", "actor.user_id", "u.id")}
-        {edge("theirs", "u.id", "actor.user_id")}
-    )"""
 
 # How far the other side of a 1:1, the user `u`, has got in a conversation; as receipts go, to a mutual contact alone.
 OTHER_SIDE_COLUMNS = "other.read_seq AS other_read_seq, other.delivered_seq AS other_delivered_seq"

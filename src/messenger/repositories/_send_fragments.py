@@ -57,13 +57,6 @@ def earlier(user: str, client_id: str) -> str:
         ) AS earlier ON true"""
 
 
-def place(user: str, target: str) -> str:
-    """The join for the conversation that the user addresses by `target`."""
-    return f"""LEFT JOIN LATERAL (
-            SELECT m.conversation_id FROM members AS m WHERE m.user_id = {user} AND m.target_id = {target} LIMIT 1
-        ) AS place ON true"""
-
-
 def reply_fits(reply_to: str, conversation: str) -> str:
     """Whether `reply_to`, if given, is a message of the conversation."""
     return f"""{reply_to} IS NULL OR EXISTS (

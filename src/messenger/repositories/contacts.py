@@ -13,7 +13,8 @@ from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
 from messenger.models import Edges
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS, TARGET
+from messenger.repositories._addressee import RECIPIENTS, addressee
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS
 from messenger.repositories.base import StatementRepository
 from messenger.schemas.types import ContactState, StatusName
 
@@ -221,20 +222,26 @@ _MUTUAL = Statement(
 
 
 class ReachRow(msgspec.Struct, frozen=True):
-    """Whether the target accepts messages and calls from the caller, and whether the caller hides connections."""
+    """Whether the caller may write to the target and call it, whether the caller hides connections, and who receives
+    the signals: `recipients`, and how each of them addresses the conversation.
+    """
 
     may_write: bool
     may_call: bool
     hidden: bool
+    recipients: list[int]
+    targets: list[int]
 
 
 _REACH = Statement(
     "contacts.reach",
     f"""
-    WITH <<actor>>,
-    {TARGET}
-    SELECT <<actor_columns>>, target.allowed AS may_write, target.callable AS may_call, {HIDDEN} AS hidden
-    FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN target ON true
+    WITH <<actor>>
+    SELECT <<actor_columns>>, CASE WHEN addressee.id IS NOT NULL THEN addressee.may_write END AS may_write,
+        addressee.may_call, {HIDDEN} AS hidden, received.recipients, received.targets
+    FROM actor JOIN users AS u ON u.id = actor.user_id
+    {addressee("actor.user_id", ":target::bigint", rights=["may_write", "may_call"])}
+    {RECIPIENTS}
     """,
     ReachRow,
     writes=False,
@@ -293,7 +300,7 @@ class ContactRepository(StatementRepository):
         return row.user_id if row and row.target_id is not None else None
 
     async def reach(self, caller: Caller, target_id: int) -> ReachRow | None:
-        """What the caller may send to this user; None where there is no such user."""
+        """What the caller may send to this peer, and who receives it; None if there is no such peer."""
         return await self._run.first(_REACH, caller, target=target_id)
 
     async def is_hidden(self, caller: Caller) -> bool:

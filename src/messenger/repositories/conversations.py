@@ -13,6 +13,7 @@ from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.rows import columns_of
 from messenger.database.statements import Statement
+from messenger.repositories._addressee import addressee
 from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
@@ -20,7 +21,6 @@ from messenger.repositories._fragments import (
     EPOCH,
     OTHER_SIDE_COLUMNS,
     PAGE_BYTES,
-    TARGET,
     UNBOUNDED,
     bytes_before,
     edge,
@@ -73,7 +73,8 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(columns_of(ConversationRow))} FROM (
         SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
             me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
-            {OTHER_SIDE_COLUMNS}, u.id AS peer_id, u.username, u.name, {AVATAR_COLUMNS}, {message_columns()},
+            {OTHER_SIDE_COLUMNS}, me.target_id AS peer_id, u.username, coalesce(u.name, '') AS name,
+            {AVATAR_COLUMNS}, {message_columns()},
             {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
         FROM actor JOIN streams AS s ON s.user_id = actor.user_id
         LEFT JOIN LATERAL (
@@ -147,8 +148,9 @@ _LIST = Page(_PAGE, _PLACES, _part, attrgetter("conversation_id"))
 
 
 class ChangedRow(msgspec.Struct, frozen=True):
-    """`refused`: the shared setting would change, and the caller may not write here. `others` learn of its change.
-    `changed`: whether a setting differs from before. `my_rules`, `their_rules`: the rules of the caller's and the
+    """`refused`: the shared setting would change, and the caller may not change it. `recipients`, `targets`: the other
+    members, if it changes, and how each addresses the conversation. `changed`: whether a setting differs from before.
+    `my_rules`, `their_rules`: the rules of the caller's and the
     target's stream that allowed the change; NULL if the target has no stream.
     """
 
@@ -156,7 +158,8 @@ class ChangedRow(msgspec.Struct, frozen=True):
     conversation_id: int
     refused: bool
     changed: bool
-    others: list[int]
+    recipients: list[int]
+    targets: list[int]
     my_rules: int
     their_rules: int | None
 
@@ -169,17 +172,18 @@ _CHANGE = Statement(
     "conversations.change",
     f"""
     WITH <<actor>>,
-    {TARGET},
+    -- `shares` is whether the setting that all members share would change.
     place AS (
-        SELECT m.conversation_id AS id, :set_expire_after::bool AND c.expire_after IS DISTINCT FROM :expire_after::int
-            AS shares, mine.rules AS my_rules, theirs.rules AS their_rules
-        FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
-            JOIN conversations AS c ON c.id = m.conversation_id
-            JOIN streams AS mine ON mine.user_id = m.user_id LEFT JOIN streams AS theirs ON theirs.user_id = m.target_id
+        SELECT c.id, :set_expire_after::bool AND c.expire_after IS DISTINCT FROM :expire_after::int AS shares,
+            addressee.id IS NOT NULL AND addressee.may_manage AS may_share, my.rules AS my_rules,
+            their.rules AS their_rules
+        FROM actor {addressee("actor.user_id", ":target::bigint", rights=["may_manage"])}
+            JOIN conversations AS c ON c.id = addressee.conversation_id
+            JOIN streams AS my ON my.user_id = actor.user_id LEFT JOIN streams AS their ON their.user_id = addressee.id
     ),
     shared AS (
-        UPDATE conversations AS c SET expire_after = :expire_after::int FROM place, target
-        WHERE c.id = place.id AND place.shares AND target.allowed RETURNING c.id
+        UPDATE conversations AS c SET expire_after = :expire_after::int FROM place
+        WHERE c.id = place.id AND place.shares AND place.may_share RETURNING c.id
     ),
     own AS (
         UPDATE members AS m SET muted_until = {_MUTED}, pinned = {_PINNED}, archived = {_ARCHIVED}
@@ -189,12 +193,16 @@ _CHANGE = Statement(
         RETURNING m.user_id
     )
     SELECT <<actor_columns>>, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id,
-        place.id AS conversation_id, place.shares AND target.allowed IS NOT TRUE AS refused,
+        place.id AS conversation_id, place.shares AND NOT place.may_share AS refused,
         EXISTS (SELECT FROM own) OR EXISTS (SELECT FROM shared) AS changed,
-        ARRAY(SELECT o.user_id FROM members AS o
-            WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id AND place.shares) AS others,
+        coalesce(others.recipients, '{{}}') AS recipients, coalesce(others.targets, '{{}}') AS targets,
         place.my_rules, place.their_rules
-    FROM actor LEFT JOIN place ON true LEFT JOIN target ON true
+    FROM actor LEFT JOIN place ON true
+    LEFT JOIN LATERAL (
+        SELECT array_agg(o.user_id ORDER BY o.user_id) AS recipients,
+            array_agg(o.target_id ORDER BY o.user_id) AS targets
+        FROM members AS o WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id AND place.shares
+    ) AS others ON true
     """,
     ChangedRow,
     writes=True,
@@ -202,7 +210,9 @@ _CHANGE = Statement(
 
 
 class ReceiptRow(msgspec.Struct, frozen=True):
-    """Where the caller stands now; `moved` says whether that is new. `others` are those who may learn of it."""
+    """Where the caller stands now; `moved`: whether that is new. `recipients`, `targets`: other users who may know it,
+    and how each addresses the conversation.
+    """
 
     user_id: int
     last_seq: int
@@ -211,16 +221,18 @@ class ReceiptRow(msgspec.Struct, frozen=True):
     delivered_seq: int
     unread: int
     version: int
-    others: list[int]
+    recipients: list[int]
+    targets: list[int]
 
 
-# Only ever forward: the guard is in WHERE. In a 1:1 a receipt goes to a mutual contact alone.
+# Receipts only move forward: the guard is in WHERE. Of the others, only the other user of a 1:1 receives one, if the
+# contact is mutual; in a group nobody does, since each receipt would go to each member.
 _RECEIPT = Statement(
     "conversations.receipt",
     f"""
     WITH <<actor>>,
     place AS (
-        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, c.last_seq, c.kind
+        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, m.target_id, c.last_seq
         FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
             JOIN conversations AS c ON c.id = m.conversation_id
     ),
@@ -239,10 +251,12 @@ _RECEIPT = Statement(
     )
     SELECT <<actor_columns>>, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
         EXISTS (SELECT FROM moved) AS moved, stand.read_seq, stand.delivered_seq, {counts("stand", "place")},
-        ARRAY(SELECT o.user_id FROM members AS o WHERE o.conversation_id = place.id AND o.user_id <> actor.user_id
-            AND (place.kind = 'group' OR EXISTS (SELECT FROM contacts AS c WHERE c.owner_id = actor.user_id
-                AND c.target_id = o.user_id AND c.state = 'mutual'))) AS others
+        CASE WHEN other.user_id IS NULL THEN '{{}}' ELSE ARRAY[other.user_id] END AS recipients,
+        CASE WHEN other.user_id IS NULL THEN '{{}}' ELSE ARRAY[other.target_id] END AS targets
     FROM actor LEFT JOIN place ON true LEFT JOIN stand ON true
+    {edge("contact", "actor.user_id", "place.target_id")}
+    LEFT JOIN members AS other ON other.conversation_id = place.id AND other.user_id = place.target_id
+        AND contact.state = 'mutual'
     """,
     ReceiptRow,
     writes=True,

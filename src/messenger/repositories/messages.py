@@ -12,12 +12,11 @@ import msgspec
 from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
+from messenger.repositories._addressee import addressee
 from messenger.repositories._fragments import (
     PAGE_BYTES,
-    TAKES_MESSAGES,
     UNBOUNDED,
     bytes_before,
-    edge,
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
@@ -54,20 +53,19 @@ class CorruptMessage(Corrupt, frozen=True, gc=False):
 def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessage]:
     """A page of history; of the numbers from `first` to `last`, `:limit` at most."""
     name = {"DESC": "messages.history_before", "ASC": "messages.history_after"}[order]
-    place = """place AS (
-            SELECT me.conversation_id, me.target_id, c.last_seq
-            FROM actor JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = :target
-                JOIN conversations AS c ON c.id = me.conversation_id
+    # `last_seq` is 0 for a user without a conversation, and NULL if there is no such peer.
+    place = f"""place AS (
+            SELECT addressee.conversation_id, :target::bigint AS target_id,
+                CASE WHEN addressee.id IS NOT NULL THEN coalesce(c.last_seq, 0) ELSE c.last_seq END AS last_seq
+            FROM actor {addressee("actor.user_id", ":target::bigint", rights=())}
+                LEFT JOIN conversations AS c ON c.id = addressee.conversation_id
         )"""
     rows = Statement(
         name,
         f"""
         WITH <<actor>>,
         {place}
-        SELECT <<page_actor_columns>>, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
-            WHEN EXISTS (SELECT FROM users AS u WHERE u.id = :target AND u.id <> actor.user_id
-                AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END AS last_seq,
-            {message_columns(target_id="place.target_id")}
+        SELECT <<page_actor_columns>>, place.last_seq, {message_columns(target_id="place.target_id")}
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL (
             SELECT * FROM (
@@ -139,8 +137,8 @@ class LockedMessage(msgspec.Struct, frozen=True):
     sender_blocked: bool
 
 
-# Who may send the other one nothing rewrites nothing either, whatever the reason: a block must look like the end of a
-# contact, here too.
+# A sender who may no longer write there may not edit either, whatever the reason: a block must look like the end of a
+# contact here too.
 _LOCK = Statement(
     "messages.lock",
     f"""
@@ -148,14 +146,11 @@ _LOCK = Statement(
             ORDER BY me.user_id) AS members,
         ARRAY(SELECT s.rules FROM members AS me JOIN streams AS s ON s.user_id = me.user_id
             WHERE me.conversation_id = m.conversation_id ORDER BY me.user_id) AS rules,
-        EXISTS (
-            SELECT FROM conversations AS d
-                JOIN members AS o ON o.conversation_id = d.id AND o.user_id <> m.sender_id
-                JOIN users AS u ON u.id = o.user_id
-                {edge("mine", "m.sender_id", "u.id")}
-                {edge("theirs", "u.id", "m.sender_id")}
-            WHERE d.id = m.conversation_id AND d.kind = 'direct' AND NOT ({TAKES_MESSAGES})
-        ) AS sender_blocked
+        NOT coalesce((
+            SELECT addressee.may_write
+            FROM members AS own {addressee("m.sender_id", "own.target_id", rights=["may_write"])}
+            WHERE own.conversation_id = m.conversation_id AND own.user_id = m.sender_id
+        ), false) AS sender_blocked
     FROM messages AS m WHERE m.id = :id FOR NO KEY UPDATE OF m
     """,
     LockedMessage,

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import TAKES_MESSAGES, edge
+from messenger.repositories._addressee import addressee
 from messenger.repositories._send_fragments import (
     ALL,
     EXPIRES_AT,
@@ -20,7 +20,6 @@ from messenger.repositories._send_fragments import (
     earlier,
     later,
     mentioned,
-    place,
     reply_fits,
     source,
 )
@@ -111,10 +110,11 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     Rows are locked in one order: the conversations, the memberships that are written, the streams of all members;
     ascending within a table. Unless it waits, rows that another transaction has locked are skipped. A message that
     misses a row is `busy`: it writes nothing, blocks no other message, and is retried shortly after. A message is also
-    `busy` if its rules have changed: `rules` of both streams is read with the edges that allow the message, and again
-    under the locks. A block, a change of privacy or an erasure is therefore ordered entirely after or before a message.
-    A conversation's number only grows if a message is written. A concurrent repetition violates uq_messages_sender_id,
-    which rolls the statement back, and finds the first message when it runs again.
+    `busy` if its rules have changed: `rules` of both users' streams (of a group, the sender's alone) is read with the
+    edges that allow the message, and again under the locks. A block, a change of privacy or an erasure is therefore
+    ordered entirely after or before a message. A conversation's number only grows if a message is written. A concurrent
+    repetition violates uq_messages_sender_id, which rolls the statement back, and finds the first message when it runs
+    again.
     """
     skip_locked = "" if wait else " SKIP LOCKED"
     # Of a single message these are known; PostgreSQL needs a sort for each.
@@ -127,20 +127,19 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     WITH {_SEVERAL if several else _ONE}
     -- What each sender requests, checked against this statement's snapshot.
     checked AS MATERIALIZED (
-        SELECT r.n, r.user_id, u.id AS target_id, {TAKES_MESSAGES} AS allowed, earlier.id AS earlier_id,
-            earlier.fingerprint AS earlier_fingerprint, place.conversation_id, my.rules AS my_rules,
-            their.rules AS their_rules, {reply_fits("r.reply_to", "place.conversation_id")} AS reply_fits,
+        SELECT r.n, r.user_id, addressee.id AS target_id, addressee.id IS NOT NULL AND addressee.may_write AS allowed,
+            addressee.conversation_id, earlier.id AS earlier_id, earlier.fingerprint AS earlier_fingerprint,
+            my.rules AS my_rules,
+            their.user_id AS their_id, their.rules AS their_rules,
+            {reply_fits("r.reply_to", "addressee.conversation_id")} AS reply_fits,
             r.forwarded_from IS NULL OR source.id IS NOT NULL AS source_fits, source.body,
             {attempt} AS attempt
         FROM requested AS r
-        LEFT JOIN users AS u ON u.id = r.target_id AND u.id <> r.user_id
-            AND u.deleted_at IS NULL AND u.disabled_at IS NULL
-        {edge("mine", "r.user_id", "u.id")}
-        {edge("theirs", "u.id", "r.user_id")}
+        {addressee("r.user_id", "r.target_id", rights=["may_write"])}
         {earlier("r.user_id", "r.client_id")}
-        {place("r.user_id", "r.target_id")}
         LEFT JOIN streams AS my ON my.user_id = r.user_id
-        LEFT JOIN streams AS their ON their.user_id = u.id
+        LEFT JOIN streams AS their
+            ON their.user_id = CASE addressee.kind WHEN 'user' THEN addressee.id ELSE r.user_id END
         {source("r.user_id", "r.forwarded_from")}
     ),
     conversation AS MATERIALIZED (
@@ -151,7 +150,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
         )
         ORDER BY c.id FOR NO KEY UPDATE OF c{skip_locked}
     ),
-    -- `written`: a message changes the membership of its sender, and that of each member once a minute.
+    -- A message changes the membership of its sender, and that of each member once a minute (`written`).
     membership AS MATERIALIZED (
         SELECT m.conversation_id, m.user_id, m.target_id, m.last_minute IS DISTINCT FROM {MINUTE} OR EXISTS (
             SELECT FROM checked WHERE checked.conversation_id = m.conversation_id AND checked.user_id = m.user_id
@@ -181,7 +180,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
             AS over_to, {sent} AS sent, {sent_to} AS sent_to
         FROM checked AS j JOIN locked USING (conversation_id)
         JOIN locked_streams AS my ON my.user_id = j.user_id AND my.rules = j.my_rules
-        JOIN locked_streams AS their ON their.user_id = j.target_id AND their.rules = j.their_rules
+        JOIN locked_streams AS their ON their.user_id = j.their_id AND their.rules = j.their_rules
         JOIN locked_members AS place ON place.conversation_id = j.conversation_id AND place.user_id = j.user_id
         WHERE j.allowed AND j.reply_fits AND j.source_fits AND j.earlier_id IS NULL AND j.attempt = 1
     ),

@@ -127,18 +127,18 @@ _READ = Statement(
     LEFT JOIN LATERAL (
         SELECT row_to_json(shown)::text AS peer FROM (
             SELECT c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
-                c.expire_after, {OTHER_SIDE_COLUMNS}, u.username, u.name, u.about, u.status, u.status_text,
-                u.invisible_since, u.last_activity, u.created_at AS since, u.privacy_last_seen, u.privacy_avatar,
-                u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
+                c.expire_after, {OTHER_SIDE_COLUMNS}, u.username, coalesce(u.name, '') AS name, u.about, u.status,
+                u.status_text, u.invisible_since, u.last_activity, u.created_at AS since, u.privacy_last_seen,
+                u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
                 CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
                 mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
-            FROM users AS u
+            FROM peers AS p LEFT JOIN users AS u ON u.id = p.id
             {edge("mine", "actor.user_id", "u.id")}
             {edge("theirs", "u.id", "actor.user_id")}
             {other_side("c.id", "mine.state")}
             LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (u.id = actor.user_id OR u.privacy_avatar = 'everyone'
                 OR (u.privacy_avatar = 'contacts' AND mine.state = 'mutual'))
-            WHERE u.id = page.peer_id
+            WHERE p.id = page.peer_id
         ) AS shown
     ) AS about ON true
     ) AS told WHERE told.bytes_before <= :bytes ORDER BY told.position
@@ -227,10 +227,8 @@ _TAKE: Statement[ToldRow] = Statement(
         UNION ALL
         SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', d.user_id,
             'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq)
-        FROM delivered AS d JOIN conversations AS c ON c.id = d.conversation_id
-            JOIN members AS o ON o.conversation_id = d.conversation_id AND o.user_id <> d.user_id
-        WHERE c.kind = 'group' OR EXISTS (SELECT FROM contacts AS k
-            WHERE k.owner_id = d.user_id AND k.target_id = o.user_id AND k.state = 'mutual')
+        FROM delivered AS d JOIN members AS o ON o.conversation_id = d.conversation_id AND o.user_id = d.target_id
+            JOIN contacts AS k ON k.owner_id = d.user_id AND k.target_id = d.target_id AND k.state = 'mutual'
     ),
     entry AS (
         SELECT user_id, payload, row_number() OVER () AS n, NULL::bigint AS acked FROM receipts

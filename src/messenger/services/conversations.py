@@ -11,6 +11,7 @@ from msgspec import UNSET
 from messenger.actor import Caller
 from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFailed
 from messenger.events import ConversationUpdated, ReceiptUpdated
+from messenger.repositories.addresses import by_target
 from messenger.repositories.conversations import ConversationRow, CorruptConversation
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor, unknown_cursor
@@ -72,8 +73,9 @@ class ConversationService:
                 raise NotAContact
             if changed.changed:
                 uow.record(ConversationUpdated(target_id), [changed.user_id])
-            if changed.others:
-                uow.record(ConversationUpdated(changed.user_id), changed.others)
+            for address, users in by_target(changed.recipients, changed.targets).items():
+                uow.record(ConversationUpdated(address), users)
+            if changed.recipients:
                 uow.require_rules({changed.user_id: changed.my_rules, target_id: changed.their_rules or 0})
             return _view(row)
 
@@ -104,7 +106,8 @@ class ConversationService:
                 data = {"user_id": row.user_id, "read_seq": row.read_seq, "delivered_seq": row.delivered_seq}
                 count = {"unread": row.unread, "version": row.version}
                 uow.record(ReceiptUpdated({"target_id": draft.target_id, **data, **count}), [row.user_id])
-                uow.record(ReceiptUpdated({"target_id": row.user_id, **data}), row.others)
+                for address, users in by_target(row.recipients, row.targets).items():
+                    uow.record(ReceiptUpdated({"target_id": address, **data}), users)
 
 
 def _encode(row: ConversationRow | CorruptConversation) -> str:
@@ -124,6 +127,4 @@ def _decode(cursor: str) -> tuple[datetime, int]:
 
 
 def _view(row: ConversationRow) -> ConversationView:
-    if row.peer_id is None:
-        raise LookupError("a conversation with nobody")
     return conversation_view(row.peer_id, row, row.last_message)

@@ -83,9 +83,9 @@ async def _signal_call(session: Session, draft: CallSignalDraft) -> None:
         raise PayloadTooLarge("payload is limited to 64 KiB")
     audience = await session.services.signals.call_audience(session.actor, draft.target_id)
     me = session.actor
-    # In a 1:1 each side addresses the conversation as the other one.
-    view = CallSignalView(me.user_id, me.user_id, me.device_id, draft.call_id, draft.payload)
-    session.hub.signal(audience, "call.signal", view)
+    for target_id, users in audience.items():
+        view = CallSignalView(target_id, me.user_id, me.device_id, draft.call_id, draft.payload)
+        session.hub.signal(users, "call.signal", view)
 
 
 def _size(payload: dict[str, Any]) -> int:

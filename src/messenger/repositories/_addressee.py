@@ -1,0 +1,68 @@
+"""The peer that a request addresses, and what the caller may do there: the same question for a user and for a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from messenger.repositories._fragments import edge
+
+# A user accepts something from everyone who is not blocked, from mutual contacts, or from nobody.
+_ACCEPTS = """mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
+                u.{audience} = 'everyone' OR (u.{audience} = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
+            )"""
+
+# What each right needs: of a user, by the contact edges `mine` and `theirs`; of a group, by the member's role.
+_RIGHTS = {
+    "may_write": (_ACCEPTS.format(audience="privacy_messages_from"), "true"),
+    "may_call": (_ACCEPTS.format(audience="privacy_calls_from"), "true"),
+    "may_manage": (_ACCEPTS.format(audience="privacy_messages_from"), "place.role IN ('owner', 'admin')"),
+}
+
+
+def addressee(user: str, target: str, *, rights: Iterable[str] = _RIGHTS) -> str:
+    """The join for the peer `target` as `user` addresses it: `addressee`, with a column for each of the `rights`.
+
+    All columns are NULL if there is no such peer, if it is `user`, or if it is a group of which `user` is not a member.
+    `id` is NULL for a user who is disabled or erased; the conversation and the rights remain. `conversation_id` and
+    `role`, that of `user` in it, are NULL if the two have no conversation. `may_write`, `may_call`, `may_manage`:
+    whether `user` may send messages, call, and change the settings that all members share.
+
+    The kind is known without `peers`: every user has a row in `users`, and a group only answers to its members.
+    """
+    columns = "".join(
+        f",\n            CASE WHEN u.id IS NULL THEN {of_member} ELSE {of_user} END AS {name}"
+        for name, (of_user, of_member) in _RIGHTS.items()
+        if name in rights
+    )
+    edges = (
+        f"""{edge("mine", user, "u.id")}
+            {edge("theirs", "u.id", user)}"""
+        if columns
+        else ""
+    )
+    return f"""LEFT JOIN LATERAL (
+            SELECT CASE WHEN u.deleted_at IS NULL AND u.disabled_at IS NULL THEN p.id END AS id,
+            CASE WHEN u.id IS NULL THEN 'group' ELSE 'user' END AS kind, place.conversation_id, place.role{columns}
+            FROM (SELECT {target} AS id) AS p
+            LEFT JOIN users AS u ON u.id = p.id
+            LEFT JOIN LATERAL (
+                SELECT members.conversation_id, members.role FROM members
+                WHERE members.user_id = {user} AND members.target_id = p.id LIMIT 1
+            ) AS place ON true
+            {edges}
+            WHERE p.id <> {user} AND (u.id IS NOT NULL OR place.role IS NOT NULL) LIMIT 1
+        ) AS addressee ON true"""
+
+
+# The users who receive what the actor sends to the addressee, and how each of them addresses the conversation. A user
+# receives it even before the two have a conversation. Needs: `actor`, `addressee`.
+RECIPIENTS = """LEFT JOIN LATERAL (
+            SELECT coalesce(array_agg(r.user_id ORDER BY r.user_id), '{}') AS recipients,
+                coalesce(array_agg(r.target_id ORDER BY r.user_id), '{}') AS targets
+            FROM (
+                SELECT addressee.id AS user_id, actor.user_id AS target_id WHERE addressee.kind = 'user'
+                UNION ALL SELECT m.user_id, m.target_id FROM members AS m
+                WHERE addressee.kind <> 'user' AND m.conversation_id = addressee.conversation_id
+                    AND m.user_id <> actor.user_id
+            ) AS r
+        ) AS received ON true"""
