@@ -34,8 +34,8 @@ class TestLock:
         }
         assert len(files) > 50
         assert [name for name, each in files.items() if not each] == []
-        told = [(name, file.get("hash", "")) for name, each in files.items() for file in each]
-        assert [name for name, digest in told if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)] == []
+        hashes = [(name, file.get("hash", "")) for name, each in files.items() for file in each]
+        assert [name for name, digest in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest)] == []
 
     def test_swagger_package_installs_without_django(self) -> None:
         names = {package["name"] for package in PACKAGES}

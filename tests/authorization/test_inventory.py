@@ -79,8 +79,8 @@ class TestMatrixRows:
 
 class TestRouteDeclarations:
     def test_every_route_except_pages_is_documented(self, app: Litestar) -> None:
-        told = {documented(operation) for operation in OPERATIONS}
-        assert {route for route, _ in handlers(app)} - told == {("GET", path) for path in UNDOCUMENTED}
+        in_document = {documented(operation) for operation in OPERATIONS}
+        assert {route for route, _ in handlers(app)} - in_document == {("GET", path) for path in UNDOCUMENTED}
 
     def test_every_route_declares_authentication(self, app: Litestar) -> None:
         needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
@@ -95,24 +95,26 @@ class TestRouteDeclarations:
                 assert (case.expected == "-") == needs_token[case.route], case.id
 
     def test_every_route_has_a_limit_or_a_reason(self) -> None:
-        unlimited = {documented(operation) for operation in OPERATIONS if "429" not in operation.told["responses"]}
+        unlimited = {
+            documented(operation) for operation in OPERATIONS if "429" not in operation.definition["responses"]
+        }
         assert unlimited == set(UNLIMITED)
 
     def test_every_body_has_a_schema(self, app: Litestar) -> None:
-        takes_a_body = {documented(operation): operation.takes_a_body for operation in OPERATIONS}
+        has_body = {documented(operation): operation.has_body for operation in OPERATIONS}
         for route, handler in handlers(app):
             takes = "data" in handler.parsed_fn_signature.parameters
-            assert takes == takes_a_body.get(route, False), route
+            assert takes == has_body.get(route, False), route
         for operation in OPERATIONS:
-            content = operation.told.get("requestBody", {}).get("content", {})
-            assert all(told.get("schema") for told in content.values()), operation.id
+            content = operation.definition.get("requestBody", {}).get("content", {})
+            assert all(each.get("schema") for each in content.values()), operation.id
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
     def test_every_answer_has_a_schema(self, operation: Operation) -> None:
-        answers: dict[str, Any] = operation.told["responses"]
+        answers: dict[str, Any] = operation.definition["responses"]
         assert any(status < "300" for status in answers)
-        for status, told in answers.items():
-            content = told.get("content", {})
+        for status, response in answers.items():
+            content = response.get("content", {})
             assert bool(content) == (status not in {"204", "101"}), status
             # The schema of bytes is empty (OpenAPI 3.1 section 4.8.14.3).
             assert all(each["schema"] or "json" not in kind for kind, each in content.items()), status

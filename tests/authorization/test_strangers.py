@@ -35,8 +35,8 @@ async def client(realtime: Realtime) -> AsyncIterator[httpx.AsyncClient]:
 async def sockets(realtime: Realtime, cast: Cast, *roles: str) -> AsyncIterator[dict[str, Wire]]:
     """A socket for each of these roles, after all earlier events."""
     async with contextlib.AsyncExitStack() as stack:
-        people = {role: await cast.person(role) for role in roles}
-        wires = {role: await stack.enter_async_context(realtime.wire(person)) for role, person in people.items()}
+        persons = {role: await cast.person(role) for role in roles}
+        wires = {role: await stack.enter_async_context(realtime.wire(person)) for role, person in persons.items()}
         assert realtime._settle is not None
         await realtime._settle()
         for wire in wires.values():
@@ -44,20 +44,20 @@ async def sockets(realtime: Realtime, cast: Cast, *roles: str) -> AsyncIterator[
         yield wires
 
 
-async def heard(realtime: Realtime, wires: dict[str, Wire]) -> dict[str, list[str]]:
+async def received_events(realtime: Realtime, wires: dict[str, Wire]) -> dict[str, list[str]]:
     """The kinds of signals that each role received; roles without any are omitted. A mark in the role's own stream
     shows that everything before it has arrived.
     """
     assert realtime._settle is not None
     await realtime._settle()
-    told: dict[str, list[str]] = {}
+    events: dict[str, list[str]] = {}
     for role, wire in wires.items():
         mark = secrets.token_hex(8)
         await wire.ask("presence.set", status_text=mark)
         await wire.event("profile.updated", status_text=mark)
         if frames := await wire.settled():
-            told[role] = [frame.get("event", frame["type"]) for frame in frames]
-    return told
+            events[role] = [frame.get("event", frame["type"]) for frame in frames]
+    return events
 
 
 async def show_all(client: httpx.AsyncClient, person: Person) -> None:
@@ -79,8 +79,8 @@ class TestOwnerSendsSignals:
                 await owner.ask("presence.set", status="busy", status_text="In a meeting")
                 await wires["contact"].signal("presence", status="busy")
             await wires["contact"].signal("presence", online=False)
-            told = await heard(realtime, {role: wires[role] for role in NO_CONTACTS})
-        assert told == {}
+            events = await received_events(realtime, {role: wires[role] for role in NO_CONTACTS})
+        assert events == {}
 
     async def test_statuses_list_only_mutual_contacts(self, client: httpx.AsyncClient, cast: Cast) -> None:
         owner = await cast.person("owner")
@@ -99,9 +99,9 @@ class TestOwnerSendsSignals:
         await show_all(client, person)
         async with sockets(realtime, cast, "owner", role) as wires:
             reply = await wires["owner"].ask("typing", target_id=person.id)
-            told = await heard(realtime, {role: wires[role]})
+            events = await received_events(realtime, {role: wires[role]})
         # An audience of everyone allows everyone to write, except after a block.
-        assert ("error" in reply, told) == ((True, {}) if role.startswith("block") else (False, {role: ["typing"]}))
+        assert ("error" in reply, events) == ((True, {}) if role.startswith("block") else (False, {role: ["typing"]}))
 
     @pytest.mark.parametrize("role", ["blocked", "blocker", "former"])
     async def test_receipts_do_not_reach_non_contacts(
@@ -111,7 +111,7 @@ class TestOwnerSendsSignals:
         async with sockets(realtime, cast, "owner", role) as wires:
             reply = await wires["owner"].ask("receipt.set", target_id=person.id, read_seq=2)
             assert "error" not in reply
-            assert await heard(realtime, wires) == {"owner": ["receipt.updated"]}
+            assert await received_events(realtime, wires) == {"owner": ["receipt.updated"]}
         listed = (await client.get("/conversations", headers=person.headers)).json()["items"]
         assert [(each["target"]["id"], each["target_receipt"]) for each in listed] == [(owner.id, None)]
         events = (await client.get("/sync?cursor=e0&limit=200", headers=person.headers)).json()["events"]
@@ -127,7 +127,7 @@ class TestOwnerSendsSignals:
         async with sockets(realtime, cast, role) as wires:
             async with realtime.wire(owner, cursor="e0") as wire:
                 await wire.event("receipt.updated", target_id=person.id, delivered_seq=2)
-            assert await heard(realtime, wires) == {}
+            assert await received_events(realtime, wires) == {}
 
 
 class TestOwnerReceivesSignals:
@@ -146,10 +146,10 @@ class TestOwnerReceivesSignals:
                 await wire.ask("receipt.set", target_id=owner.id, read_seq=1),
                 await wire.ask("presence.set", status="away"),
             ]
-            told = await heard(realtime, {"owner": wires["owner"]})
+            events = await received_events(realtime, {"owner": wires["owner"]})
         codes = [reply.get("error", {}).get("code") for reply in replies]
         assert codes[:4] == ["not_a_contact", None, "not_a_contact", "not_a_contact"]
-        assert told == {}
+        assert events == {}
 
     @pytest.mark.parametrize("role", NO_CONTACTS)
     async def test_owner_receives_no_presence_of_non_contacts(self, realtime: Realtime, cast: Cast, role: str) -> None:
@@ -157,7 +157,7 @@ class TestOwnerReceivesSignals:
         async with sockets(realtime, cast, "owner") as wires:
             async with realtime.wire(person):
                 pass
-            assert await heard(realtime, wires) == {}
+            assert await received_events(realtime, wires) == {}
 
 
 ADDRESSED = [case for case in CASES if case.method == "SOCKET" and case.of == "owner" and case.actor == "stranger"]

@@ -44,8 +44,8 @@ async def check_written(client: httpx.AsyncClient, database_url: str, client_id:
     finally:
         await database.close()
     assert [tuple(row) for row in rows] == [(message["seq"],) * 3]
-    told = [(user_id(number), "message.created", True) for number in (SENDER, TARGET)]
-    assert [tuple(event) for event in events] == told
+    expected = [(user_id(number), "message.created", True) for number in (SENDER, TARGET)]
+    assert [tuple(event) for event in events] == expected
 
 
 REFUSED: dict[str, tuple[int, dict[str, object]]] = {

@@ -86,9 +86,9 @@ class Tab:
         self._announced += texts
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        told = f"{message.text} {message.location.get('url', '')}"
-        if message.type in {"error", "warning"} and not any(text in told for text in self._announced):
-            self.faults.append(f"{message.type}: {told}")
+        text = f"{message.text} {message.location.get('url', '')}"
+        if message.type in {"error", "warning"} and not any(text in text for text in self._announced):
+            self.faults.append(f"{message.type}: {text}")
 
     def _on_error(self, error: Error) -> None:
         self.faults.append(f"{error.name}: {error.message} {error.stack}")

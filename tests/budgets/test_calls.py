@@ -98,7 +98,7 @@ class World:
         socket, meter = Socket(self.app, person, cursor), Meter()
         with meter.children():
             life = asyncio.create_task(socket.converse())
-            await socket.heard("caught_up")
+            await socket.receive("caught_up")
         # The device has acknowledged earlier events, so that no acknowledgement is counted.
         await self.container.realtime.acks.finish()
         try:
@@ -146,10 +146,10 @@ async def test_send_to_connected_recipient_stays_within_call_budget(world: World
 
         async def received() -> None:
             # Eve's device has received the message and all are notified; this does not belong to the sender's price.
-            assert (await socket.heard("event"))["event"] == "message.created"
+            assert (await socket.receive("event"))["event"] == "message.created"
             socket.connection.pong()
             await world.container.realtime.acks.finish()
-            await socket.heard("event")
+            await socket.receive("event")
 
         problem = settle("POST /messages, to a socket", await counted(world.sent, between=received))
     assert problem is None, problem
@@ -160,7 +160,7 @@ async def test_send_over_socket_stays_within_call_budget(world: World) -> None:
 
         async def sent() -> None:
             socket.say({"type": "request", "id": 1, "method": "message.send", "data": world.draft()})
-            assert "error" not in await socket.heard("reply")
+            assert "error" not in await socket.receive("reply")
 
         problem = settle("message.send", await counted(sent, meter=meter))
     assert problem is None, problem

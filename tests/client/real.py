@@ -95,7 +95,7 @@ class Device:
         self.passed.add(self.cursor)
         self.stream = self.client.stream(self.cursor, **options)
         self._task = asyncio.create_task(self._run())
-        await self.heard(CaughtUp)
+        await self.receive(CaughtUp)
 
     async def _run(self) -> None:
         async for item in self.stream:
@@ -116,7 +116,7 @@ class Device:
             while cursor not in self.passed:
                 await self._next()
 
-    async def heard(self, kind: type[Item], name: str | None = None) -> Item:
+    async def receive(self, kind: type[Item], name: str | None = None) -> Item:
         """The first item of this kind and name; waits for it."""
         async with asyncio.timeout(30):
             while True:

@@ -50,15 +50,15 @@ async def assert_true(*devices: Device) -> None:
     while True:
         for each, end in zip(devices, ends, strict=True):
             await each.until(end)
-        told, loaded = await _snapshots(devices)
+        followed, loaded = await _snapshots(devices)
         # Delivery receipts are written a moment later: compare states of the same moment.
         ends, before = [await each.newest() for each in devices], ends
         if ends == before:
             break
-    for mine, fresh in zip(told, loaded, strict=True):
+    for mine, fresh in zip(followed, loaded, strict=True):
         assert {**mine, "receipts": None} == {**fresh, "receipts": None}
     by_user: dict[int, Any] = {}
-    for each, mine in zip(devices, told, strict=True):
+    for each, mine in zip(devices, followed, strict=True):
         assert by_user.setdefault(each.user_id, mine) == mine
 
 
@@ -124,8 +124,8 @@ class TestStreamWithServer:
         sent, *_ = await asyncio.gather(asyncio.gather(*sending), cut(20))
         assert sorted(message.seq for message in sent) == list(range(1, 61))
         await assert_true(ada, bob)
-        told = [item.data.id for item in bob.items if isinstance(item, Event) and item.name == "message.created"]
-        assert sorted(told) == sorted({message.id for message in sent})
+        created = [item.data.id for item in bob.items if isinstance(item, Event) and item.name == "message.created"]
+        assert sorted(created) == sorted({message.id for message in sent})
 
     async def test_unknown_cursor_gets_resync(self, pair: tuple[Device, Device]) -> None:
         ada, bob = pair
@@ -189,13 +189,13 @@ class TestSignals:
     async def test_signals_of_typing_presence_and_calls_arrive(self, pair: tuple[Device, Device]) -> None:
         ada, bob = pair
         await bob.client.typing(ada.user_id)
-        told = await ada.heard(Signal, "typing")
-        assert isinstance(told, Signal)
-        assert isinstance(told.data, TypingView)
-        assert (told.data.user_id, told.data.typing) == (bob.user_id, True)
+        typing = await ada.receive(Signal, "typing")
+        assert isinstance(typing, Signal)
+        assert isinstance(typing.data, TypingView)
+        assert (typing.data.user_id, typing.data.typing) == (bob.user_id, True)
         call = uuid4()
         await bob.client.signal_call(ada.user_id, call, {"kind": "offer"})
-        signalled = await ada.heard(Signal, "call.signal")
+        signalled = await ada.receive(Signal, "call.signal")
         assert isinstance(signalled, Signal)
         assert isinstance(signalled.data, CallSignalView)
         assert (signalled.data.call_id, signalled.data.payload) == (call, {"kind": "offer"})

@@ -22,9 +22,9 @@ NOTHING = httpx.Response(200, json={"items": [], "next": None})
 
 class TestErrorResponses:
     async def test_problem_raises_api_error_with_all_fields(self, fake: Fake, client: Client) -> None:
-        told = problem(400, "validation_failed", detail="no", missing=["x"])
-        told["errors"] = [{"field": "target_id", "code": "wrong_type", "message": "expected int"}]
-        fake.on("GET", f"/users/{THEM}", httpx.Response(400, json=told))
+        body = problem(400, "validation_failed", detail="no", missing=["x"])
+        body["errors"] = [{"field": "target_id", "code": "wrong_type", "message": "expected int"}]
+        fake.on("GET", f"/users/{THEM}", httpx.Response(400, json=body))
         with pytest.raises(ApiError) as caught:
             await client.user(THEM)
         error = caught.value

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from litestar import Litestar
 
 from messenger.addresses import site, subscriber
 from messenger.app import create_app
@@ -48,9 +49,15 @@ class TestSite:
         assert site(address) is None
 
 
-async def answers(limited: Container, path: str, body: dict[str, str], addresses: list[str]) -> list[int]:
+@pytest.fixture
+def limited_app(limited: Container) -> Litestar:
+    """The application with rate limits."""
+    return create_app(limited)
+
+
+async def answers(app: Litestar, path: str, body: dict[str, str], addresses: list[str]) -> list[int]:
     """The status of one request from each address."""
-    found, app = [], create_app(limited)
+    found = []
     for address in addresses:
         transport = httpx.ASGITransport(cast(Any, app), raise_app_exceptions=False, client=(address, 51123))
         async with httpx.AsyncClient(transport=transport, base_url="http://messenger.test") as client:
@@ -65,25 +72,29 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_addresses_of_same_64_prefix_share_limit(limited: Container, name: str, ada: Person) -> None:
+async def test_addresses_of_same_64_prefix_share_limit(limited_app: Litestar, name: str, ada: Person) -> None:
     path, body, status = BODIES[name]
     burst, network = LIMITS[name].burst, f"2001:db8:{ada.id % 65536:x}:{len(name)}"
-    last = await answers(limited, path, body, [f"{network}::{n:x}" for n in range(burst + 1)])
+    last = await answers(limited_app, path, body, [f"{network}::{n:x}" for n in range(burst + 1)])
     assert last == [status] * burst + [429]
-    assert await answers(limited, path, body, [f"{network}1::1"]) == [status]
+    assert await answers(limited_app, path, body, [f"{network}1::1"]) == [status]
 
 
-async def test_mapped_address_shares_the_limit_of_the_ipv4_address(limited: Container, ada: Person) -> None:
+async def test_mapped_address_shares_the_limit_of_the_ipv4_address(limited_app: Litestar, ada: Person) -> None:
     path, body, status = BODIES["refresh"]
     burst, address = LIMITS["refresh"].burst, f"10.{ada.id % 250}.{ada.id // 250 % 250}.7"
     mixed = [f"::ffff:{address}" if n % 2 else address for n in range(burst + 1)]
-    assert await answers(limited, path, body, mixed) == [status] * burst + [429]
+    assert await answers(limited_app, path, body, mixed) == [status] * burst + [429]
 
 
-async def test_logins_from_same_64_prefix_share_limit(limited: Container, ada: Person) -> None:
+async def test_logins_from_same_64_prefix_share_limit(limited_app: Litestar, ada: Person) -> None:
     burst, network = LIMITS["login_address"].burst, f"2001:db8:{ada.id % 65536:x}:7"
     found = [
-        (await answers(limited, "/login", {"login": f"u{n}x{ada.id}", "password": PASSWORD}, [f"{network}::{n:x}"]))[0]
+        (
+            await answers(
+                limited_app, "/login", {"login": f"u{n}x{ada.id}", "password": PASSWORD}, [f"{network}::{n:x}"]
+            )
+        )[0]
         for n in range(burst + 1)
     ]
     assert found == [401] * burst + [429]

@@ -131,9 +131,9 @@ class TestBodyFields:
         for name, value in _mistyped(operation):
             body = {**good_body(operation), name: value}
             answer = await send(client, operation, ada, msgspec.json.encode(body))
-            told = answer.json()
-            if answer.status_code != 400 or told["errors"][0]["field"].split(".")[0].split("[")[0] != name:
-                wrong.append((name, value, answer.status_code, told))
+            problem = answer.json()
+            if answer.status_code != 400 or problem["errors"][0]["field"].split(".")[0].split("[")[0] != name:
+                wrong.append((name, value, answer.status_code, problem))
         assert wrong == []
         assert await snapshot(ada) == before
 

@@ -85,9 +85,9 @@ class TestHead:
 
     @pytest.mark.parametrize("path", ["/docs", "/demo", "/openapi.json", "/health/live"])
     async def test_page_lists_head_among_allowed_methods(self, client: httpx.AsyncClient, path: str) -> None:
-        told = [await client.options(path), await client.request("FOO", path)]
-        assert [answer.headers["allow"] for answer in told] == ["GET, HEAD, OPTIONS"] * 2
-        assert_problem(told[1], 405, "method_not_allowed")
+        answers = [await client.options(path), await client.request("FOO", path)]
+        assert [answer.headers["allow"] for answer in answers] == ["GET, HEAD, OPTIONS"] * 2
+        assert_problem(answers[1], 405, "method_not_allowed")
 
     async def test_head_request_is_counted_by_method(self, client: httpx.AsyncClient, container: Container) -> None:
         def count(method: str) -> float:

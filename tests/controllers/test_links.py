@@ -12,7 +12,7 @@ from tests.support.openapi_schema import resolve
 LINKS = [
     pytest.param(operation, status, link, id=f"{operation.id}-{status}-{link['operationId']}")
     for operation in OPERATION.values()
-    for status, response in operation.told["responses"].items()
+    for status, response in operation.definition["responses"].items()
     for link in response.get("links", {}).values()
 ]
 
@@ -32,7 +32,7 @@ def _has(schema: dict[str, Any], pointer: list[str]) -> bool:
 def _is_told(operation: Any, status: str, expression: str) -> bool:
     """Whether a runtime expression (OpenAPI 3.1, section 4.8.20.3) names something that the document describes."""
     if expression.startswith("$response.body#/"):
-        (schema, *_) = (body["schema"] for body in operation.told["responses"][status]["content"].values())
+        (schema, *_) = (body["schema"] for body in operation.definition["responses"][status]["content"].values())
         return _has(schema, expression.removeprefix("$response.body#/").split("/"))
     if expression.startswith("$request.path."):
         return expression.removeprefix("$request.path.") in operation.parameters("path")
@@ -42,8 +42,8 @@ def _is_told(operation: Any, status: str, expression: str) -> bool:
 @pytest.mark.parametrize(("operation", "status", "link"), LINKS)
 class TestDocumentLinks:
     async def test_link_names_existing_parameters(self, operation: Any, status: str, link: Any) -> None:
-        told = {parameter["name"] for parameter in OPERATION[link["operationId"]].told["parameters"]}
-        assert set(link["parameters"]) <= told
+        documented = {parameter["name"] for parameter in OPERATION[link["operationId"]].definition["parameters"]}
+        assert set(link["parameters"]) <= documented
 
     async def test_link_expression_resolves_in_response(self, operation: Any, status: str, link: Any) -> None:
         assert all(_is_told(operation, status, expression) for expression in link["parameters"].values())

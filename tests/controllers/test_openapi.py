@@ -130,20 +130,22 @@ class TestDocumentStructure:
 
     @each
     async def test_path_parameters_are_documented(self, operation: Operation) -> None:
-        told = [parameter for parameter in operation.told.get("parameters", ()) if parameter["in"] == "path"]
-        assert {parameter["name"] for parameter in told} == set(re.findall(r"\{(\w+)\}", operation.path))
-        assert all(parameter["required"] and "schema" in parameter for parameter in told)
+        path_parameters = [
+            parameter for parameter in operation.definition.get("parameters", ()) if parameter["in"] == "path"
+        ]
+        assert {parameter["name"] for parameter in path_parameters} == set(re.findall(r"\{(\w+)\}", operation.path))
+        assert all(parameter["required"] and "schema" in parameter for parameter in path_parameters)
 
     @each
     async def test_parameters_are_documented_once(self, operation: Operation) -> None:
-        places = [(parameter["in"], parameter["name"]) for parameter in operation.told.get("parameters", ())]
+        places = [(parameter["in"], parameter["name"]) for parameter in operation.definition.get("parameters", ())]
         assert len(places) == len(set(places))
 
     @each
     async def test_operation_has_summary_tags_and_descriptions(self, operation: Operation) -> None:
-        assert operation.told["summary"]
-        assert operation.told["tags"]
-        assert all(answer["description"] for answer in operation.told["responses"].values())
+        assert operation.definition["summary"]
+        assert operation.definition["tags"]
+        assert all(answer["description"] for answer in operation.definition["responses"].values())
 
 
 class TestDocumentedSecurity:
@@ -153,7 +155,7 @@ class TestDocumentedSecurity:
 
     @guarded
     async def test_authenticated_operation_documents_401(self, operation: Operation) -> None:
-        assert "`unauthenticated`" in operation.told["responses"]["401"]["description"]
+        assert "`unauthenticated`" in operation.definition["responses"]["401"]["description"]
 
 
 class TestDocumentedAnswers:
@@ -161,7 +163,7 @@ class TestDocumentedAnswers:
     async def test_every_error_is_documented_as_problem(self, operation: Operation) -> None:
         wrong = {
             status: list(answer.get("content", {}))
-            for status, answer in operation.told["responses"].items()
+            for status, answer in operation.definition["responses"].items()
             if int(status) >= 400 and list(answer.get("content", {})) != ["application/problem+json"]
         }
         # Readiness has the same body whether the server is ready or not.
@@ -170,7 +172,7 @@ class TestDocumentedAnswers:
 
     @each
     async def test_json_content_is_documented_as_msgpack_too(self, operation: Operation) -> None:
-        bodies = [operation.told.get("requestBody", {}), *operation.told["responses"].values()]
+        bodies = [operation.definition.get("requestBody", {}), *operation.definition["responses"].values()]
         contents = [body.get("content", {}) for body in bodies]
         assert [content for content in contents if ("application/json" in content) != (MSGPACK in content)] == []
 
@@ -178,7 +180,7 @@ class TestDocumentedAnswers:
     async def test_successful_answer_is_documented(self, operation: Operation) -> None:
         # A successful handshake switches protocols.
         succeeds = ("101",) if operation.id == "openSocket" else ("200", "201", "204")
-        assert [status for status in operation.told["responses"] if status in succeeds]
+        assert [status for status in operation.definition["responses"] if status in succeeds]
 
 
 class TestDocumentedExamples:
@@ -196,7 +198,7 @@ class TestDocumentedExamples:
 
     async def test_upload_form_documents_file_field(self) -> None:
         (upload,) = (operation for operation in OPERATIONS if operation.id == "uploadAvatar")
-        form = resolve(DOCUMENT, upload.told["requestBody"]["content"]["multipart/form-data"]["schema"])
+        form = resolve(DOCUMENT, upload.definition["requestBody"]["content"]["multipart/form-data"]["schema"])
         assert (list(form["properties"]), form["required"]) == (["file"], ["file"])
 
 

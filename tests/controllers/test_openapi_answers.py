@@ -21,7 +21,7 @@ each = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: op
 
 def problems(operation: Operation) -> dict[str, dict[str, Any]]:
     """The problems that an operation may answer with, by status."""
-    contents = {status: answer.get("content", {}) for status, answer in operation.told["responses"].items()}
+    contents = {status: answer.get("content", {}) for status, answer in operation.definition["responses"].items()}
     return {status: content[PROBLEM] for status, content in contents.items() if PROBLEM in content}
 
 
@@ -39,24 +39,24 @@ def example(operation_id: str, status: int, code: str) -> Any:
 class TestDocumentedProblems:
     @each
     async def test_every_code_has_a_valid_example(self, operation: Operation) -> None:
-        for status, told in problems(operation).items():
-            assert list(told["examples"]) == codes(told["schema"])
-            for code, shown in told["examples"].items():
+        for status, content in problems(operation).items():
+            assert list(content["examples"]) == codes(content["schema"])
+            for code, shown in content["examples"].items():
                 assert (shown["value"]["code"], str(shown["value"]["status"])) == (code, status)
-                assert list(faults(DOCUMENT, told["schema"], shown["value"])) == []
+                assert list(faults(DOCUMENT, content["schema"], shown["value"])) == []
 
     @each
     async def test_problem_example_of_different_status_is_invalid(self, operation: Operation) -> None:
-        for status, told in problems(operation).items():
+        for status, content in problems(operation).items():
             others = [other for key, other in problems(operation).items() if key != status]
             shown = [next(iter(other["examples"].values()))["value"] for other in others]
-            assert all(list(faults(DOCUMENT, told["schema"], value)) for value in shown)
+            assert all(list(faults(DOCUMENT, content["schema"], value)) for value in shown)
 
     @each
     async def test_description_names_every_code(self, operation: Operation) -> None:
-        for status, told in problems(operation).items():
-            description = operation.told["responses"][status]["description"]
-            assert [code for code in codes(told["schema"]) if f"`{code}`" not in description] == []
+        for status, content in problems(operation).items():
+            description = operation.definition["responses"][status]["description"]
+            assert [code for code in codes(content["schema"]) if f"`{code}`" not in description] == []
 
     @each
     async def test_refusals_of_the_connection_are_documented(self, operation: Operation) -> None:
@@ -69,9 +69,9 @@ class TestDocumentedProblems:
             ("NotFound", await client.get("/nowhere")),
             ("MethodNotAllowed", await client.delete("/profile")),
         ):
-            told = COMPONENTS["responses"][component]["content"][PROBLEM]
-            assert list(faults(DOCUMENT, told["schema"], answer.json())) == []
-            assert answer.json() == next(iter(told["examples"].values()))["value"]
+            content = COMPONENTS["responses"][component]["content"][PROBLEM]
+            assert list(faults(DOCUMENT, content["schema"], answer.json())) == []
+            assert answer.json() == next(iter(content["examples"].values()))["value"]
 
     async def test_method_not_allowed_documents_allow_header(self, client: httpx.AsyncClient) -> None:
         assert list(COMPONENTS["responses"]["MethodNotAllowed"]["headers"]) == ["Allow"]
@@ -145,16 +145,16 @@ class TestDocumentedHeaders:
             ("503", ["Retry-After"]),
             ("507", ["Retry-After"]),
         ):
-            if status in operation.told["responses"]:
-                assert list(operation.told["responses"][status].get("headers", ())) == names
+            if status in operation.definition["responses"]:
+                assert list(operation.definition["responses"][status].get("headers", ())) == names
 
     @pytest.mark.parametrize("name", ["getProfile", "updateProfile", "getSecret", "storeSecret", "getAvatar"])
     async def test_versioned_resource_has_an_entity_tag(self, name: str) -> None:
-        successes = [answer for status, answer in OPERATION[name].told["responses"].items() if status < "300"]
+        successes = [answer for status, answer in OPERATION[name].definition["responses"].items() if status < "300"]
         assert ["ETag" in answer["headers"] for answer in successes] == [True]
 
     async def test_every_header_is_described_and_used(self) -> None:
-        answers = [answer for each in OPERATIONS for answer in each.told["responses"].values()]
+        answers = [answer for each in OPERATIONS for answer in each.definition["responses"].values()]
         answers += COMPONENTS["responses"].values()
         assert {name for answer in answers for name in answer.get("headers", ())} == set(COMPONENTS["headers"])
         assert all(header["description"] and header["schema"] for header in COMPONENTS["headers"].values())
@@ -163,5 +163,5 @@ class TestDocumentedHeaders:
 class TestAnswerDescriptions:
     @each
     async def test_answer_description_is_specific(self, operation: Operation) -> None:
-        descriptions = [answer["description"] for answer in operation.told["responses"].values()]
+        descriptions = [answer["description"] for answer in operation.definition["responses"].values()]
         assert [text for text in descriptions if "document follows" in text or "URL follows" in text] == []

@@ -26,7 +26,7 @@ class TestDocumentedBodies:
 
     @each
     async def test_idempotency_key_is_documented_with_pattern(self, operation: Operation) -> None:
-        for parameter in operation.told.get("parameters", ()):
+        for parameter in operation.definition.get("parameters", ()):
             if parameter["name"] == "Idempotency-Key":
                 assert re.fullmatch(parameter["schema"]["pattern"], "a-key")
                 assert not re.fullmatch(parameter["schema"]["pattern"], "two words")
@@ -34,8 +34,10 @@ class TestDocumentedBodies:
 
 class TestDocumentedParameters:
     async def test_bound_of_zero_is_documented(self) -> None:
-        told = {parameter["name"]: parameter["schema"] for parameter in OPERATION["getHistory"].told["parameters"]}
-        assert (told["before"]["minimum"], told["after"]["minimum"]) == (0, 0)
+        bounds = {
+            parameter["name"]: parameter["schema"] for parameter in OPERATION["getHistory"].definition["parameters"]
+        }
+        assert (bounds["before"]["minimum"], bounds["after"]["minimum"]) == (0, 0)
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:

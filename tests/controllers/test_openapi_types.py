@@ -85,7 +85,7 @@ class TestDateTypes:
 class TestNullability:
     @each
     async def test_parameter_is_optional_and_never_null(self, operation: Operation) -> None:
-        for parameter in operation.told.get("parameters", ()):
+        for parameter in operation.definition.get("parameters", ()):
             schema = parameter["schema"]
             assert isinstance(schema["type"], str), parameter["name"]
             assert not {"oneOf", "anyOf"} & set(schema), parameter["name"]

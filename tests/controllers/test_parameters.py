@@ -97,7 +97,7 @@ class TestHistoryParameters:
 OPTIONAL = [
     pytest.param(operation, parameter["name"], id=f"{operation.id}.{parameter['name']}")
     for operation in GUARDED
-    for parameter in operation.told.get("parameters", ())
+    for parameter in operation.definition.get("parameters", ())
     if parameter["in"] == "query" and not parameter["required"] and "default" not in parameter["schema"]
 ]
 
@@ -154,7 +154,7 @@ class TestPathNumbers:
     ) -> None:
         url = operation.url(user_id=value, target_id=value)
         content = b'{"alias": "x"}' if operation.id == "setContactAlias" else b"{}"
-        sent = content if operation.takes_a_body else None
+        sent = content if operation.has_body else None
         answer = await client.request(operation.method, url, headers=ada.headers, content=sent)
         assert_problem(answer, 400, "validation_failed", field=operation.parameters("path")[0])
 

@@ -226,8 +226,8 @@ class TestOtherPeoplesIds:
     ) -> None:
         message = await make.message(ada, bob)
         mallory = await make.person()
-        told = OPERATION[operation]
+        requested = OPERATION[operation]
         body = {"body": "x"} if operation == "editMessage" else None
-        urls = [told.url(message_id=message.id, device_id=ada.actor.device_id), told.url()]
-        answers = [await client.request(told.method, url, headers=mallory.headers, json=body) for url in urls]
+        urls = [requested.url(message_id=message.id, device_id=ada.actor.device_id), requested.url()]
+        answers = [await client.request(requested.method, url, headers=mallory.headers, json=body) for url in urls]
         assert answers[0].text == answers[1].text

@@ -42,11 +42,11 @@ def test_postgresql_gets_quarter_of_memory(
 
 class TestHugePages:
     @pytest.fixture
-    def told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def meminfo(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """What the kernel reports about memory, written by the test."""
-        told = tmp_path / "meminfo"
-        monkeypatch.setattr(embedded_memory, "_MEMORY", told)
-        return told
+        meminfo = tmp_path / "meminfo"
+        monkeypatch.setattr(embedded_memory, "_MEMORY", meminfo)
+        return meminfo
 
     @pytest.mark.parametrize(
         "said",
@@ -58,19 +58,19 @@ class TestHugePages:
             "HugePages_Free: some\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n",
         ],
     )
-    def test_missing_huge_pages_count_as_zero(self, said: str, told: Path) -> None:
-        told.write_text(said)
+    def test_missing_huge_pages_count_as_zero(self, said: str, meminfo: Path) -> None:
+        meminfo.write_text(said)
         assert embedded_memory.huge_pages() == 0
 
-    def test_unmappable_huge_pages_count_as_zero(self, told: Path) -> None:
+    def test_unmappable_huge_pages_count_as_zero(self, meminfo: Path) -> None:
         # No kernel has pages of this size: mapping one fails, like touching one beyond a limit.
-        told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 3 kB\n")
+        meminfo.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 3 kB\n")
         assert embedded_memory.huge_pages() == 0
 
     def test_container_huge_page_limit_is_respected(
-        self, told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, meminfo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        told.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n")
+        meminfo.write_text("HugePages_Free: 900\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n")
         limit = tmp_path / "hugetlb.2MB.max"
         limit.write_text("4194304\n")
         monkeypatch.setattr(embedded_memory, "_TOUCH", "")

@@ -131,5 +131,5 @@ async def test_killing_all_processes_loses_and_duplicates_no_acknowledged_messag
     assert [seq for seq, _ in mine] == list(range(1, len(mine) + 1)), "seq has gaps or repeats"
     assert {client_id: seq for seq, client_id in mine} == people.acked, "lost, moved, or never sent"
     assert len(mine) == len(people.acked), "doubled"
-    told = await _events(folder)
-    assert [(events, messages) for _, events, messages in told] == [(len(mine), len(mine))] * 2
+    counts = await _events(folder)
+    assert [(events, messages) for _, events, messages in counts] == [(len(mine), len(mine))] * 2

@@ -95,9 +95,9 @@ async def _expect_one_time(world: World, began: datetime) -> None:
         [member.id for member in world.population.members],
     )
     for earliest, latest in (("first", "last"), ("oldest", "newest")):
-        told = f"{earliest} {rows[0][earliest]}, {latest} {rows[0][latest]}, and it is {rows[0]['now']}"
+        range_found = f"{earliest} {rows[0][earliest]}, {latest} {rows[0][latest]}, and it is {rows[0]['now']}"
         good = rows[0][earliest] > began - timedelta(hours=1) and rows[0][latest] <= rows[0]["now"] + _TOLERANCE
-        world.expect(good, f"messages bear another time than the database's: {told}")
+        world.expect(good, f"messages bear another time than the database's: {range_found}")
 
 
 async def _expect_tokens_everywhere(world: World, chance: Random) -> None:

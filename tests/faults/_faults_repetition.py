@@ -34,8 +34,8 @@ async def send_again(world: World, chance: Random) -> None:
         for device, (draft, answers) in zip(senders, sent, strict=True):
             await device.client.refresh()
             again = await post(world, http, device, draft)
-            told = {(each.json()["id"], each.json()["seq"], each.json()["created_at"]) for each in [*answers, *again]}
-            world.expect(len(told) == 1, f"{draft.client_id} was answered as {sorted(told)}")
+            views = {(each.json()["id"], each.json()["seq"], each.json()["created_at"]) for each in [*answers, *again]}
+            world.expect(len(views) == 1, f"{draft.client_id} was answered as {sorted(views)}")
             other = await _post(world, http, device, draft, f"not {draft.body}")
             world.expect(other is None or other.status_code == 409, f"the id with another body: {other}")
 

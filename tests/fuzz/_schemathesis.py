@@ -174,8 +174,8 @@ def valid_is_no_400(context: Any, response: Any, case: Any) -> None:
     if problem["detail"].endswith("got number"):
         # To JSON Schema 1.0 is an integer.
         return
-    told = {problem["code"], *(each for fault in problem["errors"] for each in (fault["code"], fault["field"]))}
-    if not told & set(SAID_IN_WORDS):
+    codes = {problem["code"], *(each for fault in problem["errors"] for each in (fault["code"], fault["field"]))}
+    if not codes & set(SAID_IN_WORDS):
         raise AssertionError(f"the document calls this valid, and the server refuses it: {problem}")
 
 

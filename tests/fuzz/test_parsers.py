@@ -57,7 +57,7 @@ class Raw:
             response = HTTPResponse(connection, method=operation.method)
             response.begin()
             content = response.read()
-        documented = {int(status) for status in operation.told["responses"]} - {500, 503}
+        documented = {int(status) for status in operation.definition["responses"]} - {500, 503}
         assert response.status in documented | REFUSED_BY_THE_SERVER_PROGRAM, (response.status, content)
         if (response.headers["content-type"] or "").endswith("json"):
             json.loads(content)

@@ -44,10 +44,10 @@ def check_typescript(document: dict[str, Any], path: Path, folder: Path, environ
     )
     if done.returncode:
         return [f"the TypeScript client failed: {done.stderr[-2000:]}"]
-    told = json.loads(done.stdout)
+    output = json.loads(done.stdout)
     wanted = {"shown": expected, "bodies": ["See you at eight?"], "isRefused": True}
-    say(f"TypeScript: {len(examples)} events, {'ok' if told == wanted else 'wrong'}")
-    return [] if told == wanted else [f"the TypeScript client decoded {told}, not {wanted}"]
+    say(f"TypeScript: {len(examples)} events, {'ok' if output == wanted else 'wrong'}")
+    return [] if output == wanted else [f"the TypeScript client decoded {output}, not {wanted}"]
 
 
 def _page(document: dict[str, Any]) -> tuple[list[Any], list[list[str]]]:

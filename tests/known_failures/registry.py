@@ -39,8 +39,8 @@ def table() -> str:
     for failure in REGISTRY.failures:
         who = f"{failure.peer}: {', '.join(failure.ids)}" if failure.ids else failure.peer
         tests = [f"`tests/{test}`" for test in failure.tests]
-        told = "<br>".join([failure.why, *tests] if failure.why else tests)
-        lines.append(f"| {who} | {failure.what} | {told} |")
+        cell = "<br>".join([failure.why, *tests] if failure.why else tests)
+        lines.append(f"| {who} | {failure.what} | {cell} |")
     return "\n".join(lines) + "\n"
 
 

@@ -106,8 +106,8 @@ async def test_cve_2024_53867_former_contact_receives_no_updates(
     assert str(bob.id) not in answers["/contacts"].text + answers["/statuses"].text
     assert answers["/conversations"].json()["items"][0]["target_receipt"] is None
     # A conversation of both shows the current name of the peer; the rest of a profile is for contacts.
-    told = "".join(answer.text for path, answer in answers.items() if path != "/conversations")
-    assert f"{mark} again" not in told
+    texts = "".join(answer.text for path, answer in answers.items() if path != "/conversations")
+    assert f"{mark} again" not in texts
 
 
 # --- what is another's key or invitation ----------------------------------------------------------

@@ -107,9 +107,9 @@ async def test_cve_2025_13821_no_event_contains_hash_or_token(
     ]
     assert len(stored) == 4
     kept = "\n".join(await _column(hosted, f"SELECT payload::text AS v FROM events WHERE user_id = {ada.id}"))
-    told = live + kept + await _streams(realtime, ada, bob)
+    answers = live + kept + await _streams(realtime, ada, bob)
     keys = [phone.access_token, phone.refresh_token, ada.access_token, ada.refresh_token, new, PASSWORD]
-    assert [value for value in stored + keys if value in told] == []
+    assert [value for value in stored + keys if value in answers] == []
 
 
 async def _column(container: Container, sql: str) -> list[str]:

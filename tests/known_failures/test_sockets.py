@@ -120,11 +120,11 @@ async def test_careless_whisper_probe_of_stranger_triggers_no_response(
         await his.event("receipt.updated", user_id=bob.id, read_seq=1)
         await his.ask("presence.set", status="busy")
         await hosted.realtime.presence._pass()
-        heard = await hers.settled()
-    told = {frame.get("event") for frame in heard if frame["type"] in ("event", "signal")}
+        frames = await hers.settled()
+    names = {frame.get("event") for frame in frames if frame["type"] in ("event", "signal")}
     # Her own actions, and their effect on her own list.
-    assert told == {"message.created", "message.edited", "message.deleted", "conversation.updated"}
-    assert await _names(realtime, mallory) == {"device.added", *told}
+    assert names == {"message.created", "message.edited", "message.deleted", "conversation.updated"}
+    assert await _names(realtime, mallory) == {"device.added", *names}
     shown = (await http.get(f"/users/{bob.id}", headers=mallory.headers)).json()
     assert (shown["online"], shown["last_activity"], shown["status"], shown["status_text"]) == (False, None, None, None)
     listed = (await http.get("/conversations", headers=mallory.headers)).json()["items"][0]

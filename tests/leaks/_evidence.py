@@ -54,7 +54,7 @@ class Problems:
     """Every refusal that a client received: its headers and its body."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
         self.statuses: set[int] = set()
 
     async def see(self, response: httpx.Response) -> None:
@@ -62,12 +62,12 @@ class Problems:
         await response.aread()
         self.statuses.add(response.status_code)
         if response.status_code >= 400:
-            self.told.append(f"{response.headers}\n{response.text}")
+            self.texts.append(f"{response.headers}\n{response.text}")
 
     def see_reply(self, frame: dict[str, Any]) -> None:
         """A reply over a socket."""
         if "error" in frame:
-            self.told.append(msgspec.json.encode(frame["error"]).decode())
+            self.texts.append(msgspec.json.encode(frame["error"]).decode())
 
 
 async def dump(connection: Any) -> dict[str, str]:

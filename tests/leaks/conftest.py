@@ -86,7 +86,7 @@ async def evidence(own_database: tuple[Any, str], tmp_path_factory: pytest.TempP
         [token for walk in (ada, bob) for token in walk.tokens],
         logs.text.getvalue(),
         logs.json.getvalue(),
-        problems.told,
+        problems.texts,
         problems.statuses,
         container.metrics.render().decode(),
         await dump(connection),

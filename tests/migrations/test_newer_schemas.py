@@ -32,7 +32,7 @@ def downgrade() -> None:
 """
 
 
-async def _told(url: str) -> SchemaRow | None:
+async def _schema_row(url: str) -> SchemaRow | None:
     connection = await asyncpg.connect(url)
     try:
         return await migrations.schema_of(connection)
@@ -40,12 +40,12 @@ async def _told(url: str) -> SchemaRow | None:
         await connection.close()
 
 
-async def _newer(url: str, told: str) -> None:
+async def _newer(url: str, comment: str) -> None:
     """The schema as a later release would leave it."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        await connection.execute(f"COMMENT ON TABLE alembic_version IS {told}")
+        await connection.execute(f"COMMENT ON TABLE alembic_version IS {comment}")
     finally:
         await connection.close()
 
@@ -107,9 +107,9 @@ async def test_migrations_record_oldest_compatible_release(fresh_database_url: s
     async def after(*words: str) -> SchemaRow | None:
         change = migrations.upgrade if words[0] == "up" else migrations.downgrade
         await asyncio.to_thread(change, fresh_database_url, words[1])
-        return await _told(fresh_database_url)
+        return await _schema_row(fresh_database_url)
 
-    assert await _told(fresh_database_url) == SchemaRow(HEAD, "0001")
+    assert await _schema_row(fresh_database_url) == SchemaRow(HEAD, "0001")
     assert await after("up", "head") == SchemaRow("9999", "9999")
     assert await after("down", "-1") == SchemaRow(HEAD, "0001")
     assert await after("down", "base") is None

@@ -60,11 +60,11 @@ async def test_first_page_does_not_wait_for_last_socket() -> None:
     streams = Slow()
     bounded = BoundedStreams(streams, 4)
 
-    async def come() -> None:
+    async def connect() -> None:
         await bounded.open_socket(None)
         await bounded.read_page(ADA, after=0, limit=1)
 
-    await asyncio.gather(*(come() for _ in range(100)))
+    await asyncio.gather(*(connect() for _ in range(100)))
     assert "page" in streams.served[:10]
 
 

@@ -20,7 +20,7 @@ class Peer:
     """A process on a host, and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.told: list[str] = []
+        self.lines_read: list[str] = []
         self._process = process
         self._changed = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
@@ -35,10 +35,10 @@ class Peer:
         try:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(
-                    lambda: [line for line in self.told if line in lines][-len(lines) :] == list(lines)
+                    lambda: [line for line in self.lines_read if line in lines][-len(lines) :] == list(lines)
                 )
         except TimeoutError:
-            pytest.fail(f"waited for {lines} in vain: {self.told}")
+            pytest.fail(f"waited for {lines} in vain: {self.lines_read}")
 
     async def end(self) -> str:
         """End it; return its error output."""
@@ -59,7 +59,7 @@ class Peer:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             async with self._changed:
-                self.told.append(line.decode().strip())
+                self.lines_read.append(line.decode().strip())
                 self._changed.notify_all()
 
 
@@ -114,8 +114,8 @@ class TestHosts:
             await one.until("down", "back", "up")
             await two.until("down", "back", "up")
             await talk(one, two, 3)
-        assert one.told == ["up", "heard 2", "down", "back", "up", "heard 4"]
-        assert two.told == ["up", "heard 1", "down", "back", "up", "heard 3"]
+        assert one.lines_read == ["up", "heard 2", "down", "back", "up", "heard 4"]
+        assert two.lines_read == ["up", "heard 1", "down", "back", "up", "heard 3"]
 
     async def test_cut_cable_is_detected_by_affected_host(self, hosts: Network, server: ServerProcess) -> None:
         async with peers(hosts, server, probe_seconds=1) as (one, two):
@@ -128,6 +128,6 @@ class TestHosts:
                 hosts.hosts[0].mend()
             await one.until("down", "back", "up")
             await talk(one, two, 5)
-        assert one.told == ["up", "heard 2", "down", "back", "up", "heard 6"]
+        assert one.lines_read == ["up", "heard 2", "down", "back", "up", "heard 6"]
         # What was published behind the cut cable waited there.
-        assert two.told == ["up", "heard 1", "heard 3", "heard 5"]
+        assert two.lines_read == ["up", "heard 1", "heard 3", "heard 5"]

@@ -95,5 +95,5 @@ class TestEachTransport:
         with pytest.raises(OSError, match=r"(?i)auth|password") as raised:
             async with bus_server.transport(password=wrong).connect():
                 pass
-        told = "".join(traceback.format_exception(raised.value))
-        assert not any(secret in told for secret in (wrong, quote(wrong, safe=""), "s@cret", PASSWORD))
+        text = "".join(traceback.format_exception(raised.value))
+        assert not any(secret in text for secret in (wrong, quote(wrong, safe=""), "s@cret", PASSWORD))

@@ -34,9 +34,9 @@ class TestBusUrls:
     def test_invalid_url_is_refused_without_secret(self, url: str) -> None:
         with pytest.raises(ValueError, match="it must") as raised:
             transport_of(url, database_url="", namespace="tests")
-        told = "".join(traceback.format_exception(raised.value))
-        assert "qq7" not in told
-        assert "zz9" not in told
+        text = "".join(traceback.format_exception(raised.value))
+        assert "qq7" not in text
+        assert "zz9" not in text
 
     @pytest.mark.parametrize(
         ("url", "kind"),

@@ -121,9 +121,9 @@ class TestLiveEvents:
         await people.message(bob, ada, "Hello")
         async with realtime.wire(ada) as wire:
             await hosted.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
-            told = await wire.event("conversation.updated")
+            received = await wire.event("conversation.updated")
         listed = (await hosted.services.conversations.list_page(ada.actor, cursor=None, limit=1)).items[0]
-        assert told == msgspec.to_builtins(listed)
+        assert received == msgspec.to_builtins(listed)
 
     async def test_profile_event_of_contact_follows_privacy(
         self, realtime: Realtime, people: Factory, hosted: Container
@@ -131,9 +131,9 @@ class TestLiveEvents:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as wire, realtime.wire(ada) as hers:
             await hosted.services.profiles.update(ada.actor, ProfilePatch(name="Countess"))
-            told, own = await wire.event("profile.updated"), await hers.event("profile.updated")
+            received, own = await wire.event("profile.updated"), await hers.event("profile.updated")
             person = await hosted.services.profiles.find(bob.actor, target_id=ada.id)
-        assert told == msgspec.to_builtins(person)
+        assert received == msgspec.to_builtins(person)
         assert own == msgspec.to_builtins((await hosted.services.profiles.get(ada.actor)).profile)
 
     async def test_contact_event_includes_user(self, realtime: Realtime, people: Factory) -> None:
@@ -409,8 +409,8 @@ async def test_read_receipt_over_http_is_sent_live(realtime: Realtime, people: F
     await people.message(ada, bob)
     async with realtime.wire(ada) as hers:
         await hosted.services.conversations.receipt(bob.actor, ReceiptDraft(target_id=ada.id, read_seq=1))
-        told = await hers.event("receipt.updated", read_seq=1)
-    assert (told["user_id"], told["unread"]) == (bob.id, None)
+        received = await hers.event("receipt.updated", read_seq=1)
+    assert (received["user_id"], received["unread"]) == (bob.id, None)
 
 
 async def test_fresh_load_shows_receipt_of_peer(realtime: Realtime, people: Factory, hosted: Container) -> None:

@@ -36,8 +36,8 @@ class TestOnlineSignals:
         assert not await online(hosted, bob, ada)
         async with realtime.wire(bob) as his:
             async with realtime.wire(ada):
-                told = await his.signal("presence", user_id=ada.id)
-                assert (told["online"], await online(hosted, bob, ada)) == (True, True)
+                received = await his.signal("presence", user_id=ada.id)
+                assert (received["online"], await online(hosted, bob, ada)) == (True, True)
             gone = await his.signal("presence", user_id=ada.id)
             assert (gone["online"], await online(hosted, bob, ada)) == (False, False)
             assert gone == msgspec.to_builtins((await hosted.services.contacts.statuses(bob.actor)).items[0])
@@ -87,19 +87,19 @@ class TestOnlineSignals:
         async with realtime.wire(bob) as his, realtime.wire(ada):
             await his.signal("presence", online=True)
             await hosted.services.profiles.update(ada.actor, hide)
-            told = await his.signal("presence", online=False)
-            assert (told["last_activity"], await online(hosted, bob, ada)) == (None, False)
+            received = await his.signal("presence", online=False)
+            assert (received["last_activity"], await online(hosted, bob, ada)) == (None, False)
 
     async def test_invisible_user_looks_offline(self, realtime: Realtime, people: Factory, hosted: Container) -> None:
         ada, bob = await people.friends()
         async with realtime.wire(bob) as his, realtime.wire(ada) as hers:
             await his.signal("presence", online=True)
             await hers.ask("presence.set", status="invisible")
-            told = await his.signal("presence", user_id=ada.id)
-            assert (told["online"], told["status"]) == (False, "online")
+            received = await his.signal("presence", user_id=ada.id)
+            assert (received["online"], received["status"]) == (False, "online")
             await hers.ask("presence.set", status="away")
-            told = await his.signal("presence", user_id=ada.id)
-            assert (told["online"], told["status"]) == (True, "away")
+            received = await his.signal("presence", user_id=ada.id)
+            assert (received["online"], received["status"]) == (True, "away")
 
     async def test_status_set_by_socket_writes_no_contact_stream(
         self, realtime: Realtime, people: Factory, hosted: Container
@@ -171,35 +171,35 @@ class TestPresenceBoard:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(presence_module, "EVERY_SECONDS", 0.05)
-        table, told = _Table(), asyncio.Queue[bool]()
-        board = PresenceTracker(uuid4(), table, lambda _, __, view: told.put_nowait(cast(StatusView, view).online))
+        table, received = _Table(), asyncio.Queue[bool]()
+        board = PresenceTracker(uuid4(), table, lambda _, __, view: received.put_nowait(cast(StatusView, view).online))
         socket = SocketRef(Actor(1, uuid4()), 1)
         for _ in range(50):
             board.connected(socket)
             await board._pass()
             board.disconnected(socket)
             await board._pass()
-        assert BURST <= told.qsize() < 60
+        assert BURST <= received.qsize() < 60
         board.connected(socket)
         await board._pass()
         running = asyncio.create_task(board.run())
         async with asyncio.timeout(5):
-            while not await told.get() or not told.empty():
+            while not await received.get() or not received.empty():
                 pass
         running.cancel()
 
     async def test_many_presence_changes_need_few_statements(self) -> None:
-        table, told = _Table(), []
-        board = PresenceTracker(uuid4(), table, lambda users, _, view: told.append(cast(StatusView, view).user_id))
+        table, received = _Table(), []
+        board = PresenceTracker(uuid4(), table, lambda users, _, view: received.append(cast(StatusView, view).user_id))
         for user in range(1000):
             board.connected(SocketRef(Actor(user, uuid4()), user))
         await board._pass()
         await board._pass()
-        assert (table.written, table.described, len(told)) == ([(500, 0), (500, 0)], 2, 1000)
+        assert (table.written, table.described, len(received)) == ([(500, 0), (500, 0)], 2, 1000)
 
     async def test_reconnected_device_is_written_once(self) -> None:
-        table, told = _Table(), []
-        board = PresenceTracker(uuid4(), table, lambda users, _, view: told.append(view))
+        table, received = _Table(), []
+        board = PresenceTracker(uuid4(), table, lambda users, _, view: received.append(view))
         actor = Actor(1, uuid4())
         old, new = SocketRef(actor, 1), SocketRef(actor, 2)
         board.disconnected(old)
@@ -213,9 +213,9 @@ class TestTypingSignals:
         ada, bob = await people.friends()
         async with realtime.wire(ada) as hers, realtime.wire(bob) as his:
             assert (await hers.ask("typing", target_id=bob.id))["data"] is None
-            told = await his.signal("typing")
-            assert (told["target_id"], told["user_id"], told["typing"]) == (ada.id, ada.id, True)
-            assert told["expires_at"] is not None
+            received = await his.signal("typing")
+            assert (received["target_id"], received["user_id"], received["typing"]) == (ada.id, ada.id, True)
+            assert received["expires_at"] is not None
 
     async def test_repeated_typing_is_throttled(self, realtime: Realtime, people: Factory) -> None:
         ada, bob = await people.friends()

@@ -100,10 +100,10 @@ class Rig:
         self.socket.start()
         await self.until(lambda: self.socket.live)
 
-    def commit(self, *, told: bool = True, **options: Any) -> StreamEvent:
+    def commit(self, *, visible: bool = True, **options: Any) -> StreamEvent:
         """Append an event, announced by this process or by another one."""
         made = self.table.add(**options)
-        data = RemovedDeviceView(uuid4()) if told else None
+        data = RemovedDeviceView(uuid4()) if visible else None
         self.channel.on_wake_up(WakeUp(ADA.user_id, made.position, "x", data))
         return made
 
@@ -189,7 +189,7 @@ class TestLiveSocket:
         second.start()
         await rig.until(lambda: second.live)
         reads = rig.table.reads
-        rig.commit(told=False)
+        rig.commit(visible=False)
         await rig.until(lambda: rig.positions == [1, 2, 3, 4])
         assert [f["cursor"] for f in other.frames if f["type"] == "event"] == ["e4"]
         assert rig.table.reads == reads + 1
@@ -361,10 +361,10 @@ class TestDeliveryProof:
     async def test_proof_is_requested_only_for_received_messages(self) -> None:
         rig = Rig(Table(3))
         await rig.go_live()
-        rig.commit(told=False)
+        rig.commit(visible=False)
         await rig.until(lambda: rig.positions == [1, 2, 3, 4])
         assert rig.connection.asked == []
-        rig.commit(told=False, incoming=True)
+        rig.commit(visible=False, incoming=True)
         await rig.until(lambda: rig.connection.asked == [b"5"])
         assert rig.table.acks == []
         rig.connection.pong()
@@ -374,7 +374,7 @@ class TestDeliveryProof:
         rig = Rig(Table(3))
         await rig.go_live()
         for _ in range(5):
-            rig.commit(told=False, incoming=True)
+            rig.commit(visible=False, incoming=True)
             position = len(rig.table.events)
             await rig.until(lambda position=position: rig.positions[-1] == position)
         assert rig.connection.asked == [b"4"]
@@ -425,7 +425,7 @@ class TestDeliveryProof:
     async def test_writing_is_proof_without_pings(self) -> None:
         rig = Rig(Table(3), pings=False)
         await rig.go_live()
-        rig.commit(told=False, incoming=True)
+        rig.commit(visible=False, incoming=True)
         await rig.until(lambda: rig.table.acks == [DeliveryAck(1, 4)])
 
 
@@ -445,8 +445,8 @@ class TestDeliveryAcks:
             await rig.until(lambda: rig.acks._task is None)
             assert rig.table.acks == [DeliveryAck(1, 5), DeliveryAck(2, 7)]
             rig.table.acks.clear()
-        told = [record for record in caplog.records if record.name == "messenger.realtime.delivery_acks"]
-        assert [record.exc_info is not None for record in told] == [False, True]
+        logged = [record for record in caplog.records if record.name == "messenger.realtime.delivery_acks"]
+        assert [record.exc_info is not None for record in logged] == [False, True]
 
     async def test_failing_acknowledgement_does_not_block_other_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)

@@ -140,8 +140,8 @@ class TestLoggedRows:
         with caplog.at_level(logging.ERROR):
             for _ in range(3):
                 await realtime.sync(bob, cursor="e0", limit=200)
-        told = [record.getMessage() for record in caplog.records if "could not be shown" in record.getMessage()]
-        assert [f"position {place} of user {bob.id}" in line for place, line in zip(places, told, strict=True)] == [
+        logged = [record.getMessage() for record in caplog.records if "could not be shown" in record.getMessage()]
+        assert [f"position {place} of user {bob.id}" in line for place, line in zip(places, logged, strict=True)] == [
             True,
             True,
         ]

@@ -190,16 +190,16 @@ class TestHeartbeat:
         async with _quick(settings, engine) as (container, realtime):
             bob = await Factory(container).person()
             async with realtime.wire(bob) as silent:
-                told = asyncio.get_running_loop().create_future()
+                silent_since = asyncio.get_running_loop().create_future()
 
                 def note(data: bytes | bytearray) -> None:
                     # The close frame, hidden from the library, which would answer it.
-                    if b"silent" in data and not told.done():
-                        told.set_result(asyncio.get_running_loop().time())
+                    if b"silent" in data and not silent_since.done():
+                        silent_since.set_result(asyncio.get_running_loop().time())
 
                 silent.connection.protocol.receive_data = note  # type: ignore[method-assign]
                 async with asyncio.timeout(10):
-                    at = await told
+                    at = await silent_since
                     await silent.connection.wait_closed()
                 assert 0.5 < asyncio.get_running_loop().time() - at < 3
 

@@ -49,7 +49,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
-        self.told_to_close = False
+        self.close_requested = False
 
     def write(self, data: Any) -> None:
         self.written.append(bytes(data))
@@ -71,7 +71,7 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         """The test closes it."""
-        self.told_to_close = True
+        self.close_requested = True
 
 
 class Pongs(list[bytes]):
@@ -190,7 +190,7 @@ class TestInvalidText:
         connection, transport = _connecting()
         connection.data_received(_HANDSHAKE)
         connection.data_received(_wire([Frame(Opcode.TEXT, b"\xdc")]))
-        assert transport.told_to_close
+        assert transport.close_requested
         connection.connection_lost(None)
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 

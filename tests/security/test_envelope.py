@@ -410,9 +410,9 @@ class TestEnvelopeSecrecy:
         with pytest.raises(MessengerError) as caught:
             parse_envelope(raw)
         error = caught.value
-        told = [str(error), repr(error), error.detail, repr(error.errors), repr(error.extra), repr(error.__context__)]
+        texts = [str(error), repr(error), error.detail, repr(error.errors), repr(error.extra), repr(error.__context__)]
         assert error.__context__ is None
-        assert self.CANARY not in "".join([*told, *traceback.format_exception_only(error)])
+        assert self.CANARY not in "".join([*texts, *traceback.format_exception_only(error)])
 
     def test_repr_hides_envelope(self) -> None:
         fields = body(

@@ -20,7 +20,7 @@ from messenger.security.passwords import Verdict
 from messenger.services import accounts as accounts_module
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 ADDRESS = "192.0.2.7"
 OTHER_PASSWORD = "gravel-otter-violet-58"
@@ -82,7 +82,7 @@ class TestRegister:
 
     async def test_register_records_device_event(self, container: Container) -> None:
         view = await register(container, unique(), device_name="Phone")
-        events = await told(container, Person.of(view), "device.added")
+        events = await event_data(container, Person.of(view), "device.added")
         assert events == [{**msgspec.to_builtins(view.device), "current": False}]
 
     async def test_taken_username_is_refused_in_any_case(self, container: Container) -> None:
@@ -250,7 +250,7 @@ class TestChangePassword:
         ada = await make.person()
         other = await make.device(ada)
         await container.services.accounts.change_password(ada.actor, PASSWORD, OTHER_PASSWORD)
-        assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
+        assert await event_data(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
 
     async def test_wrong_old_password_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()

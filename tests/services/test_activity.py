@@ -25,7 +25,7 @@ from messenger.schemas.types import timestamp
 from messenger.schemas.users import AliasDraft, ConfirmDraft, ProfilePatch, SubscribeDraft
 from messenger.services import Services
 from messenger.testing import Factory, Person, StatementLog
-from tests.support.tables import held, rows, told
+from tests.support.tables import event_data, held, rows
 
 Call = Callable[[Services, Actor, int], Awaitable[Any]]
 
@@ -282,7 +282,7 @@ class TestFailedStamp:
         before = clock.now()
         clock.advance(seconds=1)
         await container.services.contacts.subscribe(ada.actor, SubscribeDraft(target_id=bob.id))
-        assert [event["state"] for event in await told(container, bob, "contact.updated")] == ["pending_in"]
+        assert [event["state"] for event in await event_data(container, bob, "contact.updated")] == ["pending_in"]
         assert await stamps(container, ada) == (before, before)
 
     @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.support import images
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ class TestAvatarUpload:
         (ada, bob), eve = await make.friends(), await make.person()
         key = (await avatars.upload(ada.actor, image)).avatar.key
         for person in (ada, bob):
-            events = await told(container, person, "profile.updated")
+            events = await event_data(container, person, "profile.updated")
             assert [(event["id"], event["avatar"]["key"]) for event in events] == [(ada.id, key)]
-        assert await told(container, eve, "profile.updated") == []
+        assert await event_data(container, eve, "profile.updated") == []
 
     async def test_new_avatar_replaces_old_avatar(
         self, container: Container, avatars: AvatarService, store: Store, ada: Person, image: bytes
@@ -149,7 +149,7 @@ class TestAvatarRemoval:
         assert await avatar_of(container, ada) is None
         assert (await files_of(store, key), await row_of(container, key)) == (0, None)
         # The event of the upload does not bring it back either.
-        assert [event["avatar"] for event in await told(container, ada, "profile.updated")] == [None, None]
+        assert [event["avatar"] for event in await event_data(container, ada, "profile.updated")] == [None, None]
 
     async def test_removal_without_avatar_notifies_no_contact(
         self, avatars: AvatarService, ada: Person, published: list[WakeUp]

@@ -14,7 +14,7 @@ from messenger.models import Edges
 from messenger.policies import LEGAL
 from messenger.schemas.users import ConfirmDraft, SubscribeDraft
 from messenger.testing import Factory, Person
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 # The model, independent of the code: a pair as the actor sees it (own edge / peer's edge), and the result of each
 # step. A name is a refusal.
@@ -54,7 +54,7 @@ examples = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=100,
+    max_examples=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -119,7 +119,7 @@ async def strangers(make: Factory) -> tuple[Person, Person]:
 
 
 async def events_of(container: Container, pair: tuple[Person, Person]) -> list[int]:
-    return [len(await told(container, person, "contact.updated")) for person in pair]
+    return [len(await event_data(container, person, "contact.updated")) for person in pair]
 
 
 def changed_sides(before: str, after: str) -> list[bool]:

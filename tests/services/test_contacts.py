@@ -29,7 +29,7 @@ from messenger.schemas.users import (
     SubscribeDraft,
 )
 from messenger.testing import Factory, Person
-from tests.support.tables import told
+from tests.support.tables import event_data
 
 
 async def ask(container: Container, asker: Person, target: Person, message: str | None = None) -> RelationView:
@@ -180,12 +180,12 @@ class TestContactEvents:
         await ask(container, ada, bob, "It's Ada")
         for one, other in ((ada, bob), (bob, ada)):
             shown = msgspec.to_builtins(await contact(container, one, other))
-            assert await told(container, one, "contact.updated") == [{"target_id": other.id, **shown}]
+            assert await event_data(container, one, "contact.updated") == [{"target_id": other.id, **shown}]
 
     async def test_contact_event_of_ended_contact_shows_ended_state(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.contacts.unsubscribe(ada.actor, bob.id)
-        assert (await told(container, bob, "contact.updated"))[-1] == {
+        assert (await event_data(container, bob, "contact.updated"))[-1] == {
             "target_id": ada.id,
             "user": {"id": ada.id, "username": ada.username, "name": "Ada", "avatar": None},
             "state": "none",
@@ -199,7 +199,7 @@ class TestContactEvents:
         await ask(container, ada, bob, "It's Ada")
         await answer(container, bob, ada)
         await container.services.profiles.update(ada.actor, ProfilePatch(name="Countess"))
-        events = await told(container, bob, "contact.updated")
+        events = await event_data(container, bob, "contact.updated")
         assert [(event["user"]["name"], event["state"], event["message"]) for event in events] == [
             ("Countess", "pending_in", "It's Ada"),
             ("Countess", "mutual", None),

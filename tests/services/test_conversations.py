@@ -17,7 +17,7 @@ from messenger.schemas.moments import moment
 from messenger.schemas.types import timestamp
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.testing import Factory, Person
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 
 async def page(container: Container, person: Person, cursor: str | None = None, limit: int = 50) -> ConversationPage:
@@ -264,8 +264,8 @@ class TestConversationSettings:
     async def test_own_devices_are_notified_of_all_settings(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
-        assert await told(container, ada, "conversation.updated") == [shown(view)]
-        assert await told(container, bob, "conversation.updated") == []
+        assert await event_data(container, ada, "conversation.updated") == [shown(view)]
+        assert await event_data(container, bob, "conversation.updated") == []
 
     async def test_peer_is_notified_of_expiry_with_own_view(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
@@ -274,8 +274,8 @@ class TestConversationSettings:
         await container.services.conversations.update(ada.actor, bob.id, patch)
         mine, theirs = await only(container, ada), await only(container, bob)
         assert (mine.unread, theirs.unread, theirs.pinned, theirs.expire_after) == (0, 1, False, 60)
-        assert await told(container, ada, "conversation.updated") == [shown(mine)]
-        assert await told(container, bob, "conversation.updated") == [shown(theirs)]
+        assert await event_data(container, ada, "conversation.updated") == [shown(mine)]
+        assert await event_data(container, bob, "conversation.updated") == [shown(theirs)]
 
     async def test_conversation_event_shows_state_at_reading(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
@@ -285,7 +285,7 @@ class TestConversationSettings:
         await container.services.messages.delete(bob.actor, message.id, who="everyone")
         now = await only(container, ada)
         assert (now.pinned, now.last_message) == (False, None)
-        assert await told(container, ada, "conversation.updated") == [shown(now)] * 3
+        assert await event_data(container, ada, "conversation.updated") == [shown(now)] * 3
 
     @pytest.mark.parametrize(
         ("given", "kept"),
@@ -335,4 +335,4 @@ class TestConversationSettings:
         ada, bob = await make.friends()
         view = await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(expire_after=None))
         assert view.expire_after is None
-        assert await told(container, bob, "conversation.updated") == []
+        assert await event_data(container, bob, "conversation.updated") == []

@@ -18,7 +18,7 @@ from messenger.schemas.accounts import TokensView
 from messenger.schemas.types import timestamp
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 ADDRESS = "192.0.2.8"
 
@@ -93,7 +93,7 @@ class TestOwnLogout:
         other = await make.device(ada)
         await container.services.devices.logout(ada.actor)
         assert await devices_of(container, ada) == {other.actor.device_id}
-        assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
+        assert await event_data(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
 
     async def test_second_logout_is_refused(self, container: Container, make: Factory) -> None:
         ada = await make.person()
@@ -142,7 +142,7 @@ class TestSignOutDevice:
         other = await make.device(ada)
         await container.services.devices.sign_out(ada.actor, other.actor.device_id)
         assert not await opens(container, bearer(other.access_token))
-        assert await told(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
+        assert await event_data(container, ada, "device.removed") == [{"id": str(other.actor.device_id)}]
 
     async def test_foreign_device_is_not_found_and_stays_signed_in(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
@@ -175,7 +175,7 @@ class TestMaxDevices:
         await limited.services.profiles.get(ada.actor)
         third = await make.device(ada)
         assert await devices_of(limited, ada) == {ada.actor.device_id, third.actor.device_id}
-        assert await told(limited, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
+        assert await event_data(limited, ada, "device.removed") == [{"id": str(second.actor.device_id)}]
 
     async def test_idle_device_with_open_socket_stays_signed_in(self, limited: Container, clock: FixedClock) -> None:
         make = Factory(limited)

@@ -34,7 +34,7 @@ from messenger.services import accounts as accounts_module
 from messenger.services._images import image_path
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 ADDRESS = "192.0.2.11"
 
@@ -101,12 +101,12 @@ class TestEraseAccount:
         (eve,) = await make.people(1)
         await container.services.contacts.block(ada.actor, eve.id)
         await erase(container, ada)
-        events = await told(container, bob, "contact.updated")
+        events = await event_data(container, bob, "contact.updated")
         # Nor do those of before tell a name any more.
         nobody = {"id": ada.id, "username": None, "name": "Deleted account", "avatar": None}
         assert [event["user"] for event in events] == [nobody] * len(events)
         assert [event["state"] for event in events] == ["pending_in", "mutual", "none"]
-        assert await told(container, eve, "contact.updated") == []
+        assert await event_data(container, eve, "contact.updated") == []
 
     async def test_erasure_revokes_all_tokens(self, container: Container, make: Factory) -> None:
         ada = await make.person()

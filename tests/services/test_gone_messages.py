@@ -93,9 +93,9 @@ class TestUnread:
         cursor = await end(container, bob)
         await read(container, bob, ada, 2)
         view = await only(container, bob)
-        told: Any = [event.data for event in await events(container, bob, cursor, receipts=True)]
+        received: Any = [event.data for event in await events(container, bob, cursor, receipts=True)]
         assert view.unread == 3
-        assert [(receipt.unread, receipt.version) for receipt in told] == [(3, view.version)]
+        assert [(receipt.unread, receipt.version) for receipt in received] == [(3, view.version)]
 
     async def test_delivery_receipt_shows_same_unread(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
@@ -105,8 +105,8 @@ class TestUnread:
         await container.services.sync.sync(bob.actor, cursor=cursor, limit=10)
         await container.realtime.acks.finish()
         view = await only(container, bob)
-        told: Any = [event.data for event in await events(container, bob, cursor, receipts=True)]
-        assert [(receipt.unread, receipt.version) for receipt in told] == [(2, view.version)]
+        received: Any = [event.data for event in await events(container, bob, cursor, receipts=True)]
+        assert [(receipt.unread, receipt.version) for receipt in received] == [(2, view.version)]
         assert view.unread == 2
 
 
@@ -211,17 +211,17 @@ class TestConversationUpdates:
         cursors = {person: await end(container, person) for person in (ada, bob)}
         await delete(container, ada, message)
         for person, cursor in cursors.items():
-            told = await events(container, person, cursor)
-            assert [event.event for event in told] == ["message.deleted", "conversation.updated"]
-            assert told[1].data == await only(container, person)
+            received = await events(container, person, cursor)
+            assert [event.event for event in received] == ["message.deleted", "conversation.updated"]
+            assert received[1].data == await only(container, person)
 
     async def test_hiding_updates_only_own_conversation(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         message = await make.message(ada, bob)
         cursors = {person: await end(container, person) for person in (ada, bob)}
         await delete(container, bob, message, "me")
-        told = await events(container, bob, cursors[bob])
-        assert [event.event for event in told] == ["message.deleted", "conversation.updated"]
+        received = await events(container, bob, cursors[bob])
+        assert [event.event for event in received] == ["message.deleted", "conversation.updated"]
         assert await events(container, ada, cursors[ada]) == []
 
     async def test_deleting_hidden_message_does_not_update_conversation(
@@ -248,9 +248,9 @@ class TestConversationUpdates:
         cursor = await end(container, bob)
         await container.services.maintenance._expire_messages()
         assert await shown(container, bob) == (0, None)
-        told = await events(container, bob, cursor)
-        assert [event.event for event in told] == ["conversation.updated"]
-        assert told[0].data == await only(container, bob)
+        received = await events(container, bob, cursor)
+        assert [event.event for event in received] == ["conversation.updated"]
+        assert received[0].data == await only(container, bob)
 
 
 class TestRandomOrder:

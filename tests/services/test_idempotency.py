@@ -21,7 +21,7 @@ from messenger.security.tokens import token_hash
 from messenger.services.idempotency import IdempotencyKey
 from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 ADDRESS = "192.0.2.9"
 DAY = KEPT_FOR.total_seconds()
@@ -158,7 +158,10 @@ class TestRepeatedContactRequest:
         await ask(container, ada, bob, key)
         await container.services.contacts.confirm(bob.actor, ConfirmDraft(target_id=ada.id, accept=False))
         await ask(container, ada, bob, key)
-        assert [event.get("state") for event in await told(container, bob, "contact.updated")] == ["pending_in", "none"]
+        assert [event.get("state") for event in await event_data(container, bob, "contact.updated")] == [
+            "pending_in",
+            "none",
+        ]
 
     async def test_idempotency_key_is_scoped_to_account(self, container: Container, make: Factory) -> None:
         (ada, bob), key = await make.people(2), once()

@@ -30,7 +30,7 @@ from tests.support.tables import rows
 Who = Literal["everyone", "me"]
 
 
-async def told(container: Container, person: Person, message: MessageView) -> list[str]:
+async def event_names(container: Container, person: Person, message: MessageView) -> list[str]:
     """The events of a message in a user's stream, in order."""
     sql = "SELECT name FROM events WHERE user_id = $1 AND subject = $2 ORDER BY position"
     return [row["name"] for row in await rows(container, sql, person.id, message.id)]
@@ -71,7 +71,7 @@ class TestEditMessage:
         await getattr(container.services.contacts, end)(bob.actor, ada.id)
         with pytest.raises(NotAContact):
             await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Still here"))
-        assert await told(container, bob, message) == ["message.created"]
+        assert await event_names(container, bob, message) == ["message.created"]
 
     async def test_text_is_replaced_for_both(
         self, container: Container, ada_and_bob: Any, message: MessageView, clock: FixedClock
@@ -89,7 +89,7 @@ class TestEditMessage:
         published.clear()
         await container.services.messages.edit(ada_and_bob[0].actor, message.id, MessagePatch(body="Changed"))
         for person in ada_and_bob:
-            assert await told(container, person, message) == ["message.created", "message.edited"]
+            assert await event_names(container, person, message) == ["message.created", "message.edited"]
         assert {(news.user_id, news.name) for news in published} == {
             (person.id, "message.edited") for person in ada_and_bob
         }
@@ -97,7 +97,7 @@ class TestEditMessage:
     async def test_recipient_may_not_edit(self, container: Container, ada_and_bob: Any, message: MessageView) -> None:
         with pytest.raises(NotTheSender):
             await container.services.messages.edit(ada_and_bob[1].actor, message.id, MessagePatch(body="Mine"))
-        assert await told(container, ada_and_bob[0], message) == ["message.created"]
+        assert await event_names(container, ada_and_bob[0], message) == ["message.created"]
 
     async def test_outsider_editing_gets_message_not_found(
         self, container: Container, make: Factory, message: MessageView
@@ -147,7 +147,7 @@ class TestEditMessage:
         outcomes = await asyncio.gather(*edits, deletion, return_exceptions=True)
         assert all(not isinstance(each, Exception) or isinstance(each, MessageIsDeleted) for each in outcomes)
         assert (await messages.get(bob.actor, message.id)).body is None
-        assert (await told(container, bob, message))[-1] == "message.deleted"
+        assert (await event_names(container, bob, message))[-1] == "message.deleted"
 
 
 class TestDeleteMessage:
@@ -185,8 +185,8 @@ class TestDeleteMessage:
     ) -> None:
         ada, bob = ada_and_bob
         await container.services.messages.delete(ada.actor, message.id, who=who)
-        assert await told(container, ada, message) == ["message.created", "message.deleted"]
-        assert await told(container, bob, message) == ["message.created", *others]
+        assert await event_names(container, ada, message) == ["message.created", "message.deleted"]
+        assert await event_names(container, bob, message) == ["message.created", *others]
 
     @pytest.mark.parametrize("who", ["everyone", "me"])
     async def test_repeated_deletion_is_not_announced_again(
@@ -198,14 +198,14 @@ class TestDeleteMessage:
         clock.advance(minutes=1)
         await container.services.messages.delete(ada.actor, message.id, who=who)
         assert await container.services.messages.get(ada.actor, message.id) == before
-        assert await told(container, ada, message) == ["message.created", "message.deleted"]
+        assert await event_names(container, ada, message) == ["message.created", "message.deleted"]
 
     async def test_concurrent_deletions_are_announced_once(
         self, container: Container, ada_and_bob: Any, message: MessageView
     ) -> None:
         delete = container.services.messages.delete
         await asyncio.gather(*(delete(ada_and_bob[0].actor, message.id, who="everyone") for _ in range(5)))
-        assert await told(container, ada_and_bob[1], message) == ["message.created", "message.deleted"]
+        assert await event_names(container, ada_and_bob[1], message) == ["message.created", "message.deleted"]
 
     async def test_recipient_may_not_delete_for_everyone(
         self, container: Container, ada_and_bob: Any, message: MessageView
@@ -222,7 +222,7 @@ class TestDeleteMessage:
         for message_id in (message.id, new_id()):
             with pytest.raises(MessageNotFound):
                 await container.services.messages.delete(eve.actor, message_id, who=who)
-        assert await told(container, eve, message) == []
+        assert await event_names(container, eve, message) == []
 
 
 class TestMessageExpiry:

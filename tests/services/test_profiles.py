@@ -15,7 +15,7 @@ from messenger.schemas.types import timestamp
 from messenger.schemas.users import PersonView, PrivacyPatch, PrivacyView, ProfilePatch, ProfileView
 from messenger.services.profiles import Versioned
 from messenger.testing import Factory, Person
-from tests.support.tables import told
+from tests.support.tables import event_data
 
 
 async def change(
@@ -98,17 +98,17 @@ class TestUpdateProfile:
         await change(container, ada, ProfilePatch(about="Numbers"))
         assert sorted(news.user_id for news in published) == sorted([ada.id, bob.id])
         mine, theirs = (await own(container, ada)).profile, await look_up(container, bob, ada)
-        assert await told(container, ada, "profile.updated") == [msgspec.to_builtins(mine)]
-        assert await told(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
+        assert await event_data(container, ada, "profile.updated") == [msgspec.to_builtins(mine)]
+        assert await event_data(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
 
     async def test_profile_event_follows_privacy_at_reading(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await change(container, ada, ProfilePatch(status="busy", status_text="Reading"))
-        assert [event["status"] for event in await told(container, bob, "profile.updated")] == ["busy"]
+        assert [event["status"] for event in await event_data(container, bob, "profile.updated")] == ["busy"]
         await container.services.contacts.unsubscribe(ada.actor, bob.id)
         theirs = await look_up(container, bob, ada)
         assert (theirs.status, theirs.status_text, theirs.last_activity) == (None, None, None)
-        assert await told(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
+        assert await event_data(container, bob, "profile.updated") == [msgspec.to_builtins(theirs)]
 
 
 class TestVersion:

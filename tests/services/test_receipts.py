@@ -12,7 +12,7 @@ from messenger.errors import PeerNotFound, ValidationFailed
 from messenger.events import WakeUp
 from messenger.schemas.messages import ReceiptDraft
 from messenger.testing import Factory, Person
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ class TestSetReceipt:
         ada, bob = ada_and_bob
         await asyncio.gather(*(receipt(container, bob, ada.id, read_seq=seq) for seq in (1, 5, 2, 4, 3)))
         assert await stand(container, bob) == (5, 5)
-        seqs = [event["read_seq"] for event in await told(container, ada, "receipt.updated")]
+        seqs = [event["read_seq"] for event in await event_data(container, ada, "receipt.updated")]
         assert seqs == sorted(set(seqs))
 
     @pytest.mark.parametrize("field", ["read_seq", "delivered_seq"])
@@ -103,15 +103,15 @@ class TestReceiptEvents:
         await receipt(container, bob, ada.id, read_seq=3, delivered_seq=4)
         moved = {"user_id": bob.id, "read_seq": 3, "delivered_seq": 4}
         mine = {"target_id": ada.id, **moved, "unread": 2, "version": 8}
-        assert await told(container, bob, "receipt.updated") == [mine]
+        assert await event_data(container, bob, "receipt.updated") == [mine]
         # The unread count is private.
         theirs = {"target_id": bob.id, **moved, "unread": None, "version": None}
-        assert await told(container, ada, "receipt.updated") == [theirs]
+        assert await event_data(container, ada, "receipt.updated") == [theirs]
 
     async def test_event_shows_unread_of_conversation(self, container: Container, ada_and_bob: Any) -> None:
         ada, bob = ada_and_bob
         await receipt(container, bob, ada.id, read_seq=3)
-        (event,) = await told(container, bob, "receipt.updated")
+        (event,) = await event_data(container, bob, "receipt.updated")
         (item,) = (await container.services.conversations.list_page(bob.actor, cursor=None, limit=10)).items
         assert (event["unread"], event["version"]) == (item.unread, item.version) == (2, 8)
 
@@ -123,7 +123,7 @@ class TestReceiptEvents:
             await receipt(container, bob, ada.id, read_seq=seq)
         await make.message(ada, bob)
         await receipt(container, bob, ada.id, read_seq=6)
-        counts = [(event["unread"], event["version"]) for event in await told(container, bob, "receipt.updated")]
+        counts = [(event["unread"], event["version"]) for event in await event_data(container, bob, "receipt.updated")]
         assert counts == [(4, 6), (0, 10), (0, 12)]
 
     async def test_unmoved_receipt_notifies_no_user(
@@ -134,7 +134,7 @@ class TestReceiptEvents:
         published.clear()
         for seq in (3, 2, 0):
             await receipt(container, bob, ada.id, read_seq=seq)
-        assert len(await told(container, ada, "receipt.updated")) == 1
+        assert len(await event_data(container, ada, "receipt.updated")) == 1
         assert published == []
 
     async def test_refused_receipt_notifies_no_user(
@@ -155,5 +155,5 @@ class TestReceiptEvents:
         who, whom = (bob, ada) if by == "reader" else (ada, bob)
         await getattr(container.services.contacts, end)(who.actor, whom.id)
         await receipt(container, bob, ada.id, read_seq=3)
-        assert await told(container, ada, "receipt.updated") == []
-        assert len(await told(container, bob, "receipt.updated")) == 1
+        assert await event_data(container, ada, "receipt.updated") == []
+        assert len(await event_data(container, bob, "receipt.updated")) == 1

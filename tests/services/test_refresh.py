@@ -27,7 +27,7 @@ from messenger.schemas.accounts import TokensView
 from messenger.schemas.messages import MessageDraft
 from messenger.security.tokens import token_hash
 from messenger.testing import Factory, Person, StatementLog
-from tests.support.tables import rows, told
+from tests.support.tables import event_data, rows
 
 ADDRESS = "192.0.2.8"
 
@@ -321,7 +321,7 @@ class TestUsedSuccessor:
         clock.advance(seconds=61)
         with pytest.raises(RefreshTokenReused):
             await refresh(container, ada.refresh_token)
-        assert await told(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
+        assert await event_data(container, other, "device.removed") == [{"id": str(ada.actor.device_id)}]
         left = await rows(container, "SELECT id FROM devices WHERE user_id = $1", ada.id)
         assert {row["id"] for row in left} == {other.actor.device_id}
 

@@ -138,10 +138,10 @@ class TestRepeatedSend:
     ) -> None:
         ada, bob = await make.friends()
         await container.services.messages.send(ada.actor, draft_to(bob))
-        before, told = await state_of(container, ada, bob), len(published)
+        before, announced = await state_of(container, ada, bob), len(published)
         await container.services.messages.send(ada.actor, draft_to(bob))
         assert await state_of(container, ada, bob) == before
-        assert len(published) == told
+        assert len(published) == announced
 
     async def test_repeated_send_from_other_device_returns_first_message(
         self, container: Container, make: Factory
@@ -286,8 +286,8 @@ class TestMessageEvents:
             SELECT e.user_id, e.name, e.subject, e.payload, e.xmin = m.xmin AS together
             FROM events AS e JOIN messages AS m ON m.id = e.subject WHERE m.id = $1 ORDER BY e.user_id
         """
-        told = {"name": "message.created", "subject": view.id, "payload": None, "together": True}
-        assert await rows(container, sql, view.id) == [{"user_id": id, **told} for id in sorted([ada.id, bob.id])]
+        announced = {"name": "message.created", "subject": view.id, "payload": None, "together": True}
+        assert await rows(container, sql, view.id) == [{"user_id": id, **announced} for id in sorted([ada.id, bob.id])]
 
     async def test_both_sides_are_notified_of_message(
         self, container: Container, make: Factory, published: list[WakeUp]
@@ -322,7 +322,7 @@ class TestMessageEvents:
     ) -> None:
         (ada, bob), eve = await make.friends(), await make.person()
         await make.message(ada, bob)
-        before, told = await state_of(container, ada, bob, eve), len(published)
+        before, announced = await state_of(container, ada, bob, eve), len(published)
         refused = {
             "stranger": draft_to(eve),
             "misplaced": draft_to(bob, reply_to=new_id()),
@@ -332,4 +332,4 @@ class TestMessageEvents:
         }[why]
         assert await refusal(container, ada, refused) is not None
         assert await state_of(container, ada, bob, eve) == before
-        assert len(published) == told
+        assert len(published) == announced

@@ -130,8 +130,8 @@ class TestBatchSent:
         views = await together(sends, asked[0], *asked[1:])
         assert all(isinstance(view, MessageView) for view in views)
         for one in people:
-            told = await stream(container, one)
-            assert len(told) == 3 + 5 * 6
+            received = await stream(container, one)
+            assert len(received) == 3 + 5 * 6
             page = await container.services.sync.sync(one.actor, cursor="e0", limit=200)
             positions = [require_place(event.cursor).position for event in page.events]
             assert positions == list(range(1, len(positions) + 1))
@@ -183,14 +183,14 @@ class TestBatchSent:
         views = await together(
             sends, (ada.actor, draft(bob.id, "0")), (ada.actor, draft(bob.id, "1")), (ada.actor, draft(bob.id, "2"))
         )
-        told = [(news.user_id, news.position) for news in published]
+        received = [(news.user_id, news.position) for news in published]
         expected = [
             (person.id, position)
             for person in (ada, bob)
             for position, _, seq in await stream(container, person)
             if seq > 1
         ]
-        assert sorted(told) == sorted(expected)
+        assert sorted(received) == sorted(expected)
         assert {news.data.id for news in published if isinstance(news.data, MessageView)} >= {
             view.id for view in views if isinstance(view, MessageView)
         }

@@ -97,7 +97,7 @@ class Socket:
         """The device disconnects."""
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
-    async def heard(self, kind: str) -> dict[str, Any]:
+    async def receive(self, kind: str) -> dict[str, Any]:
         """Wait for the first frame of this kind, and drop everything up to it."""
         while True:
             frames = self.connection.frames

@@ -34,26 +34,26 @@ class Operation(NamedTuple):
     id: str
     method: str
     path: str
-    told: dict[str, Any]
+    definition: dict[str, Any]
 
     @property
     def needs_token(self) -> bool:
-        security: list[dict[str, Any]] = self.told.get("security", DOCUMENT["security"])
+        security: list[dict[str, Any]] = self.definition.get("security", DOCUMENT["security"])
         return {} not in security
 
     @property
     def body_schema(self) -> dict[str, Any] | None:
         """The schema of a JSON body; None for a route without one, and for a form."""
-        content = self.told.get("requestBody", {}).get("content", {})
+        content = self.definition.get("requestBody", {}).get("content", {})
         schema: dict[str, Any] | None = content.get("application/json", {}).get("schema")
         return schema
 
     @property
-    def takes_a_body(self) -> bool:
-        return "requestBody" in self.told
+    def has_body(self) -> bool:
+        return "requestBody" in self.definition
 
     def parameters(self, where: str) -> list[str]:
-        return [parameter["name"] for parameter in self.told.get("parameters", ()) if parameter["in"] == where]
+        return [parameter["name"] for parameter in self.definition.get("parameters", ()) if parameter["in"] == where]
 
     def url(self, **values: object) -> str:
         """The path with these values, and with nonexistent ones for the other parameters."""
@@ -70,15 +70,18 @@ class Operation(NamedTuple):
         return path
 
 
-def _resolved(told: dict[str, Any]) -> dict[str, Any]:
+def _resolved(definition: dict[str, Any]) -> dict[str, Any]:
     """An operation with its responses, shared ones resolved."""
-    return {**told, "responses": {status: resolve(DOCUMENT, each) for status, each in told["responses"].items()}}
+    return {
+        **definition,
+        "responses": {status: resolve(DOCUMENT, each) for status, each in definition["responses"].items()},
+    }
 
 
 OPERATIONS = [
-    Operation(told["operationId"], method.upper(), path, _resolved(told))
+    Operation(definition["operationId"], method.upper(), path, _resolved(definition))
     for path, methods in DOCUMENT["paths"].items()
-    for method, told in methods.items()
+    for method, definition in methods.items()
 ]
 GUARDED = [operation for operation in OPERATIONS if operation.needs_token]
 WITH_JSON = [operation for operation in OPERATIONS if operation.body_schema is not None]
@@ -156,21 +159,21 @@ def problem_faults(response: httpx.Response) -> list[str]:
 
 def document_faults(operation: Operation, response: httpx.Response) -> list[str]:
     """Differences between a response and the document."""
-    told = operation.told["responses"].get(str(response.status_code))
-    if told is None:
+    definition = operation.definition["responses"].get(str(response.status_code))
+    if definition is None:
         return [f"{operation.id} doesn't document this status ({problem_code(response)})"]
-    found = [f"{operation.id} documents the header {name}" for name in _absent_headers(told, response)]
+    found = [f"{operation.id} documents the header {name}" for name in _absent_headers(definition, response)]
     media_type = response.headers.get("content-type", "").partition(";")[0]
-    if media_type not in told.get("content", {"": None}):
+    if media_type not in definition.get("content", {"": None}):
         return [f"{operation.id} doesn't document {media_type}"]
     if response.request.method == "HEAD" or media_type not in {"application/json", "application/problem+json", MSGPACK}:
         return found
-    return [*found, *faults(DOCUMENT, told["content"][media_type]["schema"], decoded(response))]
+    return [*found, *faults(DOCUMENT, definition["content"][media_type]["schema"], decoded(response))]
 
 
-def _absent_headers(told: dict[str, Any], response: httpx.Response) -> list[str]:
+def _absent_headers(definition: dict[str, Any], response: httpx.Response) -> list[str]:
     """Headers that are in the document but not in the response, and vice versa."""
-    named = {name.lower() for name in told.get("headers", ())}
+    named = {name.lower() for name in definition.get("headers", ())}
     sent = {name.lower() for name in DOCUMENT["components"]["headers"]} & set(response.headers)
     # Every response has `Cache-Control`; the document only lists it for cacheable ones.
     return sorted(named ^ (sent - ({"cache-control"} - named)))

@@ -24,7 +24,7 @@ async def rows(container: Container, sql: str, *values: Any) -> list[dict[str, A
         return [dict(record) for record in await driver.fetch(sql, *values)]
 
 
-async def told(container: Container, person: Person, name: str) -> list[dict[str, Any]]:
+async def event_data(container: Container, person: Person, name: str) -> list[dict[str, Any]]:
     """The events of one name that this device reads from the user's stream."""
     page = await container.services.sync.sync(person.actor, cursor="e0", limit=200)
     assert not page.more

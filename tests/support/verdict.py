@@ -146,13 +146,13 @@ async def _events(client: Client) -> list[Event]:
 
 def _compare(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Iterator[str]:
     """Compare a device's log with the stream, and its state with that of a fresh login."""
-    told = [heard_of(device.user_id, event) for event in fresh.events[device.start :]]
-    if device.heard != told:
-        pairs = zip(device.heard, told, strict=False)
-        where = next((index for index, (one, other) in enumerate(pairs) if one != other), len(told))
+    expected = [heard_of(device.user_id, event) for event in fresh.events[device.start :]]
+    if device.heard != expected:
+        pairs = zip(device.heard, expected, strict=False)
+        where = next((index for index, (one, other) in enumerate(pairs) if one != other), len(expected))
         yield (
             f"{device.name} heard {device.heard[where : where + 3]} ({len(device.heard)} in all) where the stream has"
-            f" {told[where : where + 3]} ({len(told)})"
+            f" {expected[where : where + 3]} ({len(expected)})"
         )
     # Receipts of a time without contact are only part of a load.
     mine, theirs = (state.snapshot(at=now, receipts=receipts) for state in (device.state, fresh.state))
@@ -188,15 +188,15 @@ async def _compare_presence(population: Population, fresh: Fresh) -> None:
     if population.signals_get_lost:
         return
     for device in fresh.member.signed_in:
-        told = _shown(fresh.state, await fresh.client.statuses())
+        expected = _shown(fresh.state, await fresh.client.statuses())
         try:
             async with asyncio.timeout(_SECONDS):
-                while _shown(device.state, device.state.presence.values()) != told:
+                while _shown(device.state, device.state.presence.values()) != expected:
                     await asyncio.sleep(0.02)
-                    told = _shown(fresh.state, await fresh.client.statuses())
+                    expected = _shown(fresh.state, await fresh.client.statuses())
         except TimeoutError:
             yours = _shown(device.state, device.state.presence.values())
-            population.problems.append(f"{device.name} believes {yours}, true is {told}")
+            population.problems.append(f"{device.name} believes {yours}, true is {expected}")
 
 
 def _shown(state: State, statuses: Iterable[StatusView]) -> list[tuple[int, str, str, bool]]:

@@ -162,8 +162,8 @@ class TestWakeUp:
         ada, bob = await make.people(2)
         async with factory() as uow:
             uow.record(ProfileUpdated(ada.id), [ada.id, bob.id])
-        told = [WakeUp(each.id, await position(outside, each.id), "profile.updated") for each in (ada, bob)]
-        assert sorted(recorder.news, key=lambda news: news.user_id) == sorted(told, key=lambda news: news.user_id)
+        expected = [WakeUp(each.id, await position(outside, each.id), "profile.updated") for each in (ada, bob)]
+        assert sorted(recorder.news, key=lambda news: news.user_id) == sorted(expected, key=lambda news: news.user_id)
 
     async def test_wake_up_follows_commit_without_connection(
         self, engine: AsyncEngine, make: Factory, outside: Any

@@ -83,11 +83,11 @@ class TestFailedCommit:
             """,
         )
         await Factory(fresh).person("ada")
-        told = len(recorder.news)
+        announced = len(recorder.news)
         with pytest.raises(UsernameTaken):
             await Factory(fresh).person("ada")
         assert len(await fresh.services.administration.list_accounts()) == 1
-        assert len(recorder.news) == told > 0
+        assert len(recorder.news) == announced > 0
         assert checked_out(fresh.engine) == 0
 
     async def test_unknown_constraint_at_commit_is_a_fault(self, fresh: Container, fresh_database_url: str) -> None:

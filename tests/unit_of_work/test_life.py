@@ -121,7 +121,7 @@ class TestUnitOfWorkCommit:
         async with StatementLog(small).recording() as sent:
             async with factory() as uow:
                 await uow.statements.execute(PUT, key=key)
-            await _told()
+            await _announced()
         assert [statement.split()[0] for statement in sent] == ["BEGIN;", "INSERT", "COMMIT;"]
 
     @pytest.mark.parametrize("mode", ["command", "read"])
@@ -131,7 +131,7 @@ class TestUnitOfWorkCommit:
         async with StatementLog(small).recording() as sent:
             async with getattr(factory, mode)() as uow:
                 await uow.statements.first(PID)
-            await _told()
+            await _announced()
         assert len(sent) == 1
 
 
@@ -298,6 +298,6 @@ async def _put_and_raise(factory: UnitOfWorkFactory, key: str, error: Exception)
         raise error
 
 
-async def _told() -> None:
+async def _announced() -> None:
     """asyncpg notifies its loggers in the next turn of the loop."""
     await asyncio.sleep(0)
