@@ -57,7 +57,9 @@ run: $(RUN)/.installed  ## Start the server, with its own PostgreSQL unless MESS
 	@exec $(RUN)/bin/python -m messenger serve
 
 # These take minutes and have separate targets: server processes, faults, fuzzing, browsers.
-SLOW := tests/attacks tests/browser tests/embedded tests/faults tests/fuzz tests/end_to_end tests/model
+PROCESSES := tests/end_to_end tests/embedded tests/attacks tests/model tests/benchmarks \
+	tests/client/test_against_server.py tests/migrations/test_newer_schemas.py
+SLOW := $(PROCESSES) tests/browser tests/faults tests/fuzz
 
 test: setup  ## Run the tests, except those of the check- targets, on a PostgreSQL of their own (under 5 minutes).
 	$(BIN)/pytest -n 2 $(SLOW:%=--ignore=%)
@@ -65,7 +67,7 @@ test: setup  ## Run the tests, except those of the check- targets, on a PostgreS
 check: test check-processes check-browser check-faults check-fuzz  ## Run all tests, including the slow ones.
 
 check-processes: setup  ## Test server processes: start, kill, upgrade, hostile and slow clients, the model test.
-	$(BIN)/pytest -n 2 tests/end_to_end tests/embedded tests/attacks tests/model
+	$(BIN)/pytest -n 2 $(PROCESSES)
 
 check-browser: setup  ## Test the demo page in Chromium.
 	$(BIN)/pytest -n 2 tests/browser

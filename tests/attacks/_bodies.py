@@ -53,7 +53,7 @@ JSON_BODIES = {
 
 MSGPACK_BODIES = {
     "an array that says 4,294,967,295": b"\xdd\xff\xff\xff\xff",
-    "arrays that say so, 10,000 deep": b"\xdd\xff\xff\xff\xff" * 10_000,
+    "declared arrays, 10,000 deep": b"\xdd\xff\xff\xff\xff" * 10_000,
     "a map that says 4,294,967,295": b"\xdf\xff\xff\xff\xff",
     "a text that says 4 GiB": b"\x81\xa4body\xdb\xff\xff\xff\xff",
     "bytes that say 4 GiB": b"\x81\xa4body\xc6\xff\xff\xff\xff",
@@ -63,7 +63,7 @@ MSGPACK_BODIES = {
     "maps 100,000 deep": b"\x81\xa1a" * _DEEP,
     "a key that is an array": b"\x81\x91\x01\x01",
     "a float that is infinite": b"\x81\xa9target_id\xcb\x7f\xf0" + bytes(6),
-    "a float that is none": b"\x81\xa9target_id\xcb\x7f\xf8" + bytes(6),
+    "a float that is not a number": b"\x81\xa9target_id\xcb\x7f\xf8" + bytes(6),
     "a time far away": b"\x81\xa9target_id\xc7\x0c\xff" + b"\xff" * 12,
     "the byte that means nothing": b"\xc1",
     "a field that looks like msgspec's words": msgspec.msgpack.encode({"unknown field `" * 30_000 + "x - at `$": 1}),

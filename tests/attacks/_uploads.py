@@ -189,7 +189,7 @@ FORMS = (
     ),
     _raw_form("9 MiB of text in IDNA", lambda: _form(_part(b"xn--a" * (9 * MIB // 5), _TEXT + b"idna")), "415 open"),
     _raw_form(
-        "a charset that is none",
+        "an unknown charset",
         lambda: _form(
             _part(b"x", b'Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=zlib')
         ),

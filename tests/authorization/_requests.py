@@ -104,7 +104,7 @@ def _registration(_: Scene) -> Any:
 
 
 def _settings(scene: Scene) -> Any:
-    # Shared settings need more permission than one's own view of a conversation.
+    # Shared settings need more permission than the caller's own view of a conversation.
     return {"expire_after": 60} if scene.case.variant == "all" else {"pinned": True}
 
 

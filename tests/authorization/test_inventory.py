@@ -23,10 +23,10 @@ UNDOCUMENTED = {"/", "/openapi.json", "/docs", "/docs/{name}", "/demo", "/demo/{
 
 # Routes without a rate limit, each with the reason. A new route declares a limit or is listed here.
 UNLIMITED: dict[Route, str] = {
-    ("GET", "/health/live"): "costs nothing, and an orchestrator must hear of it",
-    ("GET", "/health/ready"): "the same; one small read",
-    ("GET", "/metrics"): "behind a token of the operator's",
-    ("GET", "/avatars/{key}"): "cacheable for ever, and a key can't be guessed",
+    ("GET", "/health/live"): "costs nothing, and an orchestrator needs the answer",
+    ("GET", "/health/ready"): "one small read, which an orchestrator needs",
+    ("GET", "/metrics"): "protected by a token of the operator",
+    ("GET", "/avatars/{key}"): "cacheable forever, and a key cannot be guessed",
 }
 
 

@@ -19,7 +19,7 @@ FLOORS = {
     "cve_2023_28858_cve_2023_28859": ("redis", (4, 5, 4)),
     "cve_2025_62727_cve_2023_30798": ("starlette", (0, 49, 1)),
     "cve_2021_29510": ("pydantic", (1, 8, 2)),
-    "what the form parser of ours is": ("multipart", (1, 3)),
+    "the form parser": ("multipart", (1, 3)),
 }
 """The first version without it, by advisory; starlette and pydantic are a yardstick's, and never the server's."""
 

@@ -25,7 +25,7 @@ EXEMPT = {
     "sweeps.rate_buckets": _BATCH,
     "sweeps.released_usernames": _BATCH,
     "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
-    "exports.messages": "an export is all that is one's own: a page sorts the numbers of one's conversations",
+    "exports.messages": "an export reads all data of the user, and a page sorts the numbers of the conversations",
     "conversations.page": "a page, and what else was in its last minute",
     "conversations.places": "the same",
     "streams.take": "at most a thousand events of each stream, by its bounds of positions",

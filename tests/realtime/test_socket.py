@@ -438,7 +438,7 @@ class TestDeliveryAcks:
         monkeypatch.setattr("messenger.realtime.delivery_acks._RETRY_SECONDS", 0)
         monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_SECONDS", 0)
         rig = Rig(Table())
-        for fault in (DatabaseUnavailable(), ValueError("a fault of ours")):
+        for fault in (DatabaseUnavailable(), ValueError("a bug")):
             rig.table.take_faults = [fault]
             rig.acks.ack(1, 5)
             rig.acks.ack(2, 7)
@@ -453,7 +453,7 @@ class TestDeliveryAcks:
         monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_SECONDS", 0)
         monkeypatch.setattr("messenger.realtime.delivery_acks._BATCH_USERS", 1)
         rig = Rig(Table())
-        rig.table.take_faults = [ValueError("a fault of ours")]
+        rig.table.take_faults = [ValueError("a bug")]
         rig.acks.ack(1, 5)
         rig.acks.ack(2, 7)
         await rig.until(lambda: rig.acks._task is None)

@@ -140,7 +140,7 @@ class TestChangeDuringBlock:
         message = await make.message(ada, bob)
         beside = _Beside(monkeypatch, lambda: block(container, bob, ada))
         with pytest.raises(NotAContact):
-            await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Once more"))
+            await container.services.messages.edit(ada.actor, message.id, MessagePatch(body="Again"))
         assert beside.done
         assert "message.edited" not in [name for name, _ in await events_of(container, bob)]
         assert (await container.services.messages.get(bob.actor, message.id)).body == "Hello"

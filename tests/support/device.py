@@ -101,7 +101,7 @@ class Device:
         self._since: dict[int, StatusView] = {}
         self._changed = asyncio.Event()
         self.turning = asyncio.Lock()
-        """Held by whoever stops and starts it."""
+        """Held while it is stopped or started."""
         client._codec = Tap(client._codec, self._report)  # type: ignore[assignment]
 
     @property

@@ -224,4 +224,4 @@ async def _record_and_raise(factory: UnitOfWorkFactory, user_id: int) -> None:
 
 
 def _raise() -> None:
-    raise ValueError("a fault of ours")
+    raise ValueError("a bug")

@@ -136,7 +136,7 @@ class TestUnitOfWorkCommit:
 
 
 class TestUnitOfWorkRollback:
-    @pytest.mark.parametrize("error", [PeerNotFound(), ValueError("a fault of ours")])
+    @pytest.mark.parametrize("error", [PeerNotFound(), ValueError("a bug")])
     async def test_error_rolls_back_and_propagates(
         self, factory: UnitOfWorkFactory, key: str, error: Exception
     ) -> None:
@@ -151,14 +151,14 @@ class TestUnitOfWorkRollback:
     ) -> None:
         with pytest.raises(ValueError, match="fault"):
             async with getattr(factory, mode)():
-                raise ValueError("a fault of ours")
+                raise ValueError("a bug")
         assert checked_out(small) == 0
 
     async def test_rolled_back_connection_is_reused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             before = await uow.statements.first(PID)
         with pytest.raises(ValueError, match="fault"):
-            await _put_and_raise(factory, key, ValueError("a fault of ours"))
+            await _put_and_raise(factory, key, ValueError("a bug"))
         async with factory() as uow:
             assert await uow.statements.first(PID) == before
 

@@ -204,7 +204,7 @@ class TestActivityStamp:
     async def test_failed_request_is_not_stamped(self, at: Any, make: Factory, outside: Any) -> None:
         ada = await make.person()
         with pytest.raises(ValueError, match="ours"):
-            await _authenticate_and_raise(at(31)(), ada, ValueError("a fault of ours"))
+            await _authenticate_and_raise(at(31)(), ada, ValueError("a bug"))
         assert await self._seen(outside, ada) == (0, 0)
 
     async def test_stamp_does_not_wait_for_locked_row(self, at: Any, make: Factory, outside: Any) -> None:

@@ -65,7 +65,7 @@ class TestMappedSession:
                 if flushed:
                     # One of the two cases: what is already in the database is rolled back as well.
                     await uow.flush()
-                raise ValueError("a fault of ours")
+                raise ValueError("a bug")
 
         with pytest.raises(ValueError, match="ours"):
             await use_case()
