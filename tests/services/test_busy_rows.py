@@ -12,7 +12,7 @@ import pytest
 from messenger.container import Container
 from messenger.errors import Overloaded
 from messenger.schemas.messages import MessageDraft, MessageView
-from messenger.services import _group_commit
+from messenger.services import _busy_lines, _group_commit
 from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.services.rate_limits import RateLimiter
@@ -100,7 +100,7 @@ class TestWaiting:
         self, sends: MessageService, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ((ada, bob),) = await pairs(make, 1)
-        monkeypatch.setattr(_group_commit, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(_busy_lines, "_BUSY_SECONDS", 0.05)
         async with busy(container, STREAM, bob):
             with pytest.raises(Overloaded):
                 await send(sends, ada, bob, "w")
@@ -113,10 +113,17 @@ class TestWaiting:
     ) -> None:
         monkeypatch.setattr(_group_commit, "_PATIENT_AFTER", 10.0)
         ((ada, bob),) = await pairs(make, 1)
+        parked = asyncio.Event()
+        park = _busy_lines.BusyLines.park
+
+        def note(lines: Any, waiting: Any) -> None:
+            park(lines, waiting)
+            parked.set()
+
+        monkeypatch.setattr(_busy_lines.BusyLines, "park", note)
         async with busy(container, STREAM, bob):
             waiting = asyncio.create_task(send(sends, ada, bob, "w"))
-            # Long enough for a first attempt: this takes a round trip itself.
-            await rows(container, "SELECT pg_sleep(0.02)")
+            await parked.wait()
             waiting.cancel()
             await asyncio.wait([waiting])
         assert (await send(sends, ada, bob, "x")).seq == 2

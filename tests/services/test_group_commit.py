@@ -3,76 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 import pytest
 
-from messenger.errors import DatabaseUnavailable, Overloaded, PeerNotFound
-from messenger.services._group_commit import MOST, GroupCommit, RowsBusy, RunAlone
+from messenger.errors import DatabaseUnavailable, PeerNotFound
+from messenger.services._group_commit import MOST
+from tests.services._work import Work
 
 
-class Work:
-    """Doubles numbers, and refuses negative ones; each run waits until `gate` is set."""
+@pytest.fixture(autouse=True)
+def never_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run counts as slow, however busy the machine is."""
+    monkeypatch.setattr("messenger.services._group_commit._LEAST_SLOW", 60.0)
+    monkeypatch.setattr("messenger.services._group_commit._MOST_SLOW", 60.0)
 
-    def __init__(self, lanes: int = 1, key: Callable[[int], int] = int) -> None:
-        self.batches: GroupCommit[int, int] = GroupCommit(self.alone, self.together, self.patiently, lanes=lanes)
-        self.key = key
-        self.line: Callable[[int], int] = int
-        self.busy: dict[int, int] = {}
-        self.waited: list[int] = []
-        self.queued: set[int] = set()
-        self.runs: list[list[int]] = []
-        self.gate = asyncio.Event()
-        self.failure: Exception | None = None
-        self.not_together: set[int] = set()
-        self.away = False
-        self.poison: int | None = None
 
-    async def run(self, item: int) -> int:
-        return await self.batches.run(item, self.key(item), self.line(item))
+@pytest.fixture
+def sometimes_slow(never_slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run counts as slow after 10 ms."""
+    monkeypatch.setattr("messenger.services._group_commit._LEAST_SLOW", 0.01)
+    monkeypatch.setattr("messenger.services._group_commit._MOST_SLOW", 0.01)
 
-    async def alone(self, item: int) -> int:
-        self.runs.append([item])
-        await self.gate.wait()
-        if item == self.poison:
-            raise RuntimeError("what the database refuses")
-        if self.away:
-            raise DatabaseUnavailable
-        if self.is_busy(item):
-            raise RowsBusy
-        if item < 0:
-            raise PeerNotFound
-        return 2 * item
 
-    async def patiently(self, item: int) -> int:
-        self.waited.append(item)
-        return 2 * item if item in self.queued else await self.alone(item)
-
-    def is_busy(self, item: int) -> bool:
-        """Whether another transaction holds the item's rows; `busy` is the number of attempts for which it does."""
-        left = self.busy.get(item, 0)
-        self.busy[item] = left - 1
-        return left > 0
-
-    async def together(self, items: Sequence[int]) -> list[int | Exception]:
-        self.runs.append(list(items))
-        await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        if self.poison in items:
-            raise RuntimeError("what the database refuses")
-        return [self.outcome(item) for item in items]
-
-    def outcome(self, item: int) -> int | Exception:
-        if self.is_busy(item):
-            return RowsBusy()
-        return RunAlone() if item in self.not_together else PeerNotFound() if item < 0 else 2 * item
-
-    async def ask(self, *items: int) -> list[asyncio.Task[int]]:
-        """Start these items in order; they are under way or wait."""
-        tasks = [asyncio.create_task(self.run(item)) for item in items]
-        await asyncio.sleep(0)
-        return tasks
+@pytest.fixture
+def always_slow(never_slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run counts as slow from its start, so that the queue uses all free lanes."""
+    monkeypatch.setattr("messenger.services._group_commit._LEAST_SLOW", 0.0)
+    monkeypatch.setattr("messenger.services._group_commit._MOST_SLOW", 0.0)
 
 
 class TestBatching:
@@ -84,12 +41,21 @@ class TestBatching:
         assert await asyncio.gather(*tasks) == [2, 4, 6]
         assert work.runs == [[1], [2, 3]]
 
-    async def test_free_lane_is_used_immediately(self) -> None:
-        work = Work(lanes=2)
+    async def test_items_wait_for_commit_under_way_despite_free_lanes(self) -> None:
+        work = Work(lanes=4)
         tasks = await work.ask(1, 2, 3)
-        assert work.runs == [[1], [2]]
+        assert work.runs == [[1]]
         work.gate.set()
         assert await asyncio.gather(*tasks) == [2, 4, 6]
+        assert work.runs == [[1], [2, 3]]
+
+    async def test_item_runs_immediately_without_commit_under_way(self) -> None:
+        work = Work(lanes=4)
+        work.gate.set()
+        running = asyncio.create_task(work.run(1))
+        await asyncio.sleep(0)
+        assert work.runs == [[1]]
+        assert await running == 2
 
     async def test_single_waiting_item_runs_alone(self) -> None:
         work = Work()
@@ -111,6 +77,72 @@ class TestBatching:
         for item in range(3):
             assert await work.run(item) == 2 * item
         assert work.runs == [[0], [1], [2]]
+
+
+class TestPipeline:
+    async def test_full_batch_starts_at_commit_of_previous_batch(self) -> None:
+        work = Work(lanes=2)
+        tasks = await work.ask(0, 1, 2)
+        await work.pass_gate()
+        assert await tasks[0] == 0
+        later = await work.ask(3, 4)
+        assert work.runs == [[0], [1, 2]]
+        work.answers.clear()
+        await work.pass_gate()
+        await asyncio.sleep(0)
+        assert work.runs == [[0], [1, 2], [3, 4]]
+        assert not any(task.done() for task in tasks[1:])
+        work.gate.set()
+        work.answers.set()
+        assert await asyncio.gather(*tasks, *later) == [0, 2, 4, 6, 8]
+
+    async def test_smaller_batch_waits_for_outcomes_of_previous_batch(self) -> None:
+        work = Work(lanes=2)
+        tasks = await work.ask(0, 1, 2)
+        await work.pass_gate()
+        assert await tasks[0] == 0
+        later = await work.ask(3)
+        work.answers.clear()
+        await work.pass_gate()
+        await asyncio.sleep(0)
+        later += await work.ask(4)
+        assert work.runs == [[0], [1, 2]]
+        work.gate.set()
+        work.answers.set()
+        assert await asyncio.gather(*tasks, *later) == [0, 2, 4, 6, 8]
+        assert work.runs == [[0], [1, 2], [3, 4]]
+
+
+class TestSlowRuns:
+    @pytest.mark.usefixtures("sometimes_slow")
+    async def test_queue_does_not_wait_for_slow_run(self) -> None:
+        work = Work(lanes=2)
+        tasks = await work.ask(1, 2, 3)
+        assert await work.started.get() == [1]
+        # Nothing commits: the timer alone starts the next run.
+        assert await asyncio.wait_for(work.started.get(), 5) == [2, 3]
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6]
+
+    @pytest.mark.usefixtures("sometimes_slow")
+    async def test_item_does_not_wait_for_slow_run(self) -> None:
+        work = Work(lanes=3)
+        first = await work.ask(1)
+        assert await work.started.get() == [1]
+        for item in (2, 3):
+            first += await work.ask(item)
+            assert await asyncio.wait_for(work.started.get(), 5) == [item]
+        work.gate.set()
+        assert await asyncio.gather(*first) == [2, 4, 6]
+
+    @pytest.mark.usefixtures("always_slow")
+    async def test_slow_runs_leave_queue_when_all_lanes_are_used(self) -> None:
+        work = Work(lanes=2)
+        tasks = await work.ask(1, 2, 3, 4)
+        assert work.runs == [[1], [2]]
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+        assert work.runs == [[1], [2], [3, 4]]
 
 
 class TestOutcomes:
@@ -226,148 +258,29 @@ class TestCancellation:
         assert await tasks[2] == 6
         assert await work.run(4) == 8
 
-
-class TestBusyRows:
-    async def test_busy_item_leaves_lane_and_is_retried(self) -> None:
+    async def test_first_item_cancelled_while_running_does_not_stop_queue(self) -> None:
         work = Work()
-        work.gate.set()
-        work.busy[1] = 3
-        first = asyncio.create_task(work.run(1))
-        await asyncio.sleep(0)
-        assert await work.run(2) == 4
-        assert not first.done()
-        assert await first == 2
-        assert work.runs.count([1]) == 4
-
-    async def test_busy_item_of_batch_is_retried_alone(self) -> None:
-        work = Work()
-        work.busy[2] = 1
         tasks = await work.ask(1, 2, 3)
+        tasks[0].cancel()
         work.gate.set()
-        assert await asyncio.gather(*tasks) == [2, 4, 6]
-        assert work.runs == [[1], [2, 3], [2]]
+        assert await asyncio.gather(*tasks[1:]) == [4, 6]
 
-    async def test_item_busy_too_long_raises_overloaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
+    async def test_shutdown_cancels_items_of_run_under_way(self) -> None:
         work = Work()
+        before = asyncio.all_tasks()
+        tasks = await work.ask(1, 2, 3)
+        await work.pass_gate()
+        assert await tasks[0] == 2
+        assert [await work.started.get(), await work.started.get()] == [[1], [2, 3]]
+        (run,) = asyncio.all_tasks() - before - set(tasks)
+        run.cancel()
+        results = await asyncio.gather(*tasks[1:], return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * 2
         work.gate.set()
-        work.busy[1] = 10**6
-        with pytest.raises(Overloaded):
-            await work.run(1)
-        assert await work.run(2) == 4
-
-    async def test_pauses_grow_with_each_try_and_with_the_number_of_lines(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.2)
-        monkeypatch.setattr("messenger.services._group_commit._MANY_LINES", 4)
-        work = Work(lanes=4)
-        work.gate.set()
-        count = 40
-        for item in range(count):
-            work.busy[item] = 10**6
-        results = await asyncio.gather(*(work.run(item) for item in range(count)), return_exceptions=True)
-        assert {type(result) for result in results} == {Overloaded}
-        # Without these bounds there would be 200 attempts of each item.
-        assert sum(map(len, work.runs)) < 10 * count
-
-
-class TestPatientItems:
-    async def test_repeatedly_busy_item_waits_for_locks(self) -> None:
-        work = Work(lanes=2)
-        work.gate.set()
-        work.busy[1], work.queued = 10**6, {1}
-        assert await work.run(1) == 2
-        assert work.waited == [1]
-
-    async def test_briefly_busy_item_does_not_wait_for_locks(self) -> None:
-        work = Work(lanes=2)
-        work.gate.set()
-        work.busy[1] = 2
-        assert await work.run(1) == 2
-        assert work.waited == []
-
-    async def test_only_two_items_wait_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
-        work = Work(lanes=8)
-        for item in range(1, 6):
-            work.busy[item] = 1
-        tasks = await work.ask(*range(1, 6))
-        work.gate.set()
-        held = asyncio.Event()
-        under_way, most = 0, 0
-
-        async def patiently(item: int) -> int:
-            nonlocal under_way, most
-            under_way += 1
-            most = max(most, under_way)
-            await held.wait()
-            under_way -= 1
-            return 2 * item
-
-        monkeypatch.setattr(work.batches, "_patiently", patiently)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        held.set()
-        assert sorted(await asyncio.gather(*tasks)) == [2, 4, 6, 8, 10]
-        assert most <= 2
-
-    async def test_no_item_waits_for_locks_with_single_lane(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
-        work = Work(lanes=1)
-        work.gate.set()
-        work.busy = {1: 3}
-        assert await work.run(1) == 2
-        assert work.waited == []
-
-
-class TestLines:
-    async def test_single_probe_is_tried_for_items_of_same_rows(self) -> None:
-        work = Work(lanes=4, key=lambda item: 0)
-        work.line = lambda item: 0
-        work.gate.set()
-        work.busy[1] = 3
-        results = await asyncio.gather(*(work.run(item) for item in range(1, 6)))
-        assert results == [2, 4, 6, 8, 10]
-        # The others were in the queue once, when the first one was busy.
-        assert work.runs[0] == [1]
-        assert [run for run in work.runs if 1 in run] == [[1]] * 4
-        assert len(work.runs) <= 6
-
-    async def test_items_of_line_keep_order(self) -> None:
-        work = Work(lanes=1)
-        work.line = lambda item: 0
-        work.gate.set()
-        work.busy[1] = 2
-        first = asyncio.create_task(work.run(1))
-        await asyncio.sleep(0)
-        later = [asyncio.create_task(work.run(item)) for item in (2, 3, 4)]
-        await asyncio.gather(first, *later)
-        assert work.runs == [[1], [1], [1], [2, 3, 4]]
-
-    async def test_cancelled_probe_is_replaced(self) -> None:
-        work = Work(lanes=1)
-        work.line = lambda item: 0
-        work.gate.set()
-        work.busy[1] = 10**6
-        first = asyncio.create_task(work.run(1))
-        await asyncio.sleep(0)
-        second = asyncio.create_task(work.run(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        assert await second == 4
-
-    async def test_line_of_persistently_busy_items_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("messenger.services._group_commit._BUSY_SECONDS", 0.02)
-        work = Work(lanes=1)
-        work.line = lambda item: 0
-        work.gate.set()
-        for item in (1, 2, 3):
-            work.busy[item] = 10**6
-        results = await asyncio.gather(*(work.run(item) for item in (1, 2, 3)), return_exceptions=True)
-        assert {type(result) for result in results} == {Overloaded}
         assert await work.run(4) == 8
 
 
+@pytest.mark.usefixtures("always_slow")
 class TestLaneKeys:
     async def test_items_of_same_key_never_use_two_lanes(self) -> None:
         work = Work(lanes=3, key=lambda item: item % 2)

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import random
+import contextvars
+import functools
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from itertools import count
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from messenger.errors import DatabaseUnavailable, Overloaded
+from messenger.errors import DatabaseUnavailable
+from messenger.services._busy_lines import BusyLines, Waiting
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-MOST = 64
-"""Maximum size of a batch."""
+MOST = 32
+"""Maximum size of a batch: small enough that with 64 senders one is written while another is answered."""
 _WAITED_SECONDS = 0.5
 """If a run finds no database, items that have waited behind it for this long fail as well."""
-_BUSY_SECONDS = 1.8
-"""How long an item is retried while another transaction holds its rows."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.064
-"""Seconds between retries: the first value, doubled each time up to the second."""
 _PATIENT_RUNS, _PATIENT_AFTER = 2, 0.02
 """Where many write the same rows, the tries of one item may fail again and again: after so many seconds it may wait for
 its locks in PostgreSQL's queue, outside the lanes, up to two such items at a time."""
-_MANY_LINES = 256
-"""With more lines than this, each is retried less often, so that the total cost stays the same."""
 _LOOKED_AT = 4 * MOST
 """Items at the head of the queue from which a batch is formed."""
+_SLOW = 4.0
+"""A run is slow when it takes this many times as long as usual."""
+_LEAST_SLOW, _MOST_SLOW = 0.01, 0.05
+"""Bounds of the seconds after which a run is slow."""
+_WEIGHT = 0.125
+"""Weight of a run's time in the moving average."""
 
 
 class RunAlone(Exception):
@@ -41,37 +41,17 @@ class RowsBusy(Exception):
     """An item's outcome: another transaction holds a row that it needs; nothing was written, and it is retried."""
 
 
-class _Waiting(Generic[Item, Outcome]):
-    __slots__ = ("future", "item", "key", "line", "since")
-
-    def __init__(self, item: Item, key: Hashable, line: Hashable, future: asyncio.Future[Outcome]) -> None:
-        self.item = item
-        self.key = key
-        self.line = line
-        self.future = future
-        self.since = perf_counter()
-
-
-class _Line(Generic[Item, Outcome]):
-    """Items that wait for the same rows of another transaction: only the first one is retried."""
-
-    __slots__ = ("items", "probe", "tries")
-
-    def __init__(self) -> None:
-        self.items: deque[_Waiting[Item, Outcome]] = deque()
-        self.probe: _Waiting[Item, Outcome] | None = None
-        self.tries = 0
-
-
 class GroupCommit(Generic[Item, Outcome]):
     """Runs items alone under low load, and in batches under high load.
 
-    At most `lanes` runs are active. An item that finds a free lane runs at once; the others are queued, and the next
-    free lane takes the whole queue, up to `MOST`. A single item therefore never waits for a batch to form, and under
-    load the cost of a statement and a commit is shared. Items with the same `key` share a row: they never run in two
+    An item that finds no run under way runs at once. The others are queued while the run commits; then the next run
+    takes the whole queue, up to `MOST` items. A single item therefore never waits for a batch to form, and under load
+    the cost of a statement and a commit is shared. A run that takes four times as long as usual is slow: the queue no
+    longer waits for it. At most `lanes` runs are active. Items with the same `key` share a row: they never run in two
     lanes at the same time, but may be in one batch.
 
-    `together` returns an outcome or an exception for each item. If it raises, nothing was written, and its halves are
+    `together` returns an outcome or an exception for each item. It may call its second argument once all is committed:
+    then the next run starts, while it prepares the outcomes. If it raises, nothing was written, and its halves are
     run instead, down to single items, so that an item that the database refuses does not fail the others. Only an
     unavailable database fails the whole batch, and the items that have waited behind it.
 
@@ -83,7 +63,7 @@ class GroupCommit(Generic[Item, Outcome]):
     def __init__(
         self,
         alone: Callable[[Item], Awaitable[Outcome]],
-        together: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        together: Callable[[Sequence[Item], Callable[[], None]], Awaitable[Sequence[Outcome | Exception]]],
         patiently: Callable[[Item], Awaitable[Outcome]],
         *,
         lanes: int,
@@ -94,41 +74,37 @@ class GroupCommit(Generic[Item, Outcome]):
         self._free = lanes
         # They use connections beside those of the lanes: with few of them, all would wait for slow rows.
         self._free_patient = min(_PATIENT_RUNS, lanes // 2)
-        self._queue: deque[_Waiting[Item, Outcome]] = deque()
+        self._queue: deque[Waiting[Item, Outcome]] = deque()
         # A dict, not a set: it saves the hot path a call.
         self._under_way: dict[Hashable, None] = {}
-        self._lines: dict[Hashable, _Line[Item, Outcome]] = {}
-        self._due: list[tuple[float, int, Hashable]] = []
-        self._order = count()
+        # Runs that have not committed, by one of their keys, and when each started. For a single item it is 0 until
+        # another item waits: asking for the time would cost the hot path a call.
+        self._writing: dict[Hashable, float] = {}
+        self._usual = _LEAST_SLOW / _SLOW
         self._timer: asyncio.TimerHandle | None = None
+        self._busy: BusyLines[Item, Outcome] = BusyLines(self._probe, self._settle)
+        self._lines = self._busy.lines
         self._runs: set[asyncio.Task[None]] = set()
 
     async def run(self, item: Item, key: Hashable, line: Hashable) -> Outcome:
         """Run an item and return its outcome. Raises what `alone` raises, and `Overloaded`."""
-        under_way = self._under_way
-        if not self._free or key in under_way or line in self._lines:
-            waiting = self._waiting(item, key, line)
-            if line in self._lines:
-                self._lines[line].items.append(waiting)
-            else:
-                self._queue.append(waiting)
-            return await waiting.future
+        if self._writing or self._queue or not self._free or key in self._under_way or line in self._lines:
+            return await self._enqueue(Waiting(item, key, line))
         self._free -= 1
-        under_way[key] = None
+        self._writing[key] = 0.0
+        self._under_way[key] = None
         try:
             return await self._run_alone(item)
         except RowsBusy:
-            waiting = self._waiting(item, key, line)
-            self._park(waiting)
+            waiting: Waiting[Item, Outcome] = Waiting(item, key, line)
+            self._busy.park(waiting)
         finally:
             self._free += 1
-            del under_way[key]
+            del self._writing[key]
+            del self._under_way[key]
             if self._queue:
                 self._dispatch()
         return await waiting.future
-
-    def _waiting(self, item: Item, key: Hashable, line: Hashable) -> _Waiting[Item, Outcome]:
-        return _Waiting(item, key, line, asyncio.get_running_loop().create_future())
 
     async def _run_alone(self, item: Item) -> Outcome:
         try:
@@ -145,19 +121,44 @@ class GroupCommit(Generic[Item, Outcome]):
 
     # --- lanes ---
 
-    def _dispatch(self) -> None:
-        """Start a batch in each free lane, as long as there are items that can run."""
-        while self._free and (batch := self._next_batch()):
-            self._free -= 1
-            keys = {waiting.key for waiting in batch}
-            self._under_way.update(dict.fromkeys(keys))
-            run = asyncio.create_task(self._run(batch, keys))
-            self._runs.add(run)
-            run.add_done_callback(self._runs.discard)
+    def _enqueue(self, waiting: Waiting[Item, Outcome]) -> asyncio.Future[Outcome]:
+        if waiting.line in self._lines:
+            self._busy.add(waiting)
+        else:
+            self._queue.append(waiting)
+            if self._timer is None or not self._writing:
+                self._dispatch()
+        return waiting.future
 
-    def _next_batch(self) -> list[_Waiting[Item, Outcome]]:
-        batch: list[_Waiting[Item, Outcome]] = []
-        passed_over: list[_Waiting[Item, Outcome]] = []
+    def _dispatch(self) -> None:
+        """Start runs in free lanes as long as there are items that can run and no other run delays them."""
+        while self._queue and self._free:
+            delay = self._delay() if self._writing else 0.0
+            if delay > 0:
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(delay, self._on_slow)
+                return
+            batch = self._next_batch()
+            if not batch:
+                return
+            self._start(batch)
+
+    def _delay(self) -> float:
+        """Seconds until all runs that have not committed are slow."""
+        now = perf_counter()
+        for run, started in self._writing.items():
+            if not started:
+                self._writing[run] = now
+        slow = min(max(_SLOW * self._usual, _LEAST_SLOW), _MOST_SLOW)
+        return max(self._writing.values()) + slow - now
+
+    def _on_slow(self) -> None:
+        self._timer = None
+        self._dispatch()
+
+    def _next_batch(self) -> list[Waiting[Item, Outcome]]:
+        batch: list[Waiting[Item, Outcome]] = []
+        passed_over: list[Waiting[Item, Outcome]] = []
         while self._queue and len(batch) < MOST and len(passed_over) < _LOOKED_AT:
             waiting = self._queue.popleft()
             if waiting.future.done():
@@ -170,9 +171,21 @@ class GroupCommit(Generic[Item, Outcome]):
         self._queue.extendleft(reversed(passed_over))
         return batch
 
-    async def _run(self, batch: list[_Waiting[Item, Outcome]], keys: set[Hashable]) -> None:
+    def _start(self, batch: list[Waiting[Item, Outcome]]) -> None:
+        self._free -= 1
+        self._under_way.update(dict.fromkeys(waiting.key for waiting in batch))
+        self._writing[batch[0].key] = perf_counter()
+        self._keep(self._run(batch))
+
+    def _keep(self, run: Coroutine[Any, Any, None]) -> None:
+        # Not the context of whichever request starts it, which may have a unit of work open.
+        task = asyncio.create_task(run, context=contextvars.Context())
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+
+    async def _run(self, batch: list[Waiting[Item, Outcome]]) -> None:
         try:
-            outcomes = await self._outcomes(batch)
+            outcomes = await self._outcomes(batch, functools.partial(self._on_committed, batch))
             left = []
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, RunAlone):
@@ -189,29 +202,43 @@ class GroupCommit(Generic[Item, Outcome]):
             raise
         finally:
             self._free += 1
-            for key in keys:
+            self._writing.pop(batch[0].key, None)
+            for key in {waiting.key for waiting in batch}:
                 del self._under_way[key]
             self._dispatch()
 
-    async def _outcomes(self, batch: list[_Waiting[Item, Outcome]]) -> Sequence[Outcome | BaseException]:
+    def _on_committed(self, batch: list[Waiting[Item, Outcome]]) -> None:
+        started = self._writing[batch[0].key]
+        # A single slow run changes little.
+        taken = min(perf_counter() - started, 2 * _SLOW * self._usual)
+        self._usual += _WEIGHT * (taken - self._usual)
+        # A smaller one would start a series of ever smaller ones: it is better to wait for those that are answered now.
+        if len(self._queue) >= len(batch):
+            del self._writing[batch[0].key]
+            self._dispatch()
+
+    async def _outcomes(
+        self, batch: list[Waiting[Item, Outcome]], on_committed: Callable[[], None]
+    ) -> Sequence[Outcome | BaseException]:
         if len(batch) == 1:
             return await asyncio.gather(self._run_alone(batch[0].item), return_exceptions=True)
         try:
-            return await self._together([waiting.item for waiting in batch])
+            return await self._together([waiting.item for waiting in batch], on_committed)
         except DatabaseUnavailable:
             self._refuse()
             return [DatabaseUnavailable() for _ in batch]
         except Exception:
             middle = len(batch) // 2
-            return [*await self._outcomes(batch[:middle]), *await self._outcomes(batch[middle:])]
+            halves = batch[:middle], batch[middle:]
+            return [outcome for half in halves for outcome in await self._outcomes(half, _nothing)]
 
-    def _conclude(self, waiting: _Waiting[Item, Outcome], outcome: Outcome | BaseException) -> None:
+    def _conclude(self, waiting: Waiting[Item, Outcome], outcome: Outcome | BaseException) -> None:
         if isinstance(outcome, RowsBusy):
-            self._park(waiting)
+            self._busy.park(waiting)
         else:
             self._settle(waiting, outcome)
 
-    def _settle(self, waiting: _Waiting[Item, Outcome], outcome: Outcome | BaseException) -> None:
+    def _settle(self, waiting: Waiting[Item, Outcome], outcome: Outcome | BaseException) -> None:
         if not waiting.future.done():
             if isinstance(outcome, BaseException):
                 waiting.future.set_exception(outcome)
@@ -219,64 +246,22 @@ class GroupCommit(Generic[Item, Outcome]):
                 waiting.future.set_result(outcome)
         self._release(waiting)
 
+    def _release(self, waiting: Waiting[Item, Outcome]) -> None:
+        """The item has its outcome: queue those that waited for the same rows."""
+        self._queue.extendleft(reversed(self._busy.release(waiting)))
+
     # --- items whose rows are held by others ---
 
-    def _park(self, waiting: _Waiting[Item, Outcome]) -> None:
-        line = self._lines.get(waiting.line)
-        if line is None:
-            line = self._lines[waiting.line] = _Line()
-            line.items.append(waiting)
-            self._schedule(waiting.line, line)
-        elif line.probe is waiting:
-            line.probe = None
-            line.items.appendleft(waiting)
-            self._schedule(waiting.line, line)
-        else:
-            line.items.append(waiting)
-
-    def _schedule(self, name: Hashable, line: _Line[Item, Outcome]) -> None:
-        pause = min(_FIRST_PAUSE * 2**line.tries, _LONGEST_PAUSE) * max(1.0, len(self._lines) / _MANY_LINES)
-        line.tries += 1
-        # Jitter keeps two workers from colliding again.
-        due = perf_counter() + pause * random.uniform(0.5, 1.5)  # noqa: S311
-        heapq.heappush(self._due, (due, next(self._order), name))
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._due:
-            delay = max(self._due[0][0] - perf_counter(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._try_again)
-
-    def _try_again(self) -> None:
-        """Retry the first item of each line that is due."""
-        self._timer = None
-        now = perf_counter()
-        while self._due and self._due[0][0] <= now:
-            name = heapq.heappop(self._due)[2]
-            line = self._lines[name]
-            while line.items and (line.items[0].future.done() or now - line.items[0].since >= _BUSY_SECONDS):
-                self._settle(line.items.popleft(), Overloaded())
-            if line.items:
-                self._probe(line, now)
-            else:
-                del self._lines[name]
-        self._set_timer()
-        self._dispatch()
-
-    def _probe(self, line: _Line[Item, Outcome], now: float) -> None:
-        waiting = line.probe = line.items.popleft()
-        if not self._free_patient or now - waiting.since < _PATIENT_AFTER:
+    def _probe(self, waiting: Waiting[Item, Outcome]) -> None:
+        """Retry an item: in a lane, or outside of them if it is busy again and again."""
+        if not self._free_patient or perf_counter() - waiting.since < _PATIENT_AFTER:
             self._queue.append(waiting)
+            self._dispatch()
             return
         self._free_patient -= 1
-        run = asyncio.create_task(self._run_patiently(waiting))
-        self._runs.add(run)
-        run.add_done_callback(self._runs.discard)
+        self._keep(self._run_patiently(waiting))
 
-    async def _run_patiently(self, waiting: _Waiting[Item, Outcome]) -> None:
+    async def _run_patiently(self, waiting: Waiting[Item, Outcome]) -> None:
         try:
             self._conclude(waiting, *await asyncio.gather(self._patiently(waiting.item), return_exceptions=True))
         except asyncio.CancelledError:
@@ -287,9 +272,6 @@ class GroupCommit(Generic[Item, Outcome]):
             self._free_patient += 1
             self._dispatch()
 
-    def _release(self, waiting: _Waiting[Item, Outcome]) -> None:
-        """The item has its outcome: if it was the retried item of its line, release the others."""
-        line = self._lines.get(waiting.line)
-        if line is not None and line.probe is waiting:
-            del self._lines[waiting.line]
-            self._queue.extendleft(reversed(line.items))
+
+def _nothing() -> None:
+    """For a half of a batch: the run has not committed before its other half."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -97,10 +98,15 @@ class Sender:
                 return outcome
         raise RowsBusy
 
-    async def _send_several(self, batch: Sequence[_Outgoing]) -> list[_Sent | Exception]:
+    async def _send_several(
+        self, batch: Sequence[_Outgoing], on_committed: Callable[[], None]
+    ) -> list[_Sent | Exception]:
         callers, messages = zip(*batch, strict=True)
         async with self._uow.command() as uow:
             rows = await uow.messages.send_several(callers, messages, self._limits)
+            on_committed()
+            # The next batch is on its way before the work on the outcomes of this one begins.
+            await asyncio.sleep(0)
             return [_outcome(uow, message, row) for message, row in zip(messages, rows, strict=True)]
 
 
