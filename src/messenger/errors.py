@@ -1,18 +1,14 @@
 """Why a request is refused: a class for each reason, with its status, its stable code and its title.
 
-The web kit turns an error into an RFC 9457 problem document. `advice` says what a client should do; a class without
-its own inherits it. The tree under `MessengerError`:
-
-    400 ValidationFailed: MalformedBody, UnknownField, UnknownMethod, CannotTargetSelf    400 MalformedRequest
-    401 Unauthenticated: InvalidCredentials, InvalidRefreshToken, RefreshTokenSuperseded, RefreshTokenReused
-    403 Forbidden: NotAContact, OriginNotAllowed, NotTheSender
-    404 NotFound: PeerNotFound, MessageNotFound, DeviceNotFound, AvatarNotFound, SecretNotFound
-    405 MethodNotAllowed    408 RequestTimeout    410 CursorExpired    412 VersionConflict    414 UriTooLong
-    409 Conflict: UsernameTaken, NoPendingRequest, ContactBlocked, ClientIdReused, MessageIsDeleted
-    413 PayloadTooLarge: MessageTooLarge, FileTooLarge, SecretTooLarge    415 UnsupportedMediaType: UnsupportedImage
-    422 Unprocessable: PasswordWeak, ImageTooLarge, NotEncrypted, IdempotencyKeyReused
-    426 UpgradeRequired    429 RateLimited    431 HeadersTooLarge    501 TransferCodingUnsupported    507 StorageFull
-    503 Unavailable: DatabaseUnavailable, Overloaded, StorageUnavailable
+400 ValidationFailed: MalformedBody, UnknownField, UnknownMethod, CannotTargetSelf    400 MalformedRequest
+401 Unauthenticated: InvalidCredentials, InvalidRefreshToken, RefreshTokenSuperseded, RefreshTokenReused
+403 Forbidden: NotAContact, OriginNotAllowed, NotTheSender    408 RequestTimeout    410 CursorExpired
+404 NotFound: PeerNotFound, MessageNotFound, DeviceNotFound, AvatarNotFound, SecretNotFound    405 MethodNotAllowed
+409 Conflict: UsernameTaken, NoPendingRequest, ContactBlocked, ClientIdReused, MessageIsDeleted
+413 PayloadTooLarge: MessageTooLarge, FileTooLarge, SecretTooLarge    415 UnsupportedMediaType: UnsupportedImage
+422 Unprocessable: PasswordWeak, ImageTooLarge, NotEncrypted, IdempotencyKeyReused    414 UriTooLong
+426 UpgradeRequired    429 RateLimited    431 HeadersTooLarge    501 TransferCodingUnsupported    507 StorageFull
+503 Unavailable: DatabaseUnavailable, Overloaded, StorageUnavailable    412 VersionConflict
 """
 
 from __future__ import annotations
@@ -20,15 +16,14 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import Meta
 
 
 class FieldError(msgspec.Struct, frozen=True):
     """An invalid field of a request's body, path or query."""
 
-    field: Annotated[str, Meta(description="A dotted path such as `privacy.avatar`; empty: the whole body")]
-    code: Annotated[str, Meta(description="Stable and machine-readable, such as `too_long`")]
-    message: Annotated[str, Meta(description="What is wrong with the field, in English")]
+    field: Annotated[str, msgspec.Meta(description="A dotted path such as `privacy.avatar`; empty: the whole body")]
+    code: Annotated[str, msgspec.Meta(description="Stable and machine-readable, such as `too_long`")]
+    message: Annotated[str, msgspec.Meta(description="What is wrong with the field, in English")]
 
 
 class ConcurrentUpdate(Exception):
@@ -36,7 +31,7 @@ class ConcurrentUpdate(Exception):
 
 
 class MessengerError(Exception):
-    """The root. `detail` is for people, and never contains SQL, a stack trace or another user's data."""
+    """The base. `detail` never contains SQL, a stack trace or another user's data; subclasses inherit `advice`."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,6 @@ from messenger.schemas.types import AnyContactState, PeerId, Seq, StatusName, Ti
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
 
 Cursor = Annotated[str, Meta(description="Position in the event stream; opaque", examples=["e42"])]
-SyncCursor = Annotated[str, Meta(description="Resume after this cursor; omit to start now")]
 
 MAX_SIGNAL_BYTES = 65536
 
@@ -172,6 +171,3 @@ class CallSignalView(msgspec.Struct, frozen=True):
     device_id: UUID
     call_id: UUID
     payload: dict[str, Any]
-
-
-SignalName = Literal["typing", "presence", "call.signal"]
