@@ -39,11 +39,11 @@ ATTEMPTS = 4
 
 
 class NestedUnitOfWork(RuntimeError):
-    """A unit of work was opened inside another; a step that two use cases share takes the open one instead."""
+    """A unit of work was opened inside another; a step that two use cases share is given the open one."""
 
 
 class Announcer(Protocol):
-    """Is told, after the commit, which streams have new events. A lost hint is harmless: readers go by cursor."""
+    """Receives, after each commit, the streams with new events. A lost wake-up is harmless: readers use cursors."""
 
     async def announce(self, news: list[WakeUp]) -> None: ...
 
@@ -83,7 +83,7 @@ class UnitOfWork(Repositories):
         return actor
 
     def skip_stamp(self) -> None:
-        """Do not write the activity stamps that are due so far: the request is no activity, or the device is gone."""
+        """Discard the due activity stamps: the request does not count as activity, or the device was removed."""
         self.statements.due_stamps.clear()
 
     def record(self, event: Event, audience: Iterable[int]) -> None:
@@ -238,7 +238,7 @@ class UnitOfWork(Repositories):
 
 
 class UnitOfWorkFactory:
-    """Opens units of work over one engine. One a process."""
+    """Opens units of work over one engine; one for each process."""
 
     def __init__(
         self, engine: AsyncEngine, clock: Clock, announcer: Announcer, observer: Observer, *, resolution: float = 30.0
@@ -265,7 +265,7 @@ class UnitOfWorkFactory:
 
     @property
     def pool(self) -> ConnectionPool:
-        """The engine's; another one after the engine was disposed of."""
+        """The engine's pool; a new one after the engine was disposed."""
         pool = self.engine.sync_engine.pool
         assert isinstance(pool, ConnectionPool)
         return pool
@@ -276,7 +276,7 @@ class UnitOfWorkFactory:
 
 
 def retry_on_conflict(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Run a service's method again, whole, when the database undid it for another's sake; a bounded number of times."""
+    """Run a use case again after `ConcurrentUpdate`, at most `ATTEMPTS` times in all. Raises `Overloaded` then."""
 
     @functools.wraps(use_case)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -284,7 +284,7 @@ def retry_on_conflict(use_case: Callable[P, Awaitable[T]]) -> Callable[P, Corout
             try:
                 return await use_case(*args, **kwargs)
             except ConcurrentUpdate:
-                # A little disorder, so that two that collided don't meet again.
+                # A random delay, so that two use cases do not conflict again.
                 await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311
         try:
             return await use_case(*args, **kwargs)

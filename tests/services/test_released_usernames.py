@@ -167,7 +167,7 @@ class TestRelease:
                 )
             )
             await uow.users.change_profile(ada.actor, expected=None, username=name, username_key=name, **changes)
-            await uow.usernames.move(ada.id, released=digests.of(ada.username), taken=digests.of(name))
+            await uow.usernames.move(ada.id, released=digests.of(ada.username), claimed=digests.of(name))
             # In a context of its own: it is another request.
             waiting = asyncio.create_task(register(container, ada.username), context=contextvars.Context())
             while not await rows(

@@ -1,4 +1,4 @@
-"""Accounts from the operator's side: rare and unhurried, so mapped objects over advanced-alchemy's repository."""
+"""Accounts as the operator manages them: mapped objects, since no client waits for them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from messenger.repositories.base import MappedRepository
 
 
 class AccountRepository(MappedRepository[User]):
-    """Accounts as mapped objects, for the command line; they never leave their unit of work."""
+    """Accounts as mapped objects, for the command line."""
 
     model_type = User
 
     async def page(self, *, after: int, limit: int) -> list[User]:
-        """Accounts by ascending number."""
+        """A page of accounts by ascending ID."""
         above: ColumnElement[bool] = User.id > after
         statement = self.statement.where(above).order_by(User.id).limit(limit)
         return list(await self.get_many(statement=statement))
 
     async def find(self, *, username_key: str | None, number: int | None) -> User | None:
-        """By name or by number."""
+        """Find an account by username or by ID."""
         if number is not None:
             return await self.get_one_or_none(id=number)
         return await self.get_one_or_none(username_key=username_key)

@@ -12,7 +12,7 @@ from messenger.database.runner import Driver, Stamp
 
 logger = logging.getLogger(__name__)
 
-# Never backwards (the guard in WHERE), never waiting (SKIP LOCKED: whoever holds the row is stamping it, or gone).
+# Times never go back (WHERE), and no lock is awaited (SKIP LOCKED: its holder writes the stamp, or removes the row).
 # Only the current token is marked as used, so that the mark of its successor is not overwritten. Hashes are passed as
 # text, since asyncpg needs no type lookup for text arrays.
 _TOUCH = """

@@ -1,4 +1,4 @@
-"""Avatars: rows that guard the files in the store, so that no file goes while somebody points at it."""
+"""Avatars: rows that protect the files in the store while a user refers to them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from messenger.errors import Unauthenticated
 from messenger.repositories.base import StatementRepository
 
 ABANDONED_AFTER = timedelta(hours=1)
-"""An upload that took longer has died: its row may go."""
+"""An upload that is not finished by then has failed, and its row may be removed."""
 
 
 class _Key(msgspec.Struct, frozen=True):
     key: str
 
 
-# A row that is about to go can't be claimed: its file may be deleted at any moment.
+# A row in `deleting` cannot be claimed: its file may be deleted at any moment.
 _CLAIM = Statement(
     "avatars.claim",
     """
@@ -69,8 +69,8 @@ _SET = Statement(
     writes=True,
 )
 
-# A row that somebody claimed or pointed at while this waited for it is another version of it, with another xmin: what
-# `unused` saw was before the wait. A row that is being deleted belongs to who marked it, until that one must have died.
+# A row that was claimed or used while this statement waited for its lock has another xmin than `unused` read, and is
+# kept. A row in `deleting` belongs to the worker that marked it, until that worker must have failed.
 _RELEASE = Statement(
     "avatars.release",
     """
@@ -110,33 +110,33 @@ _SERVABLE = Statement(
 
 
 class AvatarRepository(StatementRepository):
-    """Who points at which image, and which image nobody points at."""
+    """Which users refer to which images."""
 
     async def claim(self, key: str, *, width: int, height: int, placeholder: str) -> bool:
-        """Make sure of a row before its bytes are written; False while an equal image is being deleted."""
+        """Claim a row before its bytes are stored; False while an equal image is being deleted."""
         row = await self._run.first(_CLAIM, key=key, width=width, height=height, placeholder=placeholder)
         return row is not None
 
     async def set(self, user_id: int, key: str | None) -> LeftAvatarRow:
-        """Point a user at a claimed image, or at none. Raises `Unauthenticated` for one who was erased meanwhile."""
+        """Set or remove a user's avatar; the image is claimed. Raises `Unauthenticated` if the user was erased."""
         row = await self._run.first(_SET, owner=user_id, key=key)
         if row is None:
             raise Unauthenticated
         return row
 
     async def release(self, key: str) -> bool:
-        """Mark an image that nobody points at; True where its file must now be deleted."""
+        """Mark an unused image for deletion; True if the caller must now delete its file."""
         return await self._run.first(_RELEASE, key=key, abandoned=self._run.now - ABANDONED_AFTER) is not None
 
     async def list_unreferenced(self, limit: int, *, now: datetime) -> list[str]:
-        """Images that an upload or a deletion which died has left behind."""
+        """Images left behind by uploads or deletions that failed."""
         rows = await self._run.all(_UNREFERENCED, abandoned=now - ABANDONED_AFTER, limit=limit)
         return [row.key for row in rows]
 
     async def forget(self, key: str) -> None:
-        """Remove the row of an image whose file is gone."""
+        """Remove the row of an image whose file was deleted."""
         await self._run.execute(_FORGET, key=key)
 
     async def is_servable(self, key: str) -> bool:
-        """Whether there is such an image."""
+        """Whether the image exists and may be served."""
         return await self._run.first(_SERVABLE, key=key) is not None

@@ -1,4 +1,4 @@
-"""All that the server holds of one account, as PostgreSQL's own JSON."""
+"""Exports: everything stored about an account, rendered as JSON by PostgreSQL."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ _EXPORTED = {
     if name != "sender_device_id"
 }
 
-# A page begins in the first conversation that has something left, and reads no more of them than fill it: numbers have
-# no gaps, so that what is left of each is known without reading it.
+# A page starts in the first conversation with messages left, and reads only as many conversations as fill it. Sequence
+# numbers have no gaps, so the number of messages left is known without reading them.
 _MESSAGES = Statement(
     "exports.messages",
     f"""
@@ -115,12 +115,12 @@ _MESSAGES = Statement(
 
 
 class ExportRepository(StatementRepository):
-    """Reads an account, a part at a time."""
+    """Reads an account part by part."""
 
     async def part(self, name: str, owner_id: int) -> list[str]:
         """All rows of one part."""
         return [row.json for row in await self._run.all(_PARTS[name], owner=owner_id)]
 
     async def messages(self, owner_id: int, after: tuple[int, int]) -> list[MessageJsonRow]:
-        """The next page of messages of all conversations, after a conversation and a place in it."""
+        """The next page of messages of all conversations, after a conversation and a sequence number in it."""
         return await self._run.all(_MESSAGES, owner=owner_id, after_conversation=after[0], after_seq=after[1])

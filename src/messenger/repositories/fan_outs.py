@@ -12,7 +12,7 @@ from messenger.repositories.base import StatementRepository
 
 REST = timedelta(seconds=60)
 """The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""
-# A clock that was ahead left a time behind that doesn't come: nothing is due later than this.
+# A clock that was ahead may have left a time far in the future: nothing is due later than this.
 _LONGEST_REST = 2 * REST
 
 

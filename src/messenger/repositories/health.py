@@ -1,4 +1,4 @@
-"""What the database says of itself."""
+"""Health: the schema version of the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messenger.repositories.base import StatementRepository
 
 
 class SchemaRow(msgspec.Struct, frozen=True):
-    """The migration that the schema is at, and the head of the oldest release that can run on it, where that is told.
+    """The migration that the schema is at, and the head of the oldest release that can run on it, if known.
 
     Both are numbers of four digits.
     """
@@ -18,7 +18,7 @@ class SchemaRow(msgspec.Struct, frozen=True):
     oldest: str | None
 
     def serves(self, head: str) -> bool:
-        """Whether a release with this head can run on it: its own schema, or one that was made for its successors."""
+        """Whether a release with this head can run on it: its own schema, or a newer one that is compatible."""
         return self.revision == head or (self.revision > head and self.oldest is not None and self.oldest <= head)
 
 
@@ -32,27 +32,9 @@ SCHEMA = """
 _SCHEMA = Statement("health.schema", SCHEMA, SchemaRow, writes=False)
 
 
-class DurabilityRow(msgspec.Struct, frozen=True):
-    name: str
-    setting: str
-
-
-_DURABILITY = Statement(
-    "health.durability",
-    "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')",
-    DurabilityRow,
-    writes=False,
-)
-
-
 class HealthRepository(StatementRepository):
-    """Schema and settings."""
+    """Reads the schema version."""
 
     async def schema(self) -> SchemaRow | None:
-        """Where the schema is; None where there is none yet."""
+        """The schema's version; None before the first migration."""
         return await self._run.first(_SCHEMA)
-
-    async def unsafe_settings(self) -> list[str]:
-        """Settings with which an acknowledged message could be lost."""
-        rows = await self._run.all(_DURABILITY)
-        return [f"{row.name}={row.setting}" for row in rows if row.setting == "off"]

@@ -1,4 +1,4 @@
-"""The safe's versions."""
+"""Secrets: the versions of the envelope in an account's safe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SecretRow(msgspec.Struct, frozen=True):
     created_at: datetime
 
     def __repr__(self) -> str:
-        """Without the envelope, which no log may hold."""
+        """Leaves the envelope out, so that it never gets into a log."""
         return f"SecretRow(version={self.version})"
 
 
@@ -38,8 +38,8 @@ _CURRENT = Statement(
     writes=False,
 )
 
-# The device's row is held against an erasure of the account, which would otherwise leave this envelope behind.
-# Two that write the same next version at once: the second violates pk_secrets and runs again, against the new current.
+# The lock on the device's row makes an erasure of the account wait, so that it removes this envelope as well.
+# Of two concurrent writes of one version, the second violates pk_secrets and runs again, on the new version.
 _APPEND: Statement[Any] = Statement(
     "secrets.append",
     """
@@ -52,14 +52,14 @@ _APPEND: Statement[Any] = Statement(
 
 
 class SecretRepository(StatementRepository):
-    """Envelopes that the server can't open."""
+    """Envelopes, which the server cannot decrypt."""
 
     async def current(self, caller: Caller) -> SecretRow | None:
-        """The caller's newest version."""
+        """Return the caller's newest version."""
         return await self._run.first(_CURRENT, caller)
 
     async def append(self, actor: Actor, *, version: int, envelope: bytes) -> None:
-        """Write the next version; the oldest above ten go. Raises `Unauthenticated` where the device has just gone."""
+        """Store the next version and keep the last ten. Raises `Unauthenticated` if the device was just removed."""
         written = await self._run.execute(
             _APPEND,
             owner=actor.user_id,

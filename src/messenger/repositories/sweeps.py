@@ -1,4 +1,4 @@
-"""Sweeps: what has had its time goes, a bounded number of rows at a pass."""
+"""Sweeps: expired rows are removed, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SWEEPS = tuple(_SWEEPS)
 
 
 class IdleDevice(msgspec.Struct, frozen=True):
-    """A device that was signed out because it can't come back."""
+    """A device that was signed out because its refresh token has expired."""
 
     id: UUID
     user_id: int

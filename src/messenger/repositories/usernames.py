@@ -35,7 +35,7 @@ class _Claimed(msgspec.Struct, frozen=True):
 _MOVE = Statement(
     "usernames.move",
     f"""
-    WITH claimed AS ({claim(":taken::bytea", ":owner::bigint")}),
+    WITH claimed AS ({claim(":claimed::bytea", ":owner::bigint")}),
     released AS (
         INSERT INTO released_usernames (digest, owner_id, kept_until) VALUES (:released::bytea, :owner, :kept_until)
         ON CONFLICT (digest) DO UPDATE SET owner_id = excluded.owner_id, kept_until = excluded.kept_until
@@ -50,9 +50,9 @@ _MOVE = Statement(
 class UsernameRepository(StatementRepository):
     """Released usernames."""
 
-    async def move(self, owner_id: int, *, released: bytes, taken: bytes) -> None:
+    async def move(self, owner_id: int, *, released: bytes, claimed: bytes) -> None:
         """Reserve the old username for its owner and claim the new one, by their digests. Raises `UsernameTaken`."""
         kept_until = self._run.now + KEPT_FOR
-        row = await self._run.first(_MOVE, owner=owner_id, released=released, taken=taken, kept_until=kept_until)
+        row = await self._run.first(_MOVE, owner=owner_id, released=released, claimed=claimed, kept_until=kept_until)
         if row is None or not row.is_free:
             raise UsernameTaken

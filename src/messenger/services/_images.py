@@ -17,13 +17,13 @@ def image_path(key: str, *, thumb: bool = False) -> str:
 
 
 async def discard_image(uow_factory: UnitOfWorkFactory, store: ObjectStore, key: str) -> bool:
-    """Delete an avatar's files if nobody points at it; whether they went. What fails here the sweep does later."""
+    """Delete an unused avatar's files; returns whether it did. After a failure, the sweep deletes them."""
     try:
         async with uow_factory.command() as uow:
             unused = await uow.avatars.release(key)
         if not unused:
             return False
-        # From here on nobody can claim the row, so nobody can need the files.
+        # The row cannot be claimed any more, so the files are unused.
         await store.delete(image_path(key))
         await store.delete(image_path(key, thumb=True))
         async with uow_factory.command() as uow:

@@ -24,7 +24,7 @@ class LimitLeases:
     def __init__(self) -> None:
         self._leases: dict[tuple[str, object], _Lease] = {}
 
-    def take(self, limit: Limit, owner: object) -> bool:
+    def use(self, limit: Limit, owner: object) -> bool:
         """Use one request of the lease; False if it is used up."""
         key, now = (limit.name, owner), monotonic()
         lease = self._leases.get(key)
@@ -51,7 +51,7 @@ class LimitLeases:
         lease.left -= count
 
     def grant(self, limit: Limit, owner: object, count: int) -> None:
-        """Extend the lease by tokens that were taken from the shared bucket."""
+        """Extend the lease by tokens consumed from the shared bucket."""
         lease = self._leases.get((limit.name, owner))
         if lease is not None:
             lease.left += count

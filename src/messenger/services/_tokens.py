@@ -1,4 +1,4 @@
-"""Issuing tokens: what a client is given, and what is stored of it."""
+"""Issuing tokens: the tokens that a client gets, and the hashes that are stored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TokenIssuer:
         return self._mint.successor(refresh_token)
 
     def stored(self, pair: TokenPair, now: datetime) -> Tokens:
-        """What is kept of a pair."""
+        """The stored hashes and expiry times of a pair."""
         return Tokens(
             access_hash=token_hash(pair.access),
             access_expires_at=now + self._access_ttl,

@@ -1,4 +1,4 @@
-"""Accounts: signing up and in, the password, erasure."""
+"""Accounts: registration, sign-in, password and erasure."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def _source(address: str) -> str:
 
 
 class _PasswordMoved(InvalidCredentials):
-    """The password that was verified is not the account's any more."""
+    """The password hash was replaced after it was verified."""
 
 
 class AccountService:
-    """One use case a method, one unit of work each; passwords are hashed between them, never inside."""
+    """Passwords are hashed between units of work, never inside one."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class AccountService:
         self._max_devices = max_devices
         self._password_min_length = password_min_length
 
-    # --- in ---
+    # --- sign-up and sign-in ---
 
     async def register(self, draft: RegisterDraft, *, address: str, once: IdempotencyKey | None = None) -> SignedInView:
-        """A new account and its first device. Raises `UsernameTaken`, `PasswordWeak`, `RateLimited`."""
+        """Create an account and its first device. Raises `UsernameTaken`, `PasswordWeak`, `RateLimited`."""
         await self._limiter.hit("register", address)
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
@@ -103,16 +103,16 @@ class AccountService:
             return view
 
     async def login(self, draft: LoginDraft, *, address: str, once: IdempotencyKey | None = None) -> SignedInView:
-        """A new device. Raises `InvalidCredentials`, the same way and in the same time for an unknown login."""
+        """Sign in on a new device. Raises `InvalidCredentials`, after the same time for an unknown login."""
         key, number = parse_login(draft.login)
-        # What is looked up is what is counted: other spellings of a login are no further tries.
+        # The limit counts the normalized login, so other spellings of it share one limit.
         login = key or str(number)
         await self._count_login(login, address)
         origin = _Origin("login", address, self._issuer.keyed_fingerprint(once))
         try:
             return await self._verified_login(key, number, draft, origin)
         except _PasswordMoved:
-            # The hash was replaced after it was verified: by a twin that made it stronger, or by a change of password.
+            # A concurrent sign-in made the hash stronger, or the password was changed: verify it again.
             return await self._verified_login(key, number, draft, origin)
 
     async def _count_login(self, login: str, address: str) -> None:
@@ -185,7 +185,7 @@ class AccountService:
     # --- the password ---
 
     async def change_password(self, caller: Caller, old: str, new: str) -> None:
-        """A new password; every other device is signed out. Raises `InvalidCredentials`, `PasswordWeak`."""
+        """Set a new password and sign out every other device. Raises `InvalidCredentials`, `PasswordWeak`."""
         identity = await self._confirm(caller, old)
         ensure_strong(
             new,
@@ -205,7 +205,7 @@ class AccountService:
             await remove_devices(uow, actor.user_id, keep=actor.device_id)
 
     async def erase(self, caller: Caller, password: str) -> None:
-        """Erase the account, for good; what others hold of it stays, without a name. Raises `InvalidCredentials`."""
+        """Erase the account. Messages that others have stay, without a name. Raises `InvalidCredentials`."""
         identity = await self._confirm(caller, password)
         avatar = await self._erase(caller, username_key(identity.username))
         if avatar is not None:
@@ -214,7 +214,7 @@ class AccountService:
     @retry_on_conflict
     async def _erase(self, caller: Caller, key: str) -> str | None:
         async with self._uow() as uow:
-            # The peer's lock keeps contacts from being made while they are taken away.
+            # The lock on the peer prevents new contacts while the existing ones are removed.
             user_id = await uow.contacts.lock_pair(caller)
             avatar = await uow.avatars.set(user_id, None)
             # A fan-out removes the rest after the commit in batches, and also what concurrent requests of the account
@@ -223,9 +223,9 @@ class AccountService:
             uow.start_fan_outs()
             uow.record(ContactUpdated(user_id, {"state": "none"}), knew.owners)
             uow.close_stream(user_id)
-            # Its own stream is gone; sockets that are open must close all the same.
+            # The account's stream is closed; the wake-up closes its open sockets.
             uow.announce([WakeUp(user_id, 0, DeviceRemoved.name)])
-            # The device that asked is gone with the account: there is nothing left to stamp.
+            # The calling device is removed with the account, so there is nothing to stamp.
             uow.skip_stamp()
             return avatar.old_key
 
@@ -241,7 +241,7 @@ class AccountService:
 
 
 async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: str, name: str, encoded: str) -> int:
-    """A new account under a number that nobody had; a step of two use cases. Raises `UsernameTaken`."""
+    """Create an account under an unused ID; a step of two use cases. Raises `UsernameTaken`."""
     user_id = await uow.users.create(
         candidates=candidate_numbers(),
         username=username,
@@ -251,18 +251,18 @@ async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: 
         password_hash=encoded,
     )
     if user_id is None:
-        raise ConcurrentUpdate("every candidate number was taken")
+        raise ConcurrentUpdate("every candidate ID is in use")
     return user_id
 
 
 def candidate_numbers() -> list[int]:
-    """Random numbers to try, eight digits first: with half of those given away, one in 2**8 needs a ninth digit."""
+    """Random IDs, those of eight digits first: with half of these assigned, one account in 2**8 gets nine digits."""
     draw = secrets.SystemRandom()
     return [draw.randrange(10**7, 10**8) for _ in range(8)] + [draw.randrange(10**8, 10**9) for _ in range(8)]
 
 
 def parse_login(login: str) -> tuple[str | None, int | None]:
-    """A login as a username's key, or as a number: a username is never one."""
+    """A login as a username key, or as an ID; no username is a number."""
     login = login.strip()
     if login.isascii() and login.isdigit():
         return None, int(login) if len(login) <= 16 else 0

@@ -1,4 +1,4 @@
-"""Administration: accounts from the operator's side, for the command line."""
+"""Administration: accounts as the operator manages them on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_confl
 
 
 class AdministrationService:
-    """Rare and unhurried: it works on mapped objects, which never leave their unit of work."""
+    """Works on mapped objects, since no client waits for it."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class AdministrationService:
         self._password_min_length = password_min_length
 
     async def create_account(self, draft: RegisterDraft) -> AccountView:
-        """A new account without a device. Raises `UsernameTaken`, `PasswordWeak`."""
+        """Create an account without a device. Raises `UsernameTaken`, `PasswordWeak`."""
         name = clean_name(draft.name)
         ensure_strong(draft.password, minimum=self._password_min_length, personal=[draft.username, name])
         return await self._create_account(draft.username, name, await self._hasher.hash(draft.password))
@@ -48,18 +48,18 @@ class AdministrationService:
             return _view(await _require(uow, str(user_id)))
 
     async def list_accounts(self, *, after: int = 0, limit: int = 100) -> list[AccountView]:
-        """Accounts by ascending number."""
+        """List accounts by ascending ID."""
         async with self._uow() as uow:
             return [_view(user) for user in await uow.accounts.page(after=after, limit=limit)]
 
     @retry_on_conflict
     async def set_disabled(self, login: str, *, disabled: bool) -> AccountView:
-        """Shut an account out, with all its devices, or let it in again. Raises `PeerNotFound`."""
+        """Disable an account and sign out its devices, or enable it again. Raises `PeerNotFound`."""
         async with self._uow() as uow:
             user = await _require(uow, login)
             at: datetime | None = self._clock.now() if disabled else None
             user.disabled_at = at
-            # The devices' DELETE below is a statement of its own, not the session's.
+            # Removing the devices below is a statement outside the session.
             await uow.flush()
             uow.invalidate_rules(user.id)
             if disabled:
@@ -67,7 +67,7 @@ class AdministrationService:
             return _view(user)
 
     async def set_password(self, login: str, password: str) -> AccountView:
-        """A new password; every device is signed out. Raises `PeerNotFound`, `PasswordWeak`."""
+        """Set a new password and sign out every device. Raises `PeerNotFound`, `PasswordWeak`."""
         ensure_strong(password, minimum=self._password_min_length, personal=[login])
         return await self._set_password(login, await self._hasher.hash(password))
 
@@ -78,7 +78,7 @@ class AdministrationService:
             if user.deleted_at is not None:
                 raise InvalidCredentials("An erased account has no password")
             user.password_hash = encoded
-            # As above: what follows doesn't go through the session.
+            # As above: the next statement does not go through the session.
             await uow.flush()
             await remove_devices(uow, user.id)
             return _view(user)

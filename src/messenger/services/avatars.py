@@ -1,4 +1,4 @@
-"""Avatars: decoded in bounds, stored under the hash of their bytes, kept while anybody points at them."""
+"""Avatars: images stored under a keyed hash of their bytes, and kept while a user refers to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FILE_KEY = re.compile(r"\A([0-9a-f]{64})(_thumb)?\Z")
 
 
 class AvatarService:
-    """The row is claimed, the bytes are written, the row is pointed at: whatever dies leaves no half image."""
+    """Claims the row, stores the bytes, then refers to the row: an interrupted upload leaves no partial image."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, limiter: RateLimiter, images: ImageProcessor, store: ObjectStore, *, key: bytes
@@ -68,14 +68,14 @@ class AvatarService:
         return view
 
     def _named(self, avatar: Avatar) -> Avatar:
-        # Keyed with a secret: who has the picture can't work out its address, and so not who uses it.
+        # Keyed with the secret, so that the address of an image cannot be computed from the image.
         named = hmac.digest(self._key, avatar.key.encode(), "sha256").hex()
         return msgspec.structs.replace(avatar, key=named)
 
     async def _replace(
         self, caller: Caller, avatar: Avatar, once: IdempotencyKey | None
     ) -> tuple[UploadedAvatarView, str | None]:
-        """Store and point, again where an equal image was being deleted meanwhile. Raises `Overloaded`."""
+        """Store the image and refer to it; repeat while an equal image is being deleted. Raises `Overloaded`."""
         for attempt in range(_ATTEMPTS):
             if await self._claim(avatar):
                 await self._store.put(image_path(avatar.key), avatar.image)
@@ -83,7 +83,7 @@ class AvatarService:
                 done = await self._point(caller, avatar, once)
                 if done is not None:
                     return done
-            # The deletion takes two calls of the store; a little disorder keeps several uploads apart.
+            # The deletion makes two calls to the store; a random delay spreads concurrent uploads.
             await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
         raise Overloaded
 
@@ -114,7 +114,7 @@ class AvatarService:
             return view, left.old_key
 
     async def remove(self, caller: Caller) -> None:
-        """Have no avatar; also where there was none."""
+        """Remove the avatar, if there is one."""
         old_key = await self._remove(caller)
         if old_key is not None:
             await discard_image(self._uow, self._store, old_key)
@@ -147,5 +147,5 @@ async def _record(uow: UnitOfWork, user_id: int, left: LeftAvatarRow) -> None:
 
 
 def file_fingerprint(data: bytes) -> bytes:
-    """What tells two uploads apart: the file, not the form around it."""
+    """Identifies an upload by its file, without the form around it."""
     return hashlib.sha256(data).digest()

@@ -45,7 +45,7 @@ _ENDINGS = frozenset({after_unsubscribe, after_block, after_unblock})
 
 
 class ContactService:
-    """Every change locks both peers, the lower number first, so that two users' steps come one after the other."""
+    """Each change locks both peers, the lower ID first, so that the changes of a pair run one after another."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable, presence: PresenceAnnouncer
@@ -63,7 +63,7 @@ class ContactService:
         return ContactPage(items, str(rows[limit - 1].target_id) if len(rows) > limit else None)
 
     async def statuses(self, caller: Caller, *, after: int = 0, limit: int = MAX_STATUSES) -> StatusesView:
-        """A page of the statuses of mutual contacts, as far as each shows them, by ascending ID."""
+        """A page of the statuses that mutual contacts share, by ascending ID."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_statuses(caller, after=after, limit=limit + 1)
         items = [status_view(row) for row in rows[:limit]]
@@ -88,7 +88,7 @@ class ContactService:
         return await self._change(caller, draft.target_id, answer, once=once)
 
     async def unsubscribe(self, caller: Caller, target_id: int) -> RelationView:
-        """End a contact, take back a request or decline one. Raises `PeerNotFound`."""
+        """End a contact, withdraw a request or decline one. Raises `PeerNotFound`."""
         return await self._change(caller, target_id, after_unsubscribe)
 
     async def block(self, caller: Caller, target_id: int) -> RelationView:
@@ -131,7 +131,7 @@ class ContactService:
         self, caller: Caller, target_id: int, step: Step, *, once: IdempotencyKey | None = None
     ) -> RelationView:
         await self._limiter.hit_leased("change", caller)
-        # Before anything is done: whatever comes of it tells whether there is such a user.
+        # Counted before any work, since each outcome reveals whether the user exists.
         await self._limiter.hit_look_up(caller, target_id)
         return await self._take(caller, target_id, step, once=once)
 
@@ -146,8 +146,8 @@ class ContactService:
     ) -> RelationView:
         view, turn = await self._step(caller, target_id, step, message, once)
         if turn is not None and turn.is_mutual != turn.was_mutual:
-            tell = self._presence.contact_started if turn.is_mutual else self._presence.contact_ended
-            tell(turn.me, target_id)
+            announce = self._presence.contact_started if turn.is_mutual else self._presence.contact_ended
+            announce(turn.me, target_id)
         return view
 
     @retry_on_conflict
@@ -173,7 +173,7 @@ class ContactService:
                 if after.theirs != before.theirs:
                     uow.invalidate_rules(target_id)
                 await _tell(uow, me, target_id, before.mine, after.mine)
-                # A request takes the same statements, whether it meets a block or not: the time must not tell.
+                # The same statements run for a blocked request, so that the response time does not reveal the block.
                 alike = step is after_subscribe
                 await _tell(uow, target_id, me, before.theirs, after.theirs, alike=alike)
                 if pair.have_talked and (before.mine == "mutual") != (after.mine == "mutual"):
@@ -203,7 +203,7 @@ async def _tell(
 
 
 def _edge(row: ContactRow) -> dict[str, object]:
-    """What an event keeps of a contact: its owner's own words; the other's name is read when it is told."""
+    """The contact as stored in an event: the owner's settings. The other user's name is read at delivery."""
     return {"state": row.state, "alias": row.alias, "message": row.message, "since": timestamp(row.since)}
 
 

@@ -1,4 +1,4 @@
-"""Devices: their tokens, the list of them, signing them out."""
+"""Devices: refreshing tokens, listing devices and signing them out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST_ID = UUID(int=0)
 
 
 class DeviceService:
-    """What a signed-in device does about itself and its siblings."""
+    """What a signed-in device can do to itself and to the other devices of its account."""
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, issuer: TokenIssuer) -> None:
         self._uow = uow
@@ -71,11 +71,11 @@ class DeviceService:
             return RefreshTokenSuperseded
 
     def has_lease(self, caller: Caller) -> bool:
-        """Count one more request of this device, where that takes no database; else it is for `count_request`."""
+        """Count a request of this device against its lease, without the database; False: use `count_request`."""
         return self._limiter.try_lease("request", caller)
 
     async def count_request(self, caller: Caller) -> None:
-        """One more request of this device. Raises `RateLimited`."""
+        """Count a request of this device. Raises `RateLimited`."""
         await self._limiter.hit_leased("request", caller)
 
     async def count_handshake(self, caller: Caller) -> None:
@@ -83,11 +83,11 @@ class DeviceService:
         await self._limiter.hit_leased("handshake", caller)
 
     async def authenticate(self, caller: Caller) -> Actor:
-        """Who this is. Raises `Unauthenticated`."""
+        """Authenticate the caller. Raises `Unauthenticated`."""
         async with self._uow.read() as uow:
             return await uow.devices.authenticate(caller)
 
-    # --- out ---
+    # --- list and sign out ---
 
     @retry_on_conflict
     async def logout(self, caller: Caller) -> None:
@@ -97,7 +97,7 @@ class DeviceService:
             await remove_devices(uow, actor.user_id, device_id=actor.device_id)
 
     async def list_devices(self, caller: Caller, *, after: UUID | None, limit: int) -> DevicePage:
-        """The account's devices, oldest first."""
+        """List the account's devices, oldest first."""
         async with self._uow.read() as uow:
             rows = await uow.devices.list_page(caller, after=after or _FIRST_ID, limit=limit + 1)
         items = [_device(row) for row in rows[:limit]]
@@ -105,7 +105,7 @@ class DeviceService:
 
     @retry_on_conflict
     async def sign_out(self, caller: Caller, device_id: UUID) -> None:
-        """Sign a device of one's own out. Raises `DeviceNotFound`."""
+        """Sign out a device of the account. Raises `DeviceNotFound`."""
         async with self._uow() as uow:
             actor = await uow.devices.authenticate(caller)
             if not await remove_devices(uow, actor.user_id, device_id=device_id):
@@ -115,7 +115,7 @@ class DeviceService:
 async def remove_devices(
     uow: UnitOfWork, user_id: int, *, device_id: UUID | None = None, keep: UUID | None = None
 ) -> list[UUID]:
-    """Sign devices out and tell the account's stream; a step of several use cases."""
+    """Sign devices out and record it in the account's stream; a step of several use cases."""
     removed = await uow.devices.remove(user_id, device_id=device_id, keep=keep)
     for each in removed:
         uow.record(DeviceRemoved({"id": str(each)}), [user_id])

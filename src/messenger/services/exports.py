@@ -1,4 +1,4 @@
-"""The export: all that the server holds of an account, as one archive."""
+"""The export: everything the server stores about an account, in one archive."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from messenger.services.rate_limits import RateLimiter
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import UnitOfWorkFactory
 
-# The part of an archive that is kept in memory for a slow client; the rest is on disk.
+# An archive larger than this is kept on disk while the client downloads it.
 _IN_MEMORY = 256 * 1024
 
 
 class ExportService:
-    """Reads a page, gives the connection back, writes the page, and so on: nothing slow inside a unit of work."""
+    """Reads each page in a unit of work of its own, and writes it after the connection was given back."""
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, store: ObjectStore) -> None:
         self._uow = uow

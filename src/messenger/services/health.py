@@ -11,14 +11,14 @@ from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class BusStatus(Protocol):
-    """A way to other workers, which may be away."""
+    """The connection to other workers, which may be down."""
 
     @property
     def connected(self) -> bool: ...
 
 
 class HealthService:
-    """Asks the parts that a request needs."""
+    """Checks what a request depends on."""
 
     def __init__(self, uow: UnitOfWorkFactory, store: ObjectStore, bus: BusStatus, *, head: str) -> None:
         self._uow = uow
@@ -28,12 +28,12 @@ class HealthService:
         self.draining = False
 
     async def ready(self) -> ReadyView:
-        """`ok`, or what is wrong; each check says `ok` or why not."""
+        """Check the database, the schema, the bus and this process; each check is `ok` or a reason."""
         database, migrations = await self._database()
         checks = {
             "database": database,
             "migrations": migrations,
-            # Without its bus a worker serves all the same, some seconds later: it is told of, and no reason to leave.
+            # A worker without its bus still serves, with a delay of seconds: reported, but not a failure.
             "bus": "ok" if self._bus.connected else "away",
             "process": "draining" if self.draining else "ok",
         }

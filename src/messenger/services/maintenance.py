@@ -1,4 +1,4 @@
-"""Maintenance: sweeps that run now and then on every worker, a bounded number of rows at a pass."""
+"""Maintenance: sweeps that each worker runs periodically, over a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGES_A_PASS = 100
 
 
 class MaintenanceService:
-    """Removes what has had its time."""
+    """Removes expired rows and files."""
 
     def __init__(
         self,

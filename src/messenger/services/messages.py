@@ -1,4 +1,4 @@
-"""Messages: sending, reading back, editing, deleting, history."""
+"""Messages: sending, editing, deleting, and the history."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class MessageService:
-    """Sending is one statement where the two have talked before; a page of history is one always.
+    """Sending in an existing conversation is one statement, and so is a page of history.
 
-    `lanes`: how many statements that send may run at the same time; what comes meanwhile shares the next one.
+    `lanes`: how many sending statements run at the same time; messages that arrive meanwhile share the next one.
     """
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable, *, lanes: int = 4) -> None:

@@ -1,4 +1,4 @@
-"""Presence: sockets in the table, and how a user is to those who may see it. Never stored as events."""
+"""Presence: connected sockets, and the status that others may see. It is never stored as events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class PresenceAnnouncer(Protocol):
-    """Who tells connected contacts; none of these waits."""
+    """Notifies connected contacts; no method waits."""
 
     def status_changed(self, user_id: int) -> None: ...
     def contact_started(self, one: int, other: int) -> None: ...
@@ -22,7 +22,7 @@ class PresenceAnnouncer(Protocol):
 
 
 class PresenceService:
-    """What the presence board of a process asks of the database, in batches."""
+    """The reads and writes of a process's presence tracker, in batches."""
 
     def __init__(self, uow: UnitOfWorkFactory, clock: Clock) -> None:
         self._uow = uow
@@ -40,7 +40,7 @@ class PresenceService:
         return [user_id for user_id, was in before.items() if was != (user_id in after)]
 
     async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
-        """How these users are now, and who of their mutual contacts is connected; one round trip."""
+        """The presence of these users and their connected mutual contacts; one round trip."""
         async with self._uow.read() as uow:
             rows = await uow.connections.describe(users)
         return {row.user_id: Presence(status_view(row), tuple(row.watchers), row.hidden) for row in rows}

@@ -1,4 +1,4 @@
-"""Profiles: one's own, and what others show of theirs."""
+"""Profiles: the caller's own, and those of others as far as their privacy settings allow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Versioned(msgspec.Struct, frozen=True):
 
 
 class ProfileService:
-    """Reads cost one round trip."""
+    """Each read is one round trip."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, limiter: RateLimiter, presence: PresenceAnnouncer, usernames: UsernameDigests
@@ -38,7 +38,7 @@ class ProfileService:
         self._usernames = usernames
 
     async def get(self, caller: Caller) -> Versioned:
-        """One's own profile."""
+        """Return the caller's profile."""
         async with self._uow.read() as uow:
             row = await uow.users.profile(caller)
         return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
@@ -49,30 +49,30 @@ class ProfileService:
         Contacts are only notified of changes that they can see.
         """
         await self._limiter.hit_leased("change", caller)
-        row = await self._update(caller, _changes(patch), expected, told=True)
+        row = await self._update(caller, _changes(patch), expected, notify=True)
         return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
 
     async def set_presence(self, actor: Actor, patch: PresencePatch) -> ProfileView:
-        """Change the status alone: one's own devices hear of it by an event, connected contacts by a signal.
+        """Change the status only. The account's devices get an event, connected contacts a signal.
 
-        Nobody's stream grows with it, however many contacts there are.
+        Contacts' streams do not grow.
         """
         await self._limiter.hit("presence", actor.user_id)
         as_profile = ProfilePatch(status=patch.status, status_text=patch.status_text)
-        row = await self._update(actor, _changes(as_profile), None, told=False)
+        row = await self._update(actor, _changes(as_profile), None, notify=False)
         return profile_view(row.id, row, created_at=row.created_at)
 
     async def _update(
-        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
+        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, notify: bool
     ) -> ChangedProfileRow:
-        row = await self._write(caller, changes, expected, told=told)
+        row = await self._write(caller, changes, expected, notify=notify)
         if row.shows_in_presence:
             self._presence.status_changed(row.id)
         return row
 
     @retry_on_conflict
     async def _write(
-        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, told: bool
+        self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, notify: bool
     ) -> ChangedProfileRow:
         async with self._uow() as uow:
             row = await uow.users.change_profile(caller, expected=expected, **changes)
@@ -80,7 +80,7 @@ class ProfileService:
                 raise Unauthenticated if expected is None else VersionConflict
             await self._move_username(uow, row, changes["username_key"])
             if row.changed:
-                await record_profile(uow, row.id, to_contacts=told and row.shows)
+                await record_profile(uow, row.id, to_contacts=notify and row.shows)
             if changes.get("privacy_messages_from") is not None:
                 uow.invalidate_rules(row.id)
         return row
@@ -90,8 +90,8 @@ class ProfileService:
         if key is None or key == row.former_username_key:
             return
         await self._limiter.hit_within(uow, "username", row.id)
-        released, taken = (self._usernames.of(each) for each in (row.former_username_key, key))
-        await uow.usernames.move(row.id, released=released, taken=taken)
+        released, claimed = (self._usernames.of(each) for each in (row.former_username_key, key))
+        await uow.usernames.move(row.id, released=released, claimed=claimed)
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
         """Another user as their privacy shows them. Raises `PeerNotFound`."""

@@ -16,7 +16,7 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory
 logger = logging.getLogger(__name__)
 
 UNLIMITED_SECONDS = 1e9
-"""A burst that no sender uses up."""
+"""An allowance that no sender uses up."""
 
 _LONGEST_SUBJECT = 64
 _LEASED = [limit for limit in LIMITS.values() if limit.lease]
@@ -44,12 +44,12 @@ class RateLimiter:
         if not self._enabled:
             return True
         if isinstance(caller, Actor):
-            return self._leases.take(LIMITS[name], caller.device_id)
+            return self._leases.use(LIMITS[name], caller.device_id)
         device_id = self._known.devices.get(caller.token_hash)
         if device_id is not None:
-            return self._leases.take(LIMITS[name], device_id)
+            return self._leases.use(LIMITS[name], device_id)
         # A token that is new to this worker: its use is charged to its device once the device is known.
-        return self._token_leases.take(LIMITS[name], caller.token_hash)
+        return self._token_leases.use(LIMITS[name], caller.token_hash)
 
     def _learned(self, token_hash: bytes, device_id: UUID) -> None:
         for limit in _LEASED:
@@ -64,7 +64,7 @@ class RateLimiter:
         limit = LIMITS[name]
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
-        # When less than a whole lease is left in the bucket, take single tokens, so that the last ones can be used.
+        # When the bucket has less than a whole lease, consume single tokens, so that the last ones can be used.
         if not await self._charge(limit, lambda uow: _consume(uow, limit, actor.device_id, limit.lease), refuse=False):
             self._leases.grant(limit, actor.device_id, limit.lease - 1)
             return
@@ -73,7 +73,7 @@ class RateLimiter:
     async def hit_within(self, uow: UnitOfWork, name: str, subject: object) -> None:
         """Count one request of this subject, in the transaction of the work itself. Raises `RateLimited`."""
         limit = LIMITS[name]
-        if not self._enabled or (limit.lease and self._leases.take(limit, subject)):
+        if not self._enabled or (limit.lease and self._leases.use(limit, subject)):
             return
         wait = await _consume(uow, limit, subject, 1.0)
         if wait:
@@ -103,7 +103,7 @@ class RateLimiter:
     async def hit_contact_request(self, asker: int, target: int, *, counts: bool) -> None:
         """Count a contact request against the receiver's limit, once a day for each sender. Raises `RateLimited`.
 
-        A request that is not counted takes nothing from the limit, and looks the same to its sender.
+        A request that is not counted consumes nothing, and looks the same to its sender.
         """
         if not self._enabled:
             return
@@ -130,7 +130,7 @@ class RateLimiter:
     async def _charge(
         self, limit: Limit, consume: Callable[[UnitOfWork], Awaitable[float]], *, refuse: bool = True
     ) -> float:
-        """Take tokens; returns the seconds to wait if there were too few. Raises `RateLimited` then, with `refuse`."""
+        """Consume tokens; if there are too few, return the seconds to wait or, with `refuse`, raise `RateLimited`."""
         try:
             async with self._uow.command() as uow:
                 wait = await consume(uow)

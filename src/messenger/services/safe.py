@@ -1,4 +1,4 @@
-"""The safe: an account's client-encrypted secret, in versions. The server can't open it, and logs nothing of it."""
+"""The safe: versions of an account's client-encrypted secret. The server cannot decrypt it and never logs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 
 
 class SafeService:
-    """Writes go by version, as HTTP's preconditions have it (RFC 9110 section 13)."""
+    """Writes are conditional on the version (HTTP preconditions, RFC 9110 section 13)."""
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter) -> None:
         self._uow = uow
@@ -30,7 +30,7 @@ class SafeService:
         precondition: Precondition | None = None,
         once: IdempotencyKey | None = None,
     ) -> SecretView:
-        """The next version; storing what is stored already makes none. Raises `VersionConflict`."""
+        """Store the next version; an equal envelope keeps the current one. Raises `VersionConflict`."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         await self._limiter.hit("secret_write", actor.user_id)
@@ -55,7 +55,7 @@ class SafeService:
             return _view(current)
 
     async def get(self, caller: Caller) -> SecretView:
-        """The newest version. Raises `SecretNotFound`, and `RateLimited` after ten reads in a day."""
+        """Return the newest version. Raises `SecretNotFound`, and `RateLimited` after ten reads in a day."""
         async with self._uow.read() as uow:
             row = await uow.secrets.current(caller)
             actor = uow.actor
@@ -66,7 +66,7 @@ class SafeService:
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What is remembered of an answer: not the envelope, which the repeated request brings along."""
+    """The stored part of a response; a repeated request sends the envelope itself."""
 
     version: int
     created_at: str

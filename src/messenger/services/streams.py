@@ -1,4 +1,4 @@
-"""Streams: what a device must know, in one order without a gap; what the sockets of a process ask of them."""
+"""Streams: the events of a user in one order without gaps, as the sockets of a process read them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TICKET_SECONDS = 30
 
 
 class StreamService:
-    """What sockets need: a way in, pages, proofs of what was taken, and a look at the tables."""
+    """What sockets need: tickets, handshakes, pages, delivery acknowledgements and reconciliation."""
 
     def __init__(self, uow: UnitOfWorkFactory, unreadable: Unreadable) -> None:
         self._uow = uow
         self._unreadable = unreadable
 
     async def issue_ticket(self, caller: Caller) -> TicketView:
-        """A ticket for a socket of this device: once, within 30 seconds."""
+        """Issue a ticket that opens one socket of this device within 30 seconds."""
         ticket = new_ticket()
         async with self._uow.command() as uow:
             expires_at = uow.now + timedelta(seconds=TICKET_SECONDS)
@@ -35,7 +35,7 @@ class StreamService:
         return TicketView(ticket, TICKET_SECONDS)
 
     async def open_socket(self, caller: Caller | None, ticket: str | None = None) -> Handshake:
-        """Who knocks, by token or by ticket. Raises `Unauthenticated`."""
+        """Authenticate a handshake by token or ticket. Raises `Unauthenticated`."""
         if caller is None:
             caller = await self._redeem(ticket)
         async with self._uow.read() as uow:
@@ -54,19 +54,20 @@ class StreamService:
         return actor
 
     async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
-        """A page for a socket: to be told something is no activity. Raises `Unauthenticated`."""
+        """Read a page for a socket; it does not count as activity. Raises `Unauthenticated`."""
         _, page = await read_page(self._uow, self._unreadable, actor, after, limit, stamp=False)
         return page
 
     @retry_on_conflict
     async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
-        """Move delivered receipts to what devices have proved to have; their other sides are told."""
+        """Advance delivered receipts to the acknowledged positions, and notify the senders."""
         async with self._uow.command() as uow:
-            told = await uow.streams.take([ack.user_id for ack in acks], [ack.position for ack in acks])
+            advanced = await uow.streams.take([ack.user_id for ack in acks], [ack.position for ack in acks])
             at = timestamp(uow.now)
             # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
             uow.announce(
-                WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at) for row in told
+                WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at)
+                for row in advanced
             )
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:

@@ -1,4 +1,4 @@
-"""The long poll: a page of the stream, waiting for the first event where there is none."""
+"""The long poll: a page of the stream, or a wait for its first event."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory
 
 NOW = 2**62
-"""A position behind every stream's end: to ask where that is."""
+"""A position after the end of every stream: reading from it returns where the stream ends."""
 
 
 class LongPoll(Protocol):
-    """Rings at news."""
+    """A waiting request, which wakes up at the next event."""
 
     @property
     def ended(self) -> bool: ...
@@ -27,19 +27,19 @@ class LongPoll(Protocol):
 
 
 class LongPolls(Protocol):
-    """Where a waiting request listens."""
+    """Opens long polls."""
 
     def long_poll(self, actor: Actor, after: int, epoch: str) -> AbstractContextManager[LongPoll]: ...
 
 
 class DeliveryAcks(Protocol):
-    """Is told what a device has proved to have."""
+    """Receives the positions that devices have acknowledged."""
 
     def ack(self, user_id: int, position: int) -> None: ...
 
 
 class SyncService:
-    """Reads cost one round trip; nothing of the database is held while a request waits."""
+    """Each read is one round trip; a waiting request holds no connection."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, unreadable: Unreadable, long_polls: LongPolls, acks: DeliveryAcks
@@ -50,7 +50,7 @@ class SyncService:
         self._acks = acks
 
     async def sync(self, caller: Caller, *, cursor: str | None, limit: int, wait: float = 0) -> SyncView:
-        """What came after the cursor; waits up to `wait` seconds for the first event. Raises `CursorExpired`."""
+        """The events after the cursor; waits up to `wait` seconds for the first one. Raises `CursorExpired`."""
         after, epoch = (NOW, None) if cursor is None else require_place(cursor)
         actor, page = await read_page(self._uow, self._unreadable, caller, after, limit, epoch=epoch, stamp=True)
         if epoch is None:
@@ -67,7 +67,7 @@ class SyncService:
         after, epoch = place
         until = monotonic() + wait
         with self._long_polls.long_poll(actor, after, epoch) as poll:
-            # Listen first, then look: what was committed in between rang nobody.
+            # Read again after subscribing: an event committed in between woke nobody up.
             while True:
                 _, page = await read_page(self._uow, self._unreadable, actor, after, limit, epoch=epoch, stamp=False)
                 left = until - monotonic()
