@@ -19,10 +19,9 @@ COALESCE_SECONDS = 0.002
 """Minimum interval between two payloads; messages published meanwhile are sent together."""
 MAX_WAITING = 10_000
 """Maximum number of unsent messages; beyond it the oldest are dropped."""
-_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
+_FIRST_RETRY, _LAST_RETRY, _ATTEMPTS = 0.1, 2.0, 3
 STEADY_SECONDS = 5.0
 """A connection must last this long to reset the reconnect delay."""
-_ATTEMPTS = 3
 
 
 class StreamAdvanced(msgspec.Struct, frozen=True, tag="n", array_like=True):

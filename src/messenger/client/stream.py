@@ -71,15 +71,7 @@ class EventStream:
         self._polling_only = polling_only
         self._deduplicator = EventDeduplicator(cursor)
         self._inbox = self._deduplicator.inbox
-        self._poller = Poller(
-            server,
-            self._deduplicator,
-            wait=timing.poll,
-            sleeper=sleeper,
-            backoff=Backoff(timing),
-            on_start=self._start_at,
-            on_page=self._on_polled,
-        )
+        self._poller = self._new_poller()
         self._backoff = Backoff(timing)
         self._renewals = 0
         self._link: SocketLink | None = None
@@ -87,6 +79,17 @@ class EventStream:
         self._handling: str | None = None
         self._token = ""
         self._retry_sleeper = sleeper.separate()
+
+    def _new_poller(self) -> Poller:
+        return Poller(
+            self._server,
+            self._deduplicator,
+            wait=self._timing.poll,
+            sleeper=self._sleeper,
+            backoff=Backoff(self._timing),
+            on_start=self._start_at,
+            on_page=self._on_polled,
+        )
 
     # --- for the application ---
 

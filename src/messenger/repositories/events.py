@@ -53,13 +53,10 @@ def append(
     then assigns its next positions. Nothing is appended to a closed stream (of an erased account). `sets`: further
     assignments to the stream `s`, which may use `totals`, aggregates over its entries, as `entries.…`.
 
-    The cost is linear in the number of entries: each stream is found once by its key, and carries its own entries.
-    Joining `entry` to the streams again would be a nested loop over both, because PostgreSQL does not know the length
-    of an array when it plans a prepared statement.
+    The cost is linear in the number of entries, because each stream carries its own. Joining `entry` to the streams
+    again would be a nested loop: a prepared statement is planned without the length of its arrays.
     """
-    arrays = ", ".join(
-        f"array_agg({column} ORDER BY n) FILTER (WHERE n IS NOT NULL) AS {column}s" for column in columns
-    )
+    arrays = ", ".join(f"array_agg({each} ORDER BY n) FILTER (WHERE n IS NOT NULL) AS {each}s" for each in columns)
     lists = ", ".join(f"{column}s" for column in columns)
     shown = ", ".join([f"e.{column}" for column in columns] + ([f"'{name}' AS name"] if name else []))
     written = [column for column in EVENT_COLUMNS if column in columns or (name and column == "name")]

@@ -50,21 +50,23 @@ class CorruptMessage(Corrupt, frozen=True, gc=False):
         return None if self.seq is None else self
 
 
-def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessage]:
-    """A page of history; of the numbers from `first` to `last`, `:limit` at most."""
-    name = {"DESC": "messages.history_before", "ASC": "messages.history_after"}[order]
-    # `last_seq` is 0 for a user without a conversation, and NULL if there is no such peer.
-    place = f"""place AS (
+# `last_seq` is 0 for a user without a conversation, and NULL if there is no such peer.
+_PLACE = f"""place AS (
             SELECT addressee.conversation_id, :target::bigint AS target_id,
                 CASE WHEN addressee.id IS NOT NULL THEN coalesce(c.last_seq, 0) ELSE c.last_seq END AS last_seq
             FROM actor {addressee("actor.user_id", ":target::bigint", rights=())}
                 LEFT JOIN conversations AS c ON c.id = addressee.conversation_id
         )"""
+
+
+def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessage]:
+    """A page of history; of the numbers from `first` to `last`, `:limit` at most."""
+    name = {"DESC": "messages.history_before", "ASC": "messages.history_after"}[order]
     rows = Statement(
         name,
         f"""
         WITH <<actor>>,
-        {place}
+        {_PLACE}
         SELECT <<page_actor_columns>>, place.last_seq, {message_columns(target_id="place.target_id")}
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL (
@@ -82,12 +84,16 @@ def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessa
         HistoryRow,
         writes=False,
     )
-    # Numbers have no gaps, so they are known without reading a message.
-    places = Statement(
-        f"{name}_places",
+    return Page(rows, _history_places(f"{name}_places", first, last), _part, attrgetter("seq"))
+
+
+def _history_places(name: str, first: str, last: str) -> Statement[CorruptMessage]:
+    """The places of a page of history. Numbers have no gaps, so they are known without reading a message."""
+    return Statement(
+        name,
         f"""
         WITH <<actor>>,
-        {place}
+        {_PLACE}
         SELECT <<page_actor_columns>>, place.last_seq, place.target_id, s.seq
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL generate_series({first}, {last}) AS s (seq) ON true
@@ -96,7 +102,6 @@ def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessa
         CorruptMessage,
         writes=False,
     )
-    return Page(rows, places, _part, attrgetter("seq"))
 
 
 def _part(places: Sequence[CorruptMessage]) -> dict[str, Any]:
