@@ -52,7 +52,7 @@ _WAIT = Statement(
 _CONSUME_ONCE = Statement(
     "limits.consume_once",
     f"""
-    -- The thing was counted in the last day: it costs nothing again.
+    -- A thing that was counted in the last day costs nothing again.
     WITH counted AS (SELECT FROM rate_buckets WHERE key = :thing AND updated_at > :since
         AND updated_at <= :now::timestamptz + {_TOLERANCE}),
     -- The token, if the bucket has one; with a cost of 0 the bucket must have one all the same.
