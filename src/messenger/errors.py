@@ -1,4 +1,4 @@
-"""Why a request is refused: a class for each reason, with its status, its stable code and its title.
+"""Why a request is refused: each reason is a class with a status, a code and a title, under `MessengerError`:
 
 400 ValidationFailed: MalformedBody, UnknownField, UnknownMethod, CannotTargetSelf    400 MalformedRequest
 401 Unauthenticated: InvalidCredentials, InvalidRefreshToken, RefreshTokenSuperseded, RefreshTokenReused

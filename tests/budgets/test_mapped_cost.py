@@ -17,7 +17,7 @@ class _Avatars(MappedRepository[Avatar]):
 
 
 class TestReadOfOneRow:
-    async def test_statement_costs_one_round_trip(self, container: Container, statements: StatementLog) -> None:
+    async def test_statement_costs_single_round_trip(self, container: Container, statements: StatementLog) -> None:
         async with statements.recording() as sent, container.uow.read() as uow:
             assert not await uow.avatars.is_servable(KEY)
         assert len(sent) == 1
