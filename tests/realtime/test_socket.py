@@ -333,7 +333,7 @@ class TestSocketBounds:
         rig.connection.hold()
         for number in range(100):
             rig.socket.reply(number)
-        waiting = asyncio.create_task(rig.socket.wait_for_room())
+        waiting = asyncio.create_task(rig.socket.wait_for_space())
         for _ in range(10):
             await asyncio.sleep(0)
         assert not waiting.done()

@@ -1,16 +1,21 @@
-"""How much of a page of the table a socket holds while its peer takes it."""
+"""Reading pages of a stream for a socket that catches up, and how much of a page it holds while it is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from messenger.errors import MessengerError, Unauthenticated
+from messenger.realtime.connection import ConnectionClosed, SocketConnection
 from messenger.realtime.frames import Codec, Message
-from messenger.realtime.interfaces import StreamEvent
+from messenger.realtime.interfaces import StreamEvent, StreamPage
+
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
 
 
 class EncodedEvent(NamedTuple):
-    """An event as it goes over the wire."""
+    """An event in the encoding of the socket."""
 
     position: int
     incoming: bool
@@ -18,7 +23,7 @@ class EncodedEvent(NamedTuple):
 
 
 def fit_bytes(events: Sequence[StreamEvent], codec: Codec, most: int) -> list[EncodedEvent]:
-    """As many of the events, from the first one on, as make `most` bytes; one in any case."""
+    """The longest prefix of the events within `most` bytes, at least one event."""
     share: list[EncodedEvent] = []
     size = 0
     for event in events:
@@ -31,5 +36,21 @@ def fit_bytes(events: Sequence[StreamEvent], codec: Codec, most: int) -> list[En
 
 
 def next_page_size(limit: int, read: int, held: int, most: int) -> int:
-    """How many events to ask for after a page of which so many were held: as many, until pages fit; then more again."""
+    """The size of the next page: what fitted of the last one, or twice its limit if all of it fitted."""
     return held if held < read else min(most, 2 * limit)
+
+
+async def read_patiently(read: Callable[[], Awaitable[StreamPage]], connection: SocketConnection) -> StreamPage:
+    """Read a page, with retries while the database is unavailable. Raises `Unauthenticated`, `ConnectionClosed`."""
+    wait = _FIRST_RETRY
+    while True:
+        try:
+            return await read()
+        except Unauthenticated:
+            raise
+        except MessengerError:
+            # Closing instead would make all clients reconnect at the same time.
+            await asyncio.sleep(wait)
+            wait = min(_LAST_RETRY, wait * 2)
+        if connection.closed:
+            raise ConnectionClosed

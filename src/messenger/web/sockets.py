@@ -153,7 +153,7 @@ async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Ses
             mine.close(WRONG_FRAME_TYPE, "binary frames" if mine.codec.binary else "text frames")
             return WRONG_FRAME_TYPE
         await _answer(mine, session, payload if isinstance(payload, bytes) else payload.encode())
-        await mine.wait_for_room()
+        await mine.wait_for_space()
 
 
 async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
