@@ -27,7 +27,7 @@ from messenger.realtime.presence import PresenceTracker
 from messenger.realtime.runtime import Realtime
 from messenger.schemas.address import ADDRESS
 from messenger.security.passwords import PasswordHasher, common_passwords
-from messenger.server.gc_tuning import rarely_collected
+from messenger.server.gc_tuning import tuned_gc
 from messenger.services import Gateways, Services
 from messenger.storage.object_store import ObjectStore
 from messenger.unit_of_work import Announcer, UnitOfWorkFactory
@@ -124,7 +124,7 @@ class Container:
         tasks = [asyncio.create_task(each) for each in work]
         try:
             async with self.realtime.running():
-                with rarely_collected():
+                with tuned_gc():
                     yield
         finally:
             for task in tasks:

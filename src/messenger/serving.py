@@ -29,9 +29,9 @@ from messenger.insecure_settings import exposures
 from messenger.observability.logs import configure_logging
 from messenger.repositories.health import SchemaRow
 from messenger.security.turn import check_ice_url
-from messenger.server.http_protocol import Connections
+from messenger.server.http_protocol import ProtocolFactory
 from messenger.server.listening import listening_on, url_of
-from messenger.server.timeouts import Patience
+from messenger.server.timeouts import ClientTimeouts
 from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.storage.object_store import ObjectStore
 
@@ -175,8 +175,8 @@ async def _refuse_transaction_poolers(settings: Settings) -> None:
             raise SettingsError(f"MESSENGER_{field.upper()}: {TRANSACTION_POOLER}")
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
+def _client_timeouts(settings: Settings) -> ClientTimeouts:
+    return ClientTimeouts(
         connections=settings.max_connections,
         idle=settings.keep_alive_timeout,
         head=settings.head_timeout,
@@ -194,7 +194,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=Connections(_patience(settings)),  # type: ignore[arg-type]
+        http=ProtocolFactory(_client_timeouts(settings)),  # type: ignore[arg-type]
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

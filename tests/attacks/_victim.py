@@ -21,10 +21,10 @@ from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
 from messenger.observability.logs import configure_logging
-from messenger.server.http_protocol import Connections
-from messenger.server.timeouts import Patience
+from messenger.server.http_protocol import ProtocolFactory
+from messenger.server.timeouts import ClientTimeouts
 
-PATIENCE = Patience(connections=300, idle=1.5, head=1.5, body=4, rate=1024, window=1)
+PATIENCE = ClientTimeouts(connections=300, idle=1.5, head=1.5, body=4, rate=1024, window=1)
 _TICK_SECONDS = 0.002
 
 
@@ -67,7 +67,7 @@ async def _main(settings: Settings) -> None:
     container, listening, probe = Container(settings), socket.socket(), Probe()
     listening.bind(("127.0.0.1", 0))
     config = serving._config(settings, create_app(container))
-    config.http = cast(Any, Connections(PATIENCE))
+    config.http = cast(Any, ProtocolFactory(PATIENCE))
     config.timeout_graceful_shutdown = 2
     server = uvicorn.Server(config)
 

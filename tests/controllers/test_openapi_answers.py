@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from messenger.server.refusals import problem
+from messenger.server.error_responses import problem
 from messenger.testing import Person
 from tests.controllers.test_bad_bodies import good_body, schema_of
 from tests.support.http import DOCUMENT, OPERATION, OPERATIONS, Operation

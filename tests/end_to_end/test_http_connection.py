@@ -16,9 +16,9 @@ from uvicorn.server import ServerState
 
 from messenger.config import Settings
 from messenger.server.http_protocol import HttpConnection
-from messenger.server.timeouts import Patience
+from messenger.server.timeouts import ClientTimeouts
 from messenger.server.websocket_protocol import UvicornConnection
-from messenger.server.writes import WHOLE_ANSWER, JoinedWrites, lines
+from messenger.server.writes import FULL_RESPONSE, CoalescedWrites, lines
 from tests.support.served import served
 from tests.support.uncollected import uncollected
 
@@ -65,34 +65,34 @@ def kernel() -> Kernel:
 
 
 @pytest.fixture
-def joined(kernel: Kernel) -> JoinedWrites:
-    return JoinedWrites(cast(asyncio.Transport, kernel))
+def joined(kernel: Kernel) -> CoalescedWrites:
+    return CoalescedWrites(cast(asyncio.Transport, kernel))
 
 
-class TestJoinedWrites:
-    async def test_head_and_body_are_written_together(self, joined: JoinedWrites, kernel: Kernel) -> None:
+class TestCoalescedWrites:
+    async def test_head_and_body_are_written_together(self, joined: CoalescedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.write(b"body")
         assert kernel.writes == [b"headbody"]
 
-    async def test_head_is_written_alone_without_following_body(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_head_is_written_alone_without_following_body(self, joined: CoalescedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         assert kernel.writes == []
         await asyncio.sleep(0)
         joined.write(b"body")
         assert kernel.writes == [b"head", b"body"]
 
-    async def test_later_writes_are_never_held(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_later_writes_are_never_held(self, joined: CoalescedWrites, kernel: Kernel) -> None:
         for piece in (b"head", b"one", b"two", b"three"):
             joined.write(piece)
         assert kernel.writes == [b"headone", b"two", b"three"]
 
-    async def test_empty_body_releases_head(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_empty_body_releases_head(self, joined: CoalescedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.write(b"")
         assert kernel.writes == [b"head"]
 
-    async def test_closing_flushes_held_head(self, joined: JoinedWrites, kernel: Kernel) -> None:
+    async def test_closing_flushes_held_head(self, joined: CoalescedWrites, kernel: Kernel) -> None:
         joined.write(b"head")
         joined.close()
         assert (kernel.writes, kernel.closed, joined.is_closing()) == ([b"head"], True, True)
@@ -121,7 +121,7 @@ async def _answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 def _whole(scope: Any, send: Any, body: bytes) -> bool:
-    answer = scope.get("extensions", {}).get(WHOLE_ANSWER)
+    answer = scope.get("extensions", {}).get(FULL_RESPONSE)
     if answer is None:
         return False
     fields = lines([(b"content-length", b"%d" % len(body)), (b"x-whole", b"yes")])
@@ -271,4 +271,4 @@ class TestIdleConnections:
     def test_keep_alive_exceeds_proxy_timeouts(self) -> None:
         """Proxies close idle connections after 60 s; if the server closes one first, a request may fail."""
         assert Settings().keep_alive_timeout > 60
-        assert Patience().idle == Settings().keep_alive_timeout
+        assert ClientTimeouts().idle == Settings().keep_alive_timeout

@@ -15,8 +15,8 @@ import pytest_asyncio
 from websockets.frames import Frame, Opcode
 
 from messenger.realtime.connection import EXTENSION
-from messenger.server.http_protocol import MAX_HEAD_BYTES, Connections
-from messenger.server.timeouts import Patience
+from messenger.server.http_protocol import MAX_HEAD_BYTES, ProtocolFactory
+from messenger.server.timeouts import ClientTimeouts
 from messenger.server.websocket_protocol import UvicornConnection
 from tests.support.served import served
 
@@ -29,7 +29,7 @@ class Host:
     """Reads each body to its end, and responds with as many bytes as the path says."""
 
     def __init__(self) -> None:
-        self.connections = Connections(Patience(body_bytes=MIB, unsent_bytes=3 * LARGE))
+        self.connections = ProtocolFactory(ClientTimeouts(body_bytes=MIB, unsent_bytes=3 * LARGE))
         self.asked: list[str] = []
         self.sockets: list[UvicornConnection] = []
         self.port = 0

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.server.gc_tuning import THRESHOLDS, rarely_collected
+from messenger.server.gc_tuning import THRESHOLDS, tuned_gc
 
 
 def test_gc_settings_are_restored_at_end() -> None:
     before = gc.get_threshold(), gc.get_freeze_count()
-    with rarely_collected():
+    with tuned_gc():
         assert gc.get_threshold() == THRESHOLDS
         assert gc.get_freeze_count() > 10_000
     assert (gc.get_threshold(), gc.get_freeze_count()) == before

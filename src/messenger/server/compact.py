@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 
-class Inbox:
+class CompactQueue:
     """What came and was not asked for yet, for one reader; an `asyncio.Queue` takes 3 KB when it is empty."""
 
     __slots__ = ("_items", "_reader")
@@ -30,7 +30,7 @@ class Inbox:
         return self._items.pop(0)
 
 
-class Flag:
+class CompactEvent:
     """What uvicorn uses of `asyncio.Event`, without its empty deque of 0.7 KB. Set to begin with."""
 
     __slots__ = ("_is_set", "_waiters")

@@ -16,7 +16,7 @@ milliseconds. Garbage that has grown old is found when two million objects have 
 
 
 @contextlib.contextmanager
-def rarely_collected() -> Iterator[None]:
+def tuned_gc() -> Iterator[None]:
     """For as long as a worker serves: what it was built from is not looked at any more, and the rest less often.
 
     That is safe where what comes and goes all the time (a request, a socket, a unit of work) holds no circle of

@@ -6,8 +6,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from messenger.server.error_responses import error_response
 from messenger.server.memory import SMALL
-from messenger.server.refusals import refusal
 
 
 class Holder(HttpToolsProtocol):
@@ -58,7 +58,7 @@ class Holder(HttpToolsProtocol):
         if self.pipeline and is_free and not self.transport.is_closing():
             self._start_asgi_task(*self.pipeline.pop())
 
-    def give_up_request(self) -> bool:
+    def discard_request(self) -> bool:
         """Refuse the latest request to release memory; False if the application already has all of its body."""
         cycle = self.cycle
         if self._is_in_head or cycle is None or cycle.more_body:
@@ -68,14 +68,14 @@ class Holder(HttpToolsProtocol):
         else:
             # The body is complete, but the application has not read it yet.
             if cycle is self._running and not cycle.response_started:
-                self.transport.write(refusal(503))
+                self.transport.write(error_response(503))
             cycle.body = bytearray()
             cycle.disconnected = True
             cycle.message_event.set()
             self.transport.close()
         return True
 
-    def give_up_answer(self) -> bool:
+    def discard_response(self) -> bool:
         """Close the connection, and discard the unread response."""
         self.loop.call_soon(self.transport.abort)
         return True

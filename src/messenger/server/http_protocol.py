@@ -9,12 +9,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from messenger.server.error_responses import error_response
 from messenger.server.heads import fault_of, is_handshake, without_upgrade
 from messenger.server.http_holder import Holder
 from messenger.server.memory import SMALL, Budget
-from messenger.server.refusals import refusal
-from messenger.server.timeouts import Pace, Patience, Watch
-from messenger.server.writes import WHOLE_ANSWER, DefaultFields, JoinedWrites
+from messenger.server.timeouts import ClientTimeouts, Progress, TimeoutWheel
+from messenger.server.writes import FULL_RESPONSE, CoalescedWrites, DefaultHeaders
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_URL_BYTES = 8 * 1024
@@ -45,11 +45,11 @@ class HttpConnection(Holder):
     # The head of a request whose `Upgrade` is ignored, to be parsed again without it.
     _plain_head = b""
 
-    def __init__(self, *arguments: Any, connections: Connections | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, connections: ProtocolFactory | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._all = connections or Connections()
-        self._pace = Pace()
-        self._extensions = {WHOLE_ANSWER: self.answer_whole}
+        self._all = connections or ProtocolFactory()
+        self._progress = Progress()
+        self._extensions = {FULL_RESPONSE: self.respond_full}
 
     # --- what the transport calls ---
 
@@ -172,12 +172,12 @@ class HttpConnection(Holder):
         self._running = cycle
         # The head of an answer to HEAD is all of it.
         if cycle.scope["method"] != "HEAD":
-            cycle.transport = JoinedWrites(cycle.transport)
+            cycle.transport = CoalescedWrites(cycle.transport)
             cycle.scope["extensions"] = self._extensions
         super()._start_asgi_task(cycle, app)
 
-    def answer_whole(self, send: Any, status: int, fields: bytes, body: bytes) -> bool:
-        """The extension `WHOLE_ANSWER`."""
+    def respond_full(self, send: Any, status: int, fields: bytes, body: bytes) -> bool:
+        """The extension `FULL_RESPONSE`."""
         cycle = self._running
         if (
             cycle is None
@@ -188,7 +188,7 @@ class HttpConnection(Holder):
             or self.flow.write_paused
         ):
             return False
-        defaults = self._all.default_fields.joined(cycle.default_headers)
+        defaults = self._all.default_headers.joined(cycle.default_headers)
         cycle.transport.write_all(b"%b%b%b\r\n%b" % (STATUS_LINE[status], defaults, fields, body))
         # As uvicorn's cycle leaves itself behind.
         cycle.response_started = cycle.response_complete = True
@@ -224,7 +224,7 @@ class HttpConnection(Holder):
         self._held = self._read = 0
         self._all.bodies.change(self, 0)
         self.cycle = self._running = None  # type: ignore[assignment]
-        self._pace = Pace()
+        self._progress = Progress()
         self._extensions.clear()
 
     def _refuse(self, status: int) -> None:
@@ -233,14 +233,14 @@ class HttpConnection(Holder):
         if self.transport.is_closing():
             return
         if cycle is None or (cycle.response_complete and not cycle.more_body):
-            self.transport.write(refusal(status))
+            self.transport.write(error_response(status))
         elif not cycle.more_body:
             # Requests that came whole before what is wrong get their answers first.
             cycle.keep_alive = False
             self.flow.pause_reading()
             return
         elif not cycle.response_started and not self.pipeline:
-            self.transport.write(refusal(status))
+            self.transport.write(error_response(status))
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
@@ -248,21 +248,21 @@ class HttpConnection(Holder):
     # --- how long it takes ---
 
     def look(self, now: float) -> None:
-        patience, unsent = self._all.patience, self.transport.get_write_buffer_size()
+        timeouts, unsent = self._all.timeouts, self.transport.get_write_buffer_size()
         if self.flow.write_paused:
             self._all.unsent.change(self, unsent)
         waits_for = _ANSWER_READ if unsent else self._waits_for()
         amount = -unsent if unsent else self._body_bytes
-        waited = self._pace.waited((waits_for, self.cycle), amount, now)
+        waited = self._progress.waited((waits_for, self.cycle), amount, now)
         if waits_for == _ANSWER_READ:
-            if self._pace.is_slow(amount, now, patience):
+            if self._progress.is_slow(amount, now, timeouts):
                 self.transport.abort()
         elif waits_for == _BODY:
-            if waited >= patience.body or self._pace.is_slow(amount, now, patience):
+            if waited >= timeouts.body or self._progress.is_slow(amount, now, timeouts):
                 self._refuse(408)
-        elif waits_for == _HEAD and waited >= patience.head and self._is_in_head:
+        elif waits_for == _HEAD and waited >= timeouts.head and self._is_in_head:
             self._refuse(408)
-        elif (waits_for == _HEAD and waited >= patience.head) or (waits_for == _NEXT and waited >= patience.idle):
+        elif (waits_for == _HEAD and waited >= timeouts.head) or (waits_for == _NEXT and waited >= timeouts.idle):
             self.transport.close()
 
     def _waits_for(self) -> str:
@@ -276,16 +276,16 @@ class HttpConnection(Holder):
         return _BODY if is_asked else _NOTHING
 
 
-class Connections:
+class ProtocolFactory:
     """Creates the connections of one worker, for `uvicorn.Config(http=…)`, and bounds their time and memory."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
-        self.watch = Watch()
-        self.default_fields = DefaultFields()
-        self.capacity = self.patience.capacity
-        self.bodies: Budget[Any] = Budget(self.patience.body_bytes, methodcaller("give_up_request"))
-        self.unsent: Budget[Any] = Budget(self.patience.unsent_bytes, methodcaller("give_up_answer"))
+    def __init__(self, timeouts: ClientTimeouts | None = None) -> None:
+        self.timeouts = timeouts or ClientTimeouts()
+        self.watch = TimeoutWheel()
+        self.default_headers = DefaultHeaders()
+        self.capacity = self.timeouts.capacity
+        self.bodies: Budget[Any] = Budget(self.timeouts.body_bytes, methodcaller("discard_request"))
+        self.unsent: Budget[Any] = Budget(self.timeouts.unsent_bytes, methodcaller("discard_response"))
 
     def __call__(self, *arguments: Any, **options: Any) -> HttpConnection:
         return HttpConnection(*arguments, connections=self, **options)

@@ -14,7 +14,7 @@ _LOOK_SECONDS = 1.0
 _OTHER_FILES = 256
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class ClientTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker bears. A client is asked for `rate` bytes a second, on the mean of each `window`."""
 
     connections: int = 20_000
@@ -48,7 +48,7 @@ class Watched(Protocol):
         ...
 
 
-class Watch:
+class TimeoutWheel:
     """Looks at all connections once a second: a timer for each request would cost more than all that it guards."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Watch:
             self._wait()
 
 
-class Pace:
+class Progress:
     """For how long a client has been waited for, and whether it comes on meanwhile."""
 
     __slots__ = ("_amount", "_marked", "_since", "_waits_for")
@@ -95,11 +95,11 @@ class Pace:
             self._amount = amount
         return now - self._since
 
-    def is_slow(self, amount: int, now: float, patience: Patience) -> bool:
-        """Whether, in a window that has just ended, less came than `patience.rate` asks for."""
-        if now - self._marked < patience.window:
+    def is_slow(self, amount: int, now: float, timeouts: ClientTimeouts) -> bool:
+        """Whether, in a window that has just ended, less came than `timeouts.rate` asks for."""
+        if now - self._marked < timeouts.window:
             return False
         came = amount - self._amount
-        wanted = patience.rate * (now - self._marked)
+        wanted = timeouts.rate * (now - self._marked)
         self._marked, self._amount = now, amount
         return came < wanted

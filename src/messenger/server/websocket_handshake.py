@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidHeader
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
-from messenger.server.refusals import fields, problem
+from messenger.server.error_responses import fields, problem
 
 _VERSION = "Sec-WebSocket-Version"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from messenger.server.http_protocol import Connections
+from messenger.server.http_protocol import ProtocolFactory
 from messenger.server.memory import SMALL
 
 
@@ -19,11 +19,11 @@ class SocketHolder(WebSocketsSansIOProtocol):
     _waiting = _handled = 0
     _queued = 0
     _is_counted = False
-    _bounds: Connections | None = None
+    _bounds: ProtocolFactory | None = None
 
     def _bind(self) -> None:
         made_by: Any = self.config.http_protocol_class
-        self._bounds = made_by if isinstance(made_by, Connections) else None
+        self._bounds = made_by if isinstance(made_by, ProtocolFactory) else None
 
     def report_queued(self, size: int) -> None:
         """Set the number of bytes that wait to be written."""
@@ -66,9 +66,9 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds.unsent.change(self, 0)
             self._bounds = None
 
-    def give_up_request(self) -> bool:
+    def discard_request(self) -> bool:
         """Close the connection, and discard incomplete messages."""
         self.loop.call_soon(self.transport.abort)
         return True
 
-    give_up_answer = give_up_request
+    discard_response = discard_request

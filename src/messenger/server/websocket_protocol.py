@@ -14,8 +14,8 @@ from websockets.protocol import State
 
 from messenger.realtime.connection import EXTENSION, ConnectionClosed, ConnectionListener
 from messenger.realtime.frames import RESTART, TOO_MANY_FRAMES, Message, ends_with_frame, pong_payload
-from messenger.server.compact import Flag, Inbox
-from messenger.server.refusals import refusal
+from messenger.server.compact import CompactEvent, CompactQueue
+from messenger.server.error_responses import error_response
 from messenger.server.websocket_handshake import HandshakeProtocol
 from messenger.server.websocket_holder import SocketHolder
 
@@ -59,8 +59,8 @@ class UvicornConnection(SocketHolder):
         super().connection_made(transport)
         self._bind()
         self.conn = HandshakeProtocol(max_size=self.config.ws_max_size, logger=self.logger)
-        self.queue = Inbox()  # type: ignore[assignment]
-        self.writable = Flag()  # type: ignore[assignment]
+        self.queue = CompactQueue()  # type: ignore[assignment]
+        self.writable = CompactEvent()  # type: ignore[assignment]
         self.close_timeout = _CLOSE_SECONDS
         self.last_received = monotonic()
         self.transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
@@ -106,7 +106,7 @@ class UvicornConnection(SocketHolder):
         self._open = self._is_between_frames = False
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             # The parser of handshakes is narrower than that of requests.
-            self.transport.write(b"".join(self.conn.data_to_send()) or refusal(400))
+            self.transport.write(b"".join(self.conn.data_to_send()) or error_response(400))
             self.transport.close()
         if self.transport.is_closing() and not self.closed and self.close_timer is None:
             # Who breaks the rules may not read what is left to be said, either.

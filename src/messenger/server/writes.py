@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-WHOLE_ANSWER = "messenger.whole_answer"
+FULL_RESPONSE = "messenger.full_response"
 """An ASGI extension of ours, in `scope["extensions"]`: called with `send`, a status, fields and a body.
 
 `fields` are header lines that end with CRLF and have been checked, `content-length` among them. False, and nothing
@@ -15,7 +15,7 @@ uvicorn's `send` looks at every field with two regular expressions.
 """
 
 
-class JoinedWrites:
+class CoalescedWrites:
     """A transport that holds the first write back: it goes with the second one, or when the loop's turn is over.
 
     uvicorn writes an answer's head and its body apart, and uvloop hands each to the kernel at once: that costs more
@@ -60,7 +60,7 @@ class JoinedWrites:
         return getattr(self._transport, name)
 
 
-class DefaultFields:
+class DefaultHeaders:
     """The fields that uvicorn adds to each answer, as lines; it makes another list of them each second."""
 
     def __init__(self) -> None:

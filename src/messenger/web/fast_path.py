@@ -22,7 +22,7 @@ from litestar.routes import HTTPRoute
 
 from messenger.actor import Bearer
 from messenger.errors import MessengerError
-from messenger.server.writes import WHOLE_ANSWER, lines
+from messenger.server.writes import FULL_RESPONSE, lines
 from messenger.services import Services
 from messenger.web.bodies import TRUSTED_BYTES
 from messenger.web.negotiation import MSGPACK, prefers_msgpack
@@ -238,7 +238,7 @@ class FastPath:
                 content = content.content
             encode, kind, head = _MSGPACK if request.wants_msgpack else _JSON
             body = encode(content)
-            send_full = scope["extensions"].get(WHOLE_ANSWER) if "extensions" in scope else None
+            send_full = scope["extensions"].get(FULL_RESPONSE) if "extensions" in scope else None
             if send_full is not None:
                 head = b"%b%d\r\n%b" % (head, len(body), lines(more) if more else b"")
         except Exception as error:

@@ -59,7 +59,7 @@ def fields(status: int) -> tuple[tuple[bytes, bytes], ...]:
     return (*_FIELDS, *_OF_STATUS.get(status, ()))
 
 
-def refusal(status: int) -> bytes:
+def error_response(status: int) -> bytes:
     """A complete response with a problem document; the connection closes after it."""
     document = problem(status)
     head = STATUS_LINE[status] + lines(fields(status))
