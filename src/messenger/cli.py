@@ -1,4 +1,4 @@
-"""`messenger`: serve, the schema, accounts, the OpenAPI document, the doctor."""
+"""The command `messenger`: server, schema, accounts, OpenAPI document, checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ USAGE_ERROR, FAILED = 2, 1
 
 
 def reporting(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn what an operator can mend into one line on standard error, and an exit code."""
+    """Print errors that an operator can fix as one line on standard error, and exit with a code."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -40,10 +40,10 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         except (EmbeddedPostgresError, MessengerError) as error:
             _fail(str(error))
         except (*UNREACHABLE, sqlalchemy.exc.SQLAlchemyError) as error:
-            # What PostgreSQL and the system say first is enough; the rest is for us.
+            # The first line is enough for operators.
             _fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         except Exception as error:
-            # Of alembic, if that was needed at all: to import it for its exception would take longer than to start.
+            # Look up Alembic's error class only if Alembic is loaded, since importing it is slow.
             alembic = sys.modules.get("alembic.util")
             if alembic is None or not isinstance(error, alembic.CommandError):
                 raise
@@ -64,7 +64,10 @@ def _json(value: object) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="messenger")
 def main() -> None:
-    """The server for accounts, contacts and messages. Settings come from the environment: docs/configuration.md."""
+    """A self-hosted messaging backend.
+
+    Settings are environment variables, or lines of a .env file; see docs/configuration.md.
+    """
 
 
 @main.command()
@@ -73,7 +76,7 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (MESSENGER_WORKERS).")
 @reporting
 def serve(host: str | None, port: int | None, workers: int | None) -> None:
-    """Start the server; it brings its own PostgreSQL unless MESSENGER_DATABASE_URL is set."""
+    """Start the server, with its own PostgreSQL unless MESSENGER_DATABASE_URL is set."""
     from messenger.serving import serve as run
 
     given = {"host": host, "port": port, "workers": workers}
@@ -84,12 +87,12 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 main.add_command(chat)
 
 
-# --- the schema -----------------------------------------------------------------------------------
+# --- schema -------------------------------------------------------------------------------------
 
 
 @main.group()
 def db() -> None:
-    """The database's schema."""
+    """Migrate and check the database schema."""
 
 
 def _with_database(work: Callable[[str], None]) -> None:
@@ -103,7 +106,7 @@ def _with_database(work: Callable[[str], None]) -> None:
 @click.argument("revision", default="head")
 @reporting
 def upgrade(revision: str) -> None:
-    """Bring the schema up to REVISION (default: the newest)."""
+    """Upgrade the schema to REVISION (default: the newest)."""
     from messenger import migrations
 
     _with_database(lambda url: migrations.upgrade(url, revision))
@@ -112,14 +115,14 @@ def upgrade(revision: str) -> None:
 
 @db.command()
 @click.argument("revision")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @reporting
 def downgrade(revision: str, yes: bool) -> None:
-    """Take the schema back to REVISION; what newer ones hold is lost."""
+    """Downgrade the schema to REVISION; data that only later revisions store is lost."""
     from messenger import migrations
 
     if not yes:
-        click.confirm("This can destroy data. Go on?", abort=True)
+        click.confirm("This can destroy data. Continue?", abort=True)
     _with_database(lambda url: migrations.downgrade(url, revision))
     click.echo(f"the schema is at {revision}")
 
@@ -127,18 +130,18 @@ def downgrade(revision: str, yes: bool) -> None:
 @db.command()
 @reporting
 def check() -> None:
-    """Compare the database with the models; exit 1 where they differ."""
+    """Compare the database with the models; exit with 1 if they differ."""
     from messenger import migrations
 
     _with_database(migrations.check)
-    click.echo("the schema is what the models say")
+    click.echo("the schema matches the models")
 
 
 @db.command()
 @click.argument("message")
 @reporting
 def revision(message: str) -> None:
-    """Write a migration from the difference between models and database (in a checkout)."""
+    """Generate a migration from the difference between models and database (in a checkout)."""
     from messenger import migrations
 
     _with_database(lambda url: migrations.revision(url, message))
@@ -147,7 +150,7 @@ def revision(message: str) -> None:
 @db.command("new-epoch")
 @reporting
 def new_epoch() -> None:
-    """Make all clients reload after a restore that the server cannot detect; servers may be running."""
+    """Make all clients reload, after a restore that the server cannot detect; works while servers are running."""
     from messenger.database import stream_epoch
 
     _with_database(lambda url: click.echo(f"epoch {asyncio.run(stream_epoch.begin_at(url))} begins"))
@@ -158,7 +161,7 @@ def new_epoch() -> None:
 
 @main.group()
 def users() -> None:
-    """Accounts."""
+    """Create, list and change accounts."""
 
 
 def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
@@ -171,7 +174,7 @@ def _with_container(work: Callable[[Any], Awaitable[T]]) -> T:
         bring_up(url, asyncio.run(schema_at(url)), may_upgrade=settings.auto_migrate == "on")
 
         async def run() -> T:
-            # The operator is not a guest: limits are for clients. A server that runs is told, by its own bus.
+            # Rate limits are for clients only. The bus notifies running servers.
             bus = settings.bus_url or "postgres:"
             container = Container(msgspec.structs.replace(settings, database_url=url, rate_limits="off", bus_url=bus))
             try:
@@ -186,19 +189,19 @@ def _read_password(from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask for the password: pass it with --password-stdin")
+        raise click.UsageError("no terminal to read the password from: use --password-stdin")
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     return password
 
 
 @users.command("create")
 @click.argument("username")
-@click.option("--name", help="The name that people see (default: the username).")
+@click.option("--name", help="Display name (default: the username).")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def create_user(username: str, name: str | None, password_stdin: bool, as_json: bool) -> None:
-    """Make an account."""
+    """Create an account."""
     from messenger.schemas.accounts import RegisterDraft
     from messenger.web.field_errors import validation_error
 
@@ -211,16 +214,16 @@ def create_user(username: str, name: str | None, password_stdin: bool, as_json: 
     if as_json:
         _json(view)
     else:
-        click.echo(f"{view.username} has number {view.id}")
+        click.echo(f"{view.username} has id {view.id}")
 
 
 @users.command("list")
-@click.option("--after", default=0, show_default=True, help="Start behind this number.")
+@click.option("--after", default=0, show_default=True, help="List accounts with higher ids only.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10000))
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def list_users(after: int, limit: int, as_json: bool) -> None:
-    """Accounts by ascending number."""
+    """List accounts by ascending id."""
     rows = _with_container(lambda container: container.services.administration.list_accounts(after=after, limit=limit))
     if as_json:
         _json(rows)
@@ -233,11 +236,11 @@ def list_users(after: int, limit: int, as_json: bool) -> None:
 
 @users.command("disable")
 @click.argument("login")
-@click.option("--undo", is_flag=True, help="Let the account in again.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--undo", is_flag=True, help="Enable the account again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def disable_user(login: str, undo: bool, as_json: bool) -> None:
-    """Shut an account out, and sign all its devices out; LOGIN is a username or a number."""
+    """Disable an account and sign out its devices. LOGIN: a username or id."""
     row = _with_container(lambda container: container.services.administration.set_disabled(login, disabled=not undo))
     if as_json:
         _json(row)
@@ -248,26 +251,26 @@ def disable_user(login: str, undo: bool, as_json: bool) -> None:
 @users.command("password")
 @click.argument("login")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def set_password(login: str, password_stdin: bool, as_json: bool) -> None:
-    """Set an account's password, and sign all its devices out."""
+    """Set the password of an account and sign out its devices. LOGIN: a username or id."""
     password = _read_password(password_stdin)
     row = _with_container(lambda container: container.services.administration.set_password(login, password))
     if as_json:
         _json(row)
     else:
-        click.echo(f"{row.id} has a new password; its devices are signed out")
+        click.echo(f"{row.id} has a new password; its devices were signed out")
 
 
-# --- the rest -------------------------------------------------------------------------------------
+# --- others ---------------------------------------------------------------------------------------
 
 
 @main.command()
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of standard output.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 @reporting
 def openapi(output: Path | None) -> None:
-    """Print the OpenAPI document; needs no database."""
+    """Print the OpenAPI document."""
     from messenger.openapi_export import openapi_json
 
     text = openapi_json()
@@ -278,10 +281,10 @@ def openapi(output: Path | None) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def doctor(as_json: bool) -> None:
-    """Check database, migrations, storage, TURN and clock, and say what to do; exit 1 where something is wrong."""
+    """Check settings, database, storage, bus, TURN and clock, with advice; exit with 1 if a check fails."""
     from messenger.doctor import examine
 
     findings = examine(Settings.from_env())

@@ -1,4 +1,4 @@
-"""Settings: one frozen struct, read from the environment (and a `.env` file) in this one place."""
+"""Settings: a frozen struct, read from the environment and a `.env` file. No other module reads settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _meta(description: str, unit: str = "", **limits: Any) -> Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting. The environment's name of a field is `MESSENGER_` and the field in capitals."""
+    """All settings. The environment variable of a field is `MESSENGER_` and its name in capitals."""
 
     host: Annotated[
         str, _meta("Address to listen on; `0.0.0.0`: all interfaces, `localhost`: IPv4 and IPv6.", min_length=1)
@@ -51,9 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret: Annotated[
         str,
         _meta(
-            "Key of what is derived and never stored: token successors, TURN pseudonyms. "
-            "Empty: made once and kept in `DATA_DIR/secret`. All workers and hosts need the same one.",
-            "characters, 32 at least",
+            "Key from which the server derives refreshed tokens and TURN pseudonyms. "
+            "Empty: generated once and stored in `DATA_DIR/secret`. All workers and hosts need the same one.",
+            "at least 32 characters",
         ),
     ] = ""
 
@@ -66,11 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     auto_migrate: Annotated[
         Literal["on", "off"],
-        _meta("Whether `serve` migrates the schema at start; else run `messenger db upgrade`."),
+        _meta("Whether `serve` migrates the schema at start; if off, run `messenger db upgrade`."),
     ] = "on"
     allow_data_loss: Annotated[
         Literal["on", "off"],
-        _meta("Whether `serve` starts on a database that loses what was acknowledged in a crash: never in production."),
+        _meta("Whether `serve` accepts a database that can lose acknowledged messages in a crash; not in production."),
     ] = "off"
     postgres_bin: Annotated[
         str, _meta("Folder of `initdb` and `postgres` for the server's own PostgreSQL. Empty: the wheel, then PATH.")
@@ -93,7 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     activity_resolution: Annotated[
         float,
         _meta(
-            "`last_activity` is written when it is older than this; 0 writes at every request.",
+            "`last_activity` is updated if it is older than this; 0: on every request.",
             "seconds",
             ge=0,
             le=86400,
@@ -109,16 +109,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_time_cost: Annotated[int, _meta("Argon2id passes.", "passes", ge=1, le=100)] = 3
     password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
     password_threads: Annotated[int, _meta("Passwords that a worker hashes at the same time.", ge=1, le=64)] = 2
-    max_devices: Annotated[int, _meta("Devices of an account; one more signs out the idlest offline device.", ge=1)] = (
-        10
-    )
+    max_devices: Annotated[
+        int, _meta("Devices of an account; one more signs out the offline one that was inactive longest.", ge=1)
+    ] = 10
 
     bus_url: Annotated[
         str,
         _meta(
-            "How workers wake each other: `postgres:` (LISTEN/NOTIFY on the database; with a complete URL to bypass a "
-            "pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
-            "`postgres:`, silent with one worker."
+            "How workers notify each other: `postgres:` (LISTEN/NOTIFY on the database; with a complete URL to bypass "
+            "a pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
+            "`postgres:`, which sends nothing with one worker."
         ),
     ] = ""
     socket_timeout: Annotated[
@@ -139,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, _meta("A connection without a request is closed after this time.", "seconds", ge=1, le=3600)
     ] = 75.0
     head_timeout: Annotated[
-        float, _meta("How long the head of a request may take to arrive; then 408.", "seconds", ge=1, le=600)
+        float, _meta("How long the headers of a request may take to arrive; then 408.", "seconds", ge=1, le=600)
     ] = 10.0
     body_timeout: Annotated[
         float, _meta("How long the body of a request may take to arrive; then 408.", "seconds", ge=1, le=86400)
@@ -177,21 +177,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     metrics_token: Annotated[
         str,
-        _meta("Bearer token of `GET /metrics`. Empty: `/metrics` does not exist.", "characters, 16 at least"),
+        _meta("Bearer token of `GET /metrics`. Empty: `/metrics` does not exist.", "at least 16 characters"),
     ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("Lowest level that is logged.")] = "info"
     log_format: Annotated[Literal["text", "json"], _meta("Format of the log.")] = "text"
-    access_log: Annotated[Literal["on", "off"], _meta("A line for each request: method, path, status.")] = "off"
+    access_log: Annotated[Literal["on", "off"], _meta("Whether each request is logged: method, path, status.")] = "off"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
-        """The settings of `environ`, over those of the `.env` file. Raises `SettingsError`."""
+        """Read the settings; `environ` takes precedence over the `.env` file. Raises `SettingsError`."""
         merged = environment(environ, dotenv=dotenv)
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for field, kind in get_type_hints(cls, include_extras=True).items():
             raw = merged.get(PREFIX + field.upper())
-            # An empty value is what `docker compose` passes for an unset variable: it means the default.
+            # `docker compose` passes an empty value for an unset variable, so it means the default.
             if raw is not None and raw.strip():
                 try:
                     values[field] = _read(field, raw.strip(), kind)
@@ -209,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def serves_demo(self) -> bool:
-        """Whether there is a `/demo`."""
+        """Whether `/demo` is served."""
         return self.demo == "on" or (self.demo == "auto" and self.environment == "development")
 
     @property
@@ -238,13 +238,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def environment(
     environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")
 ) -> dict[str, str | None]:
-    """The environment over the lines of a `.env` file."""
+    """The variables of the environment and of the `.env` file; the environment takes precedence."""
     file = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
     return {**file, **(os.environ if environ is None else environ)}
 
 
 def unknown_settings(environ: Mapping[str, str | None]) -> list[str]:
-    """Names that look like settings of ours and are none: most often a typing error."""
+    """Variables with the prefix that are not settings, most likely misspelled."""
     names = {PREFIX + field.upper() for field in Settings.__struct_fields__} | {PREFIX + name for name in OTHER_NAMES}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in names)
 
@@ -271,18 +271,18 @@ _SECRETS = frozenset({"secret", "turn_secret", "metrics_token", "database_url", 
 
 
 def load_secret(settings: Settings) -> bytes:
-    """The configured secret, or the data folder's own, made at the first start and readable by its owner alone."""
+    """The configured secret, or the one in the data folder, generated at the first start."""
     if settings.secret:
         return settings.secret.encode()
     path = settings.data_dir / "secret"
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        # O_EXCL decides between two processes that start at once; the loser reads what the winner wrote.
+        # Of two processes that start at the same time, O_EXCL lets one create the file; the other one reads it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         kept = path.read_text().strip()
         if len(kept) < 32:
-            raise SettingsError(f"{path} holds no secret; remove it, and every device must sign in again") from None
+            raise SettingsError(f"{path} does not contain a secret: remove it; all devices must sign in") from None
         return kept.encode()
     made = secrets.token_urlsafe(48)
     with os.fdopen(descriptor, "w") as file:

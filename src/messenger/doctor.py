@@ -1,4 +1,4 @@
-"""The doctor: is everything here that the server needs, and what is to be done where it is not."""
+"""`messenger doctor`: checks what the server needs, and gives advice about what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.database.connection import TRANSACTION_POOLER, UNREACHABLE, conne
 from messenger.embedded.local import database_url, is_outside_data_dir, location, make_data_dir
 from messenger.embedded.postgres import EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.insecure_settings import exposures
+from messenger.insecure_settings import risks_of
 from messenger.migrations import head_revision, schema_of
 from messenger.security.relay_check import RelayError, address_of, check_relay
 from messenger.storage.object_store import ObjectStore
@@ -25,7 +25,7 @@ _CLOCK_TOLERANCE = 5.0
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     part: str
     ok: bool
@@ -34,8 +34,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; nothing is changed, but a schema is not made either."""
-    findings = [Finding("limits", False, each.what, each.advice) for each in exposures(settings)]
+    """Run all checks. The schema is neither created nor migrated."""
+    findings = [Finding("limits", False, each.what, each.advice) for each in risks_of(settings)]
     try:
         make_data_dir(settings)
         with database_url(settings) as url:
@@ -55,12 +55,12 @@ def examine(settings: Settings) -> list[Finding]:
 def _settings(settings: Settings) -> Finding:
     unknown = unknown_settings(environment())
     if unknown:
-        return Finding("settings", False, f"{', '.join(unknown)}: no such setting", "See docs/configuration.md.")
+        return Finding("settings", False, f"{', '.join(unknown)}: unknown", "See docs/configuration.md.")
     try:
         load_secret(settings)
     except (SettingsError, OSError) as error:
         return Finding("settings", False, str(error), "The data folder must be writable.")
-    return Finding("settings", True, "every setting is known")
+    return Finding("settings", True, "all settings are valid")
 
 
 async def _database(url: str, settings: Settings) -> list[Finding]:
@@ -69,7 +69,7 @@ async def _database(url: str, settings: Settings) -> list[Finding]:
             return [Finding("database", False, TRANSACTION_POOLER, "Check MESSENGER_DATABASE_URL.")]
         connection = await connect(url, timeout=5)
     except (*UNREACHABLE, ValueError) as error:
-        return [Finding("database", False, f"can't be reached: {error}", "Check MESSENGER_DATABASE_URL.")]
+        return [Finding("database", False, f"cannot be reached: {error}", "Check MESSENGER_DATABASE_URL.")]
     try:
         return [
             await _version(connection, settings),
@@ -86,9 +86,9 @@ async def _version(connection: asyncpg.Connection, settings: Settings) -> Findin
     version = (await connection.fetchval("SHOW server_version")).split()[0]
     text = f"PostgreSQL {version}{location(settings)}"
     if connection.get_server_version().major < 15:
-        return Finding("database", False, text, "15 or newer is needed.")
+        return Finding("database", False, text, "PostgreSQL 15 or newer is required.")
     if is_outside_data_dir(settings):
-        return Finding("database", True, text, f"It is not in {settings.data_dir.resolve()}: back up both.")
+        return Finding("database", True, text, f"Its files are outside of {settings.data_dir.resolve()}: back up both.")
     return Finding("database", True, text)
 
 
@@ -99,14 +99,14 @@ async def _durability(connection: asyncpg.Connection) -> Finding:
     )
     off = ", ".join(row["name"] for row in rows)
     if off:
-        return Finding("durability", False, f"{off} off", "Turn it on: acknowledged messages can be lost.")
+        return Finding("durability", False, f"{off} is off", "Turn it on: acknowledged messages can be lost.")
     return Finding("durability", True, "acknowledged messages survive a crash")
 
 
 async def _locale(connection: asyncpg.Connection) -> Finding:
     if await connection.fetchval("SELECT lower('ПРИВЕТ') = 'привет'"):
-        return Finding("locale", True, "letters of every script have a lower case")
-    return Finding("locale", False, "only ASCII has a lower case", "Make the database with the ctype C.UTF-8.")
+        return Finding("locale", True, "lower case works for all scripts")
+    return Finding("locale", False, "lower case works for ASCII only", "Create the database with the ctype C.UTF-8.")
 
 
 async def _migrations(connection: asyncpg.Connection) -> Finding:
@@ -115,7 +115,7 @@ async def _migrations(connection: asyncpg.Connection) -> Finding:
     if schema is not None and schema.serves(head):
         return Finding("migrations", True, at)
     too_new = schema is not None and schema.revision > head
-    advice = "Start the release that it was made for." if too_new else "Run `messenger db upgrade`."
+    advice = "Start the release that the schema belongs to." if too_new else "Run `messenger db upgrade`."
     return Finding("migrations", False, f"{at}, not at {head}", advice)
 
 
@@ -123,7 +123,7 @@ async def _clock(connection: asyncpg.Connection) -> Finding:
     theirs = await connection.fetchval("SELECT clock_timestamp()")
     off = abs((datetime.now(UTC) - theirs).total_seconds())
     ok = off <= _CLOCK_TOLERANCE
-    return Finding("clock", ok, f"{off:.1f} s off the database's", None if ok else "Run a time service on both.")
+    return Finding("clock", ok, f"{off:.1f} s off the database's", None if ok else "Synchronize both by NTP.")
 
 
 async def _bus(bus_url: str, url: str) -> Finding:
@@ -131,13 +131,13 @@ async def _bus(bus_url: str, url: str) -> Finding:
     try:
         transport = transport_of(bus_url, database_url=url, namespace="doctor")
         if transport is None:
-            return Finding("bus", True, "local: one process hears itself alone")
+            return Finding("bus", True, "local: works within one process only")
         if "://" in bus_url and scheme.startswith("postgres") and await is_pooled_by_transaction(bus_url, timeout=5):
             return Finding("bus", False, TRANSACTION_POOLER, "Check MESSENGER_BUS_URL.")
         async with asyncio.timeout(5), transport.connect():
-            return Finding("bus", True, f"{scheme} takes connections")
+            return Finding("bus", True, f"{scheme} accepts connections")
     except (*UNREACHABLE, ValueError) as error:
-        return Finding("bus", False, f"{scheme} can't be reached: {error}", "Check MESSENGER_BUS_URL.")
+        return Finding("bus", False, f"{scheme} cannot be reached: {error}", "Check MESSENGER_BUS_URL.")
 
 
 async def _storage(settings: Settings) -> Finding:
@@ -147,7 +147,7 @@ async def _storage(settings: Settings) -> Finding:
         cause = str(error.__cause__ or "").strip().splitlines()
         what = f"{error} ({cause[0][:200]})" if cause else str(error)
         return Finding("storage", False, what, _storage_advice(settings.effective_storage_url))
-    return Finding("storage", True, "can be written and read")
+    return Finding("storage", True, "can be read and written")
 
 
 _CREDENTIALS = {
@@ -161,8 +161,8 @@ def _storage_advice(url: str) -> str:
     scheme = url.partition(":")[0].lower()
     missing = [name for name in _CREDENTIALS.get(scheme, ()) if not os.environ.get(name)]
     if missing:
-        return f"{' and '.join(missing)} not set: without them, {scheme}:// asks this machine's cloud for credentials."
-    return "Check MESSENGER_STORAGE_URL and its folder's owner or its bucket's permissions."
+        return f"{' and '.join(missing)} not set: without them, {scheme}:// asks the cloud's metadata service."
+    return "Check MESSENGER_STORAGE_URL, and the owner of the folder or the permissions of the bucket."
 
 
 def _relay(url: str, secret: str) -> Finding:
@@ -175,8 +175,6 @@ def _relay(url: str, secret: str) -> Finding:
     except RelayError as error:
         return Finding(part, False, f"{url} {error}", error.advice)
     except ssl.SSLError as error:
-        return Finding(
-            part, False, f"{url} fails at TLS: {error.reason}", "Clients need a certificate that they trust."
-        )
+        return Finding(part, False, f"{url} fails at TLS: {error.reason}", "Use a certificate that clients trust.")
     except OSError as error:
-        return Finding(part, False, f"{url} can't be reached: {error}", "Is it running, and the port open?")
+        return Finding(part, False, f"{url} cannot be reached: {error}", "Check that it is running and reachable.")

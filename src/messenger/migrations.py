@@ -1,6 +1,6 @@
-"""Where the migrations are, and how they are run: programmatically, on a URL, and beside a server that is at work.
+"""Runs Alembic's migrations, also while servers use the database.
 
-alembic is imported where it is needed: it takes a third of a second, and a schema that is up to date needs none of it.
+Alembic is imported on first use: the import takes a third of a second, and is not needed if the schema is up to date.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 60
+_RETRY_SECONDS = 60
 _PACKAGED = Path(__file__).parent / "_migrations"
 _CHECKOUT = Path(__file__).parents[2] / "migrations"
 
@@ -49,19 +49,19 @@ def alembic_config(database_url: str = "") -> Config:
 
 @cache
 def head_revision() -> str:
-    """The newest migration; they are numbered, and their files begin with the number."""
+    """The newest migration: the greatest number that a file name begins with."""
     return max(path.name.partition("_")[0] for path in (_folder() / "versions").glob("[0-9]*_*.py"))
 
 
 async def schema_of(connection: asyncpg.Connection) -> SchemaRow | None:
-    """Where the schema of this database is; None where there is none yet."""
+    """The state of the schema; None if the database has no schema yet."""
     is_new = await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL")
     row = None if is_new else await connection.fetchrow(SCHEMA)
     return SchemaRow(*row) if row else None
 
 
 async def schema_at(database_url: str) -> SchemaRow | None:
-    """Like `schema_of`, over a separate connection."""
+    """`schema_of`, on a separate connection."""
     connection = await connect(database_url, timeout=10)
     try:
         return await schema_of(connection)
@@ -70,9 +70,9 @@ async def schema_at(database_url: str) -> SchemaRow | None:
 
 
 def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) -> None:
-    """Upgrade a schema that is older than this release.
+    """Upgrade the schema if it is older than this release.
 
-    Raises `SettingsError` for a schema that must not be upgraded here, or that is too new for this release.
+    Raises `SettingsError` if it may not be upgraded here, or is too new for this release.
     """
     head = head_revision()
     if schema is None or schema.revision < head:
@@ -83,42 +83,43 @@ def bring_up(database_url: str, schema: SchemaRow | None, *, may_upgrade: bool) 
     elif not schema.serves(head):
         needed = f"releases from migration {schema.oldest} on" if schema.oldest else "a newer release"
         raise SettingsError(
-            f"MESSENGER_DATABASE_URL: the schema is at {schema.revision} and needs {needed}; this one is of {head}. "
-            "Start the newer release, or let it take the schema back with `messenger db downgrade`"
+            f"MESSENGER_DATABASE_URL: the schema is at {schema.revision} and needs {needed}; this release has {head}. "
+            "Start the newer release, or use it to run `messenger db downgrade`"
         )
     elif schema.revision > head:
-        logger.warning("the schema is at %s, newer than this release of %s, which can run on it", schema.revision, head)
+        logger.warning("the schema is at %s, newer than this release (%s), but compatible", schema.revision, head)
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema up. Two that do it at once wait for each other."""
+    """Upgrade the schema. Concurrent upgrades wait for each other."""
     from alembic import command
 
-    _patiently(lambda: command.upgrade(alembic_config(database_url), revision), revision)
+    _retry_on_lock(lambda: command.upgrade(alembic_config(database_url), revision), revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     from alembic import command
 
-    _patiently(lambda: command.downgrade(alembic_config(database_url), revision), revision)
+    _retry_on_lock(lambda: command.downgrade(alembic_config(database_url), revision), revision)
 
 
-def _patiently(migrate: Callable[[], None], revision: str) -> None:
-    """Again and again where requests kept a table for longer than they can be held up, or a deadlock took its choice.
+def _retry_on_lock(migrate: Callable[[], None], revision: str) -> None:
+    """Retry after a lock timeout, since waiting longer for a table would delay requests, and after a deadlock.
 
-    Each migration is one transaction: what failed left nothing. A step relative to where the schema is goes but once.
+    Each migration is one transaction, so that a failed one has no effect. A relative revision (`+1`) is not retried:
+    migrations before the failed one have been committed.
     """
-    until = time.monotonic() + _PATIENCE_SECONDS
+    until = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
             migrate()
             return
         except DBAPIError as error:
-            in_the_way = isinstance(translate(error), (ConcurrentUpdate, Overloaded))
-            if not in_the_way or revision[:1] in {"+", "-"} or time.monotonic() >= until:
+            is_blocked = isinstance(translate(error), (ConcurrentUpdate, Overloaded))
+            if not is_blocked or revision[:1] in {"+", "-"} or time.monotonic() >= until:
                 raise
-        logger.warning("a table is in use; the migration is tried again")
+        logger.warning("a table is in use; retrying the migration")
         time.sleep(random.uniform(0.2, 1))  # noqa: S311
 
 

@@ -1,4 +1,4 @@
-"""`messenger serve`: the database, the schema, then one worker in this process or several beside it."""
+"""`messenger serve`: start the database, migrate the schema, and run one worker in this process or several others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from messenger.database.connection import TRANSACTION_POOLER, UNREACHABLE, conne
 from messenger.embedded.local import embedded, make_data_dir, published
 from messenger.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from messenger.errors import MessengerError
-from messenger.insecure_settings import exposures
+from messenger.insecure_settings import risks_of
 from messenger.observability.logs import configure_logging
 from messenger.repositories.health import SchemaRow
 from messenger.security.turn import check_ice_url
@@ -44,13 +44,13 @@ _PARENT = "MESSENGER_PARENT_PID"
 
 
 def serve(settings: Settings) -> None:
-    """Run until told to stop. Raises `SettingsError`, `EmbeddedPostgresError`."""
+    """Run the server until a signal stops it. Raises `SettingsError`, `EmbeddedPostgresError`."""
     configure_logging(settings.log_level, settings.log_format)
     _on_signals(_leave)
     for name in unknown_settings(environment()):
-        logger.warning("%s is no setting of this server; see docs/configuration.md", name)
-    for exposure in exposures(settings):
-        logger.warning("%s. %s", exposure.what, exposure.advice)
+        logger.warning("%s is not a setting of this server; see docs/configuration.md", name)
+    for risk in risks_of(settings):
+        logger.warning("%s. %s", risk.what, risk.advice)
     make_data_dir(settings)
     _check_gateways(settings)
     _raise_file_limit()
@@ -77,12 +77,12 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    """While starting: leave through every clean-up on the way."""
+    """Exit during the start; context managers clean up."""
     raise SystemExit(0)
 
 
 def _ignore(number: int, _: FrameType | None) -> None:
-    """uvicorn drains on a signal, then raises it again for whoever was there before; by then all is done."""
+    """uvicorn raises a signal again after draining: nothing is left to do."""
 
 
 def _hang_up(number: int, frame: FrameType | None) -> None:
@@ -91,16 +91,16 @@ def _hang_up(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_file_limit() -> None:
-    """A socket is a file; take as many as the system lets us, without being asked."""
+    """Raise the limit of open files to its maximum: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        # macOS says "no limit" and then refuses it.
+        # macOS reports "no limit", but does not accept it.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _check_gateways(settings: Settings) -> None:
-    """Refuse addresses that their libraries can't read, before anything is started."""
+    """Refuse invalid URLs before anything is started."""
     try:
         ObjectStore.from_url(settings.effective_storage_url)
     except (ValueError, MessengerError) as error:
@@ -132,15 +132,15 @@ def _database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres |
 
 
 async def _examine_database(settings: Settings) -> SchemaRow | None:
-    """An acknowledged message must survive a crash: refuse a database that says otherwise, unless that is asked for.
+    """Check the database, and return the state of its schema; None if it has no schema.
 
-    Where its schema is; None where there is none yet.
+    Raises `SettingsError` if it could lose acknowledged messages in a crash, unless `allow_data_loss` is on.
     """
     await _refuse_transaction_poolers(settings)
     try:
         connection = await connect(settings.database_url, timeout=10)
     except UNREACHABLE as error:
-        raise SettingsError(f"MESSENGER_DATABASE_URL: the database can't be reached: {error}") from None
+        raise SettingsError(f"MESSENGER_DATABASE_URL: the database cannot be reached: {error}") from None
     try:
         version = connection.get_server_version()
         rows = await connection.fetch(
@@ -151,14 +151,14 @@ async def _examine_database(settings: Settings) -> SchemaRow | None:
     finally:
         await connection.close()
     if version.major < 15:
-        raise SettingsError(f"MESSENGER_DATABASE_URL: PostgreSQL 15 or newer is needed, this is {version.major}")
+        raise SettingsError(f"MESSENGER_DATABASE_URL: PostgreSQL 15 or newer is required, this is {version.major}")
     off = ", ".join(sorted(row["name"] for row in rows))
     if off and settings.allow_data_loss == "off":
         raise SettingsError(
-            f"MESSENGER_DATABASE_URL: {off} off loses acknowledged messages; turn it on (MESSENGER_ALLOW_DATA_LOSS)"
+            f"MESSENGER_DATABASE_URL: {off} is off, which can lose messages; turn it on (MESSENGER_ALLOW_DATA_LOSS)"
         )
     if off:
-        logger.warning("%s off: acknowledged messages can be lost", off)
+        logger.warning("%s is off: acknowledged messages can be lost", off)
     return schema
 
 
@@ -170,7 +170,7 @@ async def _refuse_transaction_poolers(settings: Settings) -> None:
             is_pooled = await is_pooled_by_transaction(url, timeout=10)
         except UNREACHABLE as error:
             what = "database" if field == "database_url" else "bus"
-            raise SettingsError(f"MESSENGER_{field.upper()}: the {what} can't be reached: {error}") from None
+            raise SettingsError(f"MESSENGER_{field.upper()}: the {what} cannot be reached: {error}") from None
         if is_pooled:
             raise SettingsError(f"MESSENGER_{field.upper()}: {TRANSACTION_POOLER}")
 
@@ -198,7 +198,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         ws=UvicornConnection,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
-        # Ours are sent by the application, which also sees their answers.
+        # The application sends its own pings, to receive the pongs.
         ws_ping_interval=None,
         ws_ping_timeout=None,
         lifespan="on",
@@ -243,21 +243,21 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def _watch(postgres: EmbeddedPostgres) -> None:
-    """Bring our PostgreSQL up again when it died: its loss is a pause."""
+    """Restart the embedded PostgreSQL when it has ended."""
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
         _revive(postgres)
 
 
 def _revive(postgres: EmbeddedPostgres | None) -> None:
-    # Only the main thread may start it, so this blocks whoever calls it; without a database there is nothing to do.
+    # This blocks the main thread, which alone may start it; requests cannot be served without it anyway.
     if postgres is None or postgres.is_running:
         return
-    logger.warning("PostgreSQL died; starting it again")
+    logger.warning("PostgreSQL has ended unexpectedly; starting it again")
     try:
         postgres.start()
     except EmbeddedPostgresError:
-        logger.exception("PostgreSQL died and can't be started")
+        logger.exception("PostgreSQL cannot be started again")
 
 
 def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listening: list[socket]) -> None:
@@ -272,7 +272,7 @@ def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listeni
 
 
 def end_with_parent() -> None:
-    """End this worker with the process that supervises it, however that one ends (Linux)."""
+    """Make the kernel end this worker when its supervisor ends, for whatever reason (Linux only)."""
     # A closing terminal sends SIGHUP to all processes; only the supervisor handles it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parent = os.environ.pop(_PARENT, "")

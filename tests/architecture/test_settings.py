@@ -85,5 +85,5 @@ def test_secret_file_is_readable_only_by_owner(tmp_path: Path) -> None:
 
 def test_truncated_secret_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("short")
-    with pytest.raises(SettingsError, match="holds no secret"):
+    with pytest.raises(SettingsError, match="does not contain a secret"):
         load_secret(Settings(data_dir=tmp_path))

@@ -50,7 +50,7 @@ class TestUserCommands:
 
     def test_create_prints_user_number(self, run: Run) -> None:
         done = run("users", "create", "ada", "--password-stdin", stdin=PASSWORD + "\n")
-        assert done.stdout.startswith("ada has number ")
+        assert done.stdout.startswith("ada has id ")
 
     def test_taken_username_fails_in_single_line(self, run: Run) -> None:
         _create(run)

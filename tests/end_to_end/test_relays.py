@@ -57,7 +57,7 @@ class TestTurnCheck:
             port = free.getsockname()[1]
         finding = _relay(f"turn:127.0.0.1:{port}", SECRET)
         assert not finding.ok
-        assert "can't be reached" in finding.finding
+        assert "cannot be reached" in finding.finding
 
     def test_untrusted_certificate_is_reported(self, relay: Coturn) -> None:
         # No TLS is spoken on this port.
