@@ -120,7 +120,7 @@ class Container:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run realtime, sweeps and metrics in the background; closes everything at the end."""
-        work = (self.services.maintenance.run(), self.services.fan_out.run(), self.metrics.keep())
+        work = (self.services.maintenance.run(), self.services.fan_out.run(), self.metrics.flush_regularly())
         tasks = [asyncio.create_task(each) for each in work]
         try:
             async with self.realtime.running():
@@ -143,7 +143,7 @@ class Container:
         await self.realtime.acks.finish()
         await self.images.close()
         self.hasher.close()
-        self.metrics.count()
+        self.metrics.flush()
         if self._owns_engine:
             await self.engine.dispose()
             await self._spare_engine.dispose()

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from messenger.observability.batched_histogram import Timings
+from messenger.observability.batched_histogram import BatchedHistogram
 
 BUCKETS = (0.001, 0.01, 0.1)
 
@@ -18,24 +18,24 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def timings(registry: CollectorRegistry) -> Timings:
-    return Timings("seconds", "Time", ["name"], buckets=BUCKETS, registry=registry)
+def histogram(registry: CollectorRegistry) -> BatchedHistogram:
+    return BatchedHistogram("seconds", "Time", ["name"], buckets=BUCKETS, registry=registry)
 
 
 def sample(registry: CollectorRegistry, kind: str, label: str) -> float | None:
     return registry.get_sample_value(f"seconds_{kind}", {"name": label})
 
 
-def test_batched_histogram_matches_library_histogram(registry: CollectorRegistry, timings: Timings) -> None:
+def test_batched_histogram_matches_library_histogram(registry: CollectorRegistry, histogram: BatchedHistogram) -> None:
     chance = Random(4)
     values = [*BUCKETS, 0.0, *(chance.uniform(0, 0.2) for _ in range(200))]
     other = CollectorRegistry()
     plain = Histogram("seconds", "Time", ["name"], buckets=BUCKETS, registry=other)
     for value in values:
-        timings.note(value, "a")
-    timings.count()
+        histogram.observe(value, "a")
+    histogram.flush()
     for value in values:
-        timings.note(value, "b")
+        histogram.observe(value, "b")
         for label in ("a", "b"):
             plain.labels(label).observe(value)
 
@@ -46,13 +46,13 @@ def test_batched_histogram_matches_library_histogram(registry: CollectorRegistry
     assert sample(registry, "sum", "a") == pytest.approx(sum(values))
 
 
-def test_reading_batched_histogram_counts_once(registry: CollectorRegistry, timings: Timings) -> None:
-    timings.note(0.5, "a")
+def test_reading_batched_histogram_counts_once(registry: CollectorRegistry, histogram: BatchedHistogram) -> None:
+    histogram.observe(0.5, "a")
     assert [sample(registry, "count", "a") for _ in range(2)] == [1, 1]
 
 
-def test_observation_after_reading_is_counted(registry: CollectorRegistry, timings: Timings) -> None:
-    timings.note(0.5, "a")
+def test_observation_after_reading_is_counted(registry: CollectorRegistry, histogram: BatchedHistogram) -> None:
+    histogram.observe(0.5, "a")
     generate_latest(registry)
-    timings.note(0.5, "a")
+    histogram.observe(0.5, "a")
     assert sample(registry, "count", "a") == 2

@@ -156,15 +156,15 @@ class TestUrl:
         "url", ["", "plain", "/a/folder", "nope://x", "s3://", "file://host/x", "file:///", "file:x", "az://c/p"]
     )
     def test_invalid_url_is_reported_in_single_line(self, url: str) -> None:
-        with pytest.raises(ValueError, match=r"\Athe storage URL '[^\n]*' can't be used: [^\n]+\Z"):
+        with pytest.raises(ValueError, match=r"\Athe storage URL '[^\n]*' cannot be used: [^\n]+\Z"):
             ObjectStore.from_url(url)
 
     def test_file_instead_of_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(ValueError, match="can't be used"):
+        with pytest.raises(ValueError, match="cannot be used"):
             ObjectStore.from_url((tmp_path / "file").as_uri())
 
     def test_error_hides_secrets_of_url(self) -> None:
-        with pytest.raises(ValueError, match="can't be used") as refused:
+        with pytest.raises(ValueError, match="cannot be used") as refused:
             ObjectStore.from_url("nope://user:secret@host/x?token=secret")
         assert "secret" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Histograms that are written to thousands of times a second."""
+"""Histograms that are cheap to observe thousands of times a second."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 
-class Timings(Collector):
-    """A histogram by labels, whose values are noted first and counted later, many at once.
+class BatchedHistogram(Collector):
+    """A labelled histogram that buffers its values and adds them to the buckets in batches.
 
-    Counting one costs the library a walk over the buckets under locks, and a write to a mapped file where workers share
-    their counts: two of them were a tenth of a small request. Noting one is an `append`. Whatever is noted is counted
-    when the registry is read; whoever shares counts with other processes calls `count` now and then.
+    `Histogram.observe` searches the buckets under locks, and with several workers writes to a mapped file: two calls
+    took a tenth of a small request. `observe` here appends to a list. Reading the registry flushes the buffer; a
+    process that shares its counts with others must also call `flush` regularly.
     """
 
     def __init__(
@@ -23,27 +23,27 @@ class Timings(Collector):
     ) -> None:
         self._histogram = _Histogram(name, meaning, labels, buckets=buckets, registry=None)
         self._bounds = sorted(buckets)
-        self._noted: dict[tuple[str, ...], list[float]] = {}
+        self._buffered: dict[tuple[str, ...], list[float]] = {}
         registry.register(self)
 
-    def note(self, seconds: float, *labels: str) -> None:
-        """One more value."""
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Buffer a value."""
         try:
-            self._noted[labels].append(seconds)
+            self._buffered[labels].append(seconds)
         except KeyError:
-            self._noted[labels] = [seconds]
+            self._buffered[labels] = [seconds]
 
-    def count(self) -> None:
-        """Count what was noted."""
-        noted, self._noted = self._noted, {}
-        for labels, values in noted.items():
+    def flush(self) -> None:
+        """Add the buffered values to the buckets."""
+        buffered, self._buffered = self._buffered, {}
+        for labels, values in buffered.items():
             counts = [0] * (len(self._bounds) + 1)
             for value in values:
                 counts[bisect_left(self._bounds, value)] += 1
             self._histogram.labels(*labels).add(counts, sum(values))
 
     def collect(self) -> Iterable[Metric]:
-        self.count()
+        self.flush()
         return self._histogram.collect()
 
     def describe(self) -> Iterable[Metric]:
@@ -52,7 +52,7 @@ class Timings(Collector):
 
 class _Histogram(Histogram):
     def add(self, counts: Sequence[int], total: float) -> None:
-        """As many `observe`s as there are `counts`, one for each bucket and one for what lies beyond."""
+        """Add to the buckets; the last of `counts` is for values above the greatest bound."""
         self._sum.inc(total)
         for bucket, count in zip(self._buckets, counts, strict=True):
             if count:

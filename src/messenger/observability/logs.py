@@ -1,4 +1,4 @@
-"""Logging, as text or as JSON."""
+"""Logging as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from messenger.schemas.types import timestamp
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; line breaks in a message are escaped by JSON itself."""
+    """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -26,8 +26,8 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
     def formatException(self, ei: Any) -> str:
-        """The trace, without the rows that PostgreSQL's DETAIL quotes: they are somebody's words."""
-        _forget_rows(ei[1], set())
+        """The traceback without PostgreSQL's DETAIL, which quotes users' data."""
+        _remove_details(ei[1], set())
         return super().formatException(ei)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(JsonFormatter):
-    """Text records: continuation lines are indented, so that no line can be mistaken for a record."""
+    """Formats records as text; further lines are indented, so that they cannot be mistaken for records."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}: {record.getMessage().rstrip()}"
@@ -44,19 +44,19 @@ class TextFormatter(JsonFormatter):
         return text.replace("\r", "\\r").replace("\n", "\n    ")
 
 
-def _forget_rows(error: BaseException | None, seen: set[int]) -> None:
-    """For this error and all that it came of; a database's is known by its SQLSTATE."""
+def _remove_details(error: BaseException | None, seen: set[int]) -> None:
+    """Remove the detail of database errors, which have a SQLSTATE, from the error and its causes."""
     if error is None or id(error) in seen:
         return
     seen.add(id(error))
     if hasattr(error, "sqlstate") and getattr(error, "detail", None):
         error.detail = None  # type: ignore[attr-defined]
     for each in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
-        _forget_rows(each, seen)
+        _remove_details(each, seen)
 
 
 def configure_logging(level: str, how: Literal["text", "json"]) -> None:
-    """Send everything to standard error."""
+    """Log to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if how == "json" else TextFormatter())
     root = logging.getLogger()

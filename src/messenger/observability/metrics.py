@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' form: statements, requests, the pool."""
+"""Prometheus metrics of requests, statements, sockets and sweeps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from messenger.observability.batched_histogram import Timings
+from messenger.observability.batched_histogram import BatchedHistogram
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_COUNT_SECONDS = 1.0
+_FLUSH_SECONDS = 1.0
 
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4401, 4408, 4409, 4429})
 
@@ -21,19 +21,19 @@ WORKER_RESTARTS_HELP = "Workers that ended unexpectedly and were replaced"
 
 
 class Metrics:
-    """What this process counts; several workers share a folder of counts where `PROMETHEUS_MULTIPROC_DIR` is set."""
+    """The metrics of this process. Several workers share them in the folder `PROMETHEUS_MULTIPROC_DIR`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._statements = Timings(
+        self._statements = BatchedHistogram(
             "messenger_statement_seconds", "Time of a statement", ["name"], buckets=_BUCKETS, registry=self.registry
         )
         self._failures = Counter(
             "messenger_statement_failures", "Statements that failed", ["name"], registry=self.registry
         )
-        self._requests = Timings(
+        self._requests = BatchedHistogram(
             "messenger_request_seconds",
-            "Time of a request until its answer begins",
+            "Time of a request until its response begins",
             ["method", "route", "status"],
             buckets=_BUCKETS,
             registry=self.registry,
@@ -46,23 +46,26 @@ class Metrics:
             "messenger_sweeps_held", "Sweep passes that were skipped", ["reason"], registry=self.registry
         )
         self._unreadable = Counter(
-            "messenger_unreadable_rows", "Rows that can't be shown and are left out", ["kind"], registry=self.registry
+            "messenger_unreadable_rows",
+            "Corrupt rows that were left out of responses",
+            ["kind"],
+            registry=self.registry,
         )
 
-        # 0 with one worker; with several the supervisor counts (`messenger.server.workers`).
+        # Always 0 with one worker; with several, the supervisor counts (`messenger.server.workers`).
         Counter(WORKER_RESTARTS, WORKER_RESTARTS_HELP, registry=self.registry)
 
     def socket_opened(self) -> None:
-        """One more socket."""
+        """Count a socket."""
         self._sockets.inc()
 
     def socket_closed(self, code: int) -> None:
-        """One socket less; `code` is a close code, and a client's own ones are one label."""
+        """Count a socket that was closed. Codes that only clients use share the label `other`."""
         self._sockets.dec()
         self._closed.labels(str(code) if code in _CLOSE_CODES else "other").inc()
 
     def unreadable(self, kind: str) -> None:
-        """One more row that can't be shown."""
+        """Count a corrupt row."""
         self._unreadable.labels(kind).inc()
 
     def sweep_held(self, reason: str) -> None:
@@ -70,31 +73,31 @@ class Metrics:
         self._held.labels(reason).inc()
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
-        """One more statement."""
-        self._statements.note(seconds, name)
+        """Count a statement."""
+        self._statements.observe(seconds, name)
         if failed:
             self._failures.labels(name).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One more request; `route` is the path's pattern, so that no id becomes a label."""
-        self._requests.note(seconds, method, route, str(status))
+        """Count a request. `route`: the pattern of the path, so that ids do not become labels."""
+        self._requests.observe(seconds, method, route, str(status))
 
-    def count(self) -> None:
-        """Show the other workers what was noted here."""
-        self._statements.count()
-        self._requests.count()
+    def flush(self) -> None:
+        """Flush the histograms, so that other workers see their values."""
+        self._statements.flush()
+        self._requests.flush()
 
-    async def keep(self) -> None:
-        """Count once a second, for ever."""
+    async def flush_regularly(self) -> None:
+        """Flush once a second, until cancelled."""
         while True:
-            await asyncio.sleep(_COUNT_SECONDS)
-            self.count()
+            await asyncio.sleep(_FLUSH_SECONDS)
+            self.flush()
 
     def render(self) -> bytes:
-        """The text that Prometheus reads."""
+        """The metrics in the text format of Prometheus."""
         if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             return generate_latest(self.registry)
-        self.count()
+        self.flush()
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared)

@@ -1,1 +1,1 @@
-"""Passwords, tokens, keys and the credentials of calls; no part of it knows a database."""
+"""Passwords, tokens, keys and TURN credentials; independent of the database."""

@@ -1,4 +1,4 @@
-"""Access and refresh tokens: opaque to clients, random or derived, stored as hashes alone."""
+"""Access and refresh tokens: opaque to clients, random or derived, stored only as hashes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICKET_PREFIX = "mwt_"
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """An access token and the refresh token that goes with it: 256 bits each."""
+    """An access token and its refresh token, 256 bits each."""
 
     access: str
     refresh: str
@@ -25,7 +25,7 @@ class TokenPair(msgspec.Struct, frozen=True):
 
 
 class TokenMint:
-    """Makes tokens. A derived pair can be made again from what it was derived from, and is stored nowhere."""
+    """Makes tokens. A derived pair can be derived again from the same input, so that it need not be stored."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -35,18 +35,18 @@ class TokenMint:
         return self.derived(secrets.token_bytes(32))
 
     def successor(self, refresh_token: str) -> TokenPair:
-        """The pair that follows a refresh token: the same one each time, for one whose answer was lost."""
+        """The pair that replaces a refresh token: always the same one, for clients that lost the response."""
         return self.derived(b"successor:" + refresh_token.encode())
 
-    def derived(self, seed: bytes) -> TokenPair:
-        """The pair of a seed; nobody without the secret can tell it from a random one."""
+    def derived(self, source: bytes) -> TokenPair:
+        """The pair derived from `source`; without the secret it cannot be distinguished from a random one."""
         return TokenPair(
-            ACCESS_PREFIX + self._text(b"access:" + seed),
-            REFRESH_PREFIX + self._text(b"refresh:" + seed),
+            ACCESS_PREFIX + self._text(b"access:" + source),
+            REFRESH_PREFIX + self._text(b"refresh:" + source),
         )
 
-    def sealed(self, digest: bytes) -> bytes:
-        """A hash that nobody without the secret can try passwords against."""
+    def keyed(self, digest: bytes) -> bytes:
+        """A keyed hash, against which passwords cannot be tried without the secret."""
         return hmac.digest(self._secret, b"sealed:" + digest, "sha256")
 
     def _text(self, message: bytes) -> str:
@@ -55,10 +55,10 @@ class TokenMint:
 
 
 def new_ticket() -> str:
-    """256 random bits that open one socket."""
+    """A ticket that opens one socket: 256 random bits."""
     return TICKET_PREFIX + secrets.token_urlsafe(32)
 
 
 def token_hash(token: str) -> bytes:
-    """SHA-256 of a token: enough for 256 random bits, and what is stored."""
+    """The SHA-256 of a token, which is stored instead of it; tokens have 256 random bits and need no slow hash."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

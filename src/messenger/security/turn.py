@@ -1,4 +1,4 @@
-"""Addresses and time-limited credentials for a call's STUN and TURN servers."""
+"""Addresses and temporary credentials of the STUN and TURN servers for calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PSEUDONYM_LENGTH = 16
 _TURN_QUERIES = frozenset({"transport=udp", "transport=tcp"})
 
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-# A label may hold an underscore, because names of containers do.
+# Allow underscores in labels, since names of containers contain them.
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
 _MAX_NAME = 253
 
@@ -31,7 +31,7 @@ class IceServer(msgspec.Struct, frozen=True):
     credential: str | None
 
     def __repr__(self) -> str:
-        """Without the credential, which is good for an allocation until it expires."""
+        """Omits the credential, which is valid until it expires."""
         return f"IceServer(urls={self.urls!r}, username={self.username!r})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
@@ -39,16 +39,16 @@ class IceServer(msgspec.Struct, frozen=True):
 
 
 def turn_credentials(secret: str, pseudonym: str, expires_at: datetime) -> tuple[str, str]:
-    """Username and credential of coturn's `use-auth-secret` (draft-uberti-behave-turn-rest-00 section 2.2)."""
+    """Username and credential for coturn's `use-auth-secret` (draft-uberti-behave-turn-rest-00 section 2.2)."""
     username = f"{_unix(expires_at)}:{pseudonym}"
     digest = hmac.digest(secret.encode(), username.encode(), "sha1")
     return username, base64.b64encode(digest).decode("ascii")
 
 
 def pseudonym(key: bytes, user_id: int, day: date) -> str:
-    """The user's name for the relay's logs on this (UTC) day: 96 bits of HMAC-SHA256, 16 url-safe characters."""
+    """The user's pseudonym on this day (UTC), for the relay: 96 bits of HMAC-SHA256 as 16 URL-safe characters."""
     if len(key) < _MIN_KEY_BYTES:
-        raise ValueError(f"a pseudonym's key has {_MIN_KEY_BYTES} bytes or more, or the id can be guessed back")
+        raise ValueError(f"a pseudonym's key has {_MIN_KEY_BYTES} bytes or more, lest the id be guessed")
     digest = hmac.digest(key, f"turn:{user_id}:{day:%Y-%m-%d}".encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode("ascii")[:_PSEUDONYM_LENGTH]
 
@@ -63,9 +63,9 @@ def ice_servers(
     now: datetime,
     ttl: timedelta,
 ) -> tuple[list[IceServer], datetime]:
-    """The servers for one user, and when their credentials end: the very second that the relay reads in the name."""
+    """The servers for one user, and when the credentials expire: the second that the username contains."""
     if turn_urls and not turn_secret:
-        raise ValueError("a TURN server needs the secret that it shares with this server")
+        raise ValueError("a TURN server requires the secret that it shares with this server")
     expires_at = datetime.fromtimestamp(_unix(now + ttl), UTC)
     servers = [IceServer(tuple(stun_urls), None, None)] if stun_urls else []
     if turn_urls and turn_secret:
@@ -77,29 +77,29 @@ def ice_servers(
 def check_ice_url(url: str, schemes: Collection[str]) -> None:
     """Raise ValueError unless `url` is a STUN (RFC 7064) or TURN (RFC 7065) address with one of these schemes."""
     if "@" in url:
-        # What stands before the @ may be a password, so that this message alone doesn't repeat the address.
-        raise ValueError("an ICE URL holds no user or password; credentials go beside it")
+        # Do not repeat the URL, since the part before the @ may be a password.
+        raise ValueError("an ICE URL must not contain a user or password")
     scheme, colon, rest = url.partition(":")
     if not colon or scheme.lower() not in schemes:
-        raise ValueError(f"{url!r}: an ICE URL here starts with {' or '.join(f'{name}:' for name in sorted(schemes))}")
+        raise ValueError(f"{url!r}: the URL must start with {' or '.join(f'{name}:' for name in sorted(schemes))}")
     if rest.startswith("//"):
-        raise ValueError(f"{url!r}: an ICE URL has no // after its scheme: {scheme}:host:port")
+        raise ValueError(f"{url!r}: the scheme must not be followed by //: {scheme}:host:port")
     address, question, query = rest.partition("?")
     if question and (not scheme.lower().startswith("turn") or query not in _TURN_QUERIES):
-        raise ValueError(f"{url!r}: ?transport=udp or ?transport=tcp, on a TURN URL alone, is all that may follow")
+        raise ValueError(f"{url!r}: only a TURN URL may have a query, ?transport=udp or ?transport=tcp")
     _check_address(url, address)
 
 
 def _check_address(url: str, address: str) -> None:
     host, port = _split(address)
     if host is None or not _is_host(host):
-        raise ValueError(f"{url!r}: the host is no name, IPv4 address or [IPv6 address]")
+        raise ValueError(f"{url!r}: the host must be a name, an IPv4 address or an [IPv6 address]")
     if port is not None and not (_PORT.fullmatch(port) and 1 <= int(port) <= 65535):
-        raise ValueError(f"{url!r}: the port is no number from 1 to 65535")
+        raise ValueError(f"{url!r}: the port must be a number from 1 to 65535")
 
 
 def _split(address: str) -> tuple[str | None, str | None]:
-    """Host (with its brackets) and port; no host where the brackets are not closed or something follows them."""
+    """Host (with brackets) and port; the host is empty if the brackets are not closed or followed by other text."""
     if not address.startswith("["):
         host, colon, port = address.partition(":")
         return host, port if colon else None
@@ -111,7 +111,7 @@ def _split(address: str) -> tuple[str | None, str | None]:
 
 def _is_host(host: str) -> bool:
     if host.startswith("["):
-        # A zone ("%eth0") means something on this machine only, and the client is another one.
+        # A zone ("%eth0") is meaningless to clients on other machines.
         return "%" not in host and _parses(ipaddress.IPv6Address, host[1:-1])
     labels = host.removesuffix(".").split(".")
     if labels[-1].isdigit():
@@ -128,7 +128,7 @@ def _parses(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], text: str
 
 
 def _unix(moment: datetime) -> int:
-    """Whole seconds since 1970; ValueError for a naive time, which would be read in the machine's own zone."""
+    """Unix time in whole seconds. Raises `ValueError` for a naive time, whose time zone is unknown."""
     if moment.tzinfo is None:
-        raise ValueError("a time needs its zone")
+        raise ValueError("a time must have a time zone")
     return int(moment.timestamp())

@@ -25,15 +25,15 @@ class TokenIssuer:
         """For a request with a password in it: what is kept of it must be no quick way to try others (Argon2id's is
         a slow one).
         """
-        return once and msgspec.structs.replace(once, fingerprint=self._mint.sealed(once.fingerprint))
+        return once and msgspec.structs.replace(once, fingerprint=self._mint.keyed(once.fingerprint))
 
     def keyed_login(self, login: str) -> str:
         """For what was typed where a login belongs, which may be a password: equal for equal logins, and no more."""
-        return self._mint.sealed(login.encode("utf-8", "surrogatepass")).hex()
+        return self._mint.keyed(login.encode("utf-8", "surrogatepass")).hex()
 
     def address_digest(self, user_id: int, address: str) -> bytes:
         """The digest that is stored for an address of an account: equal for equal addresses of the same account."""
-        return self._mint.sealed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
+        return self._mint.keyed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
 
     def pair(self, scope: str, once: IdempotencyKey | None, device_id: UUID) -> TokenPair:
         """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.

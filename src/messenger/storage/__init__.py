@@ -1,1 +1,1 @@
-"""Where bytes live: a folder or any object store, by URL."""
+"""File storage: a local folder or an object store, selected by URL."""

@@ -1,4 +1,4 @@
-"""Durable writes into a local folder."""
+"""Durable writes to a local folder."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from urllib.parse import unquote, urlsplit
 
 
 def folder_of(url: str) -> Path:
-    """The absolute folder that a file:// URL names, made for its owner alone when absent; ValueError if unfit."""
+    """The folder of a file:// URL, created with access for its owner only. Raises `ValueError` for a bad URL."""
     parts = urlsplit(url)
     folder = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not folder.is_absolute() or folder == Path("/"):
-        raise ValueError("a file URL is written file:///absolute/folder")
+        raise ValueError("a file URL must look like file:///absolute/folder")
     try:
         _make_folders(folder)
     except OSError as error:
-        raise ValueError(f"the folder can't be made: {error.strerror}") from error
+        raise ValueError(f"the folder cannot be created: {error.strerror}") from error
     return folder
 
 
 def write_durably(folder: Path, key: str, data: bytes) -> None:
-    """Put a file that is whole or absent, also after a power cut. Blocks; OSError.
+    """Write a file atomically and durably: after a power failure it is complete or absent. Blocks. Raises `OSError`.
 
     obstore's LocalStore renames without fsync (arrow-rs-object-store #661 added it as an option that obstore
-    0.12 does not offer), and makes files that everybody may read.
+    0.12 does not offer), and creates files that all users can read.
     """
     target = folder / key
     _make_folders(target.parent)
-    # A key never begins with a dot, so nobody can ask for a file that is being written.
+    # No key begins with a dot, so that a temporary file cannot be requested.
     descriptor, temporary = tempfile.mkstemp(prefix=".part-", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -46,7 +46,7 @@ def write_durably(folder: Path, key: str, data: bytes) -> None:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make the folder and those above it, each for its owner alone, and make their names durable."""
+    """Create the folder and its parents, with access for their owner only, and sync the entries to disk."""
     if folder.is_dir():
         return
     _make_folders(folder.parent)

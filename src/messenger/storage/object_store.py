@@ -1,4 +1,4 @@
-"""Objects by key, in whatever a URL names."""
+"""Objects by key, in the store that a URL specifies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FULL_WORDS = ("StorageFull", "QuotaExceeded", "No space left")
 
 
 class ObjectStore:
-    """Bytes under keys of `[a-z0-9/_.-]`; every call ends in 15 seconds, with StorageUnavailable or StorageFull."""
+    """Stores bytes by key (`[a-z0-9/_.-]`). Calls take at most 15 s and raise StorageUnavailable or StorageFull."""
 
     def __init__(self, store: AnyStore, folder: Path | None = None) -> None:
         self._store = store
@@ -39,15 +39,15 @@ class ObjectStore:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """The store of file:///folder, memory:///, s3://bucket/prefix, gs://, az://; ValueError for a bad URL.
+        """The store of file:///folder, memory:///, s3://bucket/prefix, gs:// or az://. Raises `ValueError`.
 
-        Credentials and endpoints come from the environment, by the names of each vendor's own tools.
+        Credentials and endpoints are read from the variables that each vendor's own tools use.
         """
         try:
             return cls._open(url)
         except (BaseError, ValueError) as error:
             reason = (str(error).splitlines() or [""])[0].replace(url, _without_secrets(url))
-            raise ValueError(f"the storage URL {_without_secrets(url)!r} can't be used: {reason}") from None
+            raise ValueError(f"the storage URL {_without_secrets(url)!r} cannot be used: {reason}") from None
 
     @classmethod
     def _open(cls, url: str) -> Self:
@@ -57,21 +57,21 @@ class ObjectStore:
             return cls(LocalStore(folder), folder)
         if scheme == "memory":
             return cls(MemoryStore())
-        # Client options stay unset: giving any makes obstore forget those of the environment (AWS_ALLOW_HTTP).
+        # Do not pass client options: any would make obstore ignore those in the environment (AWS_ALLOW_HTTP).
         return cls(store_from_url(url, retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)}))
 
     async def put(self, key: str, data: bytes) -> None:
-        """Store an object, durably and never a part of it; the same key again overwrites."""
+        """Store an object durably and atomically; an existing object is replaced."""
         path = _checked(key)
         async with _translated(_DEADLINE):
             if self._folder is not None:
                 await asyncio.to_thread(write_durably, self._folder, path, data)
             else:
-                # In one request: parts of a cancelled multipart upload stay in a bucket, unseen and paid for.
+                # In one request: the parts of a cancelled multipart upload would remain in the bucket and cost money.
                 await self._store.put_async(path, data, use_multipart=False)
 
     async def get(self, key: str) -> bytes | None:
-        """The whole object, or None when there is none."""
+        """The object; None if it does not exist."""
         path = _checked(key)
         async with _translated(_DEADLINE):
             try:
@@ -81,7 +81,7 @@ class ObjectStore:
                 return None
 
     async def delete(self, key: str) -> None:
-        """Remove an object; it may be absent."""
+        """Delete an object, if it exists."""
         path = _checked(key)
         async with _translated(_DEADLINE):
             try:
@@ -90,7 +90,7 @@ class ObjectStore:
                 return
 
     async def check(self) -> None:
-        """Write, read and remove a probe; StorageUnavailable or StorageFull when that fails."""
+        """Write, read and delete a test object. Raises StorageUnavailable or StorageFull."""
         key, probe = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(16)
         async with _translated(_CHECK_DEADLINE):
             await self.put(key, probe)
@@ -102,7 +102,7 @@ class ObjectStore:
 
 @asynccontextmanager
 async def _translated(deadline: float) -> AsyncIterator[None]:
-    """Turn what obstore and the system raise into this project's errors, and a long silence too (seconds)."""
+    """Translate errors of obstore and of the system, and raise an error after `seconds`."""
     try:
         async with asyncio.timeout(deadline):
             yield
@@ -123,5 +123,5 @@ def _checked(key: str) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """The URL without what stands before an @ or after a ?."""
+    """The URL without its user, password and query."""
     return re.sub(r"//[^/@]*@", "//…@", url).partition("?")[0]
