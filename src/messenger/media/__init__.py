@@ -1,1 +1,1 @@
-"""Image decoding in bounds: `processor` is what others use, `worker` is the process that decodes."""
+"""Image decoding with bounded resources: use `processor`; `worker` is the process that decodes."""

@@ -1,4 +1,4 @@
-"""What the server and an image worker say to each other: msgpack in frames with a length of 4 bytes before each."""
+"""The protocol between the server and an image worker: msgpack, each frame after its length in 4 bytes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Reason = Literal["unsupported", "too_large", "out_of_memory"]
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
-    """To a worker: one uploaded file. `number` comes back in the answer."""
+    """To a worker: an uploaded file. The answer has the same `number`."""
 
     number: int
     data: bytes
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """From a worker, once: it is confined and waits for jobs."""
+    """From a worker, once: it is sandboxed and accepts jobs."""
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -39,7 +39,7 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """From a worker: why there is no picture."""
+    """From a worker: why the file was refused."""
 
     number: int
     reason: Reason
@@ -53,11 +53,11 @@ _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Ready | Done
 
 
 class BadFrame(Exception):
-    """The other side does not keep to the protocol."""
+    """The other side violates the protocol."""
 
 
 def encode(message: Job | Answer) -> bytearray:
-    """One whole frame."""
+    """The frame of a message."""
     frame = bytearray(_LENGTH)
     _encoder.encode_into(message, frame, _LENGTH)
     frame[:_LENGTH] = (len(frame) - _LENGTH).to_bytes(_LENGTH, "big")
@@ -70,12 +70,12 @@ def length_of(head: bytes | bytearray) -> int:
 
 
 def decode_job(payload: bytes) -> Job:
-    """The job in a frame's payload."""
+    """Decode a job."""
     return _jobs.decode(payload)
 
 
 def take_answer(received: bytearray) -> Answer | None:
-    """The answer that `received` consists of, or None while it is not whole; BadFrame for anything else."""
+    """The answer in `received`; None while it is incomplete. Raises `BadFrame`."""
     if len(received) < _LENGTH:
         return None
     length = length_of(received[:_LENGTH])

@@ -1,4 +1,4 @@
-"""From an uploaded file to two square WebP pictures; runs in a worker process alone."""
+"""Converts an uploaded file to two square WebP pictures; runs in worker processes only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messenger.media.stills import decode
 _HASH_SIDE = 32
 _QUALITY = 82
 
-# How the values of EXIF's orientation (Exif 2.32, section 4.6.4) are undone.
+# The operation that undoes each value of EXIF's orientation (Exif 2.32, section 4.6.4).
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -38,30 +38,30 @@ class Rendered(NamedTuple):
 
 
 def bound_pixels(max_pixels: int) -> None:
-    """Let Pillow itself refuse more than `max_pixels`, for decoders that allocate while they open a file."""
-    # Pillow warns above its limit and raises above twice of it.
+    """Make Pillow refuse more than `max_pixels`, since some decoders allocate memory when they open a file."""
+    # Pillow raises above twice its limit.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def render(data: bytes, max_pixels: int) -> Rendered:
-    """Decode, crop to the centre and shrink; TooManyPixels, MemoryError, or whatever Pillow raises for a bad file."""
+    """Decode, crop to the centre and shrink. Raises TooManyPixels, MemoryError, or any error of Pillow."""
     picture = _square(data, max_pixels)
     thumb = _shrunk(picture, THUMB_SIDE)
     return Rendered(_webp(picture), _webp(thumb), picture.width, _placeholder(thumb))
 
 
 def _square(data: bytes, max_pixels: int) -> Image.Image:
-    """The upright, square, sRGB picture of at most SIDE pixels."""
+    """The image upright, square, in sRGB, with sides of at most SIDE pixels."""
     still = decode(data, max_pixels, (SIDE, SIDE))
     picture = _srgb(_shrunk(_blendable(still.image), SIDE), still.profile)
     return picture.transpose(_UPRIGHT[still.orientation]) if still.orientation in _UPRIGHT else picture
 
 
 def _blendable(image: Image.Image) -> Image.Image:
-    """The image in a mode whose pixels can be averaged: L, RGB, CMYK, or RGBa (premultiplied)."""
+    """The image in a mode that can be resampled: L, RGB, CMYK, or RGBa (premultiplied)."""
     if image.mode.startswith("I"):
-        # Sixteen bits a pixel; a conversion to L would clip instead of scale.
+        # 16 bits per sample: converting to L would clip instead of scaling.
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if image.has_transparency_data:
         image = image if image.mode == "RGBA" else image.convert("RGBA")
@@ -70,7 +70,7 @@ def _blendable(image: Image.Image) -> Image.Image:
 
 
 def _shrunk(image: Image.Image, limit: int) -> Image.Image:
-    """The centre square, made smaller to `limit` pixels but never larger."""
+    """The centre square, reduced to `limit` pixels if it is larger."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -79,7 +79,7 @@ def _shrunk(image: Image.Image, limit: int) -> Image.Image:
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The image as RGB, or RGBA when some of it is transparent, in the colours that its profile means."""
+    """The image as RGB, or RGBA if it has transparency, converted from its colour profile."""
     if image.mode != "RGBa":
         return _toned(image, profile)
     image = image.convert("RGBA")
@@ -91,7 +91,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _toned(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """An L, RGB or CMYK image as RGB; a profile that is broken or meant for other pixels is passed over."""
+    """An L, RGB or CMYK image as RGB; ignores a profile that is broken or for another mode."""
     if not icc:
         return image.convert("RGB")
     try:
@@ -108,7 +108,7 @@ def _toned(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def _webp(image: Image.Image) -> bytes:
-    """The pixels and nothing else: Pillow writes what is in `info` for some formats, so that is emptied."""
+    """Encode the pixels only: `info` is cleared, since Pillow writes some of it as metadata."""
     image.info = {}
     out = BytesIO()
     image.save(out, "WEBP", quality=_QUALITY, method=4)
@@ -116,10 +116,10 @@ def _webp(image: Image.Image) -> bytes:
 
 
 def _placeholder(thumb: Image.Image) -> bytes:
-    """The ThumbHash of its colours; what is transparent takes the mean of what is not."""
+    """The ThumbHash; transparent pixels get the mean colour of the others."""
     small = _shrunk(thumb, _HASH_SIDE)
     if small.mode == "RGBA":
-        # ThumbHash has transparency too, but thumbhash 0.1.2 fails with a TypeError on any pixel that has some.
+        # ThumbHash supports transparency, but thumbhash 0.1.2 raises TypeError for any transparent pixel.
         mean = small.convert("RGBa").resize((1, 1), Resampling.BOX).convert("RGBA").convert("RGB").convert("RGBA")
         small = Image.alpha_composite(mean.resize(small.size), small)
     return bytes(rgba_to_thumb_hash(small.width, small.height, list(small.convert("RGBA").tobytes())))

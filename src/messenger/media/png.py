@@ -111,7 +111,7 @@ def _has_all_rows(header: bytes, data: bytes) -> bool:
 
 
 def _inflated_size(inflater: zlib._Decompress, packed: bytes, limit: int) -> int:
-    """How many bytes come out, counted to `limit` or a little beyond and never kept."""
+    """The decompressed size, counted up to about `limit` without storing the data."""
     size = 0
     while packed and size < limit:
         size += len(inflater.decompress(packed, _STEP))
@@ -120,7 +120,7 @@ def _inflated_size(inflater: zlib._Decompress, packed: bytes, limit: int) -> int
 
 
 def _raw_size(width: int, height: int, depth: int, colour: int, interlaced: int) -> int:
-    """Bytes of the rows, each with the byte that names its filter."""
+    """The size of all rows in bytes, each with its filter byte."""
     bits = depth * _CHANNELS[colour]
     size = 0
     for left, top, right, down in _PASSES if interlaced else ((0, 0, 1, 1),):

@@ -1,4 +1,4 @@
-"""Avatars out of uploaded files, decoded in worker processes with bounds on memory, time and number."""
+"""Makes avatars of uploaded files in worker processes, whose memory, time and number are bounded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Avatar(msgspec.Struct, frozen=True):
 
 
 class ImageProcessor:
-    """Decodes at most `workers` images at a time, each in `memory_limit` bytes, while at most `queue` others wait."""
+    """Decodes up to `workers` images at a time, each in `memory_limit` bytes; up to `queue` others wait."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class ImageProcessor:
 
     @property
     def worker_pids(self) -> frozenset[int]:
-        """The processes that live now."""
+        """The ids of the running worker processes."""
         return frozenset(worker.pid for worker in self._workers if worker.is_alive)
 
     async def avatar(self, data: bytes) -> Avatar:
-        """Make an avatar of a file; UnsupportedImage, ImageTooLarge, or Overloaded when it would take too long."""
+        """Make an avatar of a file. Raises UnsupportedImage, ImageTooLarge, or Overloaded if it takes too long."""
         if not _may_be_an_image(data):
             raise UnsupportedImage
         try:
@@ -77,7 +77,7 @@ class ImageProcessor:
         return _avatar(answer)
 
     async def close(self) -> None:
-        """End every worker and wait until they are gone; requests that still run are refused."""
+        """End all workers and wait for their exit; pending requests are refused."""
         self._closed = True
         workers = list(self._workers)
         for worker in workers:
@@ -94,7 +94,7 @@ class ImageProcessor:
             self._waiting -= 1
 
     async def _ask(self, data: bytes) -> Done | Refused:
-        """One worker's answer. A worker whose answer was not awaited to its end never gets another job."""
+        """The answer of a worker. A worker whose answer was not received gets no other job."""
         worker = self._take_idle() or await self._start()
         try:
             answer = await worker.ask(data)
@@ -127,7 +127,7 @@ class ImageProcessor:
             await worker.start(
                 memory=self._memory_limit,
                 max_pixels=self._max_pixels,
-                # Less than the whole, so that an endless image is refused for good and not as "try again".
+                # Less than the timeout, so that an endless image is refused permanently, not with "try again".
                 cpu=max(1, math.floor(self._timeout * 0.8)),
                 jobs=self._images_per_worker,
             )
@@ -141,7 +141,7 @@ class ImageProcessor:
         return starved or self._closed or worker.served >= self._images_per_worker
 
     def _refusal(self, death: WorkerDied) -> ImageTooLarge | UnsupportedImage | Overloaded:
-        """What to tell the one whose image a worker died of."""
+        """The error for an image on which a worker died."""
         if self._closed:
             return Overloaded()
         _log.warning("an image was refused: %s", death)
@@ -149,7 +149,7 @@ class ImageProcessor:
 
 
 def _may_be_an_image(data: bytes) -> bool:
-    """Whether it begins like one of the four formats; spares a worker the rest."""
+    """Whether the file begins like one of the four formats; others need no worker."""
     return data.startswith((_JPEG, _PNG, *_GIF)) or _is_webp(data)
 
 
@@ -159,7 +159,7 @@ def _is_webp(data: bytes) -> bool:
 
 def _avatar(done: Done) -> Avatar:
     if not (_is_webp(done.image) and _is_webp(done.thumb)):
-        # A worker that a hostile file took over could answer anything; what it says is served to others.
+        # A hostile file may have compromised the worker: check its answer, which is served to other users.
         raise UnsupportedImage
     return Avatar(
         key=hashlib.sha256(done.image).hexdigest(),

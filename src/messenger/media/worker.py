@@ -1,4 +1,4 @@
-"""A process that decodes images for the server: jobs come on stdin, answers go to stdout, nothing else is open.
+"""A process that decodes images for the server: reads jobs from stdin, writes answers to stdout.
 
 Started by `worker_process` as `python -I -m messenger.media.worker MEMORY MAX_PIXELS CPU JOBS PARENT`.
 """
@@ -27,7 +27,7 @@ _OPEN_FILES = 16
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the server allows: bytes of address space, pixels, CPU seconds a job, jobs; and who the server is."""
+    """Limits set by the server: address space in bytes, pixels, CPU seconds per job, jobs; and its process id."""
 
     memory: int
     max_pixels: int
@@ -37,7 +37,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the server's thread that started this process ends; at once when it has ended already."""
+    """Have the kernel kill this process when the thread that started it ends, or now if it has ended already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -47,10 +47,10 @@ def die_with_parent(parent: int) -> None:
 
 
 def confine(limits: Limits) -> None:
-    """Give up what decoding does not need: memory, files, new processes, core dumps."""
+    """Drop the rights that decoding does not need: memory, files, new processes, core dumps."""
     if sys.platform != "linux":
         return
-    # When the machine runs out of memory, the kernel should take this process and not the server or its database.
+    # If memory runs out, the kernel should kill this process rather than the server or its database.
     Path("/proc/self/oom_score_adj").write_text("1000")
     _limit(resource.RLIMIT_AS, limits.memory)
     _limit(resource.RLIMIT_CPU, limits.cpu * (limits.jobs + 1))
@@ -61,21 +61,21 @@ def confine(limits: Limits) -> None:
 
 
 def _limit(which: int, value: int) -> None:
-    """Set a soft and hard limit, or keep the hard limit that is lower still."""
+    """Lower a soft and hard limit; a hard limit that is lower already stays."""
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
 
 
 def _renew_cpu(seconds: int) -> None:
-    """Allow this process `seconds` of CPU time from now on; beyond that it is killed by SIGXCPU."""
+    """Allow `seconds` more of CPU time; beyond that, SIGXCPU ends this process."""
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = math.ceil(time.process_time()) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def answer(job: Job, max_pixels: int) -> Done | Refused:
-    """Render the job's picture, or say why not."""
+    """The rendered picture, or the reason why it is refused."""
     try:
         picture = render(job.data, max_pixels)
     except TooManyPixels:
@@ -83,13 +83,13 @@ def answer(job: Job, max_pixels: int) -> Done | Refused:
     except MemoryError:
         return Refused(job.number, "out_of_memory")
     except Exception as error:
-        # Pillow's parsers raise whatever a broken file leads them to; its bomb error is no public base class's.
+        # Pillow raises errors of many types for broken files, without a common base class.
         return Refused(job.number, "too_large" if type(error).__name__ == "DecompressionBombError" else "unsupported")
     return Done(job.number, *picture)
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes to the server; fds 0 to 2 become /dev/null, so that no library can write into a frame."""
+    """Duplicates of the pipes; fds 0 to 2 become /dev/null, so that no library writes into a frame."""
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
@@ -99,19 +99,19 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def serve(jobs: BinaryIO, answers: BinaryIO, limits: Limits) -> None:
-    """Answer one job after the other until the server closes the pipe."""
+    """Process jobs until the server closes the pipe."""
     answers.write(encode(Ready()))
     answers.flush()
     while head := jobs.read(4):
         _renew_cpu(limits.cpu)
-        # No name holds the job: ten megabytes would stay until the next one.
+        # Keep no reference to the job: its 10 MB would stay in memory until the next one.
         answers.write(encode(answer(decode_job(jobs.read(length_of(head))), limits.max_pixels)))
         answers.flush()
 
 
 def main() -> None:
-    """Confine this process, then serve."""
-    # The server drains its requests after Ctrl-C or SIGTERM, which reach the whole group; this ends with the pipe.
+    """Sandbox this process, then serve."""
+    # Signals reach the whole group, but the server still drains its requests; this process ends with the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     limits = Limits(*map(int, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The server's end of one image worker."""
+"""An image worker, as seen by the server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import cast
 
 from messenger.media.frames import Answer, BadFrame, Done, Job, Ready, Refused, encode, take_answer
 
-# glibc keeps freed blocks of an image's size for reuse; with a fixed threshold they go back to the system.
+# By default glibc keeps large freed blocks; with a fixed threshold it returns them to the system.
 _ENVIRONMENT = {"LANG": "C.UTF-8", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 
 
 class WorkerDied(Exception):
-    """The worker ended, or was ended because it broke the protocol, before it answered."""
+    """The worker ended before it answered, or was killed because it violated the protocol."""
 
     def __init__(self, returncode: int | None) -> None:
         super().__init__(f"image worker ended with {returncode}")
@@ -23,12 +23,12 @@ class WorkerDied(Exception):
 
     @property
     def used_up_its_time(self) -> bool:
-        """Whether the kernel ended it for its CPU time."""
+        """Whether the kernel killed it because it used up its CPU time."""
         return self.returncode == -signal.SIGXCPU
 
 
 class WorkerProcess(asyncio.SubprocessProtocol):
-    """One worker: one job at a time. Whoever gives up on a job kills it, so that no answer finds another asker."""
+    """A worker process, for one job at a time. Kill it if a job is abandoned, lest its answer go to the next one."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -40,11 +40,11 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._pending: asyncio.Future[Answer] | None = loop.create_future()
 
     async def start(self, *, memory: int, max_pixels: int, cpu: int, jobs: int) -> None:
-        """Start the process and wait until it is confined; WorkerDied or OSError when that fails."""
+        """Start the process and wait until it is sandboxed. Raises WorkerDied or OSError."""
         numbers = map(str, (memory, max_pixels, cpu, jobs, os.getpid()))
         command = (sys.executable, "-I", "-m", "messenger.media.worker", *numbers)
         try:
-            # Its complaints about a failed start go where the server's go; then it closes stderr itself.
+            # Errors at its start appear in the server's log; the worker closes stderr afterwards.
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: self, *command, stderr=None, cwd="/", env=_environment()
             )
@@ -63,11 +63,11 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs and was not told to end."""
+        """Whether it is running and was not killed."""
         return not self._killed and self._transport is not None and self._transport.get_returncode() is None
 
     async def ask(self, data: bytes) -> Done | Refused:
-        """The worker's answer to this file; WorkerDied when there will be none."""
+        """The worker's answer for this file. Raises WorkerDied."""
         if self._transport is None or not self.is_alive:
             raise WorkerDied(None)
         self.served += 1
@@ -80,7 +80,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         return answer
 
     def kill(self) -> None:
-        """End it at once; `exited` tells when it is gone."""
+        """Kill it; await `exited` for its end."""
         self._killed = True
         if self._transport is not None and self._transport.get_returncode() is None:
             self._transport.kill()
@@ -92,7 +92,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         finally:
             self._pending = None
 
-    # --- what the event loop calls ------------------------------------------------------------
+    # --- called by the event loop -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
@@ -107,13 +107,13 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if answer is None:
             return
         if self._pending is None or self._pending.done():
-            # Nobody asked. What it says next could be taken for an answer to the next question.
+            # No job is pending: this must not be mistaken for the answer to the next one.
             self.kill()
         else:
             self._pending.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The process is gone and its pipes are read to their end."""
+        """The process has ended and its pipes are read completely."""
         returncode = self._transport.get_returncode() if self._transport else None
         if self._pending is not None and not self._pending.done():
             self._pending.set_exception(WorkerDied(returncode))
@@ -127,6 +127,6 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the server's environment but where shared libraries are: it holds secrets."""
+    """Only the path of shared libraries: the server's environment contains secrets."""
     libraries = os.environ.get("LD_LIBRARY_PATH")
     return _ENVIRONMENT | ({"LD_LIBRARY_PATH": libraries} if libraries else {})

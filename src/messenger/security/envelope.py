@@ -1,6 +1,6 @@
-"""The door of the safe (`POST /e2e/secret_key`): a ciphertext envelope comes in, what is visibly none stays out.
+"""Checks of encrypted secrets (`POST /e2e/secret_key`): accepts ciphertext envelopes, refuses visible plaintext.
 
-Nothing of what was sent is ever repeated in an error or a `repr()`: it may be the very key that shouldn't be here.
+Errors and `repr()` never contain parts of the input, since it may be an unencrypted key.
 
 Algorithms whose lengths are checked (compared in lower case, without `. _ + / -`):
 
@@ -10,10 +10,10 @@ Algorithms whose lengths are checked (compared in lower case, without `. _ + / -
 - `msecretstoragev1aeshmacsha2`: a nonce of 16 bytes and a mac of 32 (Matrix client-server API, secret storage).
 
 Refused as algorithms: `none`, `null`, `plain`, `plaintext`, `cleartext`, `identity`, `raw`, `text`, `base64`, `hex`.
-Any other name is taken, with a nonce and, where there is one, a mac of 8 to 64 bytes.
+Any other name is accepted, with a nonce and an optional mac of 8 to 64 bytes each.
 
-Parameters of the key derivation: the optional fields of `Kdf`. Its salt (16 to 1024 bytes) may be left out for
-`none`, `hkdf`, `hkdfsha256`, `hkdfsha384` and `hkdfsha512`, whose secret is random already.
+Parameters of the key derivation: the optional fields of `Kdf`. Its salt (16 to 1024 bytes) is optional for `none`,
+`hkdf`, `hkdfsha256`, `hkdfsha384` and `hkdfsha512`, whose input is random already.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNREADABLE = object()
 
 
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A struct that doesn't tell its content to logs and tracebacks."""
+    """A struct whose `repr()` hides its content from logs and tracebacks."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -48,7 +48,7 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return []
 
 
-# What `_ensure` checks, for the OpenAPI document: msgspec would report errors with its own codes.
+# For the OpenAPI document only: `_ensure` checks this, since msgspec would report other error codes.
 _Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64, "pattern": r"^[A-Za-z0-9._+/-]+$"})]
 _Cost = Annotated[int | str | None, Meta(description="0 to 4294967295, or a string of at most 64 characters")]
 
@@ -111,7 +111,7 @@ _CIPHERS = {
 }
 _NO_CIPHERS = frozenset(["none", "null", "plain", "plaintext", "cleartext", "identity", "raw", "text", "base64", "hex"])
 _SALTLESS = frozenset(["none", "hkdf", "hkdfsha256", "hkdfsha384", "hkdfsha512"])
-# Unknown fields that an error may name, because these words tell nothing; any other name could be a secret itself.
+# Unknown fields that an error may name; any other name could itself be a secret.
 _NAMEABLE = re.compile(
     "alg|crv|d|data|dp|dq|e|ext|iv|k|key|key_ops|keys|kid|kty|mnemonic|p|passphrase|password|plaintext|private_key|"
     "q|qi|salt|secret|secret_key|seed|tag|use|value|version|x|y"
@@ -122,7 +122,7 @@ _SEPARATORS = re.compile(r"[._+/-]")
 
 
 def parse_envelope(raw: bytes, *, msgpack: bool = False) -> SecretEnvelope:
-    """The envelope in a request's body; SecretTooLarge (over 64 KiB), NotEncrypted or MalformedBody."""
+    """Parse the body of a request. Raises SecretTooLarge (over 64 KiB), NotEncrypted or MalformedBody."""
     if len(raw) > MAX_BYTES:
         raise SecretTooLarge
     body = _decoded(raw, msgpack=msgpack)
@@ -137,12 +137,12 @@ def parse_envelope(raw: bytes, *, msgpack: bool = False) -> SecretEnvelope:
 
 
 def ensure_envelope(envelope: SecretEnvelope) -> None:
-    """Raise NotEncrypted unless this looks like a ciphertext with all that its owner needs to open it."""
+    """Raise NotEncrypted unless this looks like a ciphertext with everything needed to decrypt it."""
     _ensure(msgspec.to_builtins(envelope))
 
 
 def _ensure(body: dict[Any, Any]) -> None:
-    # The content is looked at only where all of it has the right type.
+    # Check the content only if all types are correct.
     faults = list(_form_faults(body)) or list(_content_faults(body))
     if faults:
         raise _refused(faults)
@@ -153,7 +153,7 @@ def _refused(faults: list[FieldError]) -> NotEncrypted:
 
 
 def _decoded(raw: bytes, *, msgpack: bool) -> Any:
-    # The caller raises, not this: an error in whose context the decoder's error stands would bring its words along.
+    # The caller raises: raised here, the error would have the decoder's error, with parts of the input, as its context.
     try:
         return msgspec.msgpack.decode(raw) if msgpack else msgspec.json.decode(raw)
     except (ValueError, RecursionError):
@@ -161,7 +161,7 @@ def _decoded(raw: bytes, *, msgpack: bool) -> Any:
 
 
 def _form_faults(body: dict[Any, Any]) -> Iterator[FieldError]:
-    """Unknown, missing and wrong-typed fields. An optional field that is null is one that was left out."""
+    """Unknown and missing fields, and fields of a wrong type. Null in an optional field counts as missing."""
     yield from _unknown(body, SecretEnvelope.__struct_fields__, "")
     for name, kind in (("algorithm", str), ("kdf", dict), ("nonce", str), ("ciphertext", str)):
         yield from _typed(body, name, name, kind, required=True)

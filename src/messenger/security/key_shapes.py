@@ -1,4 +1,4 @@
-"""Private keys, known by their shape wherever they hide: in the open, in base64, in hex, in one inside the other."""
+"""Detects private keys by their shape: plain, in base64, in hex, or nested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _BARE_KEY_BYTES = frozenset({32, 64})
-# A key may be wrapped more than once: in the base64 of its field, and in what its sender put around it.
+# A key may be wrapped more than once: by the base64 of its field, and by its sender.
 _WRAPPINGS = 3
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
@@ -25,12 +25,12 @@ _KEY_MARKS = re.compile(
 _JWK = re.compile(rb'"kty\\*"\s*:')
 _JWK_SECRET = re.compile(rb'"(?:d|k|p|q)\\*"\s*:\s*\\*"')
 # SEQUENCE, its length, INTEGER 0 or 1, and the next tag: the start of PKCS#8, PKCS#1 and SEC1. It looks ahead, so
-# that a false start can't hide a true one behind it.
+# that a false match cannot hide a true one after it.
 _DER_START = re.compile(rb"\x30(?=(?:[\x05-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x04\x30])", re.DOTALL)
 
 
 def from_base64(data: bytes) -> bytes | None:
-    """Standard or url-safe, padded in full or not at all (RFC 4648 sections 4 and 5); None for anything else."""
+    """Decode standard or URL-safe base64 (RFC 4648 sections 4 and 5), padded completely or not; None if invalid."""
     digits = data.rstrip(b"=")
     padded = len(digits) != len(data)
     if not _BASE64.fullmatch(data) or len(digits) % 4 == 1 or (padded and len(data) % 4):
@@ -39,17 +39,17 @@ def from_base64(data: bytes) -> bytes | None:
 
 
 def is_bare_key(data: bytes) -> bool:
-    """Whether this is 32 or 64 bytes, as they are or written in hex or base64."""
+    """Whether this is 32 or 64 bytes, plain or in hex or base64."""
     return len(data) in _BARE_KEY_BYTES or spells_bare_key(data)
 
 
 def spells_bare_key(text: bytes) -> bool:
-    """Whether this is hex or base64 of 32 or 64 bytes."""
+    """Whether this text is hex or base64 of 32 or 64 bytes."""
     return any(len(reading) in _BARE_KEY_BYTES for reading in _readings(text))
 
 
 def _readings(data: bytes) -> Iterator[bytes]:
-    """What the data means where it is hex or base64, which may be folded into lines."""
+    """The data decoded from hex and from base64, which may have line breaks."""
     text = data.translate(None, b" \t\r\n")
     if text and _HEX.fullmatch(text):
         yield bytes.fromhex(text.decode("ascii"))
@@ -59,8 +59,8 @@ def _readings(data: bytes) -> Iterator[bytes]:
 
 
 def holds_private_key(data: bytes, wrappings: int = _WRAPPINGS) -> bool:
-    """Whether a PEM, PKCS#8, PKCS#1, SEC1, OpenSSH, JWK, PGP or age private key is in it, at most `wrappings` deep."""
-    # Without its zeros, text in UTF-16 is found like text in UTF-8.
+    """Whether it contains a PEM, PKCS#8, PKCS#1, SEC1, OpenSSH, JWK, PGP or age private key, up to `wrappings` deep."""
+    # Without the zeros, UTF-16 text matches like UTF-8.
     text = data.replace(b"\0", b"")
     if _KEY_MARKS.search(text) or (_JWK.search(text) and _JWK_SECRET.search(text)):
         return True
@@ -76,7 +76,7 @@ class _Element(NamedTuple):
 
 
 def _element(data: bytes, at: int, end: int) -> _Element | None:
-    """The DER element (X.690 section 8.1) that begins here, where its header and content end by `end`."""
+    """The DER element (X.690 section 8.1) that begins here and ends before `end`."""
     if at + 2 > end:
         return None
     length, start = data[at + 1], at + 2
@@ -88,7 +88,7 @@ def _element(data: bytes, at: int, end: int) -> _Element | None:
 
 
 def _is_der_key(data: bytes, at: int) -> bool:
-    """Whether PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 A.1.2), SEC1 (RFC 5915) or a key of DSA begins here."""
+    """Whether a key in PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 A.1.2), SEC1 (RFC 5915) or DSA form begins here."""
     whole = _element(data, at, len(data))
     version = whole and _element(data, whole.start, whole.end)
     if not whole or not version:

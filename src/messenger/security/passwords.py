@@ -1,4 +1,4 @@
-"""Passwords: hashed with Argon2id off the event loop, and refused when they are easy to guess."""
+"""Hashes passwords with Argon2id in threads, and refuses passwords that are easy to guess."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_LENGTH = 1024
 _ARGON2_VERSION = 19
 _SALT_BYTES = 16
 _HASH_BYTES = 32
-# The two results of the library that speak of the machine and not of the hash (argon2.h, codes -22 and -33).
+# The two errors of the library that concern the machine, not the hash (argon2.h, codes -22 and -33).
 _STARVED = frozenset({"Memory allocation error", "Threading failure"})
 
 _SERVICE_NAME = "messenger"
@@ -39,7 +39,7 @@ _LONGEST_UNIT = 8
 _SHORTEST_PERSONAL = 3
 _FEW_LETTERS = 3
 _MEAN_RUN = 4
-# Orders that fingers and tongues know; each is read in both directions.
+# Common sequences; each counts in both directions.
 _LINES = (
     "01234567890",
     "abcdefghijklmnopqrstuvwxyza",
@@ -50,17 +50,17 @@ _LINES = (
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the password is right, and whether its hash should be made anew with the parameters of today."""
+    """Whether the password is correct, and whether it should be hashed again with the current parameters."""
 
     ok: bool
     rehash: bool
 
 
 class PasswordHasher:
-    """Argon2id (RFC 9106) in `threads` threads of `memory_cost` KiB each; the event loop never waits for it.
+    """Argon2id (RFC 9106) in `threads` threads with `memory_cost` KiB each, outside of the event loop.
 
-    The defaults are RFC 9106's second choice (section 4). A stored hash that was made with smaller parameters
-    answers sooner than the dummy of an unknown login and so tells that the login exists, until it is made anew.
+    The defaults are RFC 9106's second choice (section 4). A hash with lower parameters is verified faster than the
+    dummy hash of an unknown login, which reveals that the login exists, until the password is hashed again.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class PasswordHasher:
         return await self._run(lambda: self._hash(password), source, known)
 
     async def verify(self, password: str, encoded: str | None, *, source: str = "", known: bool = False) -> Verdict:
-        """Compare with a stored hash; None (an unknown login) costs what a wrong password costs and is never ok."""
+        """Compare with a stored hash. None (an unknown login) takes as long as a wrong password, and never matches."""
         return await self._run(lambda: self._verify(password, encoded), source, known)
 
     def close(self) -> None:
-        """Refuse what comes and what still waits (Overloaded); what is being hashed ends in its thread."""
+        """Refuse new and waiting requests (`Overloaded`); running threads finish."""
         self._queue.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -101,12 +101,12 @@ class PasswordHasher:
         loop = asyncio.get_running_loop()
 
         def leave(_: Future[_T]) -> None:
-            # If the loop has ended, nobody waits for the place.
+            # If the loop has ended, no request waits for the place.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._queue.leave)
 
-        # A place is given back when the thread is done with it, not when its caller stops waiting: a client that
-        # asks and hangs up must not get more than its share of the threads.
+        # Release the place when the thread has finished, not when the caller stops waiting: clients that
+        # disconnect early must not get more than their share of the threads.
         future.add_done_callback(leave)
         try:
             return await asyncio.wrap_future(future)
@@ -114,7 +114,7 @@ class PasswordHasher:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Nobody cancelled the caller, so that it was close() that took the work away.
+            # The caller was not cancelled, so `close()` discarded the work.
             raise Overloaded from None
 
     def _submit(self, work: Callable[[], _T]) -> Future[_T]:
@@ -129,14 +129,14 @@ class PasswordHasher:
         try:
             return self._argon2.hash(secret)
         except HashingError as error:
-            _log.error("A password can't be hashed: %s", error)
+            _log.error("A password cannot be hashed: %s", error)
             raise Overloaded from None
 
     def _verify(self, password: str, encoded: str | None) -> Verdict:
         try:
             secret = _normalised(password, "password").encode()
         except PasswordWeak:
-            # hash() refuses this text, so that no stored hash can be of it.
+            # `hash` refuses this text, so no stored hash can match.
             secret, encoded = b"", None
         if encoded is None:
             self._matches(self._dummy, secret)
@@ -145,7 +145,7 @@ class PasswordHasher:
             ok = self._matches(encoded, secret)
             return Verdict(ok=ok, rehash=ok and self._argon2.check_needs_rehash(encoded))
         except (InvalidHashError, VerificationError, UnicodeEncodeError):
-            _log.error("A stored password hash is damaged; its owner can't sign in")
+            _log.error("A stored password hash is corrupt; its owner cannot sign in")
         self._matches(self._dummy, secret)
         return Verdict(ok=False, rehash=False)
 
@@ -157,14 +157,14 @@ class PasswordHasher:
         except VerificationError as error:
             if str(error) not in _STARVED:
                 raise
-            _log.error("A password can't be verified: %s", error)
+            _log.error("A password cannot be verified: %s", error)
         raise Overloaded
 
 
 def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] = (), field: str = "password") -> None:
     """Raise PasswordWeak with the reason (NIST SP 800-63B-4 section 3.1.1.2); `minimum` counts code points of NFC.
 
-    No rules of composition. The reasons: invalid_characters, too_long, too_short, too_common, too_repetitive,
+    There are no composition rules. The reasons: invalid_characters, too_long, too_short, too_common, too_repetitive,
     too_personal. `personal` is what an attacker knows of the user: the username, the name.
     """
     text = _normalised(password, field)
@@ -182,11 +182,11 @@ def ensure_strong(password: str, *, minimum: int = 15, personal: Sequence[str] =
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """The 30,000 most used passwords, casefolded (from zxcvbn); read at the first call, which a start can make."""
+    """The 30,000 most common passwords, casefolded (from zxcvbn). Reads them on the first call."""
     package = importlib.util.find_spec("zxcvbn")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("zxcvbn is not installed", name="zxcvbn")
-    # An import of zxcvbn.frequency_lists runs the package, which ranks all its dictionaries and keeps 15 MB of them.
+    # Importing zxcvbn.frequency_lists would run the package, whose dictionaries take 15 MB of memory.
     path = Path(package.origin).with_name("frequency_lists.py")
     spec = importlib.util.spec_from_file_location("_messenger_frequency_lists", path)
     if spec is None or spec.loader is None:
@@ -197,8 +197,8 @@ def common_passwords() -> frozenset[str]:
 
 
 def _normalised(password: str, field: str) -> str:
-    """The NFKC form, so that each keyboard gives the same bytes; PasswordWeak for too long or unpaired surrogates."""
-    # The length comes first: normalising takes the square of the length where combining marks follow each other.
+    """The NFKC form, the same for all keyboards. Raises PasswordWeak if too long, or for unpaired surrogates."""
+    # Check the length first: normalising takes quadratic time for sequences of combining marks.
     if len(password) > MAX_LENGTH:
         raise _weak(field, "too_long", f"A password can have at most {MAX_LENGTH} characters")
     text = unicodedata.normalize("NFKC", password)
@@ -214,7 +214,7 @@ def _weak(field: str, code: str, message: str) -> PasswordWeak:
 
 
 def _dummy_hash(time_cost: int, memory_cost: int, parallelism: int) -> str:
-    """A hash of no known password: it has random bytes for its digest, so that only comparing with it costs."""
+    """A hash with a random digest, which no password matches; verifying takes as long as with a real one."""
     salt, digest = (
         base64.b64encode(secrets.token_bytes(size)).decode("ascii").rstrip("=") for size in (_SALT_BYTES, _HASH_BYTES)
     )
@@ -222,7 +222,7 @@ def _dummy_hash(time_cost: int, memory_cost: int, parallelism: int) -> str:
 
 
 def _is_repetition(text: str) -> bool:
-    """Whether a unit of 8 characters or less, or a common word, makes the text by repetition (1.5 times or more)."""
+    """Whether the text repeats a unit of at most 8 characters, or a common word, at least 1.5 times."""
     for size in range(1, len(text) * 2 // 3 + 1):
         if text[size:] != text[:-size]:
             continue
@@ -232,7 +232,7 @@ def _is_repetition(text: str) -> bool:
 
 
 def _is_sequence(text: str) -> bool:
-    """Whether the text is a few straight runs (aaaa, 1234, fedc, qwerty) that have 4 characters each on average."""
+    """Whether the text consists of sequences (aaaa, 1234, fedc, qwerty) of 4 or more characters on average."""
     runs, run = 1, frozenset[object]()
     for pair in pairwise(text):
         step = _steps(*pair) & run if run else _steps(*pair)
@@ -242,7 +242,7 @@ def _is_sequence(text: str) -> bool:
 
 
 def _steps(before: str, after: str) -> frozenset[object]:
-    """All the ways in which one character goes on to the next: by code point (-1, 0, 1), or along a line."""
+    """The sequences in which `after` can follow `before`: by code point (-1, 0, 1), or along a row."""
     distance = ord(after) - ord(before)
     steps: set[object] = {distance} if abs(distance) <= 1 else set()
     steps.update((line, 1) for line in _LINES if before + after in line)
@@ -251,7 +251,7 @@ def _steps(before: str, after: str) -> frozenset[object]:
 
 
 def _is_personal(text: str, names: Sequence[str]) -> bool:
-    """Whether names, digits and signs make up the text but for at most 3 different letters."""
+    """Whether the text consists of names, digits and signs, apart from at most 3 different letters."""
     folded = [unicodedata.normalize("NFKC", name[:MAX_LENGTH]).casefold() for name in names]
     words = {word for name in folded for word in (name, _letters_and_digits(name), *re.split(r"[\W_]+", name))}
     rest = text
