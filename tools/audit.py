@@ -1,9 +1,9 @@
-"""Ask for known vulnerabilities of the locked versions, with pip-audit. Where nobody can be asked, say so, and pass.
+"""Check the locked versions for known vulnerabilities with pip-audit. Without a source of advisories, warn and pass.
 
     python tools/audit.py REQUIREMENTS
 
-Ends with 1 where a locked version has an advisory. The advisories come over the machine's package index
-(`/pypi/NAME/VERSION/json`), which a mirror need not have.
+Exits with 1 if a locked version has an advisory. Advisories are read from the package index of the machine
+(`/pypi/NAME/VERSION/json`); a mirror may not have them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PROGRAM = ROOT / ".venv/checks/bin/pip-audit"
 SECONDS = 600
 UNANSWERED = """
 !!! NOT AUDITED: {why}.
-!!! Whether the {count} locked versions have known vulnerabilities is not known. Run `make audit` where the
-!!! package index tells of advisories.
+!!! The {count} locked versions were not checked for known vulnerabilities. Run `make audit` with a package
+!!! index that has advisories.
 """
 
 
@@ -37,7 +37,7 @@ def first_of(requirements: str) -> str:
 
 
 def ask(requirements: Path) -> list[dict[str, Any]] | None:
-    """What pip-audit says of each package; None where it could not ask at all."""
+    """The result of pip-audit for each package; None if it could not reach the index."""
     done = subprocess.run(
         [
             *(str(PROGRAM), "--requirement", str(requirements), "--require-hashes", "--disable-pip"),
@@ -57,7 +57,7 @@ def ask(requirements: Path) -> list[dict[str, Any]] | None:
 
 
 def verdict(told: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """The advisories, a line each; and the packages that nobody knew."""
+    """The advisories, one per line, and the packages that the index does not know."""
     advisories = [
         f"{package['name']} {package['version']}: {each['id']}, fixed in {', '.join(each['fix_versions']) or 'none'}"
         for package in told
@@ -67,14 +67,14 @@ def verdict(told: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
 
 
 def main(requirements: Path) -> int:
-    """Ask for one package first: an index that tells of none is asked no more."""
+    """Check one package first: if the index has no advisories, the others are not checked."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as probe:
         probe.write(first_of(requirements.read_text()))
         probe.flush()
         tried = ask(Path(probe.name))
     count = requirements.read_text().count("==")
     if not tried or verdict(tried)[1]:
-        print(UNANSWERED.format(why="the package index tells of no advisories here", count=count))
+        print(UNANSWERED.format(why="the package index has no advisories", count=count))
         return 0
     told = ask(requirements)
     if told is None:
@@ -82,7 +82,7 @@ def main(requirements: Path) -> int:
         return 0
     advisories, unknown = verdict(told)
     if unknown:
-        print(UNANSWERED.format(why=f"nobody knew {', '.join(unknown)}", count=len(unknown)))
+        print(UNANSWERED.format(why=f"the index does not know {', '.join(unknown)}", count=len(unknown)))
     print("\n".join(advisories) or f"no known vulnerabilities in {len(told) - len(unknown)} locked versions")
     return 1 if advisories else 0
 

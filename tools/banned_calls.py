@@ -1,6 +1,6 @@
-"""Refuses sessions outside of the unit of work, and objects handed between sessions.
+"""Refuses sessions outside of the unit of work, and calls that move objects between sessions.
 
-`python tools/banned_calls.py [FOLDER]` prints each place as `file:line: why`, and exits 1 where there is one.
+`python tools/banned_calls.py [FOLDER]` prints each fault as `file:line: reason`, and exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Each moves a mapped object between sessions, or re-reads it because somebody else may have changed it.
+# These move a mapped object between sessions, or reload it in case of changes by another one.
 OBJECT_MOVES = frozenset({"merge", "expunge", "expunge_all", "refresh", "make_transient", "make_transient_to_detached"})
 SESSION_NAMES = frozenset({"AsyncSession", "Session", "async_sessionmaker", "sessionmaker", "async_scoped_session"})
 SESSION_RECEIVERS = frozenset({"session", "_session", "db", "async_session"})
@@ -18,7 +18,7 @@ SESSION_OWNERS = ("unit_of_work.py", "repositories/")
 
 
 def faults(source: str, path: str) -> Iterator[tuple[int, str]]:
-    """The lines of one module that break the rule, with the reason."""
+    """The lines of a module that break the rule, with the reason."""
     owner = path.endswith(SESSION_OWNERS[0]) or SESSION_OWNERS[1] in path
     for node in ast.walk(ast.parse(source, path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy"):
@@ -43,7 +43,7 @@ def _name(node: ast.expr) -> str:
 
 
 def main(folder: Path) -> int:
-    """Print every fault below `folder`; how many there are."""
+    """Print all faults below `folder`; returns 1 if there are any."""
     count = 0
     for path in sorted(folder.rglob("*.py")):
         for line, why in faults(path.read_text(encoding="utf-8"), path.as_posix()):

@@ -1,4 +1,4 @@
-"""Check `compose.yaml`: it parses, its services can be reached by each other, and ours is locked down."""
+"""Check `compose.yaml`: its references, its settings, and the hardening of the server's container."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def faults(compose: dict[str, Any]) -> list[str]:
-    """What is wrong with it."""
+    """The faults of the file."""
     services = compose["services"]
     server = services["messenger"]
-    found = [f"{name} is no service" for name in server.get("depends_on", {}) if name not in services]
+    found = [f"{name} is not a service" for name in server.get("depends_on", {}) if name not in services]
     known = {PREFIX + field.upper() for field in Settings.__struct_fields__}
     given = [name for name in server["environment"] if name.startswith(PREFIX)]
-    found += [f"{name} is no setting" for name in given if name not in known]
+    found += [f"{name} is not a setting" for name in given if name not in known]
     for name, expected in (("read_only", True), ("cap_drop", ["ALL"])):
         if server.get(name) != expected:
             found.append(f"messenger: {name} is not {expected}")
@@ -34,7 +34,7 @@ def faults(compose: dict[str, Any]) -> list[str]:
         if "image" in service and ":" not in service["image"]:
             found.append(f"{name}: the image has no version")
     secrets = re.findall(r"(?:PASSWORD|SECRET)\S*: (?!\$\{|.*@)(\S+)", (ROOT / "compose.yaml").read_text())
-    return found + ["a secret stands in the file" for _ in secrets]
+    return found + ["the file contains a secret" for _ in secrets]
 
 
 if __name__ == "__main__":

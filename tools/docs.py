@@ -1,4 +1,4 @@
-"""Write the pages that say what the code says: `python tools/docs.py` writes, `--check` only compares."""
+"""Generate pages from the code: `python tools/docs.py` writes them, `--check` only compares."""
 
 from __future__ import annotations
 
@@ -142,13 +142,13 @@ PAGES = {
 
 
 def main(check: bool) -> int:
-    """Write or compare; how many pages differ."""
+    """Write the pages, or compare them; returns the number of pages that differ."""
     differing = 0
     for name, page in PAGES.items():
         path = DOCS / name
         if check:
             if not path.exists() or path.read_text() != page():
-                print(f"docs/{name} is not what the code says: run `make docs`")
+                print(f"docs/{name} is out of date: run `make docs`")
                 differing += 1
         else:
             path.write_text(page())

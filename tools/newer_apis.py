@@ -1,4 +1,4 @@
-"""Write tests/browser/newer_apis.txt: what browsers have today and the demo's oldest ones had not.
+"""Write tests/browser/newer_apis.txt: the APIs that current browsers have, but not the oldest ones of the demo.
 
     npm pack @mdn/browser-compat-data && tar xzf mdn-browser-compat-data-*.tgz
     .venv/bin/python tools/newer_apis.py package/data.json
@@ -24,19 +24,19 @@ ENGINES = {
 }
 NEVER = float("inf")
 MEMBER = re.compile(r"^[A-Za-z]\w*$")
-# A child that is no name in a page but describes behaviour (`serializable_object`, `error_event`).
+# Children that describe behaviour instead of naming an API (`serializable_object`, `error_event`).
 BEHAVIOUR = re.compile(r"_(?!static$)")
 
 Feature = dict[str, Any]
 
 
 def oldest(page: str) -> dict[str, float]:
-    """The oldest version of each browser, as the table in `docs/demo.md` has it."""
+    """The oldest supported version of each browser, from the table in `docs/demo.md`."""
     return {name: float(version) for name, version in re.findall(r"^\| (\w+).* \| ([\d.]+) \|$", page, re.MULTILINE)}
 
 
 def since(feature: Feature, browser: str) -> float:
-    """The first version that has it without a flag or prefix."""
+    """The first version that supports it without a flag or prefix."""
     support = feature["__compat"]["support"].get(browser) or []
     entries = support if isinstance(support, list) else [support]
     plain = [entry for entry in entries if not {"flags", "prefix", "alternative_name"} & set(entry)]
@@ -54,7 +54,7 @@ def is_newer(feature: Feature, baseline: dict[str, float]) -> bool:
 
 
 def newer(features: Feature, baseline: dict[str, float], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Interfaces and members; of an interface that is newer as a whole only its own name."""
+    """Newer interfaces and members; of a completely newer interface only its name."""
     for name, feature in features.items():
         if name == "__compat":
             continue

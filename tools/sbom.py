@@ -2,9 +2,9 @@
 
     python tools/sbom.py UV OUTPUT
 
-uv lists the components and what depends on what; here come each distribution's hash, and whether a component is
-installed (`required`), comes with an extra (`optional`) or serves development alone (`excluded`). The same lock gives
-the same bytes. Runs in the environment of the checks, which has the schema.
+uv lists the components and their dependencies; this adds the hash of each distribution, and whether a component is
+always installed (`required`), belongs to an extra (`optional`) or is for development only (`excluded`). The output is
+reproducible. Run it in `.venv/checks`, which has the schema.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SCOPES = (
     ("optional", ("--no-dev", "--all-extras")),
     ("excluded", ("--all-groups", "--all-extras")),
 )
-"""From what is always there to all that is locked."""
+"""From the required packages to all locked ones."""
 
 
 def locked(lock: str) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """Name and version of each locked package, with its distributions: file name and SHA-256."""
+    """The distributions of each locked package, as file names with SHA-256."""
     found = {}
     for package in tomllib.loads(lock)["package"]:
         if "registry" in package["source"]:
@@ -39,7 +39,7 @@ def locked(lock: str) -> dict[tuple[str, str], list[tuple[str, str]]]:
 
 
 def complete(bill: dict[str, Any], lock: str, scopes: dict[str, str]) -> dict[str, Any]:
-    """The bill with hashes, scopes by `bom-ref`, and nothing that changes from run to run."""
+    """Add hashes, and scopes by `bom-ref`; remove values that differ between runs."""
     packages = locked(lock)
     for component in bill["components"]:
         component["scope"] = scopes[component["purl"]]
@@ -53,7 +53,7 @@ def complete(bill: dict[str, Any], lock: str, scopes: dict[str, str]) -> dict[st
 
 
 def faults(bill: dict[str, Any], lock: str) -> list[str]:
-    """Locked packages that the bill doesn't name, or names without a hash."""
+    """Locked packages that are missing from the bill or have no hash."""
     named = {(each["name"], each["version"]): each for each in bill["components"]}
     return [
         f"{name} {version}"
@@ -73,7 +73,7 @@ def _export(uv: str, *options: str) -> dict[str, Any]:
 
 
 def _schema_faults(bill: dict[str, Any]) -> list[str]:
-    """What the schema says of it; a component's first file stands for all: the library takes long over an address."""
+    """The schema's errors. Checks only the first file of each component, since the library validates URLs slowly."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 

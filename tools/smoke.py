@@ -1,4 +1,4 @@
-"""Start a server as a newcomer does, with nothing configured, and walk through the README."""
+"""Start a server without any configuration and run the commands of the README."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A free port."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
@@ -28,11 +28,11 @@ def free_port() -> int:
 
 
 def await_ready(url: str, server: subprocess.Popen[bytes]) -> float:
-    """Wait until it serves; the seconds it took."""
+    """Wait until the server is ready; returns the seconds that it took."""
     started = time.monotonic()
     while server.poll() is None and time.monotonic() - started < START_SECONDS:
         try:
-            with urllib.request.urlopen(f"{url}/health/ready", timeout=1):  # noqa: S310 - a URL of our own
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=1):  # noqa: S310 - a constant URL
                 return time.monotonic() - started
         except OSError:
             time.sleep(0.05)
@@ -40,7 +40,7 @@ def await_ready(url: str, server: subprocess.Popen[bytes]) -> float:
 
 
 def main() -> int:
-    """0 where the walk went as printed."""
+    """Returns 0 if every response is as printed in the README."""
     folder, port = Path(tempfile.mkdtemp(prefix="messenger-walk-")), free_port()
     folder.chmod(0o711)
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -49,7 +49,7 @@ def main() -> int:
     try:
         url = f"http://127.0.0.1:{port}"
         print(f"ready after {await_ready(url, server):.1f} s")
-        # Twice: a reader repeats it, on the database of the first time.
+        # Twice, since readers may repeat the commands on the same database.
         return walk.main(ROOT / "README.md", url) or walk.main(ROOT / "README.md", url)
     finally:
         server.send_signal(signal.SIGTERM)

@@ -1,7 +1,8 @@
-"""Walk through the README as a newcomer does: run its commands in order, and compare the answers it prints.
+"""Run the commands of the README in order, and compare the responses with the printed ones.
 
 `python tools/walk.py README.md [URL]`: the `sh` blocks between the markers `walk:begin` and `walk:end` run as one
-shell session; a `json` block after one is what its last command must answer. Ids, tokens, keys and times may differ.
+shell session; a `json` block after one is the expected output of its last command. Ids, tokens, keys and times may
+differ.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VOLATILE = re.compile(
 
 
 def steps(readme: str) -> list[tuple[str, object]]:
-    """Commands with the answer that each must give; None where the README shows none."""
+    """The commands, each with its expected response; None if the README shows none."""
     walk = readme[readme.index("walk:begin") : readme.index("walk:end")]
     found: list[tuple[str, object]] = []
     for kind, text in BLOCK.findall(walk):
@@ -34,7 +35,7 @@ def steps(readme: str) -> list[tuple[str, object]]:
 
 
 def differences(expected: object, actual: object, path: str = "$") -> list[str]:
-    """Where an answer is not what was printed."""
+    """The differences between a response and the printed one."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         if list(expected) != list(actual):
             return [f"{path}: keys {list(actual)} instead of {list(expected)}"]
@@ -52,7 +53,7 @@ def differences(expected: object, actual: object, path: str = "$") -> list[str]:
 
 
 def main(readme: Path, url: str) -> int:
-    """Run it; 0 where every answer was as printed."""
+    """Run the commands; returns 0 if every response is as printed."""
     walk = steps(readme.read_text())
     script = "set -eu\n" + f"echo '{SEPARATOR}'\n".join(f"{command}\n" for command, _ in walk)
     environment = {**os.environ, "MESSENGER_URL": url}

@@ -1,7 +1,7 @@
-"""For those who test on this package: a real database, people, a client, and what was said on the wire.
+"""Fixtures and factories for tests of projects that build on this package.
 
-`pytest_plugins = ["messenger.testing.plugin"]` in a `conftest.py` brings the fixtures. Tests isolate themselves by
-making people of their own; one that counts whole tables asks for `fresh_database_url`.
+`pytest_plugins = ["messenger.testing.plugin"]` in a `conftest.py` adds the fixtures. Tests share a database and are
+isolated by creating their own users; a test that counts whole tables uses `fresh_database_url`.
 """
 
 from messenger.testing.factories import Factory, Person

@@ -1,4 +1,4 @@
-"""A bus without a server: a transport in memory that can go away, and a receiver that keeps what it hears."""
+"""An in-memory bus whose broker can stop, and a receiver that records messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from messenger.bus.bus import Bus, BusMessage
 
 
 class MemoryBroker:
-    """What a server would be: everybody who is connected gets everything, the speaker included."""
+    """The broker: delivers each message to all connections, including the sender's."""
 
     def __init__(self) -> None:
         self.payloads: list[str] = []
@@ -20,31 +20,31 @@ class MemoryBroker:
         self._links: set[_MemoryLink] = set()
 
     def transport(self, *, max_payload: int = 100_000) -> MemoryTransport:
-        """A way to it."""
+        """Create a transport to this broker."""
         return MemoryTransport(self, max_payload)
 
     def deliver(self, payload: str) -> None:
-        """Bring this to everybody, as if somebody had published it."""
+        """Deliver a message to all connections."""
         for link in self._links:
             link.incoming.put_nowait(payload)
 
     def stop(self) -> None:
-        """Go away: connections end, new ones are refused."""
+        """Close all connections and refuse new ones."""
         self.up = False
         self.drop()
 
     def start(self) -> None:
-        """Come back."""
+        """Accept connections again."""
         self.up = True
 
     def drop(self) -> None:
-        """End the connections that are."""
+        """Close all connections."""
         for link in self._links:
             link.incoming.put_nowait(None)
 
 
 class MemoryTransport:
-    """A transport to a broker in this process."""
+    """A transport to a `MemoryBroker`."""
 
     def __init__(self, broker: MemoryBroker, max_payload: int) -> None:
         self.max_payload = max_payload
@@ -53,21 +53,21 @@ class MemoryTransport:
         self._link: _MemoryLink | None = None
 
     def stop(self) -> None:
-        """Lose this way alone, and find no other, until `start`."""
+        """Close the connections of this transport and refuse new ones, until `start`."""
         self.up = False
         if self._link is not None:
             self._link.incoming.put_nowait(None)
 
     def start(self) -> None:
-        """Find the way again."""
+        """Allow connections again."""
         self.up = True
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[_MemoryLink]:
-        """A connection, unless the broker is away."""
+        """Connect. Raises an error while the broker or this transport is stopped."""
         if not (self._broker.up and self.up):
             self._broker.refused += 1
-            raise ConnectionRefusedError("the broker is away")
+            raise ConnectionRefusedError("the broker is stopped")
         self._link = link = _MemoryLink(self._broker)
         self._broker._links.add(link)
         try:
@@ -82,21 +82,21 @@ class _MemoryLink:
         self._broker = broker
 
     async def send(self, payload: str) -> None:
-        # As a real one: others get their turn while it is sent.
+        # Like a real transport, let other tasks run during the send.
         await asyncio.sleep(0)
         if not self._broker.up or self._broker.refuses(payload):
-            raise ConnectionResetError("the broker does not take it")
+            raise ConnectionResetError("the broker does not accept the message")
         self._broker.payloads.append(payload)
         self._broker.deliver(payload)
 
     async def payloads(self) -> AsyncIterator[str]:
         while (payload := await self.incoming.get()) is not None:
             yield payload
-        raise ConnectionResetError("the broker went away")
+        raise ConnectionResetError("the broker has stopped")
 
 
 class Listener:
-    """Receives for a bus: keeps what it hears, and can be waited for."""
+    """The receiver of a bus: records messages and connection changes, which tests can await."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -106,22 +106,22 @@ class Listener:
         bus.subscribe(self)
 
     def on_message(self, message: BusMessage) -> None:
-        """Keep it."""
+        """Record a message."""
         self.heard.append(message)
         self._changed.set()
 
     def on_disconnect(self) -> None:
-        """Count it."""
+        """Count a disconnection."""
         self.disconnects += 1
         self._changed.set()
 
     def on_reconnect(self) -> None:
-        """Count it."""
+        """Count a reconnection."""
         self.reconnects += 1
         self._changed.set()
 
     async def until(self, happened: Callable[[], bool], *, seconds: float = 20) -> None:
-        """Wait for it; what the bus itself does not announce is looked at every hundredth of a second."""
+        """Wait for a condition, which is also checked every 10 ms, since the bus does not report every change."""
         async with asyncio.timeout(seconds):
             while not happened():
                 self._changed.clear()
@@ -129,17 +129,17 @@ class Listener:
                     await asyncio.wait_for(self._changed.wait(), 0.01)
 
     async def until_heard(self, *messages: BusMessage, seconds: float = 20) -> None:
-        """Wait until each of them was heard."""
+        """Wait until all of these messages were received."""
         await self.until(lambda: all(message in self.heard for message in messages), seconds=seconds)
 
     async def until_connected(self, connected: bool = True, *, seconds: float = 20) -> None:
-        """Wait until the bus has a connection, or has none."""
+        """Wait until the bus is connected, or disconnected."""
         await self.until(lambda: self.bus.connected is connected, seconds=seconds)
 
 
 @contextlib.asynccontextmanager
 async def running(*buses: Bus) -> AsyncIterator[list[Listener]]:
-    """Each with a listener, connected, until the block ends."""
+    """Run buses, each connected and with a listener, until the end of the block."""
     listeners = [Listener(bus) for bus in buses]
     tasks = [asyncio.create_task(bus.run()) for bus in buses]
     try:

@@ -1,4 +1,4 @@
-"""A connection that tests hold in their hands: what was written, and whether there is room."""
+"""A socket connection that is controlled by the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from messenger.realtime.frames import Message
 
 
 class HeldConnection:
-    """Takes what is written while it `is_writable`; `hold` and `let_go` are a peer that stops and goes on reading."""
+    """Records written frames. `hold` and `let_go` simulate a peer that stops reading and resumes."""
 
     def __init__(self, *, pings: bool = True) -> None:
         self.last_received = monotonic()
@@ -30,16 +30,16 @@ class HeldConnection:
 
     @property
     def frames(self) -> list[dict[str, Any]]:
-        """What was written, decoded."""
+        """The written frames, decoded."""
         return [msgspec.json.decode(message.payload) for message in self.written]
 
     def hold(self) -> None:
-        """The peer takes no more."""
+        """The peer stops reading."""
         self.stalled_since = monotonic()
         self._room.clear()
 
     def let_go(self) -> None:
-        """The peer takes again."""
+        """The peer resumes reading."""
         self.stalled_since = None
         self._room.set()
         if self._listener is not None:
@@ -57,7 +57,7 @@ class HeldConnection:
         return self._room.is_set()
 
     def check_progress(self, now: float) -> None:
-        """The peer is what the test says."""
+        """Does nothing: the test controls the peer."""
 
     def attach(self, listener: ConnectionListener) -> None:
         self._listener = listener

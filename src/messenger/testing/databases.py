@@ -1,4 +1,4 @@
-"""Databases that a test makes for itself."""
+"""Creates and drops databases for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import asyncpg
 
 
 async def create_database(postgres_url: str, template: str | None = None) -> str:
-    """Its URL. A clone of `template`, to which nobody may be connected, or an empty one."""
+    """Create a database and return its URL: a copy of `template`, which must have no connections, or empty."""
     name = f"messenger_{secrets.token_hex(6)}"
     clone = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
     await _execute(postgres_url, f"CREATE DATABASE {name}{clone}")
@@ -19,7 +19,7 @@ async def create_database(postgres_url: str, template: str | None = None) -> str
 
 
 async def drop_database(postgres_url: str, url: str) -> None:
-    """Remove it, and end whoever is connected to it."""
+    """Drop a database, closing its connections."""
     name = name_of(url)
     await _execute(postgres_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     # Not `WITH (FORCE)`: that ends whoever is there or fails, and autovacuum only a superuser may end. Without it

@@ -1,4 +1,4 @@
-"""People and what is between them, made through the services."""
+"""Creates users, contacts and messages through the services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD = "fjord-lantern-quiet-93"
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A signed-in person: an actor for services, a token for HTTP."""
+    """A signed-in user: an actor for services, a token for HTTP."""
 
     id: int
     username: str
@@ -30,12 +30,12 @@ class Person(msgspec.Struct, frozen=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an HTTP request of this person carries."""
+        """The headers of HTTP requests of this user."""
         return {"Authorization": f"Bearer {self.access_token}"}
 
     @classmethod
     def of(cls, view: SignedInView, password: str = PASSWORD) -> Person:
-        """The person who has just signed in."""
+        """The user who has just signed in."""
         return cls(
             view.user.id,
             view.user.username or "",
@@ -47,49 +47,49 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Factory:
-    """Makes what a test needs, with names that nobody else has."""
+    """Creates test data with unique names."""
 
     def __init__(self, container: Container) -> None:
         self._services = container.services
 
     async def person(self, username: str | None = None, *, name: str = "Ada", password: str = PASSWORD) -> Person:
-        """A new account, signed in on its first device."""
+        """Create an account, signed in on its first device."""
         draft = RegisterDraft(username=username or f"u{secrets.token_hex(6)}", password=password, name=name)
         return Person.of(await self._services.accounts.register(draft, address="192.0.2.1"), password)
 
     async def people(self, count: int) -> list[Person]:
-        """Several, who don't know each other."""
+        """Create several accounts without contacts."""
         return [await self.person() for _ in range(count)]
 
     async def device(self, person: Person, name: str = "Second device") -> Person:
-        """The same account on another device."""
+        """Sign in another device of the account."""
         draft = LoginDraft(login=str(person.id), password=person.password, device_name=name)
         return Person.of(await self._services.accounts.login(draft, address="192.0.2.1"), person.password)
 
     async def refreshed(self, person: Person, *, address: str = "192.0.2.1") -> Person:
-        """The same device with the next pair of tokens."""
+        """Refresh the tokens of the device."""
         tokens = (await self._services.devices.refresh(person.refresh_token, address=address)).tokens
         return msgspec.structs.replace(person, access_token=tokens.access_token, refresh_token=tokens.refresh_token)
 
     async def connected(self, person: Person) -> None:
-        """Let a socket of this device live, on a worker that was seen just now."""
+        """Record an open socket of this device, on a live worker."""
         worker, handshake = uuid4(), await self._services.streams.open_socket(person.actor)
         await self._services.presence.renew(worker)
         await self._services.presence.write(worker, [SocketRef(handshake.actor, handshake.generation)], [])
 
     async def befriend(self, one: Person, other: Person) -> None:
-        """Make the contact mutual."""
+        """Make two users mutual contacts."""
         await self._services.contacts.subscribe(one.actor, SubscribeDraft(target_id=other.id))
         await self._services.contacts.confirm(other.actor, ConfirmDraft(target_id=one.id))
 
     async def friends(self) -> tuple[Person, Person]:
-        """Two people with mutual contact."""
+        """Create two users who are mutual contacts."""
         one, other = await self.people(2)
         await self.befriend(one, other)
         return one, other
 
     async def message(self, sender: Person, to: Person, body: str = "Hello", **more: Any) -> MessageView:
-        """A message that was sent."""
+        """Send a message."""
         client_id = more.pop("client_id", None) or secrets.token_hex(8)
         draft = MessageDraft(target_id=to.id, client_id=client_id, body=body, **more)
         return (await self._services.messages.send(sender.actor, draft))[0]

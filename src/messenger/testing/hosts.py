@@ -18,31 +18,31 @@ _PREFIX = "mtest"
 
 
 class Host:
-    """A network namespace: processes in it have an address of their own and see nothing of the machine's."""
+    """A network namespace: its processes have their own address and do not see the machine's network."""
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
         self.address = address
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """The same command, to be run there."""
+        """The command that runs `command` in the namespace."""
         return [_ip(), "netns", "exec", self.name, *argv]
 
     def run(self, argv: Sequence[str]) -> str:
-        """Run it there to its end; what it wrote."""
+        """Run a command in the namespace and return its output."""
         return subprocess.run(self.command(argv), check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603
 
     def cut(self) -> None:
-        """Pull the cable: what is sent is lost, and nobody is told."""
+        """Disconnect the host: packets are lost without an error."""
         _run("link", "set", _cable(self.name), "nomaster")
 
     def mend(self) -> None:
-        """Put it back in."""
+        """Reconnect the host."""
         _run("link", "set", _cable(self.name), "master", self.name.rpartition("-")[0])
 
 
 class Network:
-    """Hosts, and the address at which all of them reach this machine."""
+    """Hosts, and the address of this machine in their network."""
 
     def __init__(self, address: str, hosts: Sequence[Host]) -> None:
         self.address = address
@@ -51,7 +51,7 @@ class Network:
 
 @contextlib.contextmanager
 def network(count: int = 2) -> Iterator[Network]:
-    """So many hosts; gone, with what still runs in them, when the block ends."""
+    """Create this many hosts; at the end of the block they are removed, and their processes killed."""
     _require()
     _sweep()
     bridge = f"{_PREFIX}{os.getpid()}"
@@ -79,7 +79,7 @@ def _connect(host: Host, bridge: str) -> None:
 
 
 def _remove(bridge: str, names: Sequence[str]) -> None:
-    """Whatever is there of them; what is not was never made."""
+    """Remove what exists of them."""
     for name in names:
         with contextlib.suppress(subprocess.SubprocessError):
             for process in _run("netns", "pids", name).split():
@@ -87,7 +87,7 @@ def _remove(bridge: str, names: Sequence[str]) -> None:
                     os.kill(int(process), signal.SIGKILL)
         with contextlib.suppress(subprocess.SubprocessError):
             _run("netns", "delete", name)
-        # The namespace lives on while a killed process is not reaped; its cable goes with this end in any case.
+        # A namespace remains until its killed processes are reaped; removing this end also removes the interface in it.
         with contextlib.suppress(subprocess.SubprocessError):
             _run("link", "delete", _cable(name))
     with contextlib.suppress(subprocess.SubprocessError):
@@ -95,7 +95,7 @@ def _remove(bridge: str, names: Sequence[str]) -> None:
 
 
 def _sweep() -> None:
-    """Remove what processes left that were killed."""
+    """Remove the leftovers of killed processes."""
     left: dict[str, list[str]] = {}
     for name in re.findall(rf"\b{_PREFIX}\d+\b(?:-\d+)?", _run("netns", "list") + _run("-o", "link", "show")):
         bridge, _, number = name.partition("-")
@@ -106,33 +106,33 @@ def _sweep() -> None:
 
 
 def _require() -> None:
-    """Skip the test, or fail, where this machine can't."""
+    """Skip the test, or fail, if this machine does not support network namespaces."""
     if sys.platform != "linux":
-        give_up("NOT TESTED: network namespaces are Linux's")
+        give_up("NOT TESTED: network namespaces require Linux")
     if os.geteuid() != 0:
-        give_up("NOT TESTED: network namespaces need root")
+        give_up("NOT TESTED: network namespaces require root")
     if shutil.which("ip", path=_PATH) is None:
-        give_up("NOT TESTED: there is no `ip` here (apt-get install iproute2)")
+        give_up("NOT TESTED: `ip` is not installed (apt-get install iproute2)")
     name = f"{_PREFIX}{os.getpid()}"
     try:
         _run("netns", "add", f"{name}-0")
         _run("link", "add", name, "type", "bridge")
     except subprocess.SubprocessError as error:
         said = (getattr(error, "stderr", "") or str(error)).strip()
-        give_up(f"NOT TESTED: this machine makes no network namespaces or bridges ({said})")
+        give_up(f"NOT TESTED: this machine cannot create network namespaces or bridges ({said})")
     finally:
         _remove(name, [f"{name}-0"])
 
 
 def _free_subnet() -> str:
     taken = _run("-o", "address", "show") + _run("route", "show", "table", "all")
-    # Each process begins elsewhere, so that two at a time don't take the same one.
+    # Each process starts at a different number, so that concurrent ones do not choose the same.
     subnets = (f"10.213.{1 + (os.getpid() + step) % 254}" for step in range(254))
     return next(subnet for subnet in subnets if f"{subnet}." not in taken)
 
 
 def _cable(name: str) -> str:
-    # An interface's name has 15 characters at most.
+    # Names of interfaces are limited to 15 characters.
     return name.replace(_PREFIX, "mt")
 
 

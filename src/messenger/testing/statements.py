@@ -1,4 +1,4 @@
-"""Counting what really goes to the database, BEGIN and COMMIT included."""
+"""Records the statements that are sent to the database, including BEGIN and COMMIT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class StatementLog:
-    """Every statement of an engine's connections, as asyncpg sends it."""
+    """Records all statements of an engine's connections, as asyncpg sends them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._recording: list[list[str]] = []
@@ -27,9 +27,9 @@ class StatementLog:
 
     @asynccontextmanager
     async def recording(self) -> AsyncIterator[list[str]]:
-        """A list of the block's statements, complete once the block has ended."""
+        """The statements of the block; the list is complete after the block."""
         statements: list[str] = []
-        # asyncpg tells of a statement in the loop's next turn: let it finish with those before, and with ours.
+        # asyncpg reports a statement in the next turn of the loop: wait for earlier ones, and for those of the block.
         await asyncio.sleep(0)
         self._recording.append(statements)
         try:
