@@ -67,7 +67,7 @@ class TestMappedSession:
                     await uow.flush()
                 raise ValueError("a bug")
 
-        with pytest.raises(ValueError, match="ours"):
+        with pytest.raises(ValueError, match="a bug"):
             await use_case()
         assert await _name(factory, ada) == "Ada"
 
