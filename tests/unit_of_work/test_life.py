@@ -149,7 +149,7 @@ class TestUnitOfWorkRollback:
     async def test_connection_is_returned_after_rollback(
         self, small: AsyncEngine, factory: UnitOfWorkFactory, mode: str
     ) -> None:
-        with pytest.raises(ValueError, match="fault"):
+        with pytest.raises(ValueError, match="a bug"):
             async with getattr(factory, mode)():
                 raise ValueError("a bug")
         assert checked_out(small) == 0
@@ -157,7 +157,7 @@ class TestUnitOfWorkRollback:
     async def test_rolled_back_connection_is_reused(self, factory: UnitOfWorkFactory, key: str) -> None:
         async with factory.read() as uow:
             before = await uow.statements.first(PID)
-        with pytest.raises(ValueError, match="fault"):
+        with pytest.raises(ValueError, match="a bug"):
             await _put_and_raise(factory, key, ValueError("a bug"))
         async with factory() as uow:
             assert await uow.statements.first(PID) == before
