@@ -274,7 +274,8 @@ class TestCancellation:
         assert [await work.started.get(), await work.started.get()] == [[1], [2, 3]]
         (run,) = asyncio.all_tasks() - before - set(tasks)
         run.cancel()
-        results = await asyncio.gather(*tasks[1:], return_exceptions=True)
+        async with asyncio.timeout(5):
+            results = await asyncio.gather(*tasks[1:], return_exceptions=True)
         assert [type(result) for result in results] == [asyncio.CancelledError] * 2
         work.gate.set()
         assert await work.run(4) == 8
