@@ -55,15 +55,15 @@ class ExpiredRow(GoneRow, frozen=True):
 
 
 # Needs: `vanished` (conversation_id, user_id, seqs). Locks memberships in one order, after messages and before streams.
-_NOTE = """held AS (
+_NOTE = """locked_members AS (
         SELECT me.conversation_id, me.user_id, vanished.seqs FROM vanished JOIN members AS me
             ON me.conversation_id = vanished.conversation_id AND me.user_id = vanished.user_id
         ORDER BY me.conversation_id, me.user_id FOR NO KEY UPDATE OF me
     ),
     noted AS (
-        UPDATE members AS me SET gone = coalesce(me.gone, '{}') + held.seqs FROM held
-        WHERE me.conversation_id = held.conversation_id AND me.user_id = held.user_id
-            AND (me.gone @> held.seqs) IS NOT TRUE
+        UPDATE members AS me SET gone = coalesce(me.gone, '{}') + locked.seqs FROM locked_members AS locked
+        WHERE me.conversation_id = locked.conversation_id AND me.user_id = locked.user_id
+            AND (me.gone @> locked.seqs) IS NOT TRUE
         RETURNING me.user_id, me.target_id
     )"""
 _ONE = "int8multirange(int8range({0}.seq, {0}.seq, '[]')) AS seqs"

@@ -141,7 +141,7 @@ _READ = Statement(
             WHERE p.id = page.peer_id
         ) AS shown
     ) AS about ON true
-    ) AS told WHERE told.bytes_before <= :bytes ORDER BY told.position
+    ) AS sized WHERE sized.bytes_before <= :bytes ORDER BY sized.position
     """,
     StreamRow,
     writes=False,
