@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from messenger.errors import ContactBlocked, MessageIsDeleted, NoPendingRequest, NotTheSender
-from messenger.models import Edges
+from messenger.models import Edges, Status
 
 LEGAL = frozenset(
     {
@@ -78,7 +78,7 @@ def shown_activity(last_activity: datetime, invisible_since: datetime | None) ->
     return invisible_since or last_activity
 
 
-def shown_status(status: str) -> str:
+def shown_status(status: Status) -> Status:
     """The status that others see; an invisible user looks like an absent one with the default status."""
     return "online" if status == "invisible" else status
 

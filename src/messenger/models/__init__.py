@@ -2,21 +2,23 @@
 
 from messenger.models.base import Base
 from messenger.models.connection import Connection, Ticket, Worker
-from messenger.models.contact import Contact, Edges
+from messenger.models.contact import Contact, ContactState, Edges
 from messenger.models.conversation import Conversation, Member
 from messenger.models.device import Device, RefreshToken
 from messenger.models.event import Event, Stream, StreamEpoch
 from messenger.models.fan_out import FanOut
 from messenger.models.guard import FamiliarAddress, IdempotencyRecord, RateBucket
 from messenger.models.message import HiddenMessage, Message
-from messenger.models.peer import Avatar, Peer, ReleasedUsername, User
+from messenger.models.peer import Audience, Avatar, Peer, ReleasedUsername, Status, User
 from messenger.models.secret import Secret
 
 __all__ = [
+    "Audience",
     "Avatar",
     "Base",
     "Connection",
     "Contact",
+    "ContactState",
     "Conversation",
     "Device",
     "Edges",
@@ -32,6 +34,7 @@ __all__ = [
     "RefreshToken",
     "ReleasedUsername",
     "Secret",
+    "Status",
     "Stream",
     "StreamEpoch",
     "Ticket",

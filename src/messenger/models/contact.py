@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import msgspec
 from sqlalchemy import CheckConstraint, PrimaryKeyConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
 
-STATES = ("pending_out", "pending_in", "mutual", "blocked")
+ContactState = Literal["pending_out", "pending_in", "mutual", "blocked"]
 
 
 class Contact(Base):
@@ -18,7 +20,7 @@ class Contact(Base):
     __table_args__ = (
         # Covers lists: an owner's rows are scattered over the table.
         PrimaryKeyConstraint("owner_id", "target_id", postgresql_include=["state"]),
-        CheckConstraint(one_of("state", *STATES), name="state"),
+        CheckConstraint(one_of("state", *get_args(ContactState)), name="state"),
         CheckConstraint("owner_id <> target_id", name="not_self"),
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from messenger.models.base import Base, Instant, one_of
 
-AUDIENCES = ("everyone", "contacts", "nobody")
-STATUSES = ("online", "away", "busy", "invisible")
+Audience = Literal["everyone", "contacts", "nobody"]
+Status = Literal["online", "away", "busy", "invisible"]
 _PRIVACY = ("last_seen", "avatar", "messages_from", "calls_from", "groups_from")
 
 
@@ -29,8 +31,8 @@ class User(Base):
 
     __tablename__ = "users"
     __table_args__ = (
-        CheckConstraint(one_of("status", *STATUSES), name="status"),
-        *(CheckConstraint(one_of(f"privacy_{name}", *AUDIENCES), name=f"privacy_{name}") for name in _PRIVACY),
+        CheckConstraint(one_of("status", *get_args(Status)), name="status"),
+        *(CheckConstraint(one_of(f"privacy_{name}", *get_args(Audience)), name=f"privacy_{name}") for name in _PRIVACY),
         # Contacts are scattered over millions of users; a B-tree needs one more page for each of them.
         Index("ix_users_id", "id", postgresql_using="hash"),
         # Activity stamps update rows in place while their page has room.

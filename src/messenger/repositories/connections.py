@@ -10,9 +10,9 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.database.statements import Statement
+from messenger.models import Status
 from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
 from messenger.repositories.base import StatementRepository
-from messenger.schemas.types import StatusName
 
 
 class _Issued(msgspec.Struct, frozen=True):
@@ -139,7 +139,7 @@ class PresenceRow(msgspec.Struct, frozen=True):
     """A user's presence; `watchers`: connected mutual contacts; `hidden`: connections are not shown."""
 
     user_id: int
-    status: StatusName
+    status: Status
     status_text: str
     online: bool
     last_activity: datetime | None

@@ -12,11 +12,10 @@ import msgspec
 from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
-from messenger.models import Edges
+from messenger.models import ContactState, Edges, Status
 from messenger.repositories._addressee import RECIPIENTS, addressee
 from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS
 from messenger.repositories.base import StatementRepository
-from messenger.schemas.types import ContactState, StatusName
 
 
 class ContactRow(msgspec.Struct, frozen=True, gc=False):
@@ -96,7 +95,7 @@ _ONE = Statement(
 
 class StatusRow(msgspec.Struct, frozen=True, gc=False):
     user_id: int
-    status: StatusName
+    status: Status
     status_text: str
     online: bool
     last_activity: datetime | None

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from messenger.database.statements import Statement
+from messenger.models import Audience, Status
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN
 
 
@@ -15,15 +16,15 @@ class ProfileRow(msgspec.Struct, frozen=True, gc=False):
     username: str
     name: str
     about: str
-    status: str
+    status: Status
     status_text: str
     last_activity: datetime
     created_at: datetime
-    privacy_last_seen: str
-    privacy_avatar: str
-    privacy_messages_from: str
-    privacy_calls_from: str
-    privacy_groups_from: str
+    privacy_last_seen: Audience
+    privacy_avatar: Audience
+    privacy_messages_from: Audience
+    privacy_calls_from: Audience
+    privacy_groups_from: Audience
     version: int
     avatar_key: str | None
     avatar_width: int | None

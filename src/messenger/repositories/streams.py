@@ -13,6 +13,7 @@ from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.rows import columns_of
 from messenger.database.statements import Statement
+from messenger.models import Audience, ContactState, Status
 from messenger.repositories._fragments import (
     AVATAR_COLUMNS,
     CONNECTED,
@@ -80,19 +81,19 @@ class StreamPerson(StreamPeer, frozen=True, gc=False):
     """The same, with the profile and how the two stand to each other: `peer` of a `profile.updated`."""
 
     about: str
-    status: str
+    status: Status
     status_text: str
     invisible_since: datetime | None
     last_activity: datetime
     since: datetime
-    privacy_last_seen: str
-    privacy_avatar: str
-    privacy_messages_from: str
-    privacy_calls_from: str
-    privacy_groups_from: str
+    privacy_last_seen: Audience
+    privacy_avatar: Audience
+    privacy_messages_from: Audience
+    privacy_calls_from: Audience
+    privacy_groups_from: Audience
     connected: bool
-    mine: str | None
-    theirs: str | None
+    mine: ContactState | None
+    theirs: ContactState | None
 
 
 # No message where the reader is not a member of its conversation.

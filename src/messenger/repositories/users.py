@@ -12,6 +12,7 @@ from messenger.actor import Actor, Caller
 from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated, UsernameTaken
+from messenger.models import Audience, ContactState, Status
 from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
@@ -26,15 +27,15 @@ class PersonRow(msgspec.Struct, frozen=True, gc=False):
     username: str | None
     name: str
     about: str
-    status: str
+    status: Status
     status_text: str
     invisible_since: datetime | None
     last_activity: datetime
-    privacy_last_seen: str
-    privacy_avatar: str
+    privacy_last_seen: Audience
+    privacy_avatar: Audience
     connected: bool
-    mine: str | None
-    theirs: str | None
+    mine: ContactState | None
+    theirs: ContactState | None
     avatar_key: str | None
     avatar_width: int | None
     avatar_height: int | None

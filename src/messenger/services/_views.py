@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Protocol
 
 from msgspec import convert
 
+from messenger.models import Audience, ContactState, Status
 from messenger.policies import is_online, shown_activity, shown_status, shows
 from messenger.repositories.message_rows import MessageRow
 from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
-from messenger.schemas.types import AnyContactState, AudienceName, PeerId, StatusName, timestamp, timestamp_or_none
+from messenger.schemas.types import PeerId, timestamp, timestamp_or_none
 from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
 from messenger.schemas.views import AvatarColumns, avatar_view
 
@@ -27,7 +28,7 @@ class NameColumns(AvatarColumns, Protocol):
 
 class StatusColumns(Protocol):
     @property
-    def status(self) -> str: ...
+    def status(self) -> Status: ...
     @property
     def status_text(self) -> str: ...
     @property
@@ -35,7 +36,7 @@ class StatusColumns(Protocol):
     @property
     def last_activity(self) -> datetime: ...
     @property
-    def privacy_last_seen(self) -> str: ...
+    def privacy_last_seen(self) -> Audience: ...
     @property
     def connected(self) -> bool: ...
 
@@ -44,7 +45,7 @@ class ShownStatusColumns(Protocol):
     @property
     def user_id(self) -> int: ...
     @property
-    def status(self) -> StatusName: ...
+    def status(self) -> Status: ...
     @property
     def status_text(self) -> str: ...
     @property
@@ -57,32 +58,32 @@ class PersonColumns(NameColumns, StatusColumns, Protocol):
     @property
     def about(self) -> str: ...
     @property
-    def privacy_avatar(self) -> str: ...
+    def privacy_avatar(self) -> Audience: ...
     @property
-    def mine(self) -> str | None: ...
+    def mine(self) -> ContactState | None: ...
     @property
-    def theirs(self) -> str | None: ...
+    def theirs(self) -> ContactState | None: ...
 
 
 class ProfileColumns(NameColumns, Protocol):
     @property
     def about(self) -> str: ...
     @property
-    def status(self) -> str: ...
+    def status(self) -> Status: ...
     @property
     def status_text(self) -> str: ...
     @property
     def last_activity(self) -> datetime: ...
     @property
-    def privacy_last_seen(self) -> str: ...
+    def privacy_last_seen(self) -> Audience: ...
     @property
-    def privacy_avatar(self) -> str: ...
+    def privacy_avatar(self) -> Audience: ...
     @property
-    def privacy_messages_from(self) -> str: ...
+    def privacy_messages_from(self) -> Audience: ...
     @property
-    def privacy_calls_from(self) -> str: ...
+    def privacy_calls_from(self) -> Audience: ...
     @property
-    def privacy_groups_from(self) -> str: ...
+    def privacy_groups_from(self) -> Audience: ...
 
 
 class ConversationColumns(NameColumns, Protocol):
@@ -149,16 +150,16 @@ def profile_view(user_id: int, row: ProfileColumns, *, created_at: datetime) -> 
         name=row.name,
         about=row.about,
         avatar=None if row.avatar_key is None else avatar_view(row),
-        status=cast(StatusName, row.status),
+        status=row.status,
         status_text=row.status_text,
         last_activity=timestamp(row.last_activity),
         created_at=timestamp(created_at),
         privacy=PrivacyView(
-            cast(AudienceName, row.privacy_last_seen),
-            cast(AudienceName, row.privacy_avatar),
-            cast(AudienceName, row.privacy_messages_from),
-            cast(AudienceName, row.privacy_calls_from),
-            cast(AudienceName, row.privacy_groups_from),
+            row.privacy_last_seen,
+            row.privacy_avatar,
+            row.privacy_messages_from,
+            row.privacy_calls_from,
+            row.privacy_groups_from,
         ),
     )
 
@@ -173,11 +174,11 @@ def person_view(user_id: int, row: PersonColumns, *, is_self: bool) -> PersonVie
         name=row.name,
         about=row.about,
         avatar=avatar_view(row) if shows(row.privacy_avatar, mutual=mutual) or is_self else None,
-        status=cast(StatusName, shown_status(row.status)) if mutual else None,
+        status=shown_status(row.status) if mutual else None,
         status_text=row.status_text if mutual else None,
         online=seen and is_online(row.connected, row.invisible_since),
         last_activity=timestamp(shown_activity(row.last_activity, row.invisible_since)) if seen else None,
-        contact=cast(AnyContactState, row.mine or "none"),
+        contact=row.mine or "none",
     )
 
 
