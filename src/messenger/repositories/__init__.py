@@ -22,6 +22,7 @@ from messenger.repositories.idempotency import IdempotencyRepository
 from messenger.repositories.limits import LimitRepository
 from messenger.repositories.messages import MessageRepository
 from messenger.repositories.secrets import SecretRepository
+from messenger.repositories.statuses import StatusRepository
 from messenger.repositories.streams import StreamRepository
 from messenger.repositories.sweeps import SweepRepository
 from messenger.repositories.usernames import UsernameRepository
@@ -74,6 +75,7 @@ class Repositories:
     limits = _Repository(LimitRepository)
     messages = _Repository(MessageRepository)
     secrets = _Repository(SecretRepository)
+    statuses = _Repository(StatusRepository)
     streams = _Repository(StreamRepository)
     sweeps = _Repository(SweepRepository)
     usernames = _Repository(UsernameRepository)

@@ -12,9 +12,9 @@ import msgspec
 from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
-from messenger.models import ContactState, Edges, Status
+from messenger.models import ContactState, Edges
 from messenger.repositories._addressee import RECIPIENTS, addressee
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN, STATUS_COLUMNS
+from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN
 from messenger.repositories.base import StatementRepository
 
 
@@ -89,31 +89,6 @@ _ONE = Statement(
     WHERE c.owner_id = :owner AND c.target_id = :target
     """,
     ContactRow,
-    writes=False,
-)
-
-
-class StatusRow(msgspec.Struct, frozen=True, gc=False):
-    user_id: int
-    status: Status
-    status_text: str
-    online: bool
-    last_activity: datetime | None
-
-
-_STATUSES = Statement(
-    "contacts.statuses",
-    f"""
-    WITH <<actor>>
-    SELECT <<page_actor_columns>>, u.id AS user_id, {STATUS_COLUMNS}
-    FROM actor LEFT JOIN LATERAL (
-        SELECT e.target_id FROM contacts AS e
-        WHERE e.owner_id = actor.user_id AND e.target_id > :after::bigint AND e.state = 'mutual'
-        ORDER BY e.target_id LIMIT :limit
-    ) AS c ON true LEFT JOIN users AS u ON u.id = c.target_id
-    ORDER BY c.target_id
-    """,
-    StatusRow,
     writes=False,
 )
 
@@ -247,18 +222,6 @@ _REACH = Statement(
 )
 
 
-class _HiddenRow(msgspec.Struct, frozen=True):
-    hidden: bool
-
-
-_HIDDEN = Statement(
-    "contacts.hidden",
-    f"WITH <<actor>> SELECT <<actor_columns>>, {HIDDEN} AS hidden FROM actor JOIN users AS u ON u.id = actor.user_id",
-    _HiddenRow,
-    writes=False,
-)
-
-
 class ContactRepository(StatementRepository):
     """Edges between users."""
 
@@ -271,10 +234,6 @@ class ContactRepository(StatementRepository):
     async def find(self, owner_id: int, target_id: int) -> ContactRow | None:
         """One contact as its owner sees it."""
         return await self._run.first(_ONE, owner=owner_id, target=target_id)
-
-    async def list_statuses(self, caller: Caller, *, after: int, limit: int) -> list[StatusRow]:
-        """The caller's mutual contacts with an ID above `after`, ascending; one round trip."""
-        return await self._run.all(_STATUSES, caller, after=after, limit=limit)
 
     async def lock_pair(self, caller: Caller, target_id: int = 0) -> int:
         """Lock the caller's peer and the target's, the lower number first; the caller's id."""
@@ -301,11 +260,6 @@ class ContactRepository(StatementRepository):
     async def reach(self, caller: Caller, target_id: int) -> ReachRow | None:
         """What the caller may send to this peer, and who receives it; None if there is no such peer."""
         return await self._run.first(_REACH, caller, target=target_id)
-
-    async def is_hidden(self, caller: Caller) -> bool:
-        """Whether the caller hides connections."""
-        row = await self._run.first(_HIDDEN, caller)
-        return row is None or row.hidden
 
     async def list_mutual(self, owner_id: int, *, after: int, limit: int) -> list[int]:
         """A page of the IDs of mutual contacts, ascending."""

@@ -65,7 +65,7 @@ class ContactService:
     async def statuses(self, caller: Caller, *, after: int = 0, limit: int = MAX_STATUSES) -> StatusesView:
         """A page of the statuses that mutual contacts share, by ascending ID."""
         async with self._uow.read() as uow:
-            rows = await uow.contacts.list_statuses(caller, after=after, limit=limit + 1)
+            rows = await uow.statuses.list_page(caller, after=after, limit=limit + 1)
         items = [status_view(row) for row in rows[:limit]]
         return StatusesView(items, str(rows[limit - 1].user_id) if len(rows) > limit else None)
 

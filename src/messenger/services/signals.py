@@ -32,7 +32,7 @@ class SignalService:
     async def is_hidden(self, actor: Actor) -> bool:
         """Whether the actor hides connections."""
         async with self._uow.read() as uow:
-            return await uow.contacts.is_hidden(actor)
+            return await uow.statuses.is_hidden(actor)
 
     async def call_audience(self, actor: Actor, target_id: int) -> Mapping[int, Sequence[int]]:
         """The users who receive the actor's call signals to this peer. Raises `PeerNotFound`, `NotAContact`."""
