@@ -28,11 +28,6 @@ def edge(name: str, owner: str, target: str) -> str:
         ) AS {name} ON true"""
 
 
-# Needs: `a` the avatar, by AVATAR_OF_CONTACT or a join of one's own.
-AVATAR_COLUMNS = (
-    "a.key AS avatar_key, a.width AS avatar_width, a.height AS avatar_height, a.placeholder AS avatar_placeholder"
-)
-
 # An avatar shows to everyone, or to those with whom the contact is mutual. Needs: `u` whose it is, `c` the edge to `u`.
 AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
             u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')

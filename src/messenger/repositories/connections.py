@@ -10,9 +10,9 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.database.statements import Statement
-from messenger.models import Status
 from messenger.repositories._fragments import EPOCH, HIDDEN, STATUS_COLUMNS
 from messenger.repositories.base import StatementRepository
+from messenger.repositories.user_rows import StatusRow
 
 
 class _Issued(msgspec.Struct, frozen=True):
@@ -135,14 +135,9 @@ _CONNECTED = Statement(
 )
 
 
-class PresenceRow(msgspec.Struct, frozen=True):
+class PresenceRow(StatusRow, frozen=True, gc=False):
     """A user's presence; `watchers`: connected mutual contacts; `hidden`: connections are not shown."""
 
-    user_id: int
-    status: Status
-    status_text: str
-    online: bool
-    last_activity: datetime | None
     watchers: list[int]
     hidden: bool
 

@@ -14,8 +14,9 @@ from messenger.database.pages import Corrupt, Page
 from messenger.database.statements import Statement
 from messenger.models import ContactState, Edges
 from messenger.repositories._addressee import RECIPIENTS, addressee
-from messenger.repositories._fragments import AVATAR_COLUMNS, AVATAR_OF_CONTACT, HIDDEN
+from messenger.repositories._fragments import AVATAR_OF_CONTACT, HIDDEN
 from messenger.repositories.base import StatementRepository
+from messenger.repositories.user_rows import USER_COLUMNS, UserRow
 
 
 class ContactRow(msgspec.Struct, frozen=True, gc=False):
@@ -24,12 +25,7 @@ class ContactRow(msgspec.Struct, frozen=True, gc=False):
     alias: str | None
     message: str | None
     since: datetime
-    username: str | None
-    name: str
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
+    user: UserRow
 
 
 _LISTED = """FROM contacts AS e
@@ -40,8 +36,7 @@ _PAGE = Statement(
     "contacts.page",
     f"""
     WITH <<actor>>
-    SELECT <<page_actor_columns>>, c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
-        {AVATAR_COLUMNS}
+    SELECT <<page_actor_columns>>, c.target_id, c.state, c.alias, c.message, c.since, {USER_COLUMNS}
     FROM actor LEFT JOIN LATERAL (
         SELECT * {_LISTED}
     ) AS c ON true
@@ -82,8 +77,7 @@ _LIST = Page(_PAGE, _PLACES, _part, attrgetter("target_id"))
 _ONE = Statement(
     "contacts.one",
     f"""
-    SELECT c.target_id, c.state, c.alias, c.message, c.since, u.username, u.name,
-        {AVATAR_COLUMNS}
+    SELECT c.target_id, c.state, c.alias, c.message, c.since, {USER_COLUMNS}
     FROM contacts AS c JOIN users AS u ON u.id = c.target_id
     {AVATAR_OF_CONTACT}
     WHERE c.owner_id = :owner AND c.target_id = :target

@@ -16,7 +16,6 @@ from messenger.database.statements import Statement
 from messenger.repositories._addressee import addressee
 from messenger.repositories._conversation_opening import OPEN
 from messenger.repositories._fragments import (
-    AVATAR_COLUMNS,
     AVATAR_OF_CONTACT,
     EPOCH,
     OTHER_SIDE_COLUMNS,
@@ -29,6 +28,22 @@ from messenger.repositories._fragments import (
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import counts, last_message
 from messenger.repositories.message_rows import MessageRow, message_columns
+from messenger.repositories.user_rows import AVATAR_COLUMNS, UserRow
+
+
+class MembershipRow(msgspec.Struct, frozen=True, gc=False):
+    """How a conversation stands for a member, and how far the other user has got, if the member may see that."""
+
+    last_seq: int
+    read_seq: int
+    unread: int
+    version: int
+    muted_until: datetime | None
+    pinned: bool
+    archived: bool
+    expire_after: int | None
+    other_read_seq: int | None
+    other_delivered_seq: int | None
 
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):
@@ -41,23 +56,8 @@ class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     epoch: str
     conversation_id: int | None
     last_at: datetime
-    last_seq: int
-    read_seq: int
-    unread: int
-    version: int
-    muted_until: datetime | None
-    pinned: bool
-    archived: bool
-    expire_after: int | None
-    other_read_seq: int | None
-    other_delivered_seq: int | None
-    peer_id: int
-    username: str | None
-    name: str
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
+    membership: MembershipRow
+    peer: UserRow
     last_message: MessageRow | None
     beyond: bool
 
@@ -73,7 +73,7 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(columns_of(ConversationRow))} FROM (
         SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
             me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
-            {OTHER_SIDE_COLUMNS}, me.target_id AS peer_id, u.username, coalesce(u.name, '') AS name,
+            {OTHER_SIDE_COLUMNS}, me.target_id AS user_id, coalesce(u.name, '') AS name, u.username,
             {AVATAR_COLUMNS}, {message_columns()},
             {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
         FROM actor JOIN streams AS s ON s.user_id = actor.user_id

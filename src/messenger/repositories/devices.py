@@ -10,20 +10,15 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.database.statements import Statement
-from messenger.repositories._fragments import AVATAR_COLUMNS, live_connection
+from messenger.repositories._fragments import live_connection
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.familiar import familiarise
+from messenger.repositories.user_rows import USER_COLUMNS, UserRow
 from messenger.repositories.users import authenticate
 
 
 class SignedInRow(msgspec.Struct, frozen=True):
-    id: int
-    username: str
-    name: str
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
+    user: UserRow
     evicted: list[UUID]
 
 
@@ -56,8 +51,8 @@ _SIGN_IN = Statement(
     stamp AS (
         UPDATE users AS u SET last_activity = greatest(u.last_activity, :now) FROM owner WHERE u.id = owner.id
     )
-    SELECT owner.id, owner.username, owner.name, {AVATAR_COLUMNS}, ARRAY(SELECT id FROM evicted) AS evicted
-    FROM owner LEFT JOIN avatars AS a ON a.key = owner.avatar_key
+    SELECT {USER_COLUMNS}, ARRAY(SELECT id FROM evicted) AS evicted
+    FROM owner AS u LEFT JOIN avatars AS a ON a.key = u.avatar_key
     """,
     SignedInRow,
     writes=True,

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-import msgspec
-
 from messenger.database.statements import Statement
-from messenger.models import Audience, Status
-from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, HIDDEN
+from messenger.repositories._fragments import CONNECTED, HIDDEN
+from messenger.repositories.user_rows import USER_COLUMNS, ProfileRow
 
 
-class ProfileRow(msgspec.Struct, frozen=True, gc=False):
-    id: int
-    username: str
-    name: str
-    about: str
-    status: Status
-    status_text: str
-    last_activity: datetime
-    created_at: datetime
-    privacy_last_seen: Audience
-    privacy_avatar: Audience
-    privacy_messages_from: Audience
-    privacy_calls_from: Audience
-    privacy_groups_from: Audience
+class VersionedProfileRow(ProfileRow, frozen=True, gc=False):
     version: int
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
 
 
-class ChangedProfileRow(ProfileRow, frozen=True, gc=False):
+class ChangedProfileRow(VersionedProfileRow, frozen=True, gc=False):
     """A profile after a write: whether anything `changed`, whether mutual contacts see the change (`shows`), and
     whether it changes the presence that they see. `former_username_key`: that of the username before the write.
     """
@@ -44,10 +23,10 @@ class ChangedProfileRow(ProfileRow, frozen=True, gc=False):
 
 
 _PROFILE_COLUMNS = f"""
-    u.id, u.username, u.name, u.about, u.status, u.status_text,
+    {USER_COLUMNS}, u.about, u.status, u.status_text,
     CASE WHEN actor.stale THEN greatest(u.last_activity, :now) ELSE u.last_activity END AS last_activity,
     u.created_at, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
-    u.privacy_groups_from, u.version, {AVATAR_COLUMNS}
+    u.privacy_groups_from, u.version
 """
 
 PROFILE = Statement(
@@ -57,7 +36,7 @@ PROFILE = Statement(
     SELECT <<actor_columns>>, {_PROFILE_COLUMNS}
     FROM actor JOIN users AS u ON u.id = actor.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
     """,
-    ProfileRow,
+    VersionedProfileRow,
     writes=False,
 )
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 
 from messenger.actor import Caller
 from messenger.database.statements import Statement
-from messenger.models import Status
 from messenger.repositories._fragments import HIDDEN, STATUS_COLUMNS
 from messenger.repositories.base import StatementRepository
-
-
-class StatusRow(msgspec.Struct, frozen=True, gc=False):
-    """A user's status, as far as the user shows it to a mutual contact."""
-
-    user_id: int
-    status: Status
-    status_text: str
-    online: bool
-    last_activity: datetime | None
-
+from messenger.repositories.user_rows import StatusRow
 
 _PAGE = Statement(
     "statuses.page",

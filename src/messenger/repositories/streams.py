@@ -13,9 +13,7 @@ from messenger.actor import Caller
 from messenger.database.pages import Corrupt, Page
 from messenger.database.rows import columns_of
 from messenger.database.statements import Statement
-from messenger.models import Audience, ContactState, Status
 from messenger.repositories._fragments import (
-    AVATAR_COLUMNS,
     CONNECTED,
     EPOCH,
     OTHER_SIDE_COLUMNS,
@@ -29,6 +27,7 @@ from messenger.repositories.base import StatementRepository
 from messenger.repositories.events import append
 from messenger.repositories.gone import counts, last_message
 from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
+from messenger.repositories.user_rows import AVATAR_COLUMNS
 
 TAKEN_AT_ONCE = 1000
 """How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
@@ -36,7 +35,7 @@ TAKEN_AT_ONCE = 1000
 
 class StreamRow(msgspec.Struct, frozen=True, gc=False):
     """`head`: where the stream ends. The event's columns are NULL where there is none; then by its kind: the message
-    as its reader sees it now; `peer`: a `StreamPeer` or a kind of it, as JSON.
+    as its reader sees it now; `peer`: a `PersonRow`, and a `ProfileRow` and `MembershipRow` too, as JSON.
     """
 
     head: int
@@ -49,51 +48,6 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
     peer_id: int | None
     peer: str | None
     message: MessageRow | None
-
-
-class StreamPeer(msgspec.Struct, frozen=True, gc=False):
-    """The user that an event is about; `peer` of a `StreamRow`."""
-
-    username: str | None
-    name: str
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
-
-
-class StreamConversation(StreamPeer, frozen=True, gc=False):
-    """The same, with the conversation's settings: `peer` of a `conversation.updated`."""
-
-    last_seq: int
-    read_seq: int
-    unread: int
-    version: int
-    muted_until: datetime | None
-    pinned: bool
-    archived: bool
-    expire_after: int | None
-    other_read_seq: int | None
-    other_delivered_seq: int | None
-
-
-class StreamPerson(StreamPeer, frozen=True, gc=False):
-    """The same, with the profile and how the two stand to each other: `peer` of a `profile.updated`."""
-
-    about: str
-    status: Status
-    status_text: str
-    invisible_since: datetime | None
-    last_activity: datetime
-    since: datetime
-    privacy_last_seen: Audience
-    privacy_avatar: Audience
-    privacy_messages_from: Audience
-    privacy_calls_from: Audience
-    privacy_groups_from: Audience
-    connected: bool
-    mine: ContactState | None
-    theirs: ContactState | None
 
 
 # No message where the reader is not a member of its conversation.
@@ -128,11 +82,12 @@ _READ = Statement(
     LEFT JOIN LATERAL (
         SELECT row_to_json(shown)::text AS peer FROM (
             SELECT c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
-                c.expire_after, {OTHER_SIDE_COLUMNS}, u.username, coalesce(u.name, '') AS name, u.about, u.status,
-                u.status_text, u.invisible_since, u.last_activity, u.created_at AS since, u.privacy_last_seen,
+                c.expire_after, {OTHER_SIDE_COLUMNS}, p.id AS user_id, u.username, coalesce(u.name, '') AS name, u.about,
+                u.status, u.status_text, u.invisible_since, u.last_activity, u.created_at, u.privacy_last_seen,
                 u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
                 CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
-                mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
+                mine.state AS mine, theirs.state AS theirs,
+                (SELECT image FROM (SELECT {AVATAR_COLUMNS}) AS image WHERE a.key IS NOT NULL) AS avatar
             FROM peers AS p LEFT JOIN users AS u ON u.id = p.id
             {edge("mine", "actor.user_id", "u.id")}
             {edge("theirs", "u.id", "actor.user_id")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,34 +11,12 @@ from messenger.actor import Actor, Caller
 from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated, UsernameTaken
-from messenger.models import Audience, ContactState, Status
-from messenger.repositories._fragments import AVATAR_COLUMNS, CONNECTED, edge
+from messenger.repositories._fragments import CONNECTED, edge
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
-from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, ProfileRow
+from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, VersionedProfileRow
+from messenger.repositories.user_rows import USER_COLUMNS, PersonRow
 from messenger.repositories.usernames import claim
-
-
-class PersonRow(msgspec.Struct, frozen=True, gc=False):
-    """Another user, and how the two stand to each other."""
-
-    id: int
-    username: str | None
-    name: str
-    about: str
-    status: Status
-    status_text: str
-    invisible_since: datetime | None
-    last_activity: datetime
-    privacy_last_seen: Audience
-    privacy_avatar: Audience
-    connected: bool
-    mine: ContactState | None
-    theirs: ContactState | None
-    avatar_key: str | None
-    avatar_width: int | None
-    avatar_height: int | None
-    avatar_placeholder: str | None
 
 
 def _person(name: str, condition: str) -> Statement[PersonRow]:
@@ -47,9 +24,9 @@ def _person(name: str, condition: str) -> Statement[PersonRow]:
         name,
         f"""
         WITH <<actor>>
-        SELECT <<actor_columns>>, u.id, u.username, u.name, u.about, u.status, u.status_text, u.invisible_since,
+        SELECT <<actor_columns>>, {USER_COLUMNS}, u.about, u.status, u.status_text, u.invisible_since,
             u.last_activity, u.privacy_last_seen, u.privacy_avatar, {CONNECTED} AS connected,
-            mine.state AS mine, theirs.state AS theirs, {AVATAR_COLUMNS}
+            mine.state AS mine, theirs.state AS theirs
         FROM actor
         LEFT JOIN users AS u ON {condition} AND u.deleted_at IS NULL AND u.disabled_at IS NULL
         {edge("mine", "actor.user_id", "u.id")}
@@ -145,7 +122,7 @@ _IDENTITY = Statement(
 class UserRepository(StatementRepository):
     """The account itself, and what it shows to others."""
 
-    async def profile(self, caller: Caller) -> ProfileRow:
+    async def profile(self, caller: Caller) -> VersionedProfileRow:
         """The caller's own profile; one round trip, the look-up of the caller included."""
         row = await self._run.first(PROFILE, caller)
         if row is None:

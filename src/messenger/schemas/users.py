@@ -36,10 +36,8 @@ class AvatarView(msgspec.Struct, frozen=True, gc=False):
     placeholder: Annotated[str, Meta(description="ThumbHash of the image, base64")]
 
     @classmethod
-    def of(cls, key: str | None, width: int | None, height: int | None, placeholder: str | None) -> AvatarView | None:
-        """The avatar of four columns that are null together."""
-        if key is None or width is None or height is None or placeholder is None:
-            return None
+    def of(cls, key: str, width: int, height: int, placeholder: str) -> AvatarView:
+        """An avatar with its URLs."""
         url = f"{ADDRESS.base}/avatars/{key}"
         return cls(key, url, f"{url}_thumb", width, height, placeholder)
 

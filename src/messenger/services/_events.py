@@ -9,7 +9,9 @@ import msgspec
 
 from messenger.actor import Actor, Caller
 from messenger.realtime.interfaces import StreamEvent, StreamPage
-from messenger.repositories.streams import CorruptEvent, StreamConversation, StreamPeer, StreamPerson, StreamRow
+from messenger.repositories.conversations import MembershipRow
+from messenger.repositories.streams import CorruptEvent, StreamRow
+from messenger.repositories.user_rows import PersonRow, ProfileRow, UserRow
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
 from messenger.schemas.types import PeerId, Seq, timestamp
@@ -43,9 +45,10 @@ _decode_receipt = msgspec.json.Decoder(_Receipt).decode
 _decode_edge = msgspec.json.Decoder(_Edge).decode
 _decode_device = msgspec.json.Decoder(DeviceView).decode
 _decode_removed = msgspec.json.Decoder(RemovedDeviceView).decode
-_decode_peer = msgspec.json.Decoder(StreamPeer).decode
-_decode_conversation = msgspec.json.Decoder(StreamConversation).decode
-_decode_person = msgspec.json.Decoder(StreamPerson).decode
+_decode_user = msgspec.json.Decoder(UserRow).decode
+_decode_person = msgspec.json.Decoder(PersonRow).decode
+_decode_profile = msgspec.json.Decoder(ProfileRow).decode
+_decode_membership = msgspec.json.Decoder(MembershipRow).decode
 
 
 async def read_page(
@@ -114,23 +117,21 @@ def _receipt(_: Actor, row: StreamRow) -> object:
 
 
 def _conversation(_: Actor, row: StreamRow) -> object:
-    assert row.peer_id is not None
-    return conversation_view(row.peer_id, _decode_conversation(row.peer or ""), row.message)
+    peer = row.peer or ""
+    return conversation_view(_decode_user(peer), _decode_membership(peer), row.message)
 
 
 def _contact(_: Actor, row: StreamRow) -> object:
-    assert row.peer_id is not None
     edge = _decode_edge(row.payload or "")
-    user = user_view(row.peer_id, _decode_peer(row.peer or ""))
-    return ContactChangeView(row.peer_id, user, edge.state, edge.alias, edge.message, edge.since)
+    user = user_view(_decode_user(row.peer or ""))
+    return ContactChangeView(user.id, user, edge.state, edge.alias, edge.message, edge.since)
 
 
 def _profile(actor: Actor, row: StreamRow) -> object:
-    assert row.peer_id is not None
-    person = _decode_person(row.peer or "")
+    peer = row.peer or ""
     if row.peer_id == actor.user_id:
-        return profile_view(row.peer_id, person, created_at=person.since)
-    return person_view(row.peer_id, person, is_self=False)
+        return profile_view(_decode_profile(peer))
+    return person_view(_decode_person(peer), is_self=False)
 
 
 def _device(_: Actor, row: StreamRow) -> object:

@@ -12,18 +12,16 @@ from messenger.addresses import site
 from messenger.clock import new_id
 from messenger.errors import ConcurrentUpdate, InvalidCredentials
 from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
-from messenger.repositories.devices import SignedInRow
 from messenger.repositories.users import IdentityRow
 from messenger.schemas.accounts import DeviceView, LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.text import clean_device_name, clean_name
 from messenger.schemas.types import timestamp
-from messenger.schemas.users import UserView
-from messenger.schemas.views import avatar_view
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.security.tokens import TokenPair
 from messenger.services._images import discard_image
 from messenger.services._tokens import TokenIssuer
 from messenger.services._usernames import UsernameDigests, username_key
+from messenger.services._views import user_view
 from messenger.services.devices import remove_devices
 from messenger.services.idempotency import IdempotencyKey, find_response, keep_response
 from messenger.services.rate_limits import RateLimiter
@@ -180,7 +178,7 @@ class AccountService:
         for evicted in row.evicted:
             uow.record(DeviceRemoved({"id": str(evicted)}), [user_id])
         uow.record(DeviceAdded({**msgspec.to_builtins(device), "current": False}), [user_id])
-        return SignedInView(user=_user(row), device=device, tokens=self._issuer.view(pair))
+        return SignedInView(user=user_view(row.user), device=device, tokens=self._issuer.view(pair))
 
     # --- the password ---
 
@@ -267,10 +265,6 @@ def parse_login(login: str) -> tuple[str | None, int | None]:
     if login.isascii() and login.isdigit():
         return None, int(login) if len(login) <= 16 else 0
     return username_key(login), None
-
-
-def _user(row: SignedInRow) -> UserView:
-    return UserView(row.id, row.username, row.name, avatar_view(row))
 
 
 def _without_tokens(view: SignedInView) -> SignedInView:

@@ -107,7 +107,6 @@ class AvatarService:
             if not left.done:
                 return None
             image = AvatarView.of(avatar.key, avatar.width, avatar.height, avatar.placeholder)
-            assert image is not None
             view = UploadedAvatarView(image)
             await _record(uow, actor.user_id, left)
             await keep_response(uow, actor.user_id, once, view)

@@ -209,4 +209,4 @@ def _edge(row: ContactRow) -> dict[str, object]:
 
 def contact_view(row: ContactRow) -> ContactView:
     """A contact as its owner sees it."""
-    return ContactView(user_view(row.target_id, row), row.state, row.alias, row.message, timestamp(row.since))
+    return ContactView(user_view(row.user), row.state, row.alias, row.message, timestamp(row.since))

@@ -127,4 +127,4 @@ def _decode(cursor: str) -> tuple[datetime, int]:
 
 
 def _view(row: ConversationRow) -> ConversationView:
-    return conversation_view(row.peer_id, row, row.last_message)
+    return conversation_view(row.peer, row.membership, row.last_message)

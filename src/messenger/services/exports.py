@@ -30,16 +30,16 @@ class ExportService:
         """A ZIP of JSON Lines files and the avatar, positioned at its start; the caller closes it."""
         async with self._uow.read() as uow:
             profile = await uow.users.profile(caller)
-        await self._limiter.hit("export", profile.id)
+        await self._limiter.hit("export", profile.user_id)
         file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for part in PARTS:
                 async with self._uow.read() as uow:
-                    lines = await uow.exports.part(part, profile.id)
+                    lines = await uow.exports.part(part, profile.user_id)
                 await _write(archive, f"{part}.jsonl", "".join(f"{line}\n" for line in lines).encode())
-            await self._write_messages(archive, profile.id)
-            if profile.avatar_key is not None:
-                image = await self._store.get(image_path(profile.avatar_key))
+            await self._write_messages(archive, profile.user_id)
+            if profile.avatar is not None:
+                image = await self._store.get(image_path(profile.avatar.avatar_key))
                 if image is not None:
                     await _write(archive, "avatar.webp", image)
         file.seek(0)

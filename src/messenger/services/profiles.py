@@ -41,7 +41,7 @@ class ProfileService:
         """Return the caller's profile."""
         async with self._uow.read() as uow:
             row = await uow.users.profile(caller)
-        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
+        return Versioned(profile_view(row), row.version)
 
     async def update(self, caller: Caller, patch: ProfilePatch, *, expected: list[int] | None = None) -> Versioned:
         """Change the given fields. Raises `VersionConflict` if the version is not in `expected`, and `UsernameTaken`.
@@ -50,7 +50,7 @@ class ProfileService:
         """
         await self._limiter.hit_leased("change", caller)
         row = await self._update(caller, _changes(patch), expected, notify=True)
-        return Versioned(profile_view(row.id, row, created_at=row.created_at), row.version)
+        return Versioned(profile_view(row), row.version)
 
     async def set_presence(self, actor: Actor, patch: PresencePatch) -> ProfileView:
         """Change the status only. The account's devices get an event, connected contacts a signal.
@@ -60,14 +60,14 @@ class ProfileService:
         await self._limiter.hit("presence", actor.user_id)
         as_profile = ProfilePatch(status=patch.status, status_text=patch.status_text)
         row = await self._update(actor, _changes(as_profile), None, notify=False)
-        return profile_view(row.id, row, created_at=row.created_at)
+        return profile_view(row)
 
     async def _update(
         self, caller: Caller, changes: dict[str, str | None], expected: list[int] | None, *, notify: bool
     ) -> ChangedProfileRow:
         row = await self._write(caller, changes, expected, notify=notify)
         if row.shows_in_presence:
-            self._presence.status_changed(row.id)
+            self._presence.status_changed(row.user_id)
         return row
 
     @retry_on_conflict
@@ -80,18 +80,18 @@ class ProfileService:
                 raise Unauthenticated if expected is None else VersionConflict
             await self._move_username(uow, row, changes["username_key"])
             if row.changed:
-                await record_profile(uow, row.id, to_contacts=notify and row.shows)
+                await record_profile(uow, row.user_id, to_contacts=notify and row.shows)
             if changes.get("privacy_messages_from") is not None:
-                uow.invalidate_rules(row.id)
+                uow.invalidate_rules(row.user_id)
         return row
 
     async def _move_username(self, uow: UnitOfWork, row: ChangedProfileRow, key: str | None) -> None:
         """Reserve the old username for its owner, and claim the new one."""
         if key is None or key == row.former_username_key:
             return
-        await self._limiter.hit_within(uow, "username", row.id)
+        await self._limiter.hit_within(uow, "username", row.user_id)
         released, claimed = (self._usernames.of(each) for each in (row.former_username_key, key))
-        await uow.usernames.move(row.id, released=released, claimed=claimed)
+        await uow.usernames.move(row.user_id, released=released, claimed=claimed)
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
         """Another user as their privacy shows them. Raises `PeerNotFound`."""
@@ -99,12 +99,12 @@ class ProfileService:
         async with self._uow.read() as uow:
             row = await uow.users.find_person(caller, target_id=target_id, username_key=key)
             actor = uow.actor
-        is_self = row is not None and actor.user_id == row.id
+        is_self = row is not None and actor.user_id == row.user_id
         if not is_self and (row is None or row.mine is None):
             await self._limiter.hit_look_up(caller, key or target_id or 0)
         if row is None:
             raise PeerNotFound
-        return person_view(row.id, row, is_self=is_self)
+        return person_view(row, is_self=is_self)
 
 
 def _changes(patch: ProfilePatch) -> dict[str, str | None]:
