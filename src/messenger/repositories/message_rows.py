@@ -1,9 +1,9 @@
-"""A message as its reader sees it: the row, and the SQL of its columns."""
+"""Messages as rows: what a sender requests, what a reader sees, and the SQL of both."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import get_type_hints
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,33 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
     deleted_at: datetime | None
     expires_at: datetime | None
 
+
+class OutgoingMessage(msgspec.Struct, frozen=True, gc=False):
+    """What a sender requests. A field is a parameter of the sending statement, and a column of the message."""
+
+    id: UUID
+    target_id: int
+    client_id: str
+    fingerprint: bytes
+    kind: str
+    body: str | None
+    reply_to: UUID | None
+    forwarded_from: UUID | None
+    mentions: list[int]
+
+
+_SQL_TYPES: dict[Any, str] = {
+    UUID: "uuid",
+    int: "bigint",
+    str: "text",
+    bytes: "bytea",
+    list[int]: "bigint[]",
+    UUID | None: "uuid",
+    str | None: "text",
+}
+
+OUTGOING_TYPES = {name: _SQL_TYPES[hint] for name, hint in get_type_hints(OutgoingMessage).items()}
+"""The SQL type of each field of an `OutgoingMessage`."""
 
 TIMES = frozenset(name for name, hint in get_type_hints(MessageRow).items() if hint in (datetime, datetime | None))
 """The fields that are times."""

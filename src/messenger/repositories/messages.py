@@ -20,8 +20,8 @@ from messenger.repositories._fragments import (
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import ERASE, HIDE, GoneRow
-from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
-from messenger.repositories.sending import SEND, SEND_SEVERAL, SEND_WAITING, OutgoingMessage, SentRow
+from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, OutgoingMessage, message_columns
+from messenger.repositories.sending import SEND, SEND_SEVERAL, SEND_WAITING, SentRow
 
 MAX_SEQ = 2**62
 

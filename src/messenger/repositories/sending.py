@@ -24,24 +24,19 @@ from messenger.repositories._send_fragments import (
     source,
 )
 from messenger.repositories.events import append, lock_streams
+from messenger.repositories.message_rows import OUTGOING_TYPES
 
 
-class SentRow(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of a message, and what the database decided where it is `sent`.
+class SentMessage(msgspec.Struct, frozen=True, gc=False):
+    """What the database decided about a message.
 
-    `wait`: for `over_limit:…`, the seconds until the limit allows it. `body`: that of the forwarded message, NULL for a
-    text of the sender's own. `mentioned`: the members among `mentions`. `recipients`, `targets`, `positions`: for each
-    member whose stream has the event, the user, how that user addresses the conversation, and the event's position.
+    `body`: that of the forwarded message, NULL for a text of the sender's own. `mentioned`: the members among
+    `mentions`. `recipients`, `targets`, `positions`: for each member whose stream has the event, the user, how that
+    user addresses the conversation, and the event's position.
     """
 
-    outcome: str
-    wait: float | None
-    sender_id: int
-    sender_device_id: UUID
-    earlier_id: UUID | None
-    earlier_fingerprint: bytes | None
-    seq: int | None
-    created_at: datetime | None
+    seq: int
+    created_at: datetime
     expires_at: datetime | None
     body: str | None
     mentioned: list[int]
@@ -50,45 +45,44 @@ class SentRow(msgspec.Struct, frozen=True, gc=False):
     positions: list[int]
 
 
-class OutgoingMessage(msgspec.Struct, frozen=True, gc=False):
-    """What a sender requests; a parameter of the statement for each field."""
+class SentRow(msgspec.Struct, frozen=True, gc=False):
+    """The outcome of a message; `wait`: for `over_limit:…`, the seconds until the limit allows it."""
 
-    id: UUID
-    target_id: int
-    client_id: str
-    fingerprint: bytes
-    kind: str
-    body: str | None
-    reply_to: UUID | None
-    forwarded_from: UUID | None
-    mentions: list[int]
+    outcome: str
+    wait: float | None
+    sender_id: int
+    sender_device_id: UUID
+    earlier_id: UUID | None
+    earlier_fingerprint: bytes | None
+    sent: SentMessage | None
 
-
-_TYPES = {
-    "id": "uuid",
-    "target_id": "bigint",
-    "client_id": "text",
-    "fingerprint": "bytea",
-    "kind": "text",
-    "body": "text",
-    "reply_to": "uuid",
-    "forwarded_from": "uuid",
-    "mentions": "bigint[]",
-}
 
 # `requested`: each message with its sender and its position in the batch (`n`).
 _ONE = f"""<<actor>>,
     requested AS MATERIALIZED (
-        SELECT actor.*, 1 AS n, {", ".join(f":{name}::{kind} AS {name}" for name, kind in _TYPES.items())} FROM actor
+        SELECT actor.*, 1 AS n, {", ".join(f":{name}::{kind} AS {name}" for name, kind in OUTGOING_TYPES.items())}
+        FROM actor
     ),"""
 # A list of lists is passed as a list of texts: PostgreSQL has no arrays of arrays of different lengths.
-_LISTS = ", ".join(f":{name}::{'text' if kind.endswith('[]') else kind}[]" for name, kind in _TYPES.items())
+_LISTS = ", ".join(f":{name}::{'text' if kind.endswith('[]') else kind}[]" for name, kind in OUTGOING_TYPES.items())
 _SEVERAL = f"""<<actors>>,
     requested AS MATERIALIZED (
-        SELECT actors.*, {", ".join(f"r.{name}::{kind}" for name, kind in _TYPES.items())}
+        SELECT actors.*, {", ".join(f"r.{name}::{kind}" for name, kind in OUTGOING_TYPES.items())}
         FROM unnest({_LISTS})
-            WITH ORDINALITY AS r ({", ".join(_TYPES)}, n) JOIN actors USING (n)
+            WITH ORDINALITY AS r ({", ".join(OUTGOING_TYPES)}, n) JOIN actors USING (n)
     ),"""
+
+# The columns of a message: those that the sender gives, and what the statement adds to them or decides instead.
+_STORED = {name: f"r.{name}" for name in OUTGOING_TYPES if name != "target_id"} | {
+    "conversation_id": "a.conversation_id",
+    "seq": "a.seq",
+    "sender_id": "r.user_id",
+    "sender_device_id": "r.device_id",
+    "body": "coalesce(j.body, r.body)",
+    "mentions": mentioned("r.mentions", "a.conversation_id"),
+    "created_at": "a.last_at",
+    "expires_at": "a.expires_at",
+}
 
 _SENT_UNTIL = f"CASE WHEN entries.sent > 0 THEN {later('s.sent_until', *ALL, 'entries.sent')} ELSE s.sent_until END"
 _APPEND = append(
@@ -191,11 +185,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
         WHERE over + :step::float * (sent - 1) <= 0 AND over_to + :step_to::float * (sent_to - 1) <= 0
     ),
     message AS (
-        INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
-            reply_to, forwarded_from, mentions, created_at, expires_at)
-        SELECT r.id, a.conversation_id, a.seq, r.user_id, r.device_id, r.client_id, r.fingerprint, r.kind,
-            coalesce(j.body, r.body), r.reply_to, r.forwarded_from,
-            {mentioned("r.mentions", "a.conversation_id")}, a.last_at, a.expires_at
+        INSERT INTO messages ({", ".join(_STORED)}) SELECT {", ".join(_STORED.values())}
         FROM accepted AS a JOIN requested AS r USING (n) JOIN checked AS j USING (n)
         RETURNING id, mentions
     ),

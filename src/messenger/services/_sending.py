@@ -7,6 +7,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
@@ -24,9 +25,10 @@ from messenger.errors import (
 )
 from messenger.events import MessageCreated, WakeUp
 from messenger.limits import LIMITS
-from messenger.repositories.sending import OutgoingMessage, SentRow
+from messenger.repositories.message_rows import MessageRow, OutgoingMessage
+from messenger.repositories.sending import SentMessage, SentRow
 from messenger.schemas.messages import MessageDraft, MessageView
-from messenger.schemas.types import timestamp, timestamp_or_none
+from messenger.schemas.types import timestamp
 from messenger.services._group_commit import GroupCommit, RowsBusy, RunAlone
 from messenger.services._views import message_view
 from messenger.services.rate_limits import RateLimiter, rate_limited
@@ -90,7 +92,7 @@ class Sender:
         async with self._uow.command() as uow:
             row = await uow.messages.send(caller, message, self._limits, wait=wait)
             if row.earlier_id is not None:
-                return await _earlier(uow, caller, message, row)
+                return await _earlier(uow, caller, message, row, row.earlier_id)
             if row.outcome != "busy":
                 outcome = _outcome(uow, message, row)
                 if isinstance(outcome, Exception):
@@ -110,12 +112,11 @@ class Sender:
             return [_outcome(uow, message, row) for message, row in zip(messages, rows, strict=True)]
 
 
-async def _earlier(uow: UnitOfWork, caller: Caller, message: OutgoingMessage, row: SentRow) -> _Sent:
+async def _earlier(uow: UnitOfWork, caller: Caller, message: OutgoingMessage, row: SentRow, earlier_id: UUID) -> _Sent:
     """The first message with the same `client_id`. Raises `ClientIdReused` if its content differs."""
-    assert row.earlier_id is not None
     if row.earlier_fingerprint != message.fingerprint:
         raise ClientIdReused
-    earlier = await uow.messages.find(caller, row.earlier_id)
+    earlier = await uow.messages.find(caller, earlier_id)
     if earlier is None:
         raise MessageNotFound
     return message_view(earlier), False
@@ -124,9 +125,9 @@ async def _earlier(uow: UnitOfWork, caller: Caller, message: OutgoingMessage, ro
 def _outcome(uow: UnitOfWork, message: OutgoingMessage, row: SentRow | None) -> _Sent | Exception:
     if row is None:
         return Unauthenticated()
-    if row.outcome == "sent":
-        view = _sent_view(message, row)
-        uow.announce(_wake_ups(row, view, timestamp(uow.now)))
+    if row.sent is not None:
+        view = message_view(_sent(message, row, row.sent))
+        uow.announce(_wake_ups(row.sent, view, timestamp(uow.now)))
         return view, True
     if row.outcome == "no_conversation":
         return _Unopened(row.sender_id)
@@ -159,15 +160,15 @@ _REFUSALS: dict[str, Callable[[], MessengerError]] = {
 def _message(draft: MessageDraft) -> OutgoingMessage:
     body = draft.body if draft.body is not UNSET else None
     return OutgoingMessage(
-        new_id(),
-        draft.target_id,
-        draft.client_id,
-        _fingerprint(draft, body),
-        draft.kind,
-        body,
-        draft.reply_to,
-        draft.forwarded_from,
-        draft.mentions,
+        id=new_id(),
+        target_id=draft.target_id,
+        client_id=draft.client_id,
+        fingerprint=_fingerprint(draft, body),
+        kind=draft.kind,
+        body=body,
+        reply_to=draft.reply_to,
+        forwarded_from=draft.forwarded_from,
+        mentions=draft.mentions,
     )
 
 
@@ -180,38 +181,34 @@ def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:
     return hashlib.sha256(msgspec.json.encode(asked)).digest()[:16]
 
 
-def _wake_ups(row: SentRow, view: MessageView, at: str) -> list[WakeUp]:
+def _wake_ups(sent: SentMessage, view: MessageView, at: str) -> list[WakeUp]:
     """A wake-up for each member, with the message as that member addresses it: sockets of this process need no read."""
     views = {view.target_id: view}
-    for target in row.targets:
+    for target in sent.targets:
         if target not in views:
             views[target] = msgspec.structs.replace(view, target_id=target)
     return [
         WakeUp(user, position, MessageCreated.name, views[target], at)
-        for user, target, position in zip(row.recipients, row.targets, row.positions, strict=True)
+        for user, target, position in zip(sent.recipients, sent.targets, sent.positions, strict=True)
     ]
 
 
-def _sent_view(message: OutgoingMessage, row: SentRow) -> MessageView:
-    assert row.seq is not None
-    assert row.created_at is not None
-    return MessageView(
-        message.id,
-        message.client_id,
-        message.target_id,
-        row.sender_id,
-        row.sender_device_id,
-        row.seq,
-        message.kind,
-        message.body or row.body,
-        None,
-        [],
-        message.reply_to,
-        message.forwarded_from,
-        row.mentioned,
-        [],
-        timestamp(row.created_at),
-        None,
-        None,
-        timestamp_or_none(row.expires_at),
+def _sent(message: OutgoingMessage, row: SentRow, sent: SentMessage) -> MessageRow:
+    """The message as its sender sees it."""
+    return MessageRow(
+        id=message.id,
+        client_id=message.client_id,
+        target_id=message.target_id,
+        sender_id=row.sender_id,
+        sender_device_id=row.sender_device_id,
+        seq=sent.seq,
+        kind=message.kind,
+        body=message.body or sent.body,
+        reply_to=message.reply_to,
+        forwarded_from=message.forwarded_from,
+        mentions=sent.mentioned,
+        created_at=sent.created_at,
+        edited_at=None,
+        deleted_at=None,
+        expires_at=sent.expires_at,
     )
