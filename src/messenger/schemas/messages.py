@@ -76,6 +76,29 @@ class MessageView(msgspec.Struct, frozen=True, gc=False):
     expires_at: Timestamp | None
 
 
+EXAMPLE_MESSAGE = MessageView(
+    id=UUID("019ab1df-0a11-7d52-9c3f-5e6f708192a3"),
+    client_id="0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f",
+    target_id=50947777,
+    sender_id=26040983,
+    sender_device_id=UUID("019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f"),
+    seq=42,
+    kind="text",
+    body="See you at eight?",
+    envelopes=None,
+    attachments=[],
+    reply_to=None,
+    forwarded_from=None,
+    mentions=[],
+    reactions=[],
+    created_at="2026-11-22T10:15:30.123Z",
+    edited_at=None,
+    deleted_at=None,
+    expires_at=None,
+)
+"""The message in the examples of the OpenAPI document."""
+
+
 class HistoryView(msgspec.Struct, frozen=True, gc=False):
     items: Annotated[list[MessageView], Meta(description="In ascending order of `seq`")]
     next: Annotated[

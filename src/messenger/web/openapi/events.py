@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
+from messenger.schemas.messages import EXAMPLE_MESSAGE, ConversationView, MessageView, TargetReceiptView
 from messenger.schemas.realtime import (
     EVENT_DATA,
     ContactChangeView,
@@ -29,26 +29,7 @@ _BOB_VIEW = UserView(_BOB, "bob", "Bob", None)
 
 
 def _message(body: str | None, *, edited_at: str | None = None, deleted_at: str | None = None) -> MessageView:
-    return MessageView(
-        id=UUID("019ab1df-0a11-7d52-9c3f-5e6f708192a3"),
-        client_id="0b9c1f7e-6f43-4d2a-9d0e-0c1b2a3d4e5f",
-        target_id=_BOB,
-        sender_id=_ADA,
-        sender_device_id=_PHONE,
-        seq=42,
-        kind="text",
-        body=body,
-        envelopes=None,
-        attachments=[],
-        reply_to=None,
-        forwarded_from=None,
-        mentions=[],
-        reactions=[],
-        created_at=_SENT,
-        edited_at=edited_at,
-        deleted_at=deleted_at,
-        expires_at=None,
-    )
+    return msgspec.structs.replace(EXAMPLE_MESSAGE, body=body, edited_at=edited_at, deleted_at=deleted_at)
 
 
 _CONVERSATION = ConversationView(
