@@ -17,7 +17,7 @@ from messenger.errors import Unauthenticated
 
 
 class Driver(Protocol):
-    """What is used of an asyncpg connection."""
+    """The part of an asyncpg connection that is used."""
 
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
@@ -25,21 +25,21 @@ class Driver(Protocol):
 
 
 class Connection(Protocol):
-    """What is used of a pooled connection; `since`: when it was last set to work, by `perf_counter`."""
+    """The part of a pooled connection that is used; `since`: the start of its last statement, by `perf_counter`."""
 
     driver: Any
     since: float
 
 
 class Observer(Protocol):
-    """Is told of each statement: its name, seconds taken, and whether it failed."""
+    """Receives the name of each statement, the seconds it took, and whether it failed."""
 
     def statement(self, name: str, seconds: float, failed: bool) -> None: ...
 
 
 @dataclass(slots=True)
 class Instants:
-    """The request's time: the same in all of its statements."""
+    """The time of the request, the same in all of its statements."""
 
     now: datetime
     stale_before: datetime
@@ -96,7 +96,7 @@ class Runner:
         self.failed = False
 
     async def first(self, statement: Statement[Row], caller: Caller | None = None, /, **values: Any) -> Row | None:
-        """The first row, or None. Raises `Unauthenticated` where the statement looks up its caller and finds none."""
+        """The first row, or None. Raises `Unauthenticated` if the statement authenticates its caller and fails."""
         record = await self._run(self._driver.fetchrow, statement, caller, values)
         if not statement.authenticates:
             return None if record is None else statement.build_one(record)
@@ -113,7 +113,7 @@ class Runner:
         if not records:
             raise Unauthenticated
         self._seen(records[0])
-        # The caller has a row even where there is nothing to show.
+        # An authenticated caller has a row even if there are no results.
         if len(records) == 1 and records[0][ACTOR_WIDTH] is None:
             return []
         return statement.build(records)
@@ -129,7 +129,7 @@ class Runner:
         async def read(part: Sequence[Place]) -> list[Row]:
             keys = {page.key(place) for place in part}
             rows = await self.all(page.rows, caller, **{**values, **page.part(part)})
-            # Others have moved to this part of the page since its places were read.
+            # Other rows may have moved into this part of the page since its places were read.
             return [row for row in rows if page.key(row) in keys]
 
         places = await self.all(page.places, caller, **values)
@@ -137,13 +137,13 @@ class Runner:
         return places if places and page.key(places[0]) is None else await read_around(places, read)
 
     async def execute(self, statement: Statement[Any], /, **values: Any) -> int:
-        """Run for the effect; how many rows it touched."""
+        """Run a statement without results; returns the number of rows that it affected."""
         tag: str = await self._run(self._driver.execute, statement, None, values)
         count = tag.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def batch(self, statement: Statement[Row], callers: Sequence[Caller], /, **columns: Any) -> list[Row | None]:
-        """A row for each of these callers, who are all of one kind; None for one who is nobody."""
+        """A row for each of these callers, who are all of one kind; None for an unauthenticated one."""
         records = await self._run(self._driver.fetch, statement, callers[0], {**columns, **_columns_of(callers)})
         rows: list[Row | None] = [None] * len(callers)
         for record, row in zip(records, statement.build(records), strict=True):
@@ -213,7 +213,7 @@ def _columns_of(callers: Sequence[Caller]) -> dict[str, list[Any]]:
 def _raise_translated(error: Exception) -> NoReturn:
     translated = translate(error)
     if translated is None:
-        # It will be logged, and PostgreSQL's DETAIL quotes the row: somebody's words.
+        # The error will be logged, and PostgreSQL's DETAIL quotes the row, which may contain a user's text.
         if getattr(error, "detail", None):
             error.detail = None  # type: ignore[attr-defined]
         raise error

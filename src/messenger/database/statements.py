@@ -45,12 +45,12 @@ ACTOR_WIDTH = 3
 _ACTORS_COLUMNS = f"{_ACTOR_COLUMNS.replace('actor.', 'actors.')}, actors.n"
 ACTORS_WIDTH = 4
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)(?!\w|::)|(?<![:\w]):([a-z_]+)(?=::)")
-# In a SELECT list PostgreSQL takes a parameter for text; those that every statement has say what they are.
+# In a SELECT list PostgreSQL takes a parameter for text, so the parameters of all statements are cast.
 _TYPES = {"now": "::timestamptz", "stale_before": "::timestamptz", "user_id": "::bigint", "device_id": "::uuid"}
 
 
 class _Compiled(msgspec.Struct, frozen=True):
-    """SQL with `$1 …`, and the names of the values that go there."""
+    """SQL with the placeholders `$1 …`, and the names of their values."""
 
     sql: str
     parameters: tuple[str, ...]
@@ -70,7 +70,7 @@ class _Compiled(msgspec.Struct, frozen=True):
 
 
 class Statement(Generic[Row]):
-    """A named SQL statement and the struct that its rows become: see `messenger.database.rows`.
+    """A named SQL statement, and the struct of its rows: see `messenger.database.rows`.
 
     `writes=False` promises that it changes nothing; a read-only unit of work runs no other.
     """
@@ -81,9 +81,9 @@ class Statement(Generic[Row]):
         self.writes = writes
         self.text = text
         self.authenticates = "<<actor>>" in text
-        # Columns before the row's own: its caller, and in a batch the caller's place.
+        # The number of columns before those of the row: the caller, and in a batch the caller's place.
         self.skip = ACTOR_WIDTH if self.authenticates else ACTORS_WIDTH if "<<actors>>" in text else 0
-        # Makes the structs of several records, or of one.
+        # Make the structs of several records, or of one.
         self.build: Callable[[Sequence[Any]], list[Row]] = self._build_first
         self.build_one: Callable[[Any], Row] = self._build_one_first
         filled = (
@@ -110,7 +110,7 @@ class Statement(Generic[Row]):
         return self.build_one(record)
 
     def _prepare(self, record: Any) -> None:
-        """Compare the names of the columns with the fields, whose order is all that ties the two; make the decoder."""
+        """Check that the columns are the fields of the row in the same order, and make the decoders."""
         assert self.row is not None
         columns, expected = tuple(record.keys())[self.skip :], columns_of(self.row)
         if columns != expected:
@@ -119,4 +119,4 @@ class Statement(Generic[Row]):
 
 
 STATEMENTS: dict[str, Statement[Any]] = {}
-"""Every statement of the process by name; metrics and tests walk over it."""
+"""Every statement of the process by name, for metrics and tests."""

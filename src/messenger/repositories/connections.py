@@ -1,4 +1,4 @@
-"""Sockets: tickets that open one, who is connected where, who may know of it."""
+"""Sockets: the tickets that open them, the device and worker of each, and the contacts to notify."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Issued(msgspec.Struct, frozen=True):
     device_id: UUID
 
 
-# A device has one ticket: a newer one takes the older one's place, so that there are never more than devices.
+# A device has one ticket: a newer one replaces the older one, so there are never more tickets than devices.
 _ISSUE = Statement(
     "tickets.issue",
     """
@@ -46,7 +46,9 @@ _REDEEM = Statement(
 
 
 class ArrivalRow(msgspec.Struct, frozen=True):
-    """Who knocks, where their stream ends, up to where a device has proved to have it, and which arrival this is."""
+    """A handshake. `position`: the end of the caller's stream; `taken`: the position up to which a device has
+    acknowledged it; `number`: higher than that of any earlier handshake.
+    """
 
     user_id: int
     device_id: UUID
@@ -79,9 +81,9 @@ class _TurnedRow(msgspec.Struct, frozen=True):
     was_connected: bool
 
 
-# Who came and who went, in one statement. A newer socket takes its device's row over; an older one that ends later
-# finds another number in it, and leaves it. `was_connected` is what was true before: a statement doesn't see its
-# own writes. The end of a socket is the last activity, by the same rules as every stamp.
+# Connects and disconnects in one statement. A newer socket takes over its device's row; an older one that disconnects
+# later finds another number in the row, and leaves it. `was_connected` is the state from before: a statement does not
+# see its own writes. A disconnect is an activity, stamped by the same rules as every other.
 _WRITE = Statement(
     "connections.write",
     f"""
@@ -171,8 +173,8 @@ _RENEW = Statement(
 )
 
 
-# A worker's rows go when nobody has seen it for a while; a worker that comes back finds them missing, and writes them
-# again. It asks first, without a lock: most of the time nobody is dead.
+# The rows of a worker whose lease has expired are removed; a worker that recovers finds them missing, and writes them
+# again. A query without locks comes first, since most of the time no worker is dead.
 _ORPHANS = Statement(
     "workers.bury",
     """
@@ -196,7 +198,7 @@ _ORPHANS = Statement(
 
 
 class JudgedRow(msgspec.Struct, frozen=True):
-    """A socket that the tables know otherwise: its device is gone, or has this number now (NULL: none)."""
+    """A socket whose row disagrees with this worker: its device is gone, or `number` differs (NULL: no row)."""
 
     device_id: UUID
     signed_in: bool
@@ -218,14 +220,14 @@ _JUDGE = Statement(
 
 
 class ConnectionRepository(StatementRepository):
-    """Which device is connected where."""
+    """The connections of devices to workers."""
 
     async def issue_ticket(self, caller: Caller, *, ticket_hash: bytes, expires_at: datetime) -> None:
-        """A ticket for the caller's device, in place of an older one."""
+        """Store a ticket for the caller's device; it replaces an older one."""
         await self._run.first(_ISSUE, caller, hash=ticket_hash, expires_at=expires_at)
 
     async def redeem_ticket(self, ticket_hash: bytes) -> Actor | None:
-        """Whose ticket this is; it is gone then, whoever asks again."""
+        """The owner of a ticket, which is deleted: a ticket can be redeemed once."""
         return await self._run.first(_REDEEM, hash=ticket_hash)
 
     async def arrive(self, caller: Caller) -> ArrivalRow | None:
@@ -238,7 +240,7 @@ class ConnectionRepository(StatementRepository):
         up: Sequence[tuple[UUID, int, int]],
         down: Sequence[tuple[UUID, int, int]],
     ) -> dict[int, bool]:
-        """Note sockets (device, user, number) that came and went; by user, whether there was one before."""
+        """Store connects and disconnects of sockets (device, user, number); returns who was connected before."""
         up_devices, up_users, up_numbers = _columns(up)
         down_devices, down_users, down_numbers = _columns(down)
         rows = await self._run.all(
@@ -258,11 +260,11 @@ class ConnectionRepository(StatementRepository):
         return {row.user_id for row in await self._run.all(_CONNECTED, users=users)}
 
     async def describe(self, users: Sequence[int]) -> list[PresenceRow]:
-        """How these users are, and who is to be told."""
+        """The presence of these users, and the contacts to notify of it."""
         return await self._run.all(_DESCRIBE, users=users)
 
     async def renew(self, worker_id: UUID) -> datetime:
-        """Say that a worker is alive; the database's time."""
+        """Renew a worker's lease; returns the database's time."""
         row = await self._run.first(_RENEW, worker=worker_id)
         assert row is not None
         return row.seen_at
@@ -272,7 +274,7 @@ class ConnectionRepository(StatementRepository):
         return [row.user_id for row in await self._run.all(_ORPHANS)]
 
     async def judge(self, sockets: Sequence[tuple[UUID, int]]) -> list[JudgedRow]:
-        """Those of the sockets (device, number) that the tables know otherwise."""
+        """Those of the sockets (device, number) whose rows disagree with this worker."""
         return await self._run.all(_JUDGE, devices=[each[0] for each in sockets], numbers=[each[1] for each in sockets])
 
 

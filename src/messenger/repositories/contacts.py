@@ -96,7 +96,7 @@ class _Id(msgspec.Struct, frozen=True):
     id: int
 
 
-# Peers are locked, not users: a user's row is the one that activity stamps write, and they don't wait.
+# Locks the rows of `peers`, not of `users`: activity stamps write users, and do not wait for locks.
 _LOCK_PAIR = Statement(
     "contacts.lock_pair",
     """
@@ -217,7 +217,7 @@ _REACH = Statement(
 
 
 class ContactRepository(StatementRepository):
-    """Edges between users."""
+    """Contacts: the edges between users."""
 
     def list_page(
         self, caller: Caller, *, state: str | None, after: int, limit: int
@@ -230,7 +230,7 @@ class ContactRepository(StatementRepository):
         return await self._run.first(_ONE, owner=owner_id, target=target_id)
 
     async def lock_pair(self, caller: Caller, target_id: int = 0) -> int:
-        """Lock the caller's peer and the target's, the lower number first; the caller's id."""
+        """Lock the peers of the caller and the target in ascending order of their IDs; returns the caller's ID."""
         row = await self._run.first(_LOCK_PAIR, caller, target=target_id)
         assert row is not None
         return row.id
@@ -247,7 +247,7 @@ class ContactRepository(StatementRepository):
         await self._run.execute(_SET_EDGES, me=me, them=them, mine=edges.mine, theirs=edges.theirs, message=message)
 
     async def set_alias(self, caller: Caller, target_id: int, alias: str | None, *, given: bool = True) -> int | None:
-        """Name a contact; the caller's id, or None where there is no such contact."""
+        """Set the alias of a contact; returns the caller's ID, or None if there is no such contact."""
         row = await self._run.first(_SET_ALIAS, caller, target=target_id, alias=alias, given=given)
         return row.user_id if row and row.target_id is not None else None
 

@@ -170,7 +170,7 @@ _EDIT: Statement[Any] = Statement(
 
 
 class MessageRepository(StatementRepository):
-    """Messages of conversations that the caller takes part in."""
+    """Messages of conversations of which the caller is a member."""
 
     async def send(
         self, caller: Caller, message: OutgoingMessage, limits: Mapping[str, float], *, wait: bool = False
@@ -211,17 +211,17 @@ class MessageRepository(StatementRepository):
         )
 
     async def find(self, caller: Caller, message_id: UUID) -> MessageRow | None:
-        """One message as the caller sees it; None where the caller takes no part in its conversation."""
+        """One message as the caller sees it; None if the caller is not a member of its conversation."""
         return await self._run.first(_GET, caller, id=message_id)
 
     async def lock(self, message_id: UUID) -> LockedMessage:
-        """Lock a message that was found before; messages are never removed."""
+        """Lock a message that was found before: messages are never removed."""
         row = await self._run.first(_LOCK, id=message_id)
         assert row is not None
         return row
 
     async def edit(self, message_id: UUID, body: str) -> bool:
-        """Replace the text; False when the message is gone."""
+        """Replace the text; False if the message is deleted."""
         return await self._run.execute(_EDIT, id=message_id, body=body) == 1
 
     async def erase(self, message_id: UUID) -> list[GoneRow] | None:

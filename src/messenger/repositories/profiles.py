@@ -1,4 +1,4 @@
-"""The caller's own profile: reading it, and writing it with the visible changes."""
+"""The caller's own profile: reading it, and writing it with what others see change."""
 
 from __future__ import annotations
 

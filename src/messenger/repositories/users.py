@@ -1,4 +1,4 @@
-"""Users: the profile, its look-ups, credentials, erasure; hot statements all."""
+"""Users: profiles, look-ups, credentials, erasure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Created(msgspec.Struct, frozen=True):
     is_free: bool
 
 
-# The number is taken in the statement that uses it: the first candidate that nobody ever had.
+# Takes the first of the candidate IDs that was never used.
 _CREATE = Statement(
     "users.create",
     f"""
@@ -120,10 +120,10 @@ _IDENTITY = Statement(
 
 
 class UserRepository(StatementRepository):
-    """The account itself, and what it shows to others."""
+    """Accounts, and what they show to others."""
 
     async def profile(self, caller: Caller) -> VersionedProfileRow:
-        """The caller's own profile; one round trip, the look-up of the caller included."""
+        """The caller's own profile; one round trip."""
         row = await self._run.first(PROFILE, caller)
         if row is None:
             raise Unauthenticated
@@ -141,13 +141,13 @@ class UserRepository(StatementRepository):
     async def find_person(
         self, caller: Caller, *, target_id: int | None = None, username_key: str | None = None
     ) -> PersonRow | None:
-        """Another user by number or by name, with both edges between the two."""
+        """Another user by ID or username, with both edges between the two."""
         if target_id is not None:
             return await self._run.first(_PERSON_BY_ID, caller, target_id=target_id)
         return await self._run.first(_PERSON_BY_NAME, caller, username_key=username_key)
 
     async def find_credentials(self, *, username_key: str | None, number: int | None) -> CredentialsRow | None:
-        """Whose login this is, if it may sign in."""
+        """The account with this username or ID, if it can sign in."""
         return await self._run.first(_CREDENTIALS, username_key=username_key, number=number)
 
     async def create(
@@ -160,7 +160,7 @@ class UserRepository(StatementRepository):
         name: str,
         password_hash: str,
     ) -> int | None:
-        """A new account under the first free of the numbers; None when all were taken. Raises `UsernameTaken`."""
+        """Create an account with the first unused of the IDs; None if all were used. Raises `UsernameTaken`."""
         row = await self._run.first(
             _CREATE,
             candidates=candidates,
@@ -175,11 +175,11 @@ class UserRepository(StatementRepository):
         return row.id
 
     async def replace_password(self, user_id: int, *, old: str, new: str) -> bool:
-        """Compare and set the password's hash; False when it was changed in the meantime."""
+        """Compare and set the password's hash; False if it has changed meanwhile."""
         return await self._run.execute(_REPLACE_PASSWORD, id=user_id, old=old, new=new) == 1
 
     async def identity(self, caller: Caller) -> IdentityRow:
-        """Who the caller is, with the stored hash for a password that is asked for again."""
+        """The caller's account, with the stored hash, to verify a password again."""
         row = await self._run.first(_IDENTITY, caller)
         if row is None:
             raise Unauthenticated
@@ -206,7 +206,7 @@ _AUTHENTICATE = Statement(
 
 
 async def authenticate(run: Runner, caller: Caller) -> Actor:
-    """The caller's account and device, in a statement of its own: for use cases of several statements."""
+    """Authenticate the caller in a separate statement, for use cases of several statements."""
     actor = await run.first(_AUTHENTICATE, caller)
     if actor is None:
         raise Unauthenticated
