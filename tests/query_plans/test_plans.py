@@ -24,7 +24,7 @@ EXEMPT = {
     "sweeps.idle_devices": _SWEEP,
     "sweeps.rate_buckets": _BATCH,
     "sweeps.released_usernames": _BATCH,
-    "workers.bury": "looks at all sockets, no more than the workers hold; no request waits for it",
+    "workers.reap": "looks at all sockets, no more than the workers hold; no request waits for it",
     "exports.messages": "an export reads all data of the user, and a page sorts the numbers of the conversations",
     "conversations.page": "a page, and what else was in its last minute",
     "conversations.places": "the same",

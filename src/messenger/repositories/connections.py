@@ -45,7 +45,7 @@ _REDEEM = Statement(
 )
 
 
-class ArrivalRow(msgspec.Struct, frozen=True):
+class HandshakeRow(msgspec.Struct, frozen=True):
     """A handshake. `position`: the end of the caller's stream; `taken`: the position up to which a device has
     acknowledged it; `number`: higher than that of any earlier handshake.
     """
@@ -58,15 +58,15 @@ class ArrivalRow(msgspec.Struct, frozen=True):
     number: int
 
 
-_ARRIVE = Statement(
-    "connections.arrive",
+_HANDSHAKE = Statement(
+    "connections.handshake",
     f"""
     WITH <<actor>>
     SELECT <<actor_columns>>, actor.user_id, actor.device_id, s.position, s.taken, {EPOCH} AS epoch,
         nextval('connection_numbers') AS number
     FROM actor JOIN streams AS s ON s.user_id = actor.user_id
     """,
-    ArrivalRow,
+    HandshakeRow,
     writes=False,
 )
 
@@ -161,8 +161,8 @@ class _SeenRow(msgspec.Struct, frozen=True):
     seen_at: datetime
 
 
-_RENEW = Statement(
-    "workers.renew",
+_RENEW_LEASE = Statement(
+    "workers.renew_lease",
     """
     INSERT INTO workers (id, seen_at) VALUES (:worker, clock_timestamp())
     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
@@ -175,8 +175,8 @@ _RENEW = Statement(
 
 # The rows of a worker whose lease has expired are removed; a worker that recovers finds them missing, and writes them
 # again. A query without locks comes first, since most of the time no worker is dead.
-_ORPHANS = Statement(
-    "workers.bury",
+_REAP = Statement(
+    "workers.reap",
     """
     WITH dead AS (
         DELETE FROM workers WHERE seen_at < clock_timestamp() - interval '30 seconds'
@@ -197,7 +197,7 @@ _ORPHANS = Statement(
 )
 
 
-class JudgedRow(msgspec.Struct, frozen=True):
+class MismatchRow(msgspec.Struct, frozen=True):
     """A socket whose row disagrees with this worker: its device is gone, or `number` differs (NULL: no row)."""
 
     device_id: UUID
@@ -205,8 +205,8 @@ class JudgedRow(msgspec.Struct, frozen=True):
     number: int | None
 
 
-_JUDGE = Statement(
-    "connections.judge",
+_MISMATCHES = Statement(
+    "connections.mismatches",
     """
     SELECT g.device_id, d.id IS NOT NULL AS signed_in, c.number
     FROM unnest(:devices::uuid[], :numbers::bigint[]) AS g (device_id, number)
@@ -214,7 +214,7 @@ _JUDGE = Statement(
     LEFT JOIN connections AS c ON c.device_id = g.device_id
     WHERE d.id IS NULL OR c.number IS DISTINCT FROM g.number
     """,
-    JudgedRow,
+    MismatchRow,
     writes=False,
 )
 
@@ -230,9 +230,9 @@ class ConnectionRepository(StatementRepository):
         """The owner of a ticket, which is deleted: a ticket can be redeemed once."""
         return await self._run.first(_REDEEM, hash=ticket_hash)
 
-    async def arrive(self, caller: Caller) -> ArrivalRow | None:
-        """The caller, and the end of their stream; one round trip."""
-        return await self._run.first(_ARRIVE, caller)
+    async def open_handshake(self, caller: Caller) -> HandshakeRow | None:
+        """Number a handshake of the caller; one round trip."""
+        return await self._run.first(_HANDSHAKE, caller)
 
     async def write(
         self,
@@ -255,7 +255,7 @@ class ConnectionRepository(StatementRepository):
         )
         return {row.user_id: row.was_connected for row in rows}
 
-    async def connected(self, users: Sequence[int]) -> set[int]:
+    async def list_connected(self, users: Sequence[int]) -> set[int]:
         """The users with a row, whether or not its worker's lease is valid."""
         return {row.user_id for row in await self._run.all(_CONNECTED, users=users)}
 
@@ -263,19 +263,21 @@ class ConnectionRepository(StatementRepository):
         """The presence of these users, and the contacts to notify of it."""
         return await self._run.all(_DESCRIBE, users=users)
 
-    async def renew(self, worker_id: UUID) -> datetime:
+    async def renew_lease(self, worker_id: UUID) -> datetime:
         """Renew a worker's lease; returns the database's time."""
-        row = await self._run.first(_RENEW, worker=worker_id)
+        row = await self._run.first(_RENEW_LEASE, worker=worker_id)
         assert row is not None
         return row.seen_at
 
-    async def bury(self) -> list[int]:
+    async def reap_dead_workers(self) -> list[int]:
         """Remove the connections of dead workers; returns users without another connection."""
-        return [row.user_id for row in await self._run.all(_ORPHANS)]
+        return [row.user_id for row in await self._run.all(_REAP)]
 
-    async def judge(self, sockets: Sequence[tuple[UUID, int]]) -> list[JudgedRow]:
+    async def list_mismatches(self, sockets: Sequence[tuple[UUID, int]]) -> list[MismatchRow]:
         """Those of the sockets (device, number) whose rows disagree with this worker."""
-        return await self._run.all(_JUDGE, devices=[each[0] for each in sockets], numbers=[each[1] for each in sockets])
+        return await self._run.all(
+            _MISMATCHES, devices=[each[0] for each in sockets], numbers=[each[1] for each in sockets]
+        )
 
 
 def _columns(sockets: Sequence[tuple[UUID, int, int]]) -> tuple[list[UUID], list[int], list[int]]:

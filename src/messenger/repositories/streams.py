@@ -82,9 +82,10 @@ _READ = Statement(
     LEFT JOIN LATERAL (
         SELECT row_to_json(shown)::text AS peer FROM (
             SELECT c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
-                c.expire_after, {OTHER_SIDE_COLUMNS}, p.id AS user_id, u.username, coalesce(u.name, '') AS name, u.about,
-                u.status, u.status_text, u.invisible_since, u.last_activity, u.created_at, u.privacy_last_seen,
-                u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
+                c.expire_after, {OTHER_SIDE_COLUMNS}, p.id AS user_id, u.username, coalesce(u.name, '') AS name,
+                u.about, u.status, u.status_text, u.invisible_since, u.last_activity, u.created_at,
+                u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
+                u.privacy_groups_from,
                 CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
                 mine.state AS mine, theirs.state AS theirs,
                 (SELECT image FROM (SELECT {AVATAR_COLUMNS}) AS image WHERE a.key IS NOT NULL) AS avatar

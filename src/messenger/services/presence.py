@@ -36,7 +36,7 @@ class PresenceService:
         up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
         async with self._uow.command() as uow:
             before = await uow.connections.write(worker_id, up, down)
-            after = await uow.connections.connected(list(before))
+            after = await uow.connections.list_connected(list(before))
         return [user_id for user_id, was in before.items() if was != (user_id in after)]
 
     async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
@@ -50,10 +50,10 @@ class PresenceService:
         """Renew the worker's lease and set its clock; returns users whose last connection was on a dead worker."""
         async with self._uow.command() as uow:
             asked = monotonic()
-            seen_at = await uow.connections.renew(worker_id)
+            seen_at = await uow.connections.renew_lease(worker_id)
             self._clock.learn(seen_at, asked=asked, answered=monotonic())
         async with self._uow.command() as uow:
-            return await uow.connections.bury()
+            return await uow.connections.reap_dead_workers()
 
 
 def _row(socket: SocketRef) -> tuple[UUID, int, int]:

@@ -39,7 +39,7 @@ class StreamService:
         if caller is None:
             caller = await self._redeem(ticket)
         async with self._uow.read() as uow:
-            row = await uow.connections.arrive(caller)
+            row = await uow.connections.open_handshake(caller)
         if row is None:
             raise Unauthenticated
         return Handshake(Actor(row.user_id, row.device_id), row.position, row.taken, row.epoch, row.number)
@@ -75,13 +75,15 @@ class StreamService:
         users = {socket.actor.user_id for socket in sockets} | set(waiting)
         async with self._uow.read() as uow:
             positions = await uow.streams.positions(sorted(users))
-            judged = await uow.connections.judge([(socket.actor.device_id, socket.generation) for socket in sockets])
+            mismatches = await uow.connections.list_mismatches(
+                [(socket.actor.device_id, socket.generation) for socket in sockets]
+            )
         mine = {socket.actor.device_id: socket.generation for socket in sockets}
-        signed_in = [row for row in judged if row.signed_in]
+        signed_in = [row for row in mismatches if row.signed_in]
         return SocketAudit(
             {row.user_id: row.position for row in positions},
             positions[0].epoch if positions else None,
-            signed_out={row.device_id for row in judged if not row.signed_in},
+            signed_out={row.device_id for row in mismatches if not row.signed_in},
             replaced={mine[row.device_id] for row in signed_in if (row.number or 0) > mine[row.device_id]},
             unregistered={mine[row.device_id] for row in signed_in if (row.number or 0) < mine[row.device_id]},
         )
