@@ -1,4 +1,4 @@
-"""Time, and identifiers made of it."""
+"""The current time, and identifiers that contain it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import uuid_utils.compat
 
 
 class Clock(Protocol):
-    """Where services take the time from."""
+    """The source of the time for services."""
 
     def now(self) -> datetime:
         """The time as an aware UTC datetime with whole milliseconds, the wire's resolution."""
         ...
 
     def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
-        """The database's time, which it told between these two instants of `time.monotonic()`."""
+        """Adopt the time that the database reported between these two values of `time.monotonic()`."""
         ...
 
     def elapsed(self) -> float:
@@ -33,8 +33,8 @@ class Clock(Protocol):
 class SharedClock:
     """The database's clock, so that all workers have one time, whatever their hosts' clocks say.
 
-    Until the first look at the database it is the host's; between two looks it goes by the monotonic clock, which
-    nobody sets. Whose token is still valid, which event is too old: two workers must not differ about that.
+    Before the first report of the database it uses the host's clock; between two reports it follows the monotonic
+    clock, which cannot be set. Workers must agree on which tokens are valid and which events have expired.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class SharedClock:
 
     def learn(self, theirs: datetime, *, asked: float, answered: float) -> None:
         offset = theirs.timestamp() - (asked + answered) / 2
-        # A difference that the way there and back explains is none: time doesn't jump for it.
+        # A difference within the uncertainty of the round trip is ignored, so that the time does not jump.
         if self._offset is None or abs(offset - self._offset) > (answered - asked) / 2:
             self._offset = offset
 

@@ -10,10 +10,11 @@ from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, S
 
 
 class BoundedStreams:
-    """The same streams, `width` arrivals and pages of sockets at a time; the others wait here, without a time limit.
+    """Runs at most `width` handshakes and page reads at a time; the others wait here, without a time limit.
 
-    The pool gives up on who waits there for two seconds: right for a request, wrong for 5,000 sockets that come back.
-    Arrivals and pages stand in two lines: in one, who came first would get their first page after the last one came.
+    The pool refuses a caller after two seconds: right for a request, wrong for 5,000 sockets that reconnect at once.
+    Handshakes and pages have separate queues: in a single queue, the first socket would get its first page only after
+    the last handshake.
     """
 
     def __init__(self, streams: Streams, width: int) -> None:

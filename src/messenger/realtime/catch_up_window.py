@@ -1,4 +1,4 @@
-"""Reading pages of a stream for a socket that catches up, and how much of a page it holds while it is sent."""
+"""Read pages of a stream for a socket that catches up, and limit the part of a page that it holds in memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fit_bytes(events: Sequence[StreamEvent], codec: Codec, most: int) -> list[En
 
 
 def next_page_size(limit: int, read: int, held: int, most: int) -> int:
-    """The size of the next page: what fitted of the last one, or twice its limit if all of it fitted."""
+    """The size of the next page: the number of events that fitted, or twice the last limit if all of them fitted."""
     return held if held < read else min(most, 2 * limit)
 
 

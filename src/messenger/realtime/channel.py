@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 _FIRST_RETRY, _LAST_RETRY = 0.1, 2.0
 
 REPLACED_SECONDS = 2.0
-"""Seconds for which a request keeps waiting once a newer one of its device waits. Without them, two programs with the
-same device's tokens would replace each other's requests thousands of times a second.
+"""Seconds for which a request keeps waiting after a newer one of the same device. Without this delay, two programs that
+share a device's tokens would replace each other's requests thousands of times a second.
 """
 
 
 class LongPoll:
-    """Rings for a request that waits for what comes after a position."""
+    """Wakes up a request that waits for an event after a position."""
 
     def __init__(self, after: int) -> None:
         self._notified = asyncio.Event()
@@ -33,31 +33,31 @@ class LongPoll:
         self.ended = False
 
     def notify(self, position: int) -> None:
-        """The stream reaches so far."""
+        """Wake up if the stream's new end is after the awaited position."""
         if position > self._after:
             self._notified.set()
 
     def recheck(self) -> None:
-        """Ask again who asks, whatever the stream says."""
+        """Wake up even without a new event, so that the request authenticates its caller again."""
         self._notified.set()
 
     def end(self) -> None:
-        """Don't wait any longer."""
+        """Wake up for good: later waits return at once."""
         self.ended = True
         self._notified.set()
 
     def replace(self) -> None:
-        """A newer request of the same device waits: stop waiting soon."""
+        """End after `REPLACED_SECONDS`, since a newer request of the same device is waiting."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().call_later(REPLACED_SECONDS, self.end)
 
     def close(self) -> None:
-        """Stop waiting."""
+        """Cancel the timer of `replace`."""
         if self._ending is not None:
             self._ending.cancel()
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it rang in time; each notification counts once."""
+        """Wait; returns whether there was a notification in time. Each notification counts once."""
         try:
             async with asyncio.timeout(seconds):
                 await self._notified.wait()
@@ -69,10 +69,11 @@ class LongPoll:
 
 
 class Channel:
-    """`latest`: the newest position heard of. `acked`: up to where one of its devices has all.
+    """The sockets and waiting requests of one user.
 
-    `epoch`: the database history that its positions belong to; None while unknown. `_head`: the position up to which
-    live sockets have been given events.
+    `latest`: the newest known position of the stream. `acked`: the position up to which at least one device has
+    acknowledged all events. `epoch`: the database history that the positions belong to; None while unknown. `_head`:
+    the position up to which events were handed to live sockets.
     """
 
     __slots__ = ("_head", "_reader", "_sockets", "acked", "epoch", "latest", "long_polls", "user_id")
@@ -91,27 +92,27 @@ class Channel:
         return not (self._sockets or self.long_polls)
 
     def join(self, socket: Socket, *, latest: int) -> None:
-        """One more socket, which catches up first."""
+        """Add a socket, which catches up first."""
         self.latest = max(self.latest, latest)
         self.adopt_epoch(socket.epoch)
         self._sockets.append(socket)
         socket.channel = self
 
     def leave(self, socket: Socket) -> None:
-        """One socket less."""
+        """Remove a socket."""
         if socket in self._sockets:
             self._sockets.remove(socket)
         socket.channel = None
 
     def adopt_epoch(self, epoch: str) -> None:
-        """The first reader sets the epoch."""
+        """Set the epoch unless it is known."""
         if self.epoch is None:
             self.epoch = epoch
 
     # --- wake-ups ---
 
     def on_epoch(self, epoch: str) -> None:
-        """Set the table's epoch; if it has changed, each socket and request notices when it reads."""
+        """Set the database's epoch; if it has changed, sockets and waiting requests read from the table again."""
         if self.epoch not in {None, epoch}:
             self._fall_back()
             self.on_revoked()
@@ -128,7 +129,7 @@ class Channel:
         self.on_hint(wake_up.position)
 
     def on_hint(self, position: int) -> None:
-        """The stream reaches at least so far: read what live sockets don't have."""
+        """The stream has reached at least this position: read the events that live sockets have not received."""
         self.latest = max(self.latest, position)
         for poll in self.long_polls:
             poll.notify(position)
@@ -136,26 +137,26 @@ class Channel:
             self._reader = asyncio.create_task(self._read())
 
     def on_revoked(self) -> None:
-        """Devices may have been signed out, and no event says so: requests that wait ask again who they are."""
+        """Devices may have been signed out, without an event: waiting requests authenticate their callers again."""
         for poll in self.long_polls:
             poll.recheck()
 
     def signal(self, broadcast: Broadcast) -> None:
-        """Something fleeting."""
+        """Pass a signal to all sockets."""
         for socket in self._sockets:
             socket.signal(broadcast)
 
-    # --- for its sockets ---
+    # --- from its sockets ---
 
     def on_live(self, socket: Socket) -> None:
-        # The first live socket says where handing over begins; with others, it skips what it has.
+        # The position of the first live socket is where delivery begins. A further one skips events that it has sent.
         if self._reader is None and not any(each.live for each in self._sockets if each is not socket):
             self._head = self.latest = socket.position
             self.epoch = socket.epoch
-            # The table may have gone back (a database restored from a backup): what it has again is acknowledged again.
+            # Positions may be lower than before (a restored backup): events at reused positions need acknowledgement.
             self.acked = min(self.acked, socket.position)
 
-    # --- the inside ---
+    # --- internal ---
 
     def _dispatch(self, event: StreamEvent, body: EventBody | None = None) -> None:
         self._head = event.position
@@ -166,13 +167,13 @@ class Channel:
             socket.offer_event(event, broadcast)
 
     def _drop(self, device_id: str) -> None:
-        """A device is signed out: its socket learns nothing more."""
+        """Close the socket of a device that was signed out."""
         for socket in tuple(self._sockets):
             if str(socket.actor.device_id) == device_id:
                 socket.close(SIGNED_OUT, "signed out")
 
     async def _read(self) -> None:
-        """Read for all live sockets at once, on behalf of one of them."""
+        """Read events for all live sockets, authenticated as the device of one of them."""
         wait = _FIRST_RETRY
         try:
             while self._head < self.latest:
@@ -196,7 +197,7 @@ class Channel:
                     self._dispatch(event)
                 self._head = max(self._head, page.end)
                 if page.end <= after and self.latest <= announced:
-                    # A hint named a place that the table doesn't have.
+                    # A hint named a position that the table does not have.
                     self.latest = self._head
         except Exception:
             logger.exception("a stream could not be read for its sockets")
@@ -205,12 +206,12 @@ class Channel:
             self._reader = None
 
     def _fall_back(self) -> None:
-        """Each socket finds its own way from its cursor."""
+        """Let each live socket continue from the table, at its own cursor."""
         for socket in tuple(self._sockets):
             if socket.live:
                 socket.fall_back()
 
 
 def _is_incoming(user_id: int, data: object) -> bool:
-    """Whether it is a message that somebody else sent."""
+    """Whether it is a message from another user."""
     return isinstance(data, MessageView) and data.sender_id != user_id

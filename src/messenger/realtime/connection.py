@@ -1,4 +1,4 @@
-"""A connection under a socket: what is asked of a server program, and what any ASGI server can give."""
+"""The connection of a socket: an interface for server programs, and an implementation for any ASGI server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from messenger.realtime.frames import Message
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 EXTENSION = "messenger.connection"
-"""The ASGI scope's extension under which our own server protocol offers itself."""
+"""The extension of the ASGI scope in which our own server protocol passes itself."""
 
 
 class ConnectionClosed(Exception):
@@ -21,41 +21,41 @@ class ConnectionClosed(Exception):
 
 
 class ConnectionListener(Protocol):
-    """Who uses a connection."""
+    """Receives the events of a connection."""
 
     def on_writable(self) -> None:
-        """There is room again after `is_writable` was false."""
+        """The connection is writable again."""
         ...
 
     def on_pong(self, payload: bytes) -> None:
-        """The peer has all that was written before the ping with this payload."""
+        """The peer has received everything that was written before the ping with this payload."""
         ...
 
 
 class SocketConnection(Protocol):
-    """Writes whole messages without waiting; who writes on when it is not `is_writable` fills memory."""
+    """Writes whole messages without waiting. Messages written while it is not `is_writable` are buffered in memory."""
 
     last_received: float
-    """When anything last came from the peer (`time.monotonic()`)."""
+    """When the peer last sent anything (`time.monotonic()`)."""
     stalled_since: float | None
-    """Since when the peer takes nothing, as of the last `check_progress`; None while there is room."""
+    """Since when the peer has read nothing, as of the last `check_progress`; None while the connection is writable."""
     closed: bool
 
     def check_progress(self, now: float) -> None:
-        """See whether the peer has taken anything since the last time: who reads slowly does read."""
+        """Update `stalled_since`: a peer that reads slowly is not stalled."""
         ...
 
     @property
     def is_writable(self) -> bool:
-        """Whether what is written goes on its way at once."""
+        """Whether a message would be sent at once, without buffering."""
         ...
 
     def attach(self, listener: ConnectionListener) -> None:
-        """Tell this one; it is the only one."""
+        """Set the listener; there is only one."""
         ...
 
     def write(self, message: Message) -> None:
-        """Send, or buffer; nothing where it is closed."""
+        """Send or buffer a message; does nothing after the connection is closed."""
         ...
 
     def report_queued(self, size: int) -> None:
@@ -63,7 +63,7 @@ class SocketConnection(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Wait until there is room. Raises `ConnectionClosed`."""
+        """Wait until the connection is writable. Raises `ConnectionClosed`."""
         ...
 
     def ping(self, payload: bytes) -> bool:
@@ -71,20 +71,20 @@ class SocketConnection(Protocol):
         ...
 
     def write_with_ping(self, message: Message, payload: bytes) -> bool:
-        """`write`, then `ping`, in one go: a system call is half of what a socket costs in a fan-out."""
+        """`write` and `ping` in one system call, which is half of the cost of a socket in a fan-out."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; what is buffered goes first."""
+        """Begin the closing handshake, after all buffered messages."""
         ...
 
     def abort(self) -> None:
-        """End it now, whatever is buffered."""
+        """Close at once, and discard buffered messages."""
         ...
 
 
 class AsgiConnection:
-    """Over the `send` of any ASGI server: without pings, and a stalled peer is seen by a send that doesn't return."""
+    """Uses the `send` of any ASGI server: it has no pings, and a peer is stalled while a `send` does not return."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -102,13 +102,13 @@ class AsgiConnection:
         return self._room.is_set()
 
     def check_progress(self, now: float) -> None:
-        """Each message that was sent moves `stalled_since` already."""
+        """Does nothing: `stalled_since` is updated after each message."""
 
     def attach(self, listener: ConnectionListener) -> None:
         self._listener = listener
 
     def report_queued(self, size: int) -> None:
-        """Other servers have no limit for all connections."""
+        """Does nothing: other server programs have no memory limit for all connections."""
 
     def write(self, message: Message) -> None:
         if message.binary:
@@ -156,7 +156,7 @@ class AsgiConnection:
                 await self._send(self._outbox.popleft())
                 self.stalled_since = monotonic()
         except Exception:
-            # The peer went away; who reads from it hears of that, and ends the socket.
+            # The peer has disconnected; the task that reads from it is notified, and ends the socket.
             self._end()
         finally:
             self._sender = None

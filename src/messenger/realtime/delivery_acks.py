@@ -1,4 +1,4 @@
-"""What devices have acknowledged: gathered, and written in batches."""
+"""Collects delivery acknowledgements of devices, and writes them in batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RETRY_SECONDS = 1.0
 
 
 class DeliveryAcks:
-    """Gathers what devices have acknowledged, and moves delivered receipts in batches."""
+    """Collects the positions that devices have acknowledged, and advances delivered receipts in batches."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -25,13 +25,16 @@ class DeliveryAcks:
         self._task: asyncio.Task[None] | None = None
 
     def ack(self, user_id: int, position: int) -> None:
-        """A device of this user has all up to here. The first goes at once, what follows is gathered."""
+        """A device of this user has received all events up to this position.
+
+        The first acknowledgement is written at once; those that follow are written in batches.
+        """
         self._waiting[user_id] = max(position, self._waiting.get(user_id, 0))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def finish(self) -> None:
-        """Write what waits, as far as that takes no time; for the end of the process."""
+        """Write pending acknowledgements for up to two seconds; called before the process exits."""
         if self._task is not None:
             task = self._task
             await asyncio.wait([task], timeout=2)
@@ -52,11 +55,11 @@ class DeliveryAcks:
             await self._streams.record_delivered(acks)
             return
         except MessengerError as error:
-            logger.warning("delivered receipts could not be written, they wait: %s", error.code)
+            logger.warning("delivered receipts could not be written; retrying: %s", error.code)
         except Exception:
-            logger.exception("delivered receipts could not be written, they wait")
-        # Nobody may prove it again. Positions are absolute, so what came meanwhile is not undone. They wait behind the
-        # others, so that one which can't ever be written holds up no more than its batch.
+            logger.exception("delivered receipts could not be written; retrying")
+        # Devices may not acknowledge these positions again, so they are kept. Positions are absolute, so a later one is
+        # not undone. They are queued behind the others, so that one that always fails only delays its own batch.
         for each in acks:
             self._waiting[each.user_id] = max(each.position, self._waiting.get(each.user_id, 0))
         await asyncio.sleep(_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The socket's frames: what is said besides events, how it is encoded, how a request is read."""
+"""The frames of a socket besides events, their encodings, and the decoding of requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CaughtUp(msgspec.Struct, frozen=True, tag_field="type", tag="caught_up"):
 
 
 class Resync(msgspec.Struct, frozen=True, tag_field="type", tag="resync"):
-    """What came after the client's cursor is not kept any more; the socket goes on from this one."""
+    """The events after the client's cursor have been removed; the socket continues at this cursor."""
 
     cursor: str
 
@@ -45,7 +45,7 @@ class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
 
 
 class ErrorReply(msgspec.Struct, frozen=True, tag_field="type", tag="reply"):
-    """A reply that says no, as a problem document (RFC 9457)."""
+    """A reply with an error, as a problem document (RFC 9457)."""
 
     id: int | None
     error: dict[str, Any]
@@ -57,7 +57,7 @@ RequestId = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 class Request(msgspec.Struct, frozen=True, tag_field="type", tag="request", forbid_unknown_fields=True):
     id: RequestId
     method: str
-    # Read later, by the method's own rules; absent or null is no data.
+    # Decoded later, by the method's decoder; absent or null means no data.
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -68,7 +68,7 @@ class FrameId(msgspec.Struct, frozen=True):
 
 
 class Message:
-    """One WebSocket message, encoded once for all sockets that take it."""
+    """One WebSocket message, encoded once for all sockets that receive it."""
 
     __slots__ = ("_framed", "_ping", "_with_ping", "binary", "payload")
 
@@ -80,14 +80,14 @@ class Message:
 
     @property
     def framed(self) -> bytes:
-        """With the header of RFC 6455 section 5.2; a server's frames carry no mask, so it fits every connection."""
+        """The message as a frame (RFC 6455 section 5.2). A server does not mask, so all connections can share it."""
         if self._framed is None:
             opcode = Opcode.BINARY if self.binary else Opcode.TEXT
             self._framed = Frame(opcode, self.payload).serialize(mask=False)
         return self._framed
 
     def with_ping(self, ping: bytes) -> bytes:
-        """`framed` with a ping of this payload behind it; made once for all who ask the same."""
+        """`framed`, followed by a ping with this payload; cached, since consecutive sockets use equal payloads."""
         if ping != self._ping:
             self._ping, self._with_ping = ping, self.framed + Frame(Opcode.PING, ping).serialize(mask=False)
         return self._with_ping
@@ -96,11 +96,11 @@ class Message:
 # --- bytes from a client (RFC 6455 section 5.2) ---------------------------------------------------
 
 _PONG, _MASKED, _HEADER = 0x80 | Opcode.PONG, 0x80, 6
-"""A whole pong's first byte, the second one's bit for a mask, and the bytes before a short payload."""
+"""The first byte of an unfragmented pong, the mask bit of the second byte, and the bytes before a short payload."""
 
 
 def pong_payload(data: bytes) -> bytes | None:
-    """What is in these bytes where they are one whole pong, beginning at a frame's first byte; else None."""
+    """The payload, if these bytes are exactly one pong frame; otherwise None."""
     length = len(data) - _HEADER
     if not 0 <= length <= 125 or data[0] != _PONG or data[1] != _MASKED | length:
         return None
@@ -108,7 +108,7 @@ def pong_payload(data: bytes) -> bytes | None:
 
 
 def ends_with_frame(data: bytes) -> bool:
-    """Whether these bytes, which begin at a frame's first byte, end at a frame's last one."""
+    """Whether these bytes, which begin with a frame, end at the end of a frame."""
     at, size = 0, len(data)
     while at + 2 <= size:
         length = data[at + 1] & 0x7F
@@ -130,11 +130,11 @@ class Codec:
         self._id_decoder = decoder(FrameId)
 
     def message(self, frame: Any) -> Message:
-        """A frame as what goes over the wire."""
+        """The encoded form of a frame."""
         return Message(self.encode(frame), self.binary)
 
     def request(self, payload: bytes) -> Request:
-        """A client's frame. Raises `msgspec.DecodeError` and its kin, `RecursionError`."""
+        """Decode a client's frame. Raises errors of msgspec, such as `DecodeError`, and `RecursionError`."""
         request: Request = self._decoder.decode(payload)
         return request
 

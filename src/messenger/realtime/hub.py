@@ -1,4 +1,4 @@
-"""The hub: who listens in this process, and how news reaches them. Truth is in the table; all else is a hint."""
+"""The hub: notifies sockets and waiting requests of this process. Notifications are hints; the table is the source."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from messenger.realtime.socket import Socket
 
 
 class Hub:
-    """Sockets and waiting requests of this process, by user; tells the other workers through the bus.
+    """The sockets and waiting requests of this process, by user; notifies the other workers through the bus.
 
-    `on_suspect` is told of a user whose devices or sockets may not be what they were: the table has to be looked at.
+    `on_suspect` is called with a user whose devices or sockets may have changed elsewhere (None: any user), so that
+    they are compared with the tables.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -34,9 +35,9 @@ class Hub:
     # --- sockets and waiting requests ---
 
     def connect(self, socket: Socket, *, latest: int) -> bool:
-        """Listen for this socket, and let it catch up; of two sockets of a device the older one is closed.
+        """Add a socket and let it catch up; of two sockets of a device the older one is closed.
 
-        False: that is this one.
+        Returns False if that is this socket.
         """
         other = self.sockets.get(socket.actor.device_id)
         if other is not None and other.generation > socket.generation:
@@ -51,14 +52,14 @@ class Hub:
         return True
 
     def disconnect(self, socket: Socket) -> None:
-        """Listen for it no more."""
+        """Remove a socket."""
         socket.live = False
         self._leave(socket)
         if self.sockets.get(socket.actor.device_id) is socket:
             del self.sockets[socket.actor.device_id]
 
     def close(self) -> None:
-        """Let waiting requests go with what there is; who comes now doesn't wait."""
+        """End all waiting requests; later ones do not wait."""
         self.closing = True
         for channel in self._channels.values():
             for poll in channel.long_polls:
@@ -66,7 +67,7 @@ class Hub:
 
     @contextlib.contextmanager
     def long_poll(self, actor: Actor, after: int, epoch: str = "") -> Iterator[LongPoll]:
-        """A poll for events after this position; an older one of the same device ends soon."""
+        """Register a waiting request for events after this position; an older one of the same device ends soon."""
         older = self._long_polls.get(actor.device_id)
         if older is not None:
             older.replace()
@@ -87,7 +88,7 @@ class Hub:
                 del self._long_polls[actor.device_id]
 
     def waiting_users(self) -> set[int]:
-        """Users with a request that waits."""
+        """Users with a waiting request."""
         return {channel.user_id for channel in self._channels.values() if channel.long_polls}
 
     def _channel(self, user_id: int) -> Channel:
@@ -106,10 +107,10 @@ class Hub:
         if channel.is_empty and self._channels.get(channel.user_id) is channel:
             del self._channels[channel.user_id]
 
-    # --- what is said here, and by others ---
+    # --- notifications from this process and from others ---
 
     async def announce(self, wake_ups: list[WakeUp]) -> None:
-        """Committed here: hand it to this process's sockets, and tell the other workers."""
+        """Notify this process's sockets and the other workers of committed events."""
         said: list[BusMessage] = []
         body: EventBody | None = None
         for place, each in enumerate(wake_ups, start=1):
@@ -128,13 +129,13 @@ class Hub:
         self._bus.publish(*said)
 
     def signal(self, users: Sequence[int], event: str, data: object) -> None:
-        """Something fleeting for these users' sockets, wherever they are."""
+        """Send a signal to these users' sockets in all processes."""
         if users:
             self._deliver(users, Broadcast(SignalFrame(event, data)))
             self._bus.publish(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data))))
 
     def connected(self, socket: Socket) -> None:
-        """Its device's row is this socket's now: others that hold one of that device close it."""
+        """Notify the other workers that the table lists this socket for its device, so that they close older ones."""
         self._bus.publish(SocketOpened(socket.actor.user_id, socket.actor.device_id))
 
     def _deliver(self, users: Sequence[int], broadcast: Broadcast) -> None:
@@ -149,7 +150,7 @@ class Hub:
         elif isinstance(message, Signal):
             self._deliver(message.users, Broadcast(SignalFrame(message.event, msgspec.json.decode(message.data))))
         elif isinstance(message, SocketOpened):
-            # A hint like every other: which of two sockets is the newer one says the table.
+            # Only a hint: the table shows which of two sockets is the newer one.
             if message.device_id in self.sockets:
                 self.on_suspect(message.user_id)
         else:
@@ -170,9 +171,9 @@ class Hub:
             channel.on_hint(position)
 
     def on_disconnect(self) -> None:
-        """The last words may be lost: look at the table, now; the looks after it follow sooner."""
+        """The last messages may be lost: compare with the tables now, and then more often."""
         self.on_suspect(None)
 
     def on_reconnect(self) -> None:
-        """What was said while the bus was away is lost: look at the table, now."""
+        """Messages were lost while the bus was disconnected: compare with the tables now."""
         self.on_suspect(None)

@@ -1,4 +1,4 @@
-"""What realtime needs of the rest: services, seen from here as interfaces."""
+"""The interfaces of the services that realtime uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messenger.schemas.users import StatusView
 
 
 class StreamEvent(msgspec.Struct, frozen=True):
-    """An event as its user's devices are told it; `incoming`: a message that somebody else sent."""
+    """An event in the form in which a user's devices receive it; `incoming`: it is a message from another user."""
 
     position: int
     frame: EventFrame
@@ -22,9 +22,9 @@ class StreamEvent(msgspec.Struct, frozen=True):
 
 
 class StreamPage(msgspec.Struct, frozen=True):
-    """What a stream holds after a position. `end`: up to where this page reaches; `head`: where the stream ends.
+    """Events after a position of a stream. `end`: the last position of this page; `head`: the end of the stream.
 
-    `epoch`: the database history that the positions belong to. `acked_position`: what the device has acknowledged.
+    `epoch`: the database history of the positions. `acked_position`: the position that the device has acknowledged.
     `lost`: the next events after the position have been removed, or never existed.
     """
 
@@ -44,25 +44,25 @@ class DeliveryAck(msgspec.Struct, frozen=True):
 
 
 class SocketRef(msgspec.Struct, frozen=True):
-    """A device and its socket here; of two sockets the one with the higher generation is the newer."""
+    """A device and its socket in this process; of two sockets the one with the higher generation is newer."""
 
     actor: Actor
     generation: int
 
 
 class SocketAudit(msgspec.Struct, frozen=True):
-    """What the tables say of the sockets that are here."""
+    """The result of comparing the sockets of this process with the tables."""
 
     positions: dict[int, int]
-    """By user, where the stream ends."""
+    """The end of each user's stream."""
     epoch: str | None
-    """The database history that these belong to; None without a position."""
+    """The database history that the positions belong to; None if there are none."""
     signed_out: set[UUID]
-    """Devices that are no more."""
+    """Devices that were signed out."""
     replaced: set[int]
     """Sockets whose device has a newer one."""
     unregistered: set[int]
-    """Sockets that the table has forgotten."""
+    """Sockets without a row in the table."""
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Presence(msgspec.Struct, frozen=True):
 
 class Handshake(msgspec.Struct, frozen=True):
     """A device that may open a socket: the end and the `epoch` of its user's stream, the position that it has
-    acknowledged (`acked_position`), and the generation of this arrival.
+    acknowledged (`acked_position`), and the generation of the new socket.
     """
 
     actor: Actor
@@ -90,7 +90,7 @@ class Handshake(msgspec.Struct, frozen=True):
 
 class Streams(Protocol):
     async def open_socket(self, caller: Caller | None, ticket: str | None = None) -> Handshake:
-        """Who knocks, by token or by ticket. Raises `Unauthenticated`, `Unavailable`."""
+        """Authenticate a handshake by token or ticket. Raises `Unauthenticated`, `Unavailable`."""
         ...
 
     async def read_page(self, actor: Actor, *, after: int, limit: int) -> StreamPage:
@@ -98,11 +98,11 @@ class Streams(Protocol):
         ...
 
     async def record_delivered(self, acks: Sequence[DeliveryAck]) -> None:
-        """Move delivered receipts to where devices have acknowledged."""
+        """Advance delivered receipts to the acknowledged positions."""
         ...
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
-        """Compare these sockets with the tables, and where the streams of their users and of `waiting` ones end."""
+        """Compare these sockets with the tables; returns also the stream ends of their users and of `waiting` users."""
         ...
 
 
@@ -114,7 +114,7 @@ class Presences(Protocol):
         ...
 
     async def describe(self, users: Sequence[int]) -> dict[int, Presence]:
-        """How these users are now, and who is to be told."""
+        """The current presence of these users, and the contacts to notify."""
         ...
 
     async def renew(self, worker_id: UUID) -> list[int]:

@@ -1,4 +1,4 @@
-"""Who is here, told to those who may see it: batched towards the table, measured towards the others."""
+"""Records connections in batches, and announces presence to mutual contacts at a limited rate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SendSignal = Callable[[Sequence[int], str, object], None]
 
 
 class _Throttle:
-    """How often one user's presence is told: a burst, then one at a time, the latest state each time."""
+    """Limits the announcements of one user's presence: a burst, then one at intervals, each with the latest state."""
 
     __slots__ = ("_at", "_left")
 
@@ -36,7 +36,7 @@ class _Throttle:
         self._at = now
 
     def wait(self, now: float) -> float:
-        """Seconds until it may be told; 0: now, and it counts."""
+        """Seconds until the next announcement is allowed; 0 allows it now, and counts it."""
         self._left = min(BURST, self._left + (now - self._at) / EVERY_SECONDS)
         self._at = now
         if self._left < 1:
@@ -91,10 +91,10 @@ class PresenceTracker:
         self._wake = asyncio.Event()
         self._passing = asyncio.Lock()
 
-    # --- what happens; none of these waits ---
+    # --- changes; none of these methods waits ---
 
     def connected(self, socket: SocketRef) -> None:
-        """A device has a socket here."""
+        """A device has opened a socket in this process."""
         waiting = self._up.get(socket.actor.device_id)
         if waiting is not None and waiting.generation > socket.generation:
             return
@@ -102,7 +102,7 @@ class PresenceTracker:
         self._wake.set()
 
     def disconnected(self, socket: SocketRef) -> None:
-        """That socket is no more."""
+        """The socket has ended."""
         if self._up.get(socket.actor.device_id) == socket:
             del self._up[socket.actor.device_id]
         self._down[socket.generation] = socket
@@ -118,7 +118,7 @@ class PresenceTracker:
             self._mark(user_id, _Change(frozenset({watcher})))
 
     def contact_ended(self, one: int, other: int) -> None:
-        """Their contact ended: to each the other is gone."""
+        """Two users are no longer mutual contacts: show each to the other as offline."""
         for user_id, watcher in ((one, other), (other, one)):
             self._send_signal([watcher], "presence", StatusView(user_id, "online", "", False, None))
 
@@ -155,13 +155,13 @@ class PresenceTracker:
         self._wake.set()
 
     async def _pass(self) -> None:
-        # One after the other: a device that came back must not be seen going after it was seen coming.
+        # One pass at a time: the old disconnection of a device must not be announced after its new connection.
         async with self._passing:
             await self._write_and_announce()
 
     async def _write_and_announce(self) -> None:
         up, down = self._next_batch(self._up), self._next_batch(self._down)
-        # Whose row is taken over, now or in a later batch, needs no removal, and was never away.
+        # A device that has reconnected, in this batch or a later one, keeps its row, and was never offline.
         coming = {socket.actor.device_id for socket in up} | self._up.keys()
         going = [socket for socket in down if socket.actor.device_id not in coming]
         if up or going:

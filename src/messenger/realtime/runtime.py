@@ -1,4 +1,4 @@
-"""The realtime side of one process, put together and kept running."""
+"""Assembles the realtime side of one process, and runs its background tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from messenger.realtime.upkeep import Upkeep
 
 
 class Realtime:
-    """`worker_id` names this process among all that share the database."""
+    """The realtime side of a process; `worker_id` identifies the process among all that share the database."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Realtime:
         )
 
     def typing_signals(self, user_id: int) -> TypingSignals:
-        """What one socket's user types."""
+        """The typing signals of one socket's user."""
         return TypingSignals(user_id, self._clock, self.hub.signal)
 
     @contextlib.contextmanager
     def connected(self, socket: Socket, *, latest: int) -> Iterator[None]:
-        """The time in which a socket is handed events, and its user is online."""
+        """While in the block, the socket receives events, and its user is online."""
         ref = SocketRef(socket.actor, socket.generation)
         if self.hub.connect(socket, latest=latest):
             self.presence.connected(ref)
@@ -70,15 +70,15 @@ class Realtime:
             yield
         finally:
             self.hub.disconnect(socket)
-            # When the server stops, its clients come back elsewhere within seconds: nobody is told that they went.
-            # Those who don't come are found when this worker's lease is over.
+            # When the server stops, its clients reconnect to another one within seconds, so no disconnection is
+            # announced. Those that do not reconnect go offline when this worker's lease expires.
             if not self.hub.closing:
                 self.presence.disconnected(ref)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The loops behind it; at the end what waits is written, as far as that takes no time."""
-        # Without a lease its sockets count for nothing; a database that is away gets it from the loop, later.
+        """Run the background tasks; at the end, write pending acknowledgements for up to two seconds."""
+        # Sockets of a worker without a lease do not count. If the database is unavailable, the task retries later.
         with contextlib.suppress(MessengerError):
             await self.presence.renew()
         loops = (

@@ -1,4 +1,4 @@
-"""Who is typing to whom: passed on now and then, and ended when nothing more comes."""
+"""Typing signals: relayed at a limited rate, and ended by a timeout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messenger.schemas.types import timestamp
 EVERY_SECONDS = 3.0
 EXPIRY_SECONDS = 8.0
 MAX_AT_ONCE = 20
-"""Conversations that one socket types in at a time; nobody has that many hands."""
+"""The maximum number of conversations in which one socket's user is shown as typing at the same time."""
 
 SendSignal = Callable[[Sequence[int], str, object], None]
 
@@ -28,7 +28,7 @@ class _Typing:
 
 
 class TypingSignals:
-    """What one socket's user types. Each recipient addresses the conversation in their own way."""
+    """The typing signals of one socket's user. Each recipient addresses the conversation by its own `target_id`."""
 
     __slots__ = ("_clock", "_send_signal", "_sent_at", "_typing", "_user_id")
 
@@ -40,11 +40,11 @@ class TypingSignals:
         self._sent_at: dict[int, float] = {}
 
     def was_sent_recently(self, target_id: int) -> bool:
-        """Whether it was told less than 3 s ago: nothing is passed on, and nobody is asked whether it may be."""
+        """Whether a signal was sent less than 3 s ago; if so, the next one is dropped without a permission check."""
         return monotonic() - self._sent_at.get(target_id, -EVERY_SECONDS) < EVERY_SECONDS
 
     def start(self, target_id: int, audience: Mapping[int, Sequence[int]]) -> None:
-        """Notify these users, grouped by how they address the conversation; it ends by itself."""
+        """Notify these users, grouped by how they address the conversation. Stops after `EXPIRY_SECONDS`."""
         old = self._typing.pop(target_id, None)
         if old is not None:
             old.end.cancel()
@@ -60,7 +60,7 @@ class TypingSignals:
         self._signal(audience, expires_at)
 
     def stop(self, target_id: int) -> None:
-        """Signal that it ended, where it was going on."""
+        """Signal that the user has stopped typing, if they were typing in this conversation."""
         typing = self._typing.pop(target_id, None)
         if typing is None:
             return
@@ -73,7 +73,7 @@ class TypingSignals:
             self._send_signal(users, "typing", view)
 
     def stop_all(self) -> None:
-        """The socket ends."""
+        """Stop in all conversations."""
         for target_id in list(self._typing):
             self.stop(target_id)
 

@@ -1,4 +1,4 @@
-"""Upkeep of a worker's sockets: pings, silence, stalls, and now and then a look at the table."""
+"""Upkeep of a worker's sockets: pings, timeouts, stalled peers, and periodic comparison with the tables."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ RECONCILE_SECONDS = 5.0
 RECONCILE_SECONDS_WITHOUT_BUS = 1.0
 RENEW_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
-# Who is silent hears why; an answer to that is not waited for, since pings had none.
+# A silent peer is sent a close frame, and has this long to respond; it did not respond to pings either.
 _FAREWELL_SECONDS = 1.0
-# A socket is gone before the time is over that the contract gives: a check finds it, then comes the farewell.
+# A silent socket must be closed within the documented timeout, which includes the interval of checks and the farewell.
 _MARGIN_SECONDS = _CHECK_SECONDS + _FAREWELL_SECONDS + 0.5
 _BATCH = 1000
 
 
 class Upkeep:
-    """Finds what nobody tells: dead peers, lost hints, devices that were signed out by a process without a bus."""
+    """Detects what is not notified: dead peers, lost hints, devices signed out by a process without a bus."""
 
     def __init__(
         self, hub: Hub, presence: PresenceTracker, bus: Bus, streams: Streams, *, socket_timeout: float
@@ -48,7 +48,7 @@ class Upkeep:
         presence.on_registered = self._on_registered
 
     def suspect(self, user_id: int | None) -> None:
-        """Look at the table for this user's sockets, or for all, now."""
+        """Compare this user's sockets with the tables now; None: all sockets."""
         if user_id is None:
             self._suspect_all = True
         else:
@@ -61,10 +61,10 @@ class Upkeep:
             socket.on_registered()
             self._hub.connected(socket)
 
-    # --- pings, silence, stalls ---
+    # --- pings, timeouts, stalled peers ---
 
     async def check_heartbeats(self) -> None:
-        """Until cancelled."""
+        """Send pings and close dead sockets, until cancelled."""
         while True:
             now = monotonic()
             for socket in tuple(self._hub.sockets.values()):
@@ -75,15 +75,15 @@ class Upkeep:
         connection = socket.connection
         connection.check_progress(now)
         if connection.stalled_since is not None and now - connection.stalled_since >= STALLED_SECONDS:
-            # It takes nothing, so it would not take a farewell.
+            # The peer reads nothing, so it would not read a close frame either.
             connection.abort()
         elif socket.ping_at == 0.0:
-            # Sockets that came together are not pinged together.
+            # A random delay spreads the pings of sockets that connected at the same time.
             socket.ping_at = now + self.heartbeat * random.random()  # noqa: S311
         elif now >= socket.ping_at:
             socket.ping_at = now + self.heartbeat
             if not connection.ping(b""):
-                # Without pings an idle peer has nothing to say: its silence proves nothing.
+                # Without pings an idle peer sends nothing, so its silence does not mean that it is dead.
                 connection.last_received = now
         if now - connection.last_received >= self._timeout:
             socket.close(TIMED_OUT, "silent")
@@ -92,7 +92,7 @@ class Upkeep:
     # --- the lease ---
 
     async def renew(self) -> None:
-        """Say that this worker is alive, until cancelled."""
+        """Renew this worker's lease, until cancelled."""
         while True:
             try:
                 await self._presence.renew()
@@ -102,10 +102,10 @@ class Upkeep:
                 logger.exception("this worker's lease could not be renewed")
             await asyncio.sleep(RENEW_SECONDS * random.uniform(0.8, 1))  # noqa: S311
 
-    # --- the look at the table ---
+    # --- comparison with the tables ---
 
     async def reconcile(self) -> None:
-        """Until cancelled: every few seconds at all sockets, at once where there is doubt."""
+        """Compare all sockets with the tables every few seconds, and suspects at once, until cancelled."""
         reconciled_at = monotonic()
         while True:
             every = RECONCILE_SECONDS if self._bus.connected else RECONCILE_SECONDS_WITHOUT_BUS
@@ -126,10 +126,10 @@ class Upkeep:
                 if everyone:
                     await self._reconcile([], list(self._hub.waiting_users()))
             except MessengerError:
-                # The database is away; the next look is soon.
+                # The database is unavailable; the next comparison follows within seconds.
                 continue
             except Exception:
-                logger.exception("a look at the table failed")
+                logger.exception("sockets could not be compared with the tables")
 
     async def _reconcile(self, sockets: list[Socket], waiting: list[int]) -> None:
         if not (sockets or waiting):
@@ -143,7 +143,7 @@ class Upkeep:
 
     def _compare(self, socket: Socket, audit: SocketAudit) -> None:
         if self._hub.sockets.get(socket.actor.device_id) is not socket:
-            # It ended, or was replaced, while the table was asked.
+            # The socket ended, or was replaced, while the tables were read.
             return
         if socket.actor.device_id in audit.signed_out:
             socket.close(SIGNED_OUT, "signed out")
