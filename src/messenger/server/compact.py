@@ -1,4 +1,4 @@
-"""What a connection waits with, small enough to be held by the ten thousand."""
+"""A queue and an event that take little memory, since a server has one of each for thousands of connections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class CompactQueue:
-    """What came and was not asked for yet, for one reader; an `asyncio.Queue` takes 3 KB when it is empty."""
+    """A queue with one reader; an empty `asyncio.Queue` takes 3 KB."""
 
     __slots__ = ("_items", "_reader")
 
@@ -31,7 +31,7 @@ class CompactQueue:
 
 
 class CompactEvent:
-    """What uvicorn uses of `asyncio.Event`, without its empty deque of 0.7 KB. Set to begin with."""
+    """The part of `asyncio.Event` that uvicorn uses, without its empty deque of 0.7 KB. It is set initially."""
 
     __slots__ = ("_is_set", "_waiters")
 

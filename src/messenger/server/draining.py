@@ -1,4 +1,4 @@
-"""Draining: from the signal on, this process is not ready, and lets those go who only wait."""
+"""Draining: after the signal, this process reports not ready, and ends requests that only wait for events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def draining(drain: Callable[[], None]) -> Iterator[None]:
     """Call `drain` in the running loop at the first signal that ends the server, before the server program acts on it.
 
-    The server program's own handlers stay in charge; where there are none, nothing is done.
+    The server program's own handlers are called afterwards; a signal without such a handler is left unchanged.
     """
     loop = asyncio.get_running_loop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Garbage collection for a server that holds very much for very long."""
+"""Garbage collection for a server with many long-lived objects."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import gc
 from collections.abc import Iterator
 
 THRESHOLDS = (10_000, 5, 40)
-"""Objects between two looks at the young ones, and how many looks at a generation are between two at the next.
+"""Allocations between two collections of the youngest generation, and collections of a generation between two of the
+next.
 
-Python's own are (700, 10, 10). Ten thousand sockets are a million objects: with those, half of the CPU of connecting
-them went into looking, and the event loop stood still for a second at a time. A look at 50,000 objects takes some ten
-milliseconds. Garbage that has grown old is found when two million objects have been made that are still there.
+Python's defaults are (700, 10, 10). Ten thousand sockets are a million objects: with the defaults, half of the CPU time
+of connecting them was spent in the collector, which blocked the event loop for a second at a time. Collecting 50,000
+objects takes about ten milliseconds. Garbage in the oldest generation is collected after two million allocations that
+have survived.
 """
 
 
 @contextlib.contextmanager
 def tuned_gc() -> Iterator[None]:
-    """For as long as a worker serves: what it was built from is not looked at any more, and the rest less often.
+    """While a worker serves: exclude the objects that exist already from collection, and collect others less often.
 
-    That is safe where what comes and goes all the time (a request, a socket, a unit of work) holds no circle of
-    references when it ends: Python frees it at once, and nothing grows until the next look. Tests hold us to that.
+    This is safe because short-lived objects (requests, sockets, units of work) are in no reference cycle when they end,
+    so Python frees them at once and no garbage accumulates between collections. Tests check this.
     """
     before = gc.get_threshold()
     gc.collect()

@@ -14,7 +14,7 @@ class Holder(HttpToolsProtocol):
     """Counts its memory against the worker's limits, and releases it when they are exceeded."""
 
     _all: Any
-    # The request to be answered next; pipelined requests wait behind it.
+    # The request that is being answered; pipelined requests wait for it.
     _running: Any = None
     # Bytes read since the last complete request.
     _read = 0
@@ -27,7 +27,7 @@ class Holder(HttpToolsProtocol):
 
     @property
     def _is_in_head(self) -> bool:
-        """Whether a head has arrived in part."""
+        """Whether a head has arrived partially."""
         return self.scope is not None and "method" not in self.scope
 
     def _hold(self, size: int) -> None:

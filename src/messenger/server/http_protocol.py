@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, in bounds, and with an answer's head and body in one system call."""
+"""uvicorn's HTTP protocol with limits, and with the head and body of a response in one system call."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 16
-"""Requests that may wait while the one before them is answered."""
+"""Pipelined requests that may wait for the response to an earlier one."""
 
-# Of a field, beside its name and value: a colon, a space, the line's end.
+# Bytes of a header line besides the name and the value: a colon, a space, and CRLF.
 _BETWEEN = 4
-# Bytes that may be read for one of a body, and what chunks must have on the mean where there are many of them.
+# The maximum of bytes read per byte of the body, and the minimum mean size of chunks if there are many.
 _FRAMING = 8
 _MANY_CHUNKS, _CHUNK_BYTES = 4096, 128
 
-# What a client is waited for.
+# What the server is waiting for from a client.
 _HEAD, _BODY, _NEXT, _ANSWER_READ, _NOTHING = "head", "body", "next", "answer read", "nothing"
 
 
 class HttpConnection(Holder):
-    """uvicorn's, with bounds on what a client may send and on how long it may take.
+    """uvicorn's protocol with limits on the size and duration of requests.
 
-    Its parser, its extension and it hold each other, and let go at its end. The parser bounds nothing: a head, a
-    trailer or a chunk's extension would be collected for as long as it comes.
+    The connection, its parser and its extension refer to each other; these cycles are broken when it ends. The parser
+    has no limits: it would buffer a head, a trailer or a chunk extension of any length.
     """
 
     # Body bytes read since the last complete request.
@@ -65,7 +65,7 @@ class HttpConnection(Holder):
         self._all.unsent.change(self, 0)
         running = self._running
         if running is not None and not running.response_complete:
-            # uvicorn tells only the request that came last; this one would fail at writing its answer.
+            # uvicorn only notifies the latest request; this one would fail when it writes its response.
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
@@ -136,14 +136,14 @@ class HttpConnection(Holder):
             return
         self._body_bytes = self._pieces = 0
         super().on_headers_complete()
-        # Fields that come behind a chunked body go to a list that nobody reads: they are no headers.
+        # Trailer fields after a chunked body are appended to `self.headers`; the copy keeps them out of the request.
         self.headers = self.headers.copy()
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         self._pieces += 1
         if self._pieces > _MANY_CHUNKS and self._body_bytes < _CHUNK_BYTES * self._pieces:
-            # The loop takes megabytes in one turn; in chunks of a byte they would hold it for half a second.
+            # The event loop reads megabytes at once; in chunks of one byte they would block it for half a second.
             raise ValueError
         self._hold(len(body))
         super().on_body(body)
@@ -161,7 +161,7 @@ class HttpConnection(Holder):
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + _BETWEEN for name, value in self.headers)
 
-    # --- requests and answers ---
+    # --- requests and responses ---
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self.flow.write_paused:
@@ -170,7 +170,7 @@ class HttpConnection(Holder):
             self.pipeline.append((cycle, app))
             return
         self._running = cycle
-        # The head of an answer to HEAD is all of it.
+        # A response to HEAD has no body, so there is nothing to combine.
         if cycle.scope["method"] != "HEAD":
             cycle.transport = CoalescedWrites(cycle.transport)
             cycle.scope["extensions"] = self._extensions
@@ -190,7 +190,7 @@ class HttpConnection(Holder):
             return False
         defaults = self._all.default_headers.joined(cycle.default_headers)
         cycle.transport.write_all(b"%b%b%b\r\n%b" % (STATUS_LINE[status], defaults, fields, body))
-        # As uvicorn's cycle leaves itself behind.
+        # The state in which uvicorn's cycle ends a response.
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
@@ -198,7 +198,7 @@ class HttpConnection(Holder):
         return True
 
     def on_response_complete(self) -> None:
-        """As uvicorn does, without its timer: `look` sees who is idle."""
+        """Like uvicorn's method, but without its timer: `look` detects idle connections."""
         self.server_state.total_requests += 1
         self._release()
         if self.transport.is_closing():
@@ -209,8 +209,8 @@ class HttpConnection(Holder):
 
     def handle_websocket_upgrade(self) -> None:
         if self.flow.write_paused or (self.cycle is not None and not self.cycle.response_complete):
-            # The answers that are due would be written between frames; behind one that is not read yet, the socket
-            # would never be asked to pause.
+            # Pending responses would be written between frames; and behind an unread response, the socket would not be
+            # notified that writing is paused.
             self._refuse(400)
             return
         self._all.watch.leave(self)
@@ -219,7 +219,7 @@ class HttpConnection(Holder):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Of all that holds on to this connection: requests that never began, and the extension, which scopes have."""
+        """Remove the references to this connection: pending requests, and the extension, to which scopes refer."""
         self.pipeline.clear()
         self._held = self._read = 0
         self._all.bodies.change(self, 0)
@@ -228,14 +228,14 @@ class HttpConnection(Holder):
         self._extensions.clear()
 
     def _refuse(self, status: int) -> None:
-        """Hang up, and say why where the client can't take that for the answer to something else."""
+        """Close with an error response, unless the client could mistake it for the response to another request."""
         cycle = self.cycle
         if self.transport.is_closing():
             return
         if cycle is None or (cycle.response_complete and not cycle.more_body):
             self.transport.write(error_response(status))
         elif not cycle.more_body:
-            # Requests that came whole before what is wrong get their answers first.
+            # Complete requests before the invalid one are answered first.
             cycle.keep_alive = False
             self.flow.pause_reading()
             return
@@ -245,7 +245,7 @@ class HttpConnection(Holder):
             cycle.message_event.set()
         self.transport.close()
 
-    # --- how long it takes ---
+    # --- timeouts ---
 
     def look(self, now: float) -> None:
         timeouts, unsent = self._all.timeouts, self.transport.get_write_buffer_size()
@@ -270,7 +270,7 @@ class HttpConnection(Holder):
         if cycle is None:
             return _HEAD
         if cycle.response_complete:
-            # Who was answered before the whole body came has no more time than who says nothing.
+            # If the response preceded the end of the body, the idle timeout applies, as for a silent client.
             return _HEAD if self._is_in_head else _NEXT
         is_asked = cycle.more_body and not self.flow.read_paused and not cycle.waiting_for_100_continue
         return _BODY if is_asked else _NOTHING

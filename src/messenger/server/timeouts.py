@@ -1,4 +1,4 @@
-"""How long a client may keep a connection waiting, and one watch over all connections of a worker."""
+"""Timeouts of clients, and one periodic check of all connections of a worker."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Protocol
 import msgspec
 
 _LOOK_SECONDS = 1.0
-# For the database, the bus, image workers, logs: what else a worker opens.
+# File descriptors for everything else that a worker opens: the database, the bus, image workers, logs.
 _OTHER_FILES = 256
 
 
 class ClientTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker bears. A client is asked for `rate` bytes a second, on the mean of each `window`."""
+    """The limits of one worker. A client must transfer `rate` bytes a second on average over each `window`."""
 
     connections: int = 20_000
-    """Open at one time, sockets included."""
+    """Maximum number of open connections, sockets included."""
     idle: float = 75.0
-    """Seconds between an answer and the next request."""
+    """Seconds between a response and the next request."""
     head: float = 10.0
     """Seconds for a request's head, the connection's first one included."""
     body: float = 300.0
@@ -34,35 +34,35 @@ class ClientTimeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def capacity(self) -> int:
-        """`connections`, as far as there are files for them."""
+        """`connections`, or fewer if the process may not open enough files."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         bounded = files != resource.RLIM_INFINITY
         return max(1, min(self.connections, files - _OTHER_FILES)) if bounded else self.connections
 
 
 class Watched(Protocol):
-    """A connection that may be kept waiting."""
+    """A connection with timeouts."""
 
     def look(self, now: float) -> None:
-        """Close it where its client takes too long; `now` by `time.monotonic()`."""
+        """Close the connection if its client has exceeded a timeout; `now` is a value of `time.monotonic()`."""
         ...
 
 
 class TimeoutWheel:
-    """Looks at all connections once a second: a timer for each request would cost more than all that it guards."""
+    """Checks all connections once a second, which costs far less than a timer for each request."""
 
     def __init__(self) -> None:
         self._connections: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, connection: Watched) -> None:
-        """Look at this one from now on."""
+        """Check this connection from now on."""
         self._connections.add(connection)
         if self._timer is None:
             self._wait()
 
     def leave(self, connection: Watched) -> None:
-        """Look at it no more; again is harmless."""
+        """Stop checking this connection. Calling it again is harmless."""
         self._connections.discard(connection)
 
     def _wait(self) -> None:
@@ -78,7 +78,7 @@ class TimeoutWheel:
 
 
 class Progress:
-    """For how long a client has been waited for, and whether it comes on meanwhile."""
+    """Measures how long the server has waited for a client, and whether the client makes progress."""
 
     __slots__ = ("_amount", "_marked", "_since", "_waits_for")
 
@@ -88,7 +88,7 @@ class Progress:
         self._amount = 0
 
     def waited(self, waits_for: object, amount: int, now: float) -> float:
-        """Seconds since this was first waited for; `amount`, in bytes, grows as it comes."""
+        """Seconds since the wait for `waits_for` began; `amount`: the bytes transferred so far."""
         if waits_for != self._waits_for:
             self._waits_for = waits_for
             self._since = self._marked = now
@@ -96,7 +96,7 @@ class Progress:
         return now - self._since
 
     def is_slow(self, amount: int, now: float, timeouts: ClientTimeouts) -> bool:
-        """Whether, in a window that has just ended, less came than `timeouts.rate` asks for."""
+        """Whether a window has just ended with fewer bytes than `timeouts.rate` requires."""
         if now - self._marked < timeouts.window:
             return False
         came = amount - self._amount

@@ -15,7 +15,7 @@ class SocketHolder(WebSocketsSansIOProtocol):
 
     is_writable = True
     _unread = b""
-    # Bytes of messages that the application has not taken yet, and of those that it handles.
+    # Bytes of messages that wait for the application, and of the message that it is handling.
     _waiting = _handled = 0
     _queued = 0
     _is_counted = False
@@ -36,23 +36,23 @@ class SocketHolder(WebSocketsSansIOProtocol):
             self._bounds.unsent.change(self, self._queued + written)
 
     def _begin_message(self) -> None:
-        """The application takes a message; one that others wait behind stays counted with them."""
+        """The application receives a message; if others wait, it stays counted with them."""
         if self._waiting and self.queue.empty():
             self._handled, self._waiting = self._waiting, 0
 
     def _end_message(self) -> None:
-        """The application asks for the next message, and so has handled the last one."""
+        """The application requests the next message, so it has handled the last one."""
         if self._handled:
             self._handled = 0
             self._count_received()
 
     def _note_received(self) -> None:
-        """Count what has come, unless it is little and complete."""
+        """Count the received bytes, unless they are few and complete."""
         if self._is_counted or self.frames or self._unread or self.conn.reader.buffer or self._waiting > SMALL:
             self._count_received()
 
     def _count_received(self) -> None:
-        """Bytes of frames and messages that are not complete, or not handled yet."""
+        """Count the bytes of frames and messages that are incomplete or not handled yet."""
         held = len(self._unread) + len(self.conn.reader.buffer) + sum(len(piece) for piece in self.frames)
         held += self._waiting + self._handled
         if self._bounds is not None and (held > SMALL or self._is_counted):

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with what ASGI leaves out: writing without a task, pings, a way to cut the line."""
+"""uvicorn's WebSocket protocol with features that ASGI lacks: writing without a task, pings, aborting."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _SHORTEST_SPREAD, _LONGEST_SPREAD = 1.0, 30.0
 _RETURNS_A_SECOND = 200.0
 _BUFFERED_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
-# Bytes that are parsed in one turn of the loop: 256 KiB at once can hold 40,000 frames, a third of a second's work.
+# Bytes that are parsed in one iteration of the loop: 256 KiB can contain 40,000 frames, which take a third of a second.
 _AT_ONCE = 8 * 1024
 MAX_ODD_FRAMES = 1000
-"""Pings, pongs that nobody asked for and fragments of one message, which a client may send in a minute."""
+"""Pings, unsolicited pongs and message fragments that a client may send in a minute; also fragments of one message."""
 _ODD_SECONDS = 60.0
 
 
 def retry_after(connections: int) -> float:
-    """A random wait, in seconds, that spreads this many clients to some 200 a second."""
+    """A random delay in seconds, so that about 200 of these clients reconnect per second."""
     return random.uniform(0, min(_LONGEST_SPREAD, max(_SHORTEST_SPREAD, connections / _RETURNS_A_SECOND)))  # noqa: S311
 
 
 class UvicornConnection(SocketHolder):
     """A `Connection` (`messenger.realtime.connection`), which the application finds in the ASGI scope's extensions.
 
-    A server holds thousands of these and lets them go by the thousand. What they don't need when they are open they
-    give up, and when they end they hold no circle of references, which only the garbage collector could undo.
+    A server has thousands of connections, which may all end at once. An open connection drops objects that it no longer
+    needs, and a closed one is in no reference cycle, which only the garbage collector could free.
     """
 
     last_received = 0.0
@@ -73,19 +73,19 @@ class UvicornConnection(SocketHolder):
             self._unread += data
             self.transport.pause_reading()
         elif self._is_between_frames and (payload := pong_payload(data)) is not None:
-            # What comes most; the parser for all kinds of frames takes eight times as long over it.
+            # The most frequent frame; the general parser takes eight times as long.
             self._on_pong(payload)
         else:
             self._read(data)
 
     def _read_on(self) -> None:
-        """The next piece of much that came at once; others are served in between."""
+        """Read the next part of a large amount of data, so that other connections are served between the parts."""
         data, self._unread = self._unread[:_AT_ONCE], self._unread[_AT_ONCE:]
         if self.transport.is_closing():
             self._unread = b""
             return
         self._read(data)
-        # A message has come: `receive` goes on when it was taken.
+        # While a message waits for the application, reading is paused; `receive` resumes it.
         if not self.read_paused:
             self._go_on()
 
@@ -105,11 +105,11 @@ class UvicornConnection(SocketHolder):
             return
         self._open = self._is_between_frames = False
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            # The parser of handshakes is narrower than that of requests.
+            # The parser of handshakes is stricter than that of requests.
             self.transport.write(b"".join(self.conn.data_to_send()) or error_response(400))
             self.transport.close()
         if self.transport.is_closing() and not self.closed and self.close_timer is None:
-            # Who breaks the rules may not read what is left to be said, either.
+            # A client that violates the protocol may not read the last bytes either.
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -122,7 +122,7 @@ class UvicornConnection(SocketHolder):
         return message
 
     def send_receive_event_to_app(self) -> None:
-        """As uvicorn does; but text that is no UTF-8 is a client's fault, which fills nobody's log."""
+        """Like uvicorn's method, but invalid UTF-8 is a client error, which is not logged."""
         data = b"".join(self.frames)
         self.frames = []
         if self.close_sent:
@@ -147,7 +147,7 @@ class UvicornConnection(SocketHolder):
         if self.conn.close_sent is not None:
             super().handle_parser_exception()
             return
-        # It stands before the answer to the handshake, or behind the client's own end: nothing is to be said to it.
+        # The invalid data precedes the response to the handshake, or follows the client's close frame: send nothing.
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
         self.close_sent = True
         self.transport.close()
@@ -155,7 +155,7 @@ class UvicornConnection(SocketHolder):
     def handle_ping(self) -> None:
         pongs = self.conn.data_to_send()
         if self.is_writable:
-            # RFC 6455 section 5.5.3: an answer to the newest ping is enough.
+            # RFC 6455 section 5.5.3: a pong for the newest ping is enough.
             self.transport.write(b"".join(pongs))
         self._count_odd()
 
@@ -165,7 +165,7 @@ class UvicornConnection(SocketHolder):
             self._count_odd()
 
     def _count_odd(self) -> None:
-        """One more frame that is no message: they cost as much to read, and no limit of requests counts them."""
+        """Count a frame that is not a message: reading it costs as much, but the limits of requests do not count it."""
         if self.last_received - self._odd_since > _ODD_SECONDS:
             self._odd_since, self._odd_frames = self.last_received, 0
         self._odd_frames += 1
@@ -212,13 +212,13 @@ class UvicornConnection(SocketHolder):
         self._listener = None
         self._let_go()
         super().connection_lost(exc)
-        # Nothing comes any more for it to read.
+        # No more data will arrive, so end the parser, a suspended generator.
         self.conn.parser.close()
         if hasattr(self, "scope"):
             self.scope["extensions"].pop(EXTENSION, None)
 
     def shutdown(self) -> None:
-        """The server stops: tell the client to come back, not all at once (RFC 6455 section 7.4.1, 1012)."""
+        """Close with code 1012 (RFC 6455 section 7.4.1) and a random delay after which the client reconnects."""
         if self.handshake_complete and not self.close_sent:
             self.close(RESTART, f"retry_after={retry_after(len(self.connections)):.1f}")
         else:
@@ -230,12 +230,12 @@ class UvicornConnection(SocketHolder):
             self._on_accepted()
         if self.close_sent:
             self._open = False
-            # The handshake is over too when it was refused with an HTTP answer.
+            # A handshake that was refused with an HTTP response is complete, too.
             self.handshake_complete = True
 
     def _on_accepted(self) -> None:
         self._open = self._is_between_frames = self.conn.state is State.OPEN
-        # Headers, three times over, are 4 KB of an idle socket; who needed them has read them.
+        # Three copies of the headers take 4 KB of an idle socket, and are not needed any more.
         self.request.headers.clear()
         self.response.headers.clear()
         self.scope["headers"] = []
@@ -255,8 +255,8 @@ class UvicornConnection(SocketHolder):
         self._listener = listener
 
     def write(self, message: Message) -> None:
-        # There are no extensions (no compression), so the bytes of a frame are the same for every connection, and the
-        # protocol object, which would make them anew each time, has nothing to keep count of.
+        # Without extensions such as compression, a frame has the same bytes on each connection. The protocol object,
+        # which would encode it each time, has no state to update.
         if self._open:
             self.transport.write(message.framed)
 
@@ -285,7 +285,7 @@ class UvicornConnection(SocketHolder):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self._open = False
-        # The application's next `receive` ends it; the peer has some seconds to answer the handshake.
+        # The application's next `receive` ends the socket; the peer has some seconds to return the close frame.
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         if self.read_paused:
             self.read_paused = False

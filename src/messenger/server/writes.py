@@ -1,4 +1,4 @@
-"""How an answer's bytes leave: in one system call, and on the short way without a message for each part of it."""
+"""Writes a response in one system call, and without ASGI messages if the application passes it as a whole."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 FULL_RESPONSE = "messenger.full_response"
-"""An ASGI extension of ours, in `scope["extensions"]`: called with `send`, a status, fields and a body.
+"""Our ASGI extension in `scope["extensions"]`: it is called with `send`, a status, fields and a body.
 
-`fields` are header lines that end with CRLF and have been checked, `content-length` among them. False, and nothing
-written, where the answer has to go by `send`, as where that is not the server's own: somebody between wants to see it.
-uvicorn's `send` looks at every field with two regular expressions.
+`fields` are checked header lines that end with CRLF, including `content-length`. It writes nothing and returns False if
+the response must be sent by `send`, for example because a middleware has replaced the server's `send`. It is faster:
+uvicorn's `send` matches each field against two regular expressions.
 """
 
 
 class CoalescedWrites:
-    """A transport that holds the first write back: it goes with the second one, or when the loop's turn is over.
+    """A transport that delays the first write until the second one, or until the next iteration of the loop.
 
-    uvicorn writes an answer's head and its body apart, and uvloop hands each to the kernel at once: that costs more
-    than all else that uvicorn does for an answer. Nothing that ends an answer is ever held.
+    uvicorn writes the head and the body of a response separately, and uvloop passes each to the kernel at once, which
+    costs more than the rest of uvicorn's work for a response. The last write of a response is never delayed.
     """
 
     __slots__ = ("_held", "_is_first", "_transport")
@@ -40,7 +40,7 @@ class CoalescedWrites:
         self._transport.write(data)
 
     def write_all(self, data: bytes) -> None:
-        """Write the rest, at once, behind what is held."""
+        """Write the rest of the response at once, after the delayed data."""
         self._is_first = False
         if self._held:
             self.write(data)
@@ -61,14 +61,14 @@ class CoalescedWrites:
 
 
 class DefaultHeaders:
-    """The fields that uvicorn adds to each answer, as lines; it makes another list of them each second."""
+    """The header lines that uvicorn adds to each response; it creates a new list of them every second."""
 
     def __init__(self) -> None:
         self._headers: Sequence[tuple[bytes, bytes]] = ()
         self._joined = b""
 
     def joined(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-        """These fields' lines."""
+        """The header lines, cached while the list is the same object."""
         if headers is not self._headers:
             self._joined = lines(headers)
             self._headers = headers
@@ -76,8 +76,8 @@ class DefaultHeaders:
 
 
 def lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Header lines, each with its CRLF. Raises `ValueError` where one would be two."""
+    """The headers as lines that end with CRLF. Raises `ValueError` for a line break within a header."""
     joined = b"".join([b"%b: %b\r\n" % header for header in headers])
     if not joined.count(b"\r") == joined.count(b"\n") == len(headers):
-        raise ValueError("a header's line has a break in it")
+        raise ValueError("a header contains a line break")
     return joined

@@ -140,9 +140,7 @@ def _validation_failed(request: Request[Any, Any, Any], error: ValidationExcepti
 
 
 def _too_large(path: str) -> tuple[str, str]:
-    """The error for a body that is too large, by its path: the framework stopped reading before a handler could
-    tell.
-    """
+    """The error for a body that is too large, by its path: the framework refused the body before a handler ran."""
     for prefix, reason in ((AVATAR_PATH, FileTooLarge), ("/messages", MessageTooLarge), ("/e2e/", SecretTooLarge)):
         if path.startswith(prefix):
             return reason.code, reason.title

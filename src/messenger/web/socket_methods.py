@@ -1,4 +1,4 @@
-"""What a socket may ask: each method takes a draft, calls one service, and gives what HTTP would answer."""
+"""The methods of a socket: each decodes a draft, calls one service, and returns the same view as over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from messenger.web.request import decoders_of
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Who asks over this socket, and what serves them."""
+    """The caller of a socket's requests, and the services for them."""
 
     actor: Actor
     services: Services
@@ -35,7 +35,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Method:
-    """One method: how its data is read, and what it does."""
+    """A method: the decoders of its data, and the function that runs it."""
 
     def __init__(self, draft: Any, run: Callable[[Session, Any], Awaitable[Any]]) -> None:
         self.json, self.msgpack = decoders_of(draft)
@@ -44,7 +44,7 @@ class Method:
 
 async def _send_message(session: Session, draft: MessageDraft) -> MessageView:
     message, _ = await session.services.messages.send(session.actor, draft)
-    # Who has sent has stopped typing.
+    # A user who has sent the message has stopped typing.
     session.typing.stop(draft.target_id)
     return message
 
@@ -62,8 +62,8 @@ async def _typing(session: Session, draft: TypingDraft) -> None:
 
 
 async def stop_typing(session: Session, target_id: int | None = None) -> None:
-    """Stop it in one conversation, or in all. For a user who has become invisible it times out instead, since a signal
-    would reveal that they are connected.
+    """Stop the typing signal in one conversation, or in all. If the user has become invisible, it times out instead,
+    since a signal would reveal that they are connected.
     """
     typing = session.typing
     if typing.is_shown(target_id) and await session.services.signals.is_hidden(session.actor):
@@ -89,9 +89,9 @@ async def _signal_call(session: Session, draft: CallSignalDraft) -> None:
 
 
 def _size(payload: dict[str, Any]) -> int:
-    """Bytes of a payload as JSON. Raises `ValidationFailed` where one of the two encodings has no word for it.
+    """The size of a payload as JSON in bytes. Raises `ValidationFailed` if JSON or MessagePack cannot represent it.
 
-    Its receivers choose theirs: JSON has none for MessagePack's extensions, MessagePack none for numbers over 64 bits.
+    Receivers choose their encoding: JSON has no extension types, MessagePack has no integers over 64 bits.
     """
     try:
         msgspec.msgpack.encode(payload)
@@ -102,7 +102,7 @@ def _size(payload: dict[str, Any]) -> int:
 
 
 async def _ping(_: Session, __: NoData) -> None:
-    """For clients that can't see WebSocket pings: the answer proves that the server is there."""
+    """For clients that cannot observe WebSocket pings: the reply proves that the connection is alive."""
 
 
 METHODS = {

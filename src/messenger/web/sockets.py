@@ -1,4 +1,4 @@
-"""One socket's life: who may come in, what it asks, how it ends."""
+"""Serves one socket: the handshake, its requests, and its end."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ from messenger.web.socket_methods import Session, method, stop_typing
 logger = logging.getLogger(__name__)
 
 BURST, A_SECOND = 600.0, 60.0
-"""Frames that one socket may send at once, and then in a second."""
+"""Frames that one socket may send in a burst, and per second after that."""
 
 _PARAMETERS = frozenset({"cursor", "ticket"})
 _NO_DATA = (b"", b"null", b"\xc0")
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A device that may have its socket, from which place on, and how it wants its frames.
+    """An accepted handshake: the device, the place where its stream starts, and its encoding.
 
-    `returns`: it said from where on, and so has what came before.
+    `returns`: the client sent a cursor, so it has received all events up to it.
     """
 
     handshake: Handshake
@@ -60,7 +60,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """A bucket of frames; where it runs dry, somebody floods."""
+    """A token bucket of frames; a client that empties it is flooding."""
 
     __slots__ = ("_at", "_left")
 
@@ -69,7 +69,7 @@ class Meter:
         self._at = monotonic()
 
     def take(self) -> bool:
-        """One frame more; whether it is let pass."""
+        """Count a frame; returns whether it is allowed."""
         now = monotonic()
         self._left = min(BURST, self._left + (now - self._at) * A_SECOND) - 1
         self._at = now
@@ -77,12 +77,12 @@ class Meter:
 
 
 async def serve(socket: WebSocket[Any, Any, Any]) -> None:
-    """From the handshake to the end. What is wrong before the handshake is an HTTP answer."""
+    """Serve a socket from its handshake to its end. Errors of the handshake are HTTP responses."""
     try:
         await _serve(socket)
     finally:
-        # Litestar's socket and its wrappers of these hold each other, and with them all that a connection is made of:
-        # left as it is, only the garbage collector would find that.
+        # Litestar's socket and its wrappers of these two refer to each other, and to all objects of the connection:
+        # without this, only the garbage collector would free the cycle.
         socket.receive = socket.send = _ended
 
 
@@ -113,7 +113,7 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     welcome = Welcome(stream_cursor(after, epoch), str(actor.device_id), realtime.upkeep.heartbeat)
     connection.write(admission.codec.message(welcome))
     if admission.returns and epoch == handshake.epoch and handshake.acked_position < after <= handshake.position:
-        # A cursor that comes back is the proof that what came before it has arrived.
+        # A cursor that a client returns proves that it has received all events before it.
         realtime.acks.ack(actor.user_id, after)
     typing = realtime.typing_signals(actor.user_id)
     session = Session(actor, state.services, realtime.hub, typing)
@@ -122,7 +122,7 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         with realtime.connected(mine, latest=handshake.position):
             code = await _converse(socket, mine, session, Meter() if realtime.limited else None)
-        # Without the database its visibility is unknown: let it time out.
+        # If the database is unavailable, the user's visibility is unknown: let the typing signal time out.
         with contextlib.suppress(MessengerError):
             await stop_typing(session)
     finally:
@@ -130,7 +130,7 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
 
 
 def _connection(socket: WebSocket[Any, Any, Any]) -> SocketConnection:
-    """Our own server program's, or one over what every ASGI server has."""
+    """The connection that our own server program provides, or one over the ASGI interface."""
     scope: Any = socket.scope
     offered: SocketConnection | None = (scope.get("extensions") or {}).get(EXTENSION)
     send: Any = socket.send
@@ -138,7 +138,7 @@ def _connection(socket: WebSocket[Any, Any, Any]) -> SocketConnection:
 
 
 async def _converse(socket: WebSocket[Any, Any, Any], mine: Socket, session: Session, meter: Meter | None) -> int:
-    """Answer one request after the other until the end; the close code."""
+    """Answer requests one after another until the socket ends; returns the close code."""
     connection = mine.connection
     while True:
         message: Any = await socket.receive()
@@ -180,7 +180,7 @@ async def _answer(mine: Socket, session: Session, payload: bytes) -> None:
         if isinstance(error, Unauthenticated):
             mine.close(SIGNED_OUT, "signed out")
     except Exception:
-        # Like over HTTP: a fault of ours is logged with its trace, told without one, and ends nothing else.
+        # As over HTTP, an internal error is logged with its traceback, reported without it, and ends only this request.
         logger.exception("a request over a socket failed")
         mine.reply(request_id, error=problem_of(MessengerError()))
 
@@ -194,11 +194,14 @@ def _read(codec: Codec, payload: bytes) -> Request:
         raise MalformedBody("The frame could not be parsed") from None
 
 
-# --- the door -------------------------------------------------------------------------------------
+# --- the handshake --------------------------------------------------------------------------------
 
 
 async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
-    """Admit it. Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`."""
+    """Check a handshake.
+
+    Raises `OriginNotAllowed`, `ValidationFailed`, `Unauthenticated`, `RateLimited`, `Unavailable`.
+    """
     scope: Any = socket.scope
     ensure_origin(scope, socket.app.state.socket_origins)
     ensure_known_parameters(scope, _PARAMETERS)
@@ -206,14 +209,14 @@ async def _admit(socket: WebSocket[Any, Any, Any]) -> Admission:
     cursor = query.get("cursor", [None])[-1]
     after = None if cursor is None else require_place(cursor)
     authorization, ticket = header(scope, b"authorization"), query.get("ticket", [None])[-1]
-    # Who sends neither hears the same as who sends a wrong one, and costs no round trip.
+    # A client that sends neither gets the same error as for an invalid token, without a round trip.
     caller: Bearer | None = bearer_of(authorization) if authorization is not None or not ticket else None
     devices = socket.app.state.services.devices
     if caller is not None:
         await devices.count_handshake(caller)
     handshake = await socket.app.state.realtime.streams.open_socket(caller, ticket)
     if caller is None:
-        # The device of a ticket is only known here.
+        # The device is only known once its ticket is redeemed.
         await devices.count_handshake(handshake.actor)
     codec = next((CODECS[name] for name in scope.get("subprotocols", ()) if name in CODECS), JSON)
     return Admission(handshake, after or Place(handshake.position, handshake.epoch), after is not None, codec)

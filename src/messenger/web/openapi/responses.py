@@ -100,7 +100,7 @@ def describe_responses(operation: dict[str, Any], specs: Mapping[int, ResponseSp
         else:
             answer["description"] = _DESCRIPTIONS.get(name, {}).get(status) or _SUCCESSES[status]
             if int(status) == Overloaded.status:
-                # A worker with too many connections refuses before it calls a handler.
+                # A worker with too many connections refuses requests before it calls a handler.
                 answer["content"][MEDIA_TYPE] = _problems((Overloaded,), operation, schemas)
         headers = _OF_STATUSES.get(status, ()) if int(status) >= 400 else _OF_SUCCESSES.get(name, ())
         if headers:
