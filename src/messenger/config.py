@@ -51,8 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret: Annotated[
         str,
         _meta(
-            "Key from which the server derives refreshed tokens and TURN pseudonyms. "
-            "Empty: generated once and stored in `DATA_DIR/secret`. All workers and hosts need the same one.",
+            "Key from which the server derives refreshed tokens and TURN pseudonyms; it must be the same on all hosts. "
+            "Empty: the server generates a key and stores it in `DATA_DIR/secret`.",
             "at least 32 characters",
         ),
     ] = ""
@@ -70,7 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "on"
     allow_data_loss: Annotated[
         Literal["on", "off"],
-        _meta("Whether `serve` accepts a database that can lose acknowledged messages in a crash; not in production."),
+        _meta(
+            "Whether `serve` starts with a database that can lose acknowledged messages in a crash; "
+            "`production` refuses `on`."
+        ),
     ] = "off"
     postgres_bin: Annotated[
         str, _meta("Folder of `initdb` and `postgres` for the server's own PostgreSQL. Empty: the wheel, then PATH.")
@@ -83,7 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statement_timeout: Annotated[
         float,
         _meta(
-            "How long a statement may run before PostgreSQL cancels it; its request is answered with 503 after 2 s.",
+            "How long a statement may run before PostgreSQL cancels it. Its request is answered with 503 after at most "
+            "2 s, even if this is longer.",
             "seconds",
             gt=0,
             le=300,
@@ -110,15 +114,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_memory_cost: Annotated[int, _meta("Argon2id memory.", "KiB", ge=32, le=4194304)] = 65536
     password_threads: Annotated[int, _meta("Passwords that a worker hashes at the same time.", ge=1, le=64)] = 2
     max_devices: Annotated[
-        int, _meta("Devices of an account; one more signs out the offline one that was inactive longest.", ge=1)
+        int,
+        _meta(
+            "Maximum number of signed-in devices per account. A further sign-in signs out the least recently active "
+            "device; devices without an open socket go first.",
+            ge=1,
+        ),
     ] = 10
 
     bus_url: Annotated[
         str,
         _meta(
-            "How workers notify each other: `postgres:` (LISTEN/NOTIFY on the database; with a complete URL to bypass "
-            "a pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
-            "`postgres:`, which sends nothing with one worker."
+            "The bus over which workers notify each other: `postgres:` (LISTEN/NOTIFY on the database; give a complete "
+            "URL to bypass a pooler), `nats://host:4222`, `redis://host:6379/0`, or `local:` (one process). Empty: "
+            "`postgres:`; a single worker then only receives."
         ),
     ] = ""
     socket_timeout: Annotated[
