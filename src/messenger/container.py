@@ -56,7 +56,7 @@ class Container:
         self.hub = Hub(self.bus)
         self._owns_engine = engine is None
         self.engine = engine or create_engine(settings.database_url, settings)
-        # The health check has a connection of its own: it matters most when all others are busy.
+        # The health check has a separate connection: it matters most when all others are busy.
         self._spare_engine = engine or create_engine(
             settings.database_url, msgspec.structs.replace(settings, pool_size=1)
         )

@@ -1,4 +1,4 @@
-"""The unit of work: it alone owns a connection and a session, and no mapped object leaves it."""
+"""The unit of work: the only owner of a connection and a session. No mapped object leaves it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Mode = Literal["transaction", "command", "read"]
-"""`transaction`: BEGIN … COMMIT. `command`: one writing statement, which commits itself. `read`: none that writes."""
+"""`transaction`: BEGIN … COMMIT. `command`: one writing statement, which commits itself. `read`: no writes."""
 
 _MAY_WRITE: dict[Mode, int | None] = {"transaction": None, "command": 1, "read": 0}
 ATTEMPTS = 4
 
 
 class NestedUnitOfWork(RuntimeError):
-    """A unit of work was opened inside another; a step that two use cases share is given the open one."""
+    """A unit of work was opened inside another; pass the open one to steps that use cases share."""
 
 
 class Announcer(Protocol):
@@ -125,7 +125,7 @@ class UnitOfWork(Repositories):
         self._closed.add(user_id)
 
     async def flush(self) -> None:
-        """Send the mapped session's pending changes now. The caller says why in a comment."""
+        """Send the mapped session's pending changes now. The caller gives the reason in a comment."""
         if self._session is not None:
             await self._session.flush()
 
@@ -143,7 +143,7 @@ class UnitOfWork(Repositories):
             self._session = AsyncSession(bind=AsyncConnection(engine, connection), expire_on_commit=False)
         return self._session
 
-    # --- its life ---
+    # --- life cycle ---
 
     async def __aenter__(self) -> Self:
         outer = _current.get()
@@ -196,7 +196,7 @@ class UnitOfWork(Repositories):
         in_transaction = self._mode == "transaction"
         # PostgreSQL answers COMMIT in a failed transaction with a silent ROLLBACK, and asyncpg ignores that.
         if in_transaction and self.statements.failed:
-            raise RuntimeError("a statement failed in this transaction and was passed over; nothing can be committed")
+            raise RuntimeError("a statement failed in this transaction and was ignored; nothing can be committed")
         if self._session is not None:
             await self._session.commit()
         if self._recorded or self._rules or self._closed:
@@ -216,14 +216,14 @@ class UnitOfWork(Repositories):
             await write_stamps(self._checkout.driver, due, statements.now)
 
     async def _abandon(self, error: BaseException | None = None) -> None:
-        """Roll back and give the connection back; `error`: what the use case raised, if that is the reason."""
+        """Roll back and return the connection to the pool; `error`: the error of the use case, if there was one."""
         try:
             if isinstance(error, DatabaseUnavailable):
-                # A server that did not answer a statement is not asked for a rollback: the client has waited enough.
+                # Do not wait for a rollback by a server that did not answer a statement.
                 self._checkout.discard()
             else:
                 close = None if self._session is None else self._session.close
-                # A refused request is an activity of its user, too.
+                # A refused request counts as activity of its user, too.
                 stamp = self._stamp if isinstance(error, MessengerError) else None
                 await self._checkout.roll_back(before=close, after=stamp)
         finally:
@@ -234,7 +234,7 @@ class UnitOfWork(Repositories):
         try:
             await self._factory.announcer.announce(self._news)
         except Exception:
-            logger.warning("a wake-up failed; readers go by cursor", exc_info=True)
+            logger.warning("a wake-up failed; readers continue by cursor", exc_info=True)
 
 
 class UnitOfWorkFactory:
@@ -260,7 +260,7 @@ class UnitOfWorkFactory:
         return UnitOfWork(self, "command")
 
     def read(self) -> UnitOfWork:
-        """Without BEGIN and COMMIT: no statement that writes, but for the activity stamp."""
+        """Without BEGIN and COMMIT: no statement that writes except the activity stamp."""
         return UnitOfWork(self, "read")
 
     @property
