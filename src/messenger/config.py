@@ -115,11 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_threads: Annotated[int, _meta("Passwords that a worker hashes at the same time.", ge=1, le=64)] = 2
     max_devices: Annotated[
         int,
-        _meta(
-            "Maximum number of signed-in devices per account. A further sign-in signs out the least recently active "
-            "device; devices without an open socket go first.",
-            ge=1,
-        ),
+        _meta("Devices per account. One more signs out the least recently active one, offline devices first.", ge=1),
     ] = 10
 
     bus_url: Annotated[

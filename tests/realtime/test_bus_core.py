@@ -152,7 +152,7 @@ class TestConnectionLoss:
         bus = bus_of(broker)
         listener = Listener(bus)
         task = asyncio.create_task(bus.run())
-        await listener.until(lambda: "the broker is away" in caplog.text)
+        await listener.until(lambda: "the broker is stopped" in caplog.text)
         broker.start()
         await listener.until_connected()
         task.cancel()
@@ -289,7 +289,7 @@ class TestConnectionLoss:
             await own.until_connected()
         said = [record.message for record in caplog.records if record.name == bus_module.__name__]
         assert said == [
-            "the bus is disconnected: the broker went away; streams are read every second",
+            "the bus is disconnected: the broker has stopped; streams are read every second",
             "the bus is connected again",
         ]
 
@@ -309,7 +309,7 @@ class TestFlush:
         speaker = bus_of(broker)
         speaker.publish(DevicesRevoked(1))
         await speaker.flush()
-        assert "other workers were not notified: the broker is away" in caplog.text
+        assert "other workers were not notified: the broker is stopped" in caplog.text
 
 
 def _users(listener: Listener) -> list[int]:

@@ -21,7 +21,7 @@ from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class _Receipt(msgspec.Struct, frozen=True):
-    """What a receipt's event keeps; whose it is not are told no count."""
+    """The payload of a receipt's event. Only the reader's own event has `unread` and `version`."""
 
     target_id: PeerId
     user_id: PeerId
@@ -32,7 +32,7 @@ class _Receipt(msgspec.Struct, frozen=True):
 
 
 class _Edge(msgspec.Struct, frozen=True):
-    """What a contact's event keeps: its owner's own words."""
+    """The payload of a contact's event: the contact as its owner sees it."""
 
     state: str
     alias: str | None = None
@@ -40,7 +40,7 @@ class _Edge(msgspec.Struct, frozen=True):
     since: str | None = None
 
 
-# Whatever a payload says is checked: no client must meet what the contract has not, and no encoding what it can't say.
+# Payloads are validated, so that clients only receive values that the API documents and both encodings can represent.
 _decode_receipt = msgspec.json.Decoder(_Receipt).decode
 _decode_edge = msgspec.json.Decoder(_Edge).decode
 _decode_device = msgspec.json.Decoder(DeviceView).decode
@@ -61,7 +61,7 @@ async def read_page(
     epoch: str | None = None,
     stamp: bool,
 ) -> tuple[Actor, StreamPage]:
-    """The events after a position of this epoch (None: of any), in one round trip.
+    """The events after a position of this epoch (None: of any epoch), in one round trip.
 
     `stamp`: whether reading counts as activity.
     """
@@ -76,10 +76,10 @@ async def read_page(
 async def _page(
     unreadable: Unreadable, actor: Actor, rows: Sequence[StreamRow | CorruptEvent], after: int, wanted: str | None
 ) -> StreamPage:
-    """Whether events are missing: positions have no gaps, so a gap was left by the sweep. Positions of another epoch
-    refer to other events, wherever this stream is.
+    """The page of these rows; `lost` if events are missing.
 
-    An event that can't be shown is no gap: `end` is behind it.
+    Positions have no gaps, so a gap means that the sweep has removed events. Positions of another epoch refer to other
+    events. An event that cannot be shown is not a gap: `end` includes its position.
     """
     head, acked_position, epoch = (rows[0].head, rows[0].taken, rows[0].epoch) if rows else (0, 0, "")
     found = [row for row in rows if row.position is not None]
@@ -107,7 +107,7 @@ def _message(_: Actor, row: StreamRow) -> object:
 
 
 def receipt_view(payload: str) -> ReceiptView:
-    """What a receipt's event says."""
+    """The receipt in the payload of an event."""
     kept = _decode_receipt(payload)
     return ReceiptView(kept.target_id, kept.user_id, kept.read_seq, kept.delivered_seq, kept.unread, kept.version)
 

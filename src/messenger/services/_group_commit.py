@@ -21,8 +21,8 @@ MOST = 32
 _WAITED_SECONDS = 0.5
 """If a run finds no database, items that have waited behind it for this long fail as well."""
 _PATIENT_RUNS, _PATIENT_AFTER = 2, 0.02
-"""Where many write the same rows, the tries of one item may fail again and again: after so many seconds it may wait for
-its locks in PostgreSQL's queue, outside the lanes, up to two such items at a time."""
+"""The number of items that may wait for locks in PostgreSQL's queue, outside of the lanes, and the seconds after which
+an item that repeatedly finds its rows locked may do so."""
 _LOOKED_AT = 4 * MOST
 """Items at the head of the queue from which a batch is formed."""
 _SLOW = 4.0
@@ -72,7 +72,7 @@ class GroupCommit(Generic[Item, Outcome]):
         self._together = together
         self._patiently = patiently
         self._free = lanes
-        # They use connections beside those of the lanes: with few of them, all would wait for slow rows.
+        # They use connections in addition to the lanes', so their number is limited.
         self._free_patient = min(_PATIENT_RUNS, lanes // 2)
         self._queue: deque[Waiting[Item, Outcome]] = deque()
         # A dict, not a set: it saves the hot path a call.
@@ -212,7 +212,7 @@ class GroupCommit(Generic[Item, Outcome]):
         # A single slow run changes little.
         taken = min(perf_counter() - started, 2 * _SLOW * self._usual)
         self._usual += _WEIGHT * (taken - self._usual)
-        # A smaller one would start a series of ever smaller ones: it is better to wait for those that are answered now.
+        # A smaller batch would start a series of ever smaller ones, so wait for more items.
         if len(self._queue) >= len(batch):
             del self._writing[batch[0].key]
             self._dispatch()

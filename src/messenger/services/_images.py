@@ -1,4 +1,4 @@
-"""Files of avatars, and their end; what two use cases share."""
+"""The files of avatars: their keys, and their deletion, which uploads and sweeps share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending: one statement a message; messages that arrive together share one."""
+"""Sending: one statement per message, or one for several messages that arrive at the same time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _Outgoing = tuple[Caller, OutgoingMessage]
 
 
 class _Unopened(NamedTuple):
-    """The two have no conversation yet."""
+    """The outcome of a message to a user with whom the sender has no conversation yet."""
 
     sender_id: int
 
@@ -49,13 +49,16 @@ _Sent = tuple[MessageView, bool] | _Unopened
 
 
 class Sender:
-    """`lanes`: how many sending statements may run at the same time; messages that arrive meanwhile share the next."""
+    """Sends messages by group commit.
+
+    `lanes`: how many sending statements may run at the same time; messages that arrive meanwhile share the next one.
+    """
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, *, lanes: int) -> None:
         self._uow = uow
         self._limiter = limiter
         self._limits = limiter.send_parameters()
-        # A statement looks its callers up by their tokens or by their devices: a batch is of one kind.
+        # A statement looks up its callers either by token or by device, so these two kinds are not mixed in a batch.
         self._by_token = self._group_commit(lanes)
         self._by_device = self._group_commit(lanes)
 
@@ -64,7 +67,7 @@ class Sender:
         return GroupCommit(self._send_one, self._send_several, patiently, lanes=lanes)
 
     async def send(self, caller: Caller, draft: MessageDraft) -> tuple[MessageView, bool]:
-        """As `MessageService.send`, for a text that fits."""
+        """Like `MessageService.send`, for a text whose size was checked."""
         batches = self._by_token if isinstance(caller, Bearer) else self._by_device
         outgoing = caller, _message(draft)
         line = caller, draft.target_id
@@ -81,7 +84,7 @@ class Sender:
         return sent
 
     async def _open(self, caller: Caller, sender_id: int, target_id: int) -> None:
-        """The first message of a pair: the conversation is made in a command of its own, which may happen twice."""
+        """Create the conversation for the first message, in a separate command; repeating it is harmless."""
         await self._limiter.hit("conversation", sender_id)
         async with self._uow.command() as uow:
             await uow.conversations.open_direct(caller, target_id)
@@ -107,7 +110,7 @@ class Sender:
         async with self._uow.command() as uow:
             rows = await uow.messages.send_several(callers, messages, self._limits)
             on_committed()
-            # The next batch is on its way before the work on the outcomes of this one begins.
+            # Let the next batch start before the outcomes of this one are prepared.
             await asyncio.sleep(0)
             return [_outcome(uow, message, row) for message, row in zip(messages, rows, strict=True)]
 
@@ -135,11 +138,11 @@ def _outcome(uow: UnitOfWork, message: OutgoingMessage, row: SentRow | None) -> 
 
 
 def _refusal(row: SentRow, target_id: int) -> Exception:
-    """The error for a message that is not sent."""
+    """The error for a message that was not sent."""
     if row.outcome == "busy":
         return RowsBusy()
     if row.outcome in {"repeated", "retry_singly"}:
-        # The first message has to be read, or the limits have to be counted message by message.
+        # Read the earlier message, or count the limits message by message.
         return RunAlone()
     if row.sender_id == target_id:
         return CannotTargetSelf()
@@ -173,16 +176,16 @@ def _message(draft: MessageDraft) -> OutgoingMessage:
 
 
 def _fingerprint(draft: MessageDraft, body: str | None) -> bytes:
-    """128 bits of what the client asked for; not of its own id.
+    """A 128-bit hash of the request without the `client_id`.
 
-    It is compared for ever, so its parts never change: a new field joins at the end, and only where it is given.
+    Fingerprints are stored permanently, so the hashed fields must not change. Append a new field, only if it is set.
     """
     asked = [draft.target_id, draft.kind, body, draft.reply_to, draft.forwarded_from, draft.mentions]
     return hashlib.sha256(msgspec.json.encode(asked)).digest()[:16]
 
 
 def _wake_ups(sent: SentMessage, view: MessageView, at: str) -> list[WakeUp]:
-    """A wake-up for each member, with the message as that member addresses it: sockets of this process need no read."""
+    """A wake-up for each member, with the message as that member sees it, so that sockets here need not read it."""
     views = {view.target_id: view}
     for target in sent.targets:
         if target not in views:

@@ -22,23 +22,24 @@ class TokenIssuer:
         self._refresh_ttl = timedelta(seconds=refresh_ttl)
 
     def keyed_fingerprint(self, once: IdempotencyKey | None) -> IdempotencyKey | None:
-        """For a request with a password in it: what is kept of it must be no quick way to try others (Argon2id's is
-        a slow one).
+        """Key the fingerprint of a request that contains a password.
+
+        The stored fingerprint must not allow faster guesses of the password than its Argon2id hash.
         """
         return once and msgspec.structs.replace(once, fingerprint=self._mint.keyed(once.fingerprint))
 
     def keyed_login(self, login: str) -> str:
-        """For what was typed where a login belongs, which may be a password: equal for equal logins, and no more."""
+        """A keyed hash of an entered login, which may be a password typed into the wrong field."""
         return self._mint.keyed(login.encode("utf-8", "surrogatepass")).hex()
 
     def address_digest(self, user_id: int, address: str) -> bytes:
-        """The digest that is stored for an address of an account: equal for equal addresses of the same account."""
+        """The stored digest of an account's address; different accounts have different digests of the same address."""
         return self._mint.keyed(f"address:{user_id}:{address}".encode("utf-8", "surrogatepass"))
 
     def pair(self, scope: str, once: IdempotencyKey | None, device_id: UUID) -> TokenPair:
-        """A random pair; with an Idempotency-Key, one derived from it, the body (password included) and the device.
+        """A random pair, or one derived from the Idempotency-Key, the body (with the password) and the device.
 
-        A repetition gets the same tokens that way, though they are stored nowhere.
+        A repeated request thus gets the same tokens, although they are not stored.
         """
         if once is None:
             return self._mint.fresh()
@@ -46,7 +47,7 @@ class TokenIssuer:
         return self._mint.derived(b"\0".join(seed))
 
     def successor(self, refresh_token: str) -> TokenPair:
-        """The pair that follows a refresh token, the same one each time."""
+        """The pair that follows a refresh token; it is always the same one."""
         return self._mint.successor(refresh_token)
 
     def stored(self, pair: TokenPair, now: datetime) -> Tokens:

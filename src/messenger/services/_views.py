@@ -18,7 +18,7 @@ _Mentions = list[PeerId]
 
 def message_view(row: MessageRow) -> MessageView:
     """A message as its reader sees it. Raises `ValidationError` if its mentions are not IDs."""
-    # The most frequent view by far: it makes as few calls as possible.
+    # By far the most frequent view, so this function makes as few calls as possible.
     if row.mentions:
         convert(row.mentions, _Mentions)
     return MessageView(

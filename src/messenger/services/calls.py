@@ -1,4 +1,4 @@
-"""Calls: what a device needs to find its way to another one."""
+"""Calls: the servers over which devices reach each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class CallService:
-    """STUN and TURN servers, with credentials that end."""
+    """Returns STUN and TURN servers, with temporary credentials."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class CallService:
         self._ttl = timedelta(seconds=ttl)
 
     async def ice_servers(self, caller: Caller) -> IceServersView:
-        """The configured servers; TURN's user part is a pseudonym of the day, so that the relay learns no id."""
+        """The configured servers. The TURN username is a daily pseudonym, which hides the user ID from the relay."""
         async with self._uow.read() as uow:
             actor = await uow.devices.authenticate(caller)
         await self._limiter.hit("ice", actor.user_id)

@@ -1,4 +1,4 @@
-"""Contacts: two edges, changed together; statuses of those with whom it is mutual."""
+"""Contacts: two edges for each pair, changed together; the statuses of mutual contacts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ContactService:
         self._presence = presence
 
     async def list_page(self, caller: Caller, *, state: ContactState | None, after: int, limit: int) -> ContactPage:
-        """One's contacts by ascending number."""
+        """The caller's contacts by ascending ID."""
         async with self._uow.read() as uow:
             rows = await uow.contacts.list_page(caller, state=state, after=after, limit=limit + 1)
         items = await self._unreadable.shown("contact", caller, contact_view, rows[:limit])
@@ -72,7 +72,7 @@ class ContactService:
     async def subscribe(
         self, caller: Caller, draft: SubscribeDraft, *, once: IdempotencyKey | None = None
     ) -> RelationView:
-        """Ask for mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
+        """Request mutual contact; repeating it changes nothing. Raises `PeerNotFound`, `ContactBlocked`."""
         await self._count(caller, draft.target_id)
         message = None
         if draft.message is not None:
@@ -96,11 +96,11 @@ class ContactService:
         return await self._change(caller, target_id, after_block)
 
     async def unblock(self, caller: Caller, target_id: int) -> RelationView:
-        """Take a block back. Raises `PeerNotFound`."""
+        """Unblock. Raises `PeerNotFound`."""
         return await self._change(caller, target_id, after_unblock)
 
     async def set_alias(self, caller: Caller, target_id: int, draft: AliasDraft) -> ContactView:
-        """Name a contact for oneself. Raises `PeerNotFound`."""
+        """Set the caller's alias for a contact. Raises `PeerNotFound`."""
         await self._limiter.hit_leased("change", caller)
         return await self._set_alias(caller, target_id, draft)
 
@@ -177,7 +177,7 @@ class ContactService:
                 alike = step is after_subscribe
                 await _tell(uow, target_id, me, before.theirs, after.theirs, alike=alike)
                 if pair.have_talked and (before.mine == "mutual") != (after.mine == "mutual"):
-                    # How far the other side has read shows to a mutual contact alone, and may have moved meanwhile.
+                    # Receipts of the other user are only visible to mutual contacts, and may have advanced meanwhile.
                     uow.record(ConversationUpdated(target_id), [me])
                     uow.record(ConversationUpdated(me), [target_id])
             view = RelationView(target_id, cast(AnyContactState, after.mine or "none"))
@@ -194,7 +194,7 @@ class _Turn(NamedTuple):
 async def _tell(
     uow: UnitOfWork, owner_id: int, target_id: int, before: str | None, after: str | None, *, alike: bool = False
 ) -> None:
-    """One side's event, where that side changed; `alike`: it is looked at even where it didn't."""
+    """Record the event of one side if that side has changed; `alike`: run the same statement even if it has not."""
     if before == after and not alike:
         return
     row = await uow.contacts.find(owner_id, target_id)

@@ -24,7 +24,7 @@ _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 
 
 class ConversationService:
-    """The page that a phone opens with costs one round trip."""
+    """Lists and changes conversations; the first page of the list, which apps load at start, is one round trip."""
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, unreadable: Unreadable) -> None:
         self._uow = uow
@@ -46,9 +46,12 @@ class ConversationService:
         )
 
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
-        """Change settings; who may write sets `expire_after` for all. Raises `PeerNotFound`, `NotAContact`."""
+        """Change settings. `expire_after` is shared, and requires the right to change it.
+
+        Raises `PeerNotFound`, `NotAContact`.
+        """
         await self._limiter.hit_leased("change", caller)
-        # Before anything is done: whatever comes of it tells whether there is such a user.
+        # Counted before any work, since each outcome reveals whether the user exists.
         await self._limiter.hit_look_up(caller, target_id)
         return await self._update(caller, target_id, patch)
 
@@ -80,7 +83,7 @@ class ConversationService:
             return _view(row)
 
     async def receipt(self, caller: Caller, draft: ReceiptDraft) -> None:
-        """Move one's receipts forward, never back. Raises `PeerNotFound`, `ValidationFailed`."""
+        """Advance the caller's receipts; they never move back. Raises `PeerNotFound`, `ValidationFailed`."""
         await self._limiter.hit_leased("change", caller)
         await self._receipt(caller, draft)
 

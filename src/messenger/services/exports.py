@@ -19,7 +19,7 @@ _IN_MEMORY = 256 * 1024
 
 
 class ExportService:
-    """Reads each page in a unit of work of its own, and writes it after the connection was given back."""
+    """Reads each page in a separate unit of work, and writes it after the connection was returned to the pool."""
 
     def __init__(self, uow: UnitOfWorkFactory, limiter: RateLimiter, store: ObjectStore) -> None:
         self._uow = uow

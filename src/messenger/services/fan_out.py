@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 5.0
 """Seconds after which a worker checks for fan-outs that another one left unfinished."""
 _LAST_LOOK = timedelta(seconds=10)
-"""Delay of the last pass of an erasure: concurrent requests have ended by then, and what they wrote is removed."""
+"""Delay of the last pass of an erasure, which removes what concurrent requests wrote: they have ended by then."""
 
 
 class FanOutService:

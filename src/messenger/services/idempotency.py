@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is repeated under the same key gets the response that it had."""
+"""Idempotency keys: a repeated request with the same key gets the first response again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """An `Idempotency-Key` as it was sent, and a hash of the request's body."""
+    """An `Idempotency-Key` as the client sent it, and a hash of the request's body."""
 
     key: str
     fingerprint: bytes
 
 
 async def find_response(uow: UnitOfWork, scope: object, once: IdempotencyKey | None, kind: type[T]) -> T | None:
-    """The response that this request had before, or None: do the work. Raises `IdempotencyKeyReused`.
+    """The earlier response to this request; None if there is none. Raises `IdempotencyKeyReused`.
 
-    `scope`: the account, or the address where no account is known yet.
+    `scope`: the account, or the client's address if the account is not known yet.
     """
     if once is None:
         return None
@@ -30,6 +30,6 @@ async def find_response(uow: UnitOfWork, scope: object, once: IdempotencyKey | N
 
 
 async def keep_response(uow: UnitOfWork, scope: object, once: IdempotencyKey | None, answer: object) -> None:
-    """Store the response in the transaction of the work itself."""
+    """Store the response in the transaction of the request's work."""
     if once is not None:
         await uow.idempotency.keep(str(scope), once.key, msgspec.json.encode(answer))

@@ -42,7 +42,7 @@ class MaintenanceService:
         self._guard = SweepGuard(clock)
 
     async def sweep(self) -> dict[str, int]:
-        """One pass of every sweep; returns how much each removed. Removes nothing if the clock is in doubt."""
+        """Run every sweep once; returns the number of removals of each. Removes nothing if the clock is in doubt."""
         removed: dict[str, int] = {}
         if not self._guard.is_ready:
             return removed
@@ -92,7 +92,7 @@ class MaintenanceService:
         return len(idle)
 
     async def run(self, every: float = 60.0) -> None:
-        """Sweep until cancelled; at once again while there is a full batch left."""
+        """Sweep until cancelled; after a full batch, continue with a short pause."""
         while True:
             busy = False
             try:
@@ -101,6 +101,6 @@ class MaintenanceService:
                 if any(removed.values()):
                     logger.info("swept %s", {name: count for name, count in removed.items() if count})
             except Exception:
-                logger.warning("a sweep failed; the next one tries again", exc_info=True)
-            # Workers start together; disorder keeps them from sweeping together.
+                logger.warning("a sweep failed; it will be retried", exc_info=True)
+            # Workers start together; jitter keeps them from sweeping at the same time.
             await asyncio.sleep(1.0 if busy else every * random.uniform(0.5, 1.5))  # noqa: S311

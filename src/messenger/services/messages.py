@@ -72,7 +72,7 @@ class MessageService:
         return message_view(row)
 
     async def edit(self, caller: Caller, message_id: UUID, patch: MessagePatch) -> MessageView:
-        """Replace the text.
+        """Replace the text of the caller's own message.
 
         Raises `MessageNotFound`, `NotTheSender`, `NotAContact`, `MessageIsDeleted`, `MessageTooLarge`,
         `ValidationFailed` without a visible character.
@@ -96,7 +96,7 @@ class MessageService:
                 raise NotTheSender("A forwarded message cannot be edited: its text is not yours")
             locked = await uow.messages.lock(message_id)
             if locked.sender_blocked:
-                # Else an old message would be a way to write to someone who doesn't want to hear.
+                # Otherwise an edit of an old message would reach a user who has blocked the sender.
                 raise NotAContact
             ensure_not_deleted(seen.deleted_at)
             if not await uow.messages.edit(message_id, patch.body):
@@ -109,7 +109,10 @@ class MessageService:
             return message_view(changed)
 
     async def delete(self, caller: Caller, message_id: UUID, *, who: Literal["everyone", "me"]) -> None:
-        """Empty it for everyone (its sender), or hide it from oneself. Raises `MessageNotFound`, `NotTheSender`."""
+        """Empty a message for everyone, as its sender, or hide it from the caller.
+
+        Raises `MessageNotFound`, `NotTheSender`.
+        """
         await self._limiter.hit_leased("change", caller)
         await self._delete(caller, message_id, who)
 
@@ -139,7 +142,7 @@ class MessageService:
         """A page of a conversation, ascending; the latest without `before` and `after`. Raises `PeerNotFound`."""
         if before is not None and after is not None:
             raise ValidationFailed(
-                "before and after don't go together",
+                "before and after cannot be combined",
                 errors=(FieldError("after", "conflicting", "before and after cannot be combined"),),
             )
         async with self._uow.read() as uow:

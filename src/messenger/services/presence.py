@@ -32,7 +32,10 @@ class PresenceService:
     async def write(
         self, worker_id: UUID, connected: Sequence[SocketRef], disconnected: Sequence[SocketRef]
     ) -> list[int]:
-        """Record connections and disconnections; returns users with a first or no remaining one. Two round trips."""
+        """Record connections and disconnections; returns users who got a first connection or lost the last one.
+
+        Two round trips.
+        """
         up, down = [_row(each) for each in connected], [_row(each) for each in disconnected]
         async with self._uow.command() as uow:
             before = await uow.connections.write(worker_id, up, down)

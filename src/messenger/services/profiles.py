@@ -27,7 +27,7 @@ class Versioned(msgspec.Struct, frozen=True):
 
 
 class ProfileService:
-    """Each read is one round trip."""
+    """Reads and changes profiles; each read is one round trip."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, limiter: RateLimiter, presence: PresenceAnnouncer, usernames: UsernameDigests
@@ -94,7 +94,7 @@ class ProfileService:
         await uow.usernames.move(row.user_id, released=released, claimed=claimed)
 
     async def find(self, caller: Caller, *, target_id: int | None = None, username: str | None = None) -> PersonView:
-        """Another user as their privacy shows them. Raises `PeerNotFound`."""
+        """Another user, as their privacy settings show them to the caller. Raises `PeerNotFound`."""
         key = username_key(username) if username is not None else None
         async with self._uow.read() as uow:
             row = await uow.users.find_person(caller, target_id=target_id, username_key=key)

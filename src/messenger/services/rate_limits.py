@@ -16,7 +16,7 @@ from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory
 logger = logging.getLogger(__name__)
 
 UNLIMITED_SECONDS = 1e9
-"""An allowance that no sender uses up."""
+"""A limit that no sender can reach."""
 
 _LONGEST_SUBJECT = 64
 _LEASED = [limit for limit in LIMITS.values() if limit.lease]
@@ -137,7 +137,7 @@ class RateLimiter:
         except Unavailable:
             if not limit.fail_open:
                 raise
-            logger.warning("limit %s can't be counted; allowed", limit.name)
+            logger.warning("limit %s cannot be counted; the request is allowed", limit.name)
             return 0.0
         if wait and refuse:
             raise rate_limited(limit, wait)

@@ -64,14 +64,14 @@ class StreamService:
         async with self._uow.command() as uow:
             advanced = await uow.streams.take([ack.user_id for ack in acks], [ack.position for ack in acks])
             at = timestamp(uow.now)
-            # With what they say at hand: else each receipt would cost a read, and keep messages waiting behind it.
+            # Pass the data along: otherwise each receipt would cost a read, which delays the messages after it.
             uow.announce(
                 WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at)
                 for row in advanced
             )
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
-        """What the tables say of these sockets, and where their users' streams end; two round trips at most."""
+        """Compare these sockets with the tables, and return their users' stream ends; two round trips at most."""
         users = {socket.actor.user_id for socket in sockets} | set(waiting)
         async with self._uow.read() as uow:
             positions = await uow.streams.positions(sorted(users))

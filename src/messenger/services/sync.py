@@ -1,4 +1,4 @@
-"""The long poll: a page of the stream, or a wait for its first event."""
+"""Long polling: a page of the stream, or a wait for its next event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from messenger.services._unreadable import Unreadable
 from messenger.unit_of_work import UnitOfWorkFactory
 
 NOW = 2**62
-"""A position after the end of every stream: reading from it returns where the stream ends."""
+"""A position after the end of every stream: reading from it only returns the end of the stream."""
 
 
 class LongPoll(Protocol):
@@ -39,7 +39,7 @@ class DeliveryAcks(Protocol):
 
 
 class SyncService:
-    """Each read is one round trip; a waiting request holds no connection."""
+    """Reads pages in one round trip each; a waiting request holds no database connection."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, unreadable: Unreadable, long_polls: LongPolls, acks: DeliveryAcks
@@ -67,7 +67,7 @@ class SyncService:
         after, epoch = place
         until = monotonic() + wait
         with self._long_polls.long_poll(actor, after, epoch) as poll:
-            # Read again after subscribing: an event committed in between woke nobody up.
+            # Read again after subscribing: an event committed in between has not woken this request.
             while True:
                 _, page = await read_page(self._uow, self._unreadable, actor, after, limit, epoch=epoch, stamp=False)
                 left = until - monotonic()
