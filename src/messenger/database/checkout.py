@@ -1,4 +1,4 @@
-"""A connection while a unit of work holds it: its transaction, its savepoints, and its way back to the pool."""
+"""A connection that a unit of work holds: its transaction, its savepoints, and its return to the pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Checkout:
 
     async def begin(self) -> None:
         """Start the transaction."""
-        # asyncpg remembers its own transaction object: a plain ROLLBACK would leave the connection confused.
+        # asyncpg tracks its own transaction object: a plain ROLLBACK would make its state inconsistent.
         self._transaction = self.driver.transaction()
         await self._transaction.start()
 
@@ -40,13 +40,13 @@ class Checkout:
             connection.release()
 
     def discard(self) -> None:
-        """Close the connection without another word to the server, which rolls back by itself."""
+        """Close the connection without sending anything; the server then rolls back."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.discard()
 
     async def roll_back(self, *, before: Step | None, after: Step | None) -> None:
-        """Roll back and give the connection back, even while the task is being cancelled.
+        """Roll back and return the connection to the pool, even while the task is being cancelled.
 
         `before` and `after` run around the rollback. A connection whose state is unknown is discarded: one step
         failed, or all of them together took too long.
@@ -79,7 +79,7 @@ class Checkout:
 class Savepoint:
     """A savepoint around statements that may fail; outside of a transaction it does nothing.
 
-    `holds`: whether the transaction can go on.
+    `holds`: whether the transaction can continue.
     """
 
     def __init__(self, driver: Any) -> None:

@@ -43,7 +43,7 @@ REPEATABLE = frozenset({"uq_messages_sender_id", "uq_conversations_low_id", "pk_
 """Constraints whose violation is resolved by running the use case again: it then finds the row that exists."""
 
 DIALECT = "postgresql+asyncpg://"
-"""The URL of an engine whose connections are made by a `Connector`."""
+"""The URL of an engine whose connections a `Connector` opens."""
 
 SILENCE = 2.0
 """Seconds after which a connection without a response to a statement is terminated.

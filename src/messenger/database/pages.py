@@ -18,7 +18,7 @@ from messenger.database.statements import Statement
 
 
 class Corrupt(msgspec.Struct, frozen=True, gc=False):
-    """Stands for a row that cannot be read. Its fields are what is known of the row, under the names of the row's."""
+    """Represents a row that cannot be read; its fields are those of the row that are known, with the same names."""
 
 
 Place = TypeVar("Place", bound=Corrupt)
@@ -28,10 +28,10 @@ _DATA_EXCEPTION, _DATA_CORRUPTED = "22", "XX001"
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row, Place]):
-    """A statement that returns a page, and what it takes to read the page around corrupt rows.
+    """A statement that returns a page, and the means to read the page around corrupt rows.
 
-    `places` takes the same parameters, and returns a place for each of the rows in the same order. It must not read
-    what may be corrupt. `part` returns the parameters with which `rows` returns some consecutive places. `key`
+    `places` has the same parameters, and returns a place for each row, in the same order, without reading columns that
+    may be corrupt. `part` returns the parameters with which `rows` returns the rows of consecutive places. `key`
     identifies a row, and its place.
     """
 

@@ -21,7 +21,7 @@ def columns_of(row: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def decoders(row: type[Row], start: int) -> tuple[Callable[[Sequence[Any]], list[Row]], Callable[[Any], Row]]:
-    """Two functions that make `row` structs, of several records and of one, from their columns `start` and following.
+    """Two functions that create `row` structs, for several records and for one, from the columns at `start` and after.
 
     A nested struct that may be None is None where its first column is NULL. The functions are generated, as dataclasses
     generate theirs: a page has many rows, and a generated function calls nothing but the structs.
@@ -32,7 +32,7 @@ def decoders(row: type[Row], start: int) -> tuple[Callable[[Sequence[Any]], list
 
 
 def _expression(row: type[msgspec.Struct], start: int, structs: dict[str, Any]) -> tuple[str, int]:
-    """The expression that makes `row` of a record `r`, and the column after its last one."""
+    """The expression that creates a `row` from a record `r`, and the column after its last one."""
     name = f"struct{len(structs)}"
     structs[name] = row
     arguments: list[str] = []
@@ -54,7 +54,7 @@ def _slice(start: int, end: int) -> list[str]:
 
 
 def _fields(row: type[msgspec.Struct]) -> dict[str, tuple[type[msgspec.Struct] | None, bool]]:
-    """The struct that each field holds, if it holds one, and whether the field may be None."""
+    """For each field, its struct, if it is one, and whether the field may be None."""
     hints = get_type_hints(row)
     return {name: _nested(hints[name]) for name in row.__struct_fields__}
 

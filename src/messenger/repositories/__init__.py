@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class _Repository(Generic[R]):
-    """A repository of the unit of work that it is read from. It has no state, and is made at each use."""
+    """An attribute that creates a repository of its unit of work at each access; repositories have no state."""
 
     def __init__(self, kind: Callable[[Runner], R]) -> None:
         self._kind = kind
@@ -42,7 +42,7 @@ class _Repository(Generic[R]):
 
 
 class _MappedRepository(Generic[R]):
-    """A repository over the session of the unit of work, which opens at the first use."""
+    """An attribute that creates a repository over the session of its unit of work; the first one opens it."""
 
     def __init__(self, kind: Callable[[AsyncSession], R]) -> None:
         self._kind = kind
@@ -52,7 +52,7 @@ class _MappedRepository(Generic[R]):
 
 
 class Repositories:
-    """What a unit of work offers."""
+    """The repositories of a unit of work."""
 
     statements: Runner
 

@@ -1,4 +1,4 @@
-"""The peer that a request addresses, and what the caller may do there: the same question for a user and for a group."""
+"""The peer that a request addresses, and the caller's rights there; the same for a user and a group."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from messenger.repositories._fragments import edge
 
-# A user accepts something from everyone who is not blocked, from mutual contacts, or from nobody.
+# A privacy setting allows all users, mutual contacts, or no one; a block of either user takes precedence.
 _ACCEPTS = """mine.state IS DISTINCT FROM 'blocked' AND theirs.state IS DISTINCT FROM 'blocked' AND (
                 u.{audience} = 'everyone' OR (u.{audience} = 'contacts' AND mine.state IS NOT DISTINCT FROM 'mutual')
             )"""
 
-# What each right needs: of a user, by the contact edges `mine` and `theirs`; of a group, by the member's role.
+# The conditions of each right: for a user, on the contact edges `mine` and `theirs`; for a group, on the caller's role.
 _RIGHTS = {
     "may_write": (_ACCEPTS.format(audience="privacy_messages_from"), "true"),
     "may_call": (_ACCEPTS.format(audience="privacy_calls_from"), "true"),
@@ -27,7 +27,7 @@ def addressee(user: str, target: str, *, rights: Iterable[str] = _RIGHTS) -> str
     `role`, that of `user` in it, are NULL if the two have no conversation. `may_write`, `may_call`, `may_manage`:
     whether `user` may send messages, call, and change the settings that all members share.
 
-    The kind is known without `peers`: every user has a row in `users`, and a group only answers to its members.
+    The kind is known without `peers`: every user has a row in `users`, and only members can address a group.
     """
     columns = "".join(
         f",\n            CASE WHEN u.id IS NULL THEN {of_member} ELSE {of_user} END AS {name}"

@@ -13,8 +13,8 @@ class _Opened(msgspec.Struct, frozen=True):
     target_id: int | None
 
 
-# Only a user who may write opens a conversation, since it is the other user's too. A concurrent second caller waits
-# for the first one's commit and then finds its rows.
+# Only a user who may write can open a conversation, since it appears in the other user's list, too. A concurrent caller
+# waits for the first one's commit, and then finds its rows.
 OPEN = Statement(
     "conversations.open_direct",
     f"""

@@ -9,7 +9,7 @@ UNBOUNDED = 2**40
 
 
 def bytes_before(message: str, order: str, *, but: int = 0) -> str:
-    """The bytes of the bodies before a row in its page, without the last `but` ones.
+    """The total size of the bodies before a row in its page, without the last `but` ones.
 
     PostgreSQL knows a body's size without reading it.
     """
@@ -19,33 +19,33 @@ def bytes_before(message: str, order: str, *, but: int = 0) -> str:
     )
 
 
-# A LATERAL with LIMIT 1 finds its row by the whole key. Joined openly, the planner takes the part of a key that comes
-# from the actor for dearer than it is, and reads all that somebody else has: everybody's contacts with `u`.
+# With LATERAL and LIMIT 1, the row is found by its complete key. In a plain join, the planner overestimates the part of
+# the key that depends on the actor, and reads all rows with the other part: the contacts of all users with `u`.
 def edge(name: str, owner: str, target: str) -> str:
-    """The join for one edge of the contact list, by the SQL of both its ends."""
+    """The join for one edge of the contact list, from the SQL of both users' IDs."""
     return f"""LEFT JOIN LATERAL (
             SELECT e.state FROM contacts AS e WHERE e.owner_id = {owner} AND e.target_id = {target} LIMIT 1
         ) AS {name} ON true"""
 
 
-# An avatar shows to everyone, or to those with whom the contact is mutual. Needs: `u` whose it is, `c` the edge to `u`.
+# An avatar is visible to everyone or to mutual contacts. Needs: `u` its owner, `c` the reader's edge to `u`.
 AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
             u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')
         )"""
 
-# How far the other side of a 1:1, the user `u`, has got in a conversation; as receipts go, to a mutual contact alone.
+# The receipts of `u`, the other user of a 1:1, which only mutual contacts can see.
 OTHER_SIDE_COLUMNS = "other.read_seq AS other_read_seq, other.delivered_seq AS other_delivered_seq"
 
 
 def other_side(conversation: str, state: str) -> str:
-    """The join for OTHER_SIDE_COLUMNS, by the SQL of the conversation's id and of the reader's edge to `u`."""
+    """The join for OTHER_SIDE_COLUMNS, from the SQL of the conversation's ID and of the reader's edge to `u`."""
     return f"""LEFT JOIN LATERAL (
             SELECT o.read_seq, o.delivered_seq FROM members AS o
             WHERE o.conversation_id = {conversation} AND o.user_id = u.id AND {state} = 'mutual' LIMIT 1
         ) AS other ON true"""
 
 
-# The database's clock: with the clocks of the hosts, which differ, workers would consider each other dead.
+# This uses the database's clock: hosts' clocks differ, and workers would consider each other dead.
 def live_connection(column: str, value: str) -> str:
     """Whether a socket is open on a live worker, by a column of `connections` and the SQL of its value."""
     return f"""EXISTS (
@@ -63,8 +63,9 @@ EPOCH = "(SELECT x.epoch FROM stream_epoch AS x)"
 # Whether the connections of `u` are hidden from everyone.
 HIDDEN = "(u.privacy_last_seen = 'nobody' OR u.invisible_since IS NOT NULL)"
 
-# How the user `u` is, as a mutual contact sees it: `status`, `status_text`, `online`, `last_activity`. An invisible
-# user looks like one who went away when they hid (`policies.shown_status`, `is_online`, `shown_activity` say the same).
+# The status of the user `u` as a mutual contact sees it: `status`, `status_text`, `online`, `last_activity`. An
+# invisible user looks like one who went offline at that time. Must agree with `policies.shown_status`, `is_online` and
+# `shown_activity`.
 STATUS_COLUMNS = f"""CASE u.status WHEN 'invisible' THEN 'online' ELSE u.status END AS status, u.status_text,
         NOT {HIDDEN} AND {CONNECTED} AS online,
         CASE WHEN u.privacy_last_seen <> 'nobody' THEN coalesce(u.invisible_since, u.last_activity) END

@@ -11,11 +11,11 @@ OUTCOME = """CASE WHEN checked.earlier_id IS NOT NULL THEN 'repeated' WHEN check
             WHEN counted.over > 0 THEN 'over_limit:message' ELSE 'over_limit:message_to' END"""
 
 
-# Two limits are counted in rows that a message writes anyway, so they need no additional row, round trip or lock: all
-# messages in the sender's stream, those of the conversation in the sender's membership. `sent_until` is the time at
-# which all of them would have been sent at the rate of the limit; a sender may send while it is at most `room` seconds
-# ahead. It is read under the row's lock, so it is never more than `room` and a step ahead: a later time was written by
-# a wrong clock, and is ignored.
+# Two limits are counted in rows that a message writes anyway, without an additional row, round trip or lock: the limit
+# of all messages in the sender's stream, the limit of one conversation in the sender's membership. `sent_until` is the
+# time at which the messages so far would have been sent at the rate of the limit; it may be at most `room` seconds
+# ahead. It is read under the row's lock, so it is never more than `room` and one step ahead; a later time was written
+# with a wrong clock, and is ignored.
 _CLOCK_SLACK = "interval '5 seconds'"
 
 
@@ -48,7 +48,7 @@ def source(user: str, forwarded_from: str) -> str:
         ) AS source ON true"""
 
 
-# By complete keys, like every join to one row of a request: see `edge`.
+# Found by its complete key, like each join to a single row: see `edge`.
 def earlier(user: str, client_id: str) -> str:
     """The join for a message that the user has already sent with this `client_id`."""
     return f"""LEFT JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""Activity stamps: UPDATEs, never attributes on somebody's object."""
+"""Activity stamps: written by UPDATE statements, not as attributes of mapped objects."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ UPDATE users SET last_activity = $3 WHERE id IN (
 
 
 async def write_stamps(driver: Any, stamps: Sequence[Stamp], at: datetime) -> None:
-    """Write activity stamps. One that fails is logged, and leaves the transaction around it as it was."""
+    """Write activity stamps. A failure is logged, and does not affect the surrounding transaction."""
     point = Savepoint(driver)
     try:
         async with point:
             await touch(driver, stamps, at)
     except Exception:
-        # A transaction that could not return to its savepoint would be committed as nothing.
+        # If the rollback to the savepoint failed, a COMMIT would silently roll back the whole transaction.
         if not point.holds:
             raise
         logger.warning("an activity stamp failed", exc_info=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def by_target(users: Sequence[int], targets: Sequence[int]) -> dict[int, list[int]]:
-    """The users by the ID with which they address a conversation: in a 1:1 the other user's, in a group its own."""
+    """The users by the ID with which they address a conversation: that of the other user, or of the group."""
     grouped: dict[int, list[int]] = {}
     for user, target in zip(users, targets, strict=True):
         grouped.setdefault(target, []).append(user)

@@ -12,7 +12,7 @@ from messenger.errors import Unauthenticated
 from messenger.repositories.base import StatementRepository
 
 ABANDONED_AFTER = timedelta(hours=1)
-"""An upload that is not finished by then has failed, and its row may be removed."""
+"""The time after which an unfinished upload has failed, and its row may be removed."""
 
 
 class _Key(msgspec.Struct, frozen=True):

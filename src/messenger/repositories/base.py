@@ -14,14 +14,14 @@ Model = TypeVar("Model", bound=ModelProtocol)
 
 
 class StatementRepository:
-    """Named SQL statements: for frequent requests, for locks in an order, and for what must be one round trip."""
+    """Uses named SQL statements: for frequent requests, for ordered locks, and where one round trip is required."""
 
     def __init__(self, statements: Runner) -> None:
         self._run = statements
 
 
 class MappedRepository(SQLAlchemyAsyncRepository[Model]):
-    """advanced-alchemy over the session of the unit of work: for everything else. No object leaves the unit."""
+    """Uses advanced-alchemy over the session of the unit of work, for all other data. No object leaves the unit."""
 
     def __init__(self, session: AsyncSession) -> None:
         super().__init__(session=session, auto_refresh=False, wrap_exceptions=False)

@@ -220,7 +220,7 @@ _MISMATCHES = Statement(
 
 
 class ConnectionRepository(StatementRepository):
-    """The connections of devices to workers."""
+    """The sockets of devices, and the workers that hold them."""
 
     async def issue_ticket(self, caller: Caller, *, ticket_hash: bytes, expires_at: datetime) -> None:
         """Store a ticket for the caller's device; it replaces an older one."""

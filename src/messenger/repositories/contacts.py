@@ -145,7 +145,7 @@ _PAIR = Statement(
     writes=False,
 )
 
-# `since` moves only where the state does; a request's text stays until it is answered.
+# `since` only changes with the state; the text of a request is kept until the request is answered.
 _SET_EDGES: Statement[Any] = Statement(
     "contacts.set_edges",
     """

@@ -1,4 +1,4 @@
-"""Conversations: the page that a phone opens with, settings, receipts."""
+"""Conversations: the list, settings, receipts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from messenger.repositories.user_rows import AVATAR_COLUMNS, UserRow
 
 
 class MembershipRow(msgspec.Struct, frozen=True, gc=False):
-    """How a conversation stands for a member, and how far the other user has got, if the member may see that."""
+    """A conversation as a member sees it, with the receipts of the other user if the member may see them."""
 
     last_seq: int
     read_seq: int
@@ -96,9 +96,9 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
     )
 
 
-# An index has each membership under the minute of its last message, so that a message moves it once a minute. A whole
-# page is older than the minute before which it begins, so the last of them is in its minute or a younger one; what is
-# in these minutes is looked at, and put into its order.
+# An index orders memberships by the minute of their last message, so that messages change it at most once a minute.
+# The subquery counts a full page of memberships from earlier minutes: the page ends in the last of these minutes or
+# before it. The memberships of all minutes up to there are read and sorted by the exact time.
 _BEFORE = """(c.last_at, c.id) < (:before_at::timestamptz, :before_id::bigint)
             AND x.last_minute <= date_trunc('minute', :before_at::timestamptz)
             AND x.last_minute >= coalesce((
@@ -210,8 +210,8 @@ _CHANGE = Statement(
 
 
 class ReceiptRow(msgspec.Struct, frozen=True):
-    """Where the caller stands now; `moved`: whether that is new. `recipients`, `targets`: other users who may know it,
-    and how each addresses the conversation.
+    """The caller's receipts now; `moved`: whether they have advanced. `recipients`, `targets`: the other users who may
+    see them, and how each addresses the conversation.
     """
 
     user_id: int
@@ -225,8 +225,8 @@ class ReceiptRow(msgspec.Struct, frozen=True):
     targets: list[int]
 
 
-# Receipts only move forward: the guard is in WHERE. Of the others, only the other user of a 1:1 receives one, if the
-# contact is mutual; in a group nobody does, since each receipt would go to each member.
+# Receipts only advance, by the conditions in WHERE. They are sent to the other user of a 1:1 if the contact is mutual.
+# In a group they are not sent to others, since every receipt would go to every member.
 _RECEIPT = Statement(
     "conversations.receipt",
     f"""
@@ -269,25 +269,25 @@ class ConversationRepository(StatementRepository):
     def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
     ) -> Awaitable[Sequence[ConversationRow | CorruptConversation]]:
-        """The caller's conversations, latest first: as many as `PAGE_BYTES` hold, and one `beyond`; one round trip. A
-        single row without a conversation if there is none.
+        """The caller's conversations, latest first, up to `PAGE_BYTES`, and one more row that is `beyond` it; one round
+        trip. If there are none, a single row without a conversation.
         """
         return self._run.page(_LIST, caller, before_at=before_at, before_id=before_id, limit=limit, bytes=PAGE_BYTES)
 
     async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:
-        """One conversation, also one without messages."""
+        """One conversation, which may have no messages."""
         row = await self._run.first(_ONE, caller, target=target_id, limit=1, bytes=PAGE_BYTES)
         return row if row and row.conversation_id is not None else None
 
     async def open_direct(self, caller: Caller, target_id: int) -> bool:
-        """Make sure that there is a 1:1 with this user; False where there is no such user that takes messages."""
+        """Create the 1:1 with this user if necessary; False if there is no such user, or the caller may not write."""
         row = await self._run.first(OPEN, caller, target=target_id)
         return row is not None and row.target_id is not None
 
     async def change(self, caller: Caller, target_id: int, **settings: Any) -> ChangedRow | None:
-        """Write the caller's settings, and the shared one; None where there is no such conversation."""
+        """Change the caller's settings and the shared one; None if there is no such conversation."""
         return await self._run.first(_CHANGE, caller, target=target_id, **settings)
 
     async def move_receipt(self, caller: Caller, target_id: int, *, read: int, delivered: int) -> ReceiptRow | None:
-        """Move the caller's receipts forward; None where there is no such conversation."""
+        """Advance the caller's receipts; None if there is no such conversation."""
         return await self._run.first(_RECEIPT, caller, target=target_id, read=read, delivered=delivered)

@@ -72,7 +72,7 @@ class RefreshRow(msgspec.Struct, frozen=True):
         return self.access_hash == access_hash != self.used_access_hash
 
 
-# Both rows are locked: the second of two that show one token sees what the first has written.
+# Both rows are locked, so that of two concurrent requests with one token, the second sees the changes of the first.
 _FIND_REFRESH = Statement(
     "devices.find_refresh",
     """
@@ -85,7 +85,7 @@ _FIND_REFRESH = Statement(
 )
 
 USED_TOKENS_KEPT = 500
-"""Used refresh tokens of a device that are kept to detect reuse: five days of them at the default lifetime."""
+"""Used refresh tokens of a device that are kept to detect reuse: those of five days at the default lifetime."""
 
 _READ = 10 * USED_TOKENS_KEPT
 
@@ -179,7 +179,7 @@ class DeviceRepository(StatementRepository):
     """Signed-in devices."""
 
     async def authenticate(self, caller: Caller) -> Actor:
-        """The caller as an actor, in a statement of its own. Raises `Unauthenticated`."""
+        """Authenticate the caller in a separate statement. Raises `Unauthenticated`."""
         return await authenticate(self._run, caller)
 
     async def sign_in(
@@ -193,7 +193,7 @@ class DeviceRepository(StatementRepository):
         address_digest: bytes,
         at_most: int,
     ) -> SignedInRow | None:
-        """Create a device; above `at_most`, the idlest device is signed out, those without an open socket first.
+        """Create a device; above `at_most`, the least recently active one is signed out, offline ones first.
 
         None if the password has changed meanwhile.
         """
@@ -213,7 +213,7 @@ class DeviceRepository(StatementRepository):
         return await self._run.first(_FIND_REFRESH, hash=refresh_hash)
 
     async def rotate(self, row: RefreshRow, *, old_hash: bytes, tokens: Tokens, address_digest: bytes) -> None:
-        """Mark the old refresh token used, and give the device its next pair."""
+        """Mark the old refresh token as used, and store the device's next pair."""
         await self._run.execute(
             _ROTATE,
             device=row.device_id,
@@ -228,11 +228,11 @@ class DeviceRepository(StatementRepository):
         await self._run.execute(_RENEW, device=row.device_id, access_expires_at=access_expires_at)
 
     async def list_page(self, caller: Caller, *, after: UUID, limit: int) -> list[DeviceRow]:
-        """The caller's devices by ascending id, which is by age."""
+        """The caller's devices by ascending ID, which is the order of their creation."""
         return await self._run.all(_LIST, caller, after=after, limit=limit)
 
     async def remove(self, user_id: int, *, device_id: UUID | None = None, keep: UUID | None = None) -> list[UUID]:
-        """Sign out one device, or all but `keep`, or all; their ids."""
+        """Sign out one device, or all but `keep`, or all; returns their IDs."""
         rows = await self._run.all(_REMOVE, owner=user_id, device=device_id, keep=keep)
         return [row.id for row in rows]
 

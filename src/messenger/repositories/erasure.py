@@ -1,4 +1,4 @@
-"""Erasure: what goes with an account, and in which order."""
+"""Erasure: removes the data of an account, in a fixed order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ EDGES_AT_ONCE = 256
 _ROWS_AT_ONCE = 5000
 """Other rows of each table that one statement removes."""
 
-# What other users have stays, with a nameless user as its author; the ID is not reused. The devices are removed first:
-# writing the safe locks the device and then the user's row. The account's usernames stay reserved for a while. A
-# fan-out removes what is too much for one transaction.
+# Messages that others have are kept, with a nameless user as their sender; the ID is not reused. The devices are
+# removed first, in the lock order of a write to the safe: the device, then the user's row. The account's usernames stay
+# reserved for a while. A fan-out removes the rows that are too many for one transaction.
 _ERASE: Statement[Any] = Statement(
     "users.erase",
     f"""
@@ -47,7 +47,7 @@ _ERASE: Statement[Any] = Statement(
 
 
 class ForgottenRow(msgspec.Struct, frozen=True):
-    """The number of removed rows, and the users who had the account as a contact; both empty: nothing is left."""
+    """The number of removed rows, and the users who had the account as a contact; 0 and empty at the end."""
 
     count: int
     owners: list[int]
@@ -90,7 +90,7 @@ _FORGET = Statement(
 async def erase_account(run: Runner, user_id: int, username_key: str, username_digest: bytes) -> ForgottenRow:
     """Sign out all devices, remove name, texts and password, and begin to remove the account's own rows.
 
-    Two statements: the second sees what the first waited for.
+    There are two statements, since the second sees the changes of transactions for which the first has waited.
     """
     name = {"username_key": username_key, "username_digest": username_digest, "kept_until": run.now + KEPT_FOR}
     if not await run.execute(_ERASE, id=user_id, **name):

@@ -13,7 +13,7 @@ from messenger.repositories.base import StatementRepository
 
 
 class PlacedRow(msgspec.Struct, frozen=True):
-    """Where an event went."""
+    """The stream and the position of an appended event."""
 
     user_id: int
     position: int
@@ -141,10 +141,10 @@ class EventRepository(StatementRepository):
             judged_rules=list(judged.values()),
         )
         if any(row.outdated for row in rows):
-            raise ConcurrentUpdate("rules of contact changed")
+            raise ConcurrentUpdate("contact rules changed")
         return wake_ups(rows)
 
 
 def wake_ups(rows: Sequence[PlacedRow]) -> list[WakeUp]:
-    """What is announced of events that a statement has written."""
+    """The wake-ups for events that a statement has appended."""
     return [WakeUp(row.user_id, row.position, row.name) for row in rows]

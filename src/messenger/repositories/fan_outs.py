@@ -1,4 +1,4 @@
-"""Hot statements. Fan-outs: contacts that are notified in batches after the change was committed."""
+"""Fan-outs: contacts that are notified in batches after the commit of a change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from messenger.repositories.base import StatementRepository
 
 REST = timedelta(seconds=60)
 """The pause between two passes over one user's contacts; changes made meanwhile share the next pass."""
-# A clock that was ahead may have left a time far in the future: nothing is due later than this.
+# The longest delay of a fan-out: a later time was written with a wrong clock.
 _LONGEST_REST = 2 * REST
 
 
@@ -34,7 +34,7 @@ _REQUEST: Statement[Any] = Statement(
     writes=True,
 )
 
-# The one that has waited longest: after each batch a fan-out moves to the end, so that all of them progress.
+# Selects the fan-out that has waited longest; after each batch it moves to the end, so that all of them progress.
 _CLAIM = Statement(
     "fan_outs.claim",
     """

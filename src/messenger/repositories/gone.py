@@ -49,7 +49,7 @@ class GoneRow(msgspec.Struct, frozen=True):
 
 
 class ExpiredRow(GoneRow, frozen=True):
-    """The same, with the number of messages that were emptied."""
+    """A `GoneRow`, with the number of messages that were emptied."""
 
     emptied: int
 

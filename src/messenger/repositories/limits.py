@@ -48,14 +48,14 @@ _WAIT = Statement(
 )
 
 
-# Returns a row when the thing was counted in the last day, or when its token was consumed now.
+# Returns a row if the thing was counted in the last day, or if a token was consumed for it now.
 _CONSUME_ONCE = Statement(
     "limits.consume_once",
     f"""
     -- A thing that was counted in the last day costs nothing again.
     WITH counted AS (SELECT FROM rate_buckets WHERE key = :thing AND updated_at > :since
         AND updated_at <= :now::timestamptz + {_TOLERANCE}),
-    -- The token, if the bucket has one; with a cost of 0 the bucket must have one all the same.
+    -- Consume a token, if the bucket has one. A cost of 0 also requires one.
     consumed AS (
         INSERT INTO rate_buckets AS b (key, tokens, updated_at)
         SELECT :key, :capacity::float - :cost::float, :now WHERE NOT EXISTS (SELECT FROM counted)
@@ -63,7 +63,7 @@ _CONSUME_ONCE = Statement(
             WHERE {_FILLED} >= 1
         RETURNING tokens
     ),
-    -- Remembered for a day.
+    -- Count the thing for a day.
     remembered AS (
         INSERT INTO rate_buckets (key, tokens, updated_at) SELECT :thing, 0, :now FROM consumed
         ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at

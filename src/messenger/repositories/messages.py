@@ -46,7 +46,7 @@ class CorruptMessage(Corrupt, frozen=True, gc=False):
 
     @property
     def message(self) -> CorruptMessage | None:
-        """Itself: it stands for the message in its page."""
+        """This place, which represents the unreadable message in a page."""
         return None if self.seq is None else self
 
 
@@ -142,8 +142,8 @@ class LockedMessage(msgspec.Struct, frozen=True):
     sender_blocked: bool
 
 
-# A sender who may no longer write there may not edit either, whatever the reason: a block must look like the end of a
-# contact here too.
+# A sender who may no longer write may not edit either, for the same reasons: a block must be indistinguishable from the
+# end of a contact.
 _LOCK = Statement(
     "messages.lock",
     f"""
@@ -175,7 +175,7 @@ class MessageRepository(StatementRepository):
     async def send(
         self, caller: Caller, message: OutgoingMessage, limits: Mapping[str, float], *, wait: bool = False
     ) -> SentRow:
-        """Write a message with all that follows from it, or report why not; one round trip.
+        """Store a message with its events and counts, or return the reason of a refusal; one round trip.
 
         `wait`: wait for rows that another transaction has locked.
         """
@@ -186,7 +186,7 @@ class MessageRepository(StatementRepository):
     async def send_several(
         self, callers: Sequence[Caller], messages: Sequence[OutgoingMessage], limits: Mapping[str, float]
     ) -> list[SentRow | None]:
-        """As `send`, for several messages, each with its own outcome; None for a caller who is not authenticated."""
+        """Like `send` for several messages, each with its own outcome; None for an unauthenticated caller."""
         values = zip(*map(msgspec.structs.astuple, messages), strict=True)
         columns: dict[str, Sequence[Any]] = dict(zip(OutgoingMessage.__struct_fields__, values, strict=True))
         columns["mentions"] = [f"{{{','.join(map(str, message.mentions))}}}" for message in messages]
@@ -195,8 +195,8 @@ class MessageRepository(StatementRepository):
     def list_before(
         self, caller: Caller, target_id: int, *, before: int, limit: int
     ) -> Awaitable[Sequence[HistoryRow | CorruptMessage]]:
-        """The last messages below `before`, ascending, as many as `PAGE_BYTES` hold. One row without a message if there
-        is none; no row if there is no such peer.
+        """The last messages below `before`, ascending, up to `PAGE_BYTES`. If there are none, one row without a
+        message; if there is no such peer, no row.
         """
         return self._run.page(
             _HISTORY_BEFORE, caller, target=target_id, before=before, after=0, limit=limit, bytes=PAGE_BYTES

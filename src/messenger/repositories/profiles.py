@@ -1,4 +1,4 @@
-"""The caller's own profile: reading it, and writing it with what others see change."""
+"""The caller's own profile: reads it, and changes it together with the data that others see."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class SecretRow(msgspec.Struct, frozen=True):
     created_at: datetime
 
     def __repr__(self) -> str:
-        """Leaves the envelope out, so that it never gets into a log."""
+        """Omits the envelope, so that it is never logged."""
         return f"SecretRow(version={self.version})"
 
 

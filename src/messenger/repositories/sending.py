@@ -111,7 +111,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     again.
     """
     skip_locked = "" if wait else " SKIP LOCKED"
-    # Of a single message these are known; PostgreSQL needs a sort for each.
+    # For a single message these are constants; PostgreSQL would sort for each of them.
     attempt = "row_number() OVER (PARTITION BY r.user_id, r.client_id ORDER BY r.n)" if several else "1"
     sent = "count(*) OVER (PARTITION BY j.user_id)" if several else "1"
     sent_to = "count(*) OVER (PARTITION BY j.conversation_id, j.user_id)" if several else "1"
@@ -235,6 +235,6 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
 SEND = _statement("messages.send")
 SEND_SEVERAL = _statement("messages.send_several", several=True)
 
-# For a message that has found its rows busy again and again: among many writers of the same rows, only PostgreSQL's
-# queue for a lock gives each its turn.
+# For a message that has repeatedly found its rows locked: if many transactions write the same rows, only PostgreSQL's
+# lock queue is fair.
 SEND_WAITING = _statement("messages.send_waiting", wait=True)

@@ -1,4 +1,4 @@
-"""Reading streams, and what devices have proved to have of them."""
+"""Reads streams, and records the positions that devices have acknowledged."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message
 from messenger.repositories.user_rows import AVATAR_COLUMNS
 
 TAKEN_AT_ONCE = 1000
-"""How far back a proof reaches; a device that comes fresh has not taken a year's messages, it has skipped them."""
+"""Events before an acknowledged position whose messages count as delivered; a new device has skipped older ones."""
 
 
 class StreamRow(msgspec.Struct, frozen=True, gc=False):
-    """`head`: where the stream ends. The event's columns are NULL where there is none; then by its kind: the message
-    as its reader sees it now; `peer`: a `PersonRow`, and a `ProfileRow` and `MembershipRow` too, as JSON.
+    """An event of a stream, with `head`, the end of the stream; the event's columns are NULL if there is no event.
+
+    By its kind, an event has a `message` as its reader sees it now, or a `peer`: the fields of a `PersonRow`, a
+    `ProfileRow` and a `MembershipRow` as JSON.
     """
 
     head: int
@@ -50,12 +52,12 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
     message: MessageRow | None
 
 
-# No message where the reader is not a member of its conversation.
+# NULL if the reader is not a member of the message's conversation.
 _MESSAGE = message_columns(id="CASE WHEN me.target_id IS NOT NULL THEN m.id END")
 
-# One snapshot, so `head` and the page are of one moment. A conversation's event shows its last message too, found by
-# the number that the conversation has now. Most events are messages: what only the others need is one column of JSON,
-# NULL for a message, where thirty columns for each event would cost more than all the rest.
+# One statement has one snapshot, so `head` and the page are consistent. The event of a conversation also has its last
+# message, by the current number of the conversation. Most events are messages: the data of all other kinds is one
+# column of JSON, since thirty more columns for each event would cost more than the rest of the statement.
 _READ = Statement(
     "streams.read",
     f"""
@@ -137,7 +139,7 @@ _PAGE = Page(_READ, _PLACES, _part, attrgetter("position"))
 
 
 class ToldRow(msgspec.Struct, frozen=True):
-    """A receipt's event: where it went, and what it says."""
+    """The event of a receipt: its stream, its position and its payload."""
 
     user_id: int
     position: int
@@ -221,18 +223,20 @@ _POSITIONS = Statement(
 
 
 class StreamRepository(StatementRepository):
-    """Streams of events, one a user."""
+    """Streams of events, one per user."""
 
     def read(self, caller: Caller, *, after: int, limit: int) -> Awaitable[Sequence[StreamRow | CorruptEvent]]:
-        """The caller's events after a position, as many as `PAGE_BYTES` hold; one round trip. A single row without an
-        event if there is none.
+        """The caller's events after a position, up to `PAGE_BYTES`; one round trip. If there are none, a single row
+        without an event.
         """
         return self._run.page(_PAGE, caller, after=after, limit=limit, bytes=PAGE_BYTES)
 
     async def take(self, users: Sequence[int], positions: Sequence[int]) -> list[ToldRow]:
-        """Move delivered receipts to what these users' devices have; one statement with all its events."""
+        """Advance delivered receipts to the positions that these users' devices have acknowledged, and append the
+        events, in one statement.
+        """
         return await self._run.all(_TAKE, users=users, positions=positions)
 
     async def positions(self, users: Sequence[int]) -> list[PositionRow]:
-        """Where each user's stream ends."""
+        """The end of each user's stream."""
         return await self._run.all(_POSITIONS, users=users)

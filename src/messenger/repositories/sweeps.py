@@ -21,8 +21,8 @@ BUCKETS_KEPT_FOR = timedelta(days=2)
 def _sweep(
     name: str, table: str, condition: str, key: str, action: str | None = None, *, order: str = ""
 ) -> Statement[Any]:
-    # Several workers sweep at once: SKIP LOCKED keeps them from waiting for each other. The order is the index's: the
-    # planner takes a third of the table for old, and would look for it from the table's start.
+    # With SKIP LOCKED, workers that sweep at the same time do not wait for each other. `ORDER BY` makes the planner use
+    # the index: it estimates that a third of the rows has expired, and would scan the table from its start.
     ordered = f"ORDER BY {order}" if order else ""
     batch = f"SELECT {key.strip('()')} FROM {table} WHERE {condition} {ordered} LIMIT {BATCH} FOR UPDATE SKIP LOCKED"
     return Statement(f"sweeps.{name}", f"{action or f'DELETE FROM {table}'} WHERE {key} IN ({batch})", writes=True)
@@ -86,13 +86,13 @@ class IdleShare(msgspec.Struct, frozen=True):
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is a normal number for a sweep: few devices, or a small share."""
+        """Whether the number is normal for a sweep: few devices, or a small share."""
         return self.idle <= max(USUAL_DEVICES, self.all * USUAL_SHARE)
 
 
 USUAL_DEVICES, USUAL_SHARE = 2, 0.1
 
-# Of a large table, some 20,000 devices of random pages: what matters is the share.
+# Only the share matters, so a large table is sampled: about 20,000 devices of random pages.
 _IDLE_SHARE = Statement(
     "sweeps.idle_share",
     f"""
@@ -110,11 +110,11 @@ class SweepRepository(StatementRepository):
     """Bounded clean-up."""
 
     async def idle_devices(self) -> list[IdleDevice]:
-        """Sign out devices whose tokens have all expired; which."""
+        """Sign out devices whose tokens have all expired, and return them."""
         return await self._run.all(_IDLE_DEVICES)
 
     async def idle_share(self) -> IdleShare:
-        """The number of devices that a sweep would sign out, and of all; of a large table a sample."""
+        """The number of devices that a sweep would sign out, and of all devices; in a large table, of a sample."""
         row = await self._run.first(_IDLE_SHARE)
         assert row is not None
         return row
@@ -124,7 +124,7 @@ class SweepRepository(StatementRepository):
         return await self._run.all(EXPIRE)
 
     async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:
-        """One pass of one sweep; how many rows went."""
+        """Run one pass of one sweep; returns the number of rows."""
         now = self._run.now
         times = {
             "day_ago": now - KEPT_FOR,

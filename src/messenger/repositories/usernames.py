@@ -1,4 +1,4 @@
-"""Released usernames, reserved for their former owners; stored as digests, so that no list of names exists."""
+"""Released usernames, reserved for their former owners and stored as digests instead of names."""
 
 from __future__ import annotations
 

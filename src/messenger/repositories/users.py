@@ -132,7 +132,7 @@ class UserRepository(StatementRepository):
     async def change_profile(
         self, caller: Caller, *, expected: list[int] | None, **changes: str | None
     ) -> ChangedProfileRow | None:
-        """Write what is not None; returns None if the version is not in `expected`. Raises `UsernameTaken`.
+        """Change the fields that are not None; None if the version is not in `expected`. Raises `UsernameTaken`.
 
         The version, and with it the entity tag, only changes if something changes.
         """
