@@ -35,7 +35,7 @@ async def _attack(server: Victim, word: str) -> int:
 
 def main(word: str) -> int:
     """Run the attacks; return the number of wrong answers."""
-    print("| attack | answer | longest stall, CPU ms | on the clock, ms | server grows, MiB | image worker, MiB |")  # noqa: T201
+    print("| attack | answer | longest stall, CPU ms | wall clock, ms | server grows, MiB | image worker, MiB |")  # noqa: T201
     print("| --- | --- | --- | --- | --- | --- |")  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="messenger-attacks-") as name:
         folder = Path(name)

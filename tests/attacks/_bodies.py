@@ -47,7 +47,7 @@ JSON_BODIES = {
     "a lone surrogate": _message(body=rb'"\ud800"'),
     "bytes that are no UTF-8": _message(body=b'"\xff\xfe\xc0\xaf"'),
     "200,000 mentions": _message(mentions=b"[" + b"1," * 200_000 + b"1]"),
-    "40,000 times the same field": b"{" + b'"body":"x",' * 40_000 + b'"body":"x"}',
+    "the same field 40,000 times": b"{" + b'"body":"x",' * 40_000 + b'"body":"x"}',
     **{name: b"{%b:1}" % _quoted(words) for name, words in _WORDS.items()},
 }
 

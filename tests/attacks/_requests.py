@@ -97,7 +97,7 @@ CHUNKS = (
         ("400 closed", "closed"),
     ),
     Attack(
-        "trailers without an end",
+        "endless trailers",
         saying(*_endless(_chunked(b"2\r\n{}\r\n0\r\n"), b"a: b\r\n", 32 * MIB)),
         ("431 closed", "closed"),
     ),

@@ -121,5 +121,5 @@ SLOW = (
 
 # Apart from the others: a client that connects at the same time is refused.
 MANY_CONNECTIONS = Attack(
-    f"{_CONNECTIONS} connections whose heads trickle", _many_connections, ("bounded, refused, then 200 open",)
+    f"{_CONNECTIONS} connections that send their heads slowly", _many_connections, ("bounded, refused, then 200 open",)
 )

@@ -98,7 +98,7 @@ FILES = (
     ),
     _file("FITS named .png", lambda: b"SIMPLE  =                    T".ljust(2880), "415 open"),
     _file("nothing", lambda: b"", "415 open", "400 open"),
-    _file("10 MiB and a byte", lambda: b"\x89PNG" + bytes(10 * MIB), *_TOO_LARGE),
+    _file("10 MiB and one byte", lambda: b"\x89PNG" + bytes(10 * MIB), *_TOO_LARGE),
     _file("40 MiB", lambda: bytes(40 * MIB), *_TOO_LARGE),
 )
 
@@ -132,7 +132,7 @@ FORMS = (
         "100,000 headers of a part", lambda: _form(_part(_TINY, b"a: b\r\n" * 100_000 + _DISPOSITION)), *_BAD_FORM
     ),
     _raw_form(
-        "9 MiB that nearly end the part, again and again",
+        "9 MiB of repeated almost-boundaries",
         lambda: _form(_part(b"\r\n--" * (9 * MIB // 4))),
         "415 open",
         *_BAD_FORM,

@@ -95,7 +95,7 @@ CONTROLS = {
         Control(
             "forget_ids",
             "G2",
-            "the client id's constraint dropped, messages sent 5 times at once: the checker must report repetitions",
+            "the constraint on `client_id` dropped, messages sent 5 times at once: the checker must report duplicates",
             "duplicated",
             Installation(),
             double,

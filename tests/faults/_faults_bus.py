@@ -94,7 +94,7 @@ for _kind, _prepare in ((NatsServer, with_nats), (RedisServer, with_redis)):
     _register: Callable[[Strike], Strike] = fault(
         f"lose_{_kind.scheme}",
         "G4, G7",
-        f"{_kind.binary} between the workers killed or frozen for 10 s: no message is refused, none is lost",
+        f"{_kind.binary} between the workers killed or frozen for 10 s: no message is refused or lost",
         installation=Installation(prepare=_prepare),
         answers=frozenset(),
         needs=_needs(_kind),
@@ -105,7 +105,7 @@ for _kind, _prepare in ((NatsServer, with_nats), (RedisServer, with_redis)):
 @fault(
     "lose_postgres_bus",
     "G4, G7",
-    "LISTEN/NOTIFY between the workers cut again and again for 10 s: no message is refused, none is lost",
+    "LISTEN/NOTIFY between the workers cut repeatedly for 10 s: no message is refused or lost",
     installation=USUAL,
     answers=frozenset(),
 )

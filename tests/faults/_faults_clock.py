@@ -46,7 +46,7 @@ async def with_wrong_clocks(world: World) -> None:
 @fault(
     "wrong_clocks",
     "G3, G16",
-    "of three servers one is two hours ahead, one two hours behind; people change from one to another",
+    "three servers, one two hours ahead and one two hours behind; users switch between them",
     installation=Installation(
         servers=3,
         workers=1,

@@ -66,7 +66,7 @@ def dropping() -> Iterator[None]:
 @fault(
     "half_open",
     "G10",
-    "50 sockets whose packets are dropped, both ways: closed within the silence that is allowed, nothing of them stays",
+    "50 sockets whose packets are dropped in both directions: closed within the socket timeout, and removed completely",
     installation=Installation(settings=(("socket_timeout", TIMEOUT), ("metrics_token", _TOKEN))),
     answers=frozenset(),
     needs=needs_iptables,

@@ -43,7 +43,7 @@ def cutting(world: World, proxies: list[Proxy]) -> Iterator[None]:
     world.note(f"{cuts} connections cut up to now")
 
 
-@fault("cut_answers", "G1, G2", "clients' connections cut between commit and answer")
+@fault("cut_answers", "G1, G2", "clients' connections cut between the commit and the response")
 async def cut_answers(world: World, chance: Random) -> None:
     proxies = [device.proxy for device in world.population.devices]
     with cutting(world, proxies):
@@ -62,7 +62,12 @@ async def cut_clients(world: World, chance: Random) -> None:
             await asyncio.sleep(CUTTING_SECONDS / 60)
 
 
-@fault("cut_commits", "G1, G2, G6", "the way to the database cut between commit and answer", installation=APART)
+@fault(
+    "cut_commits",
+    "G1, G2, G6",
+    "the connection to the database cut between the commit and its response",
+    installation=APART,
+)
 async def cut_commits(world: World, chance: Random) -> None:
     with cutting(world, [world.database_proxy]):
         for _ in range(20):
@@ -71,7 +76,10 @@ async def cut_commits(world: World, chance: Random) -> None:
 
 
 @fault(
-    "cut_database", "G1, G2, G6", "the way to the database cut at random bytes, in either direction", installation=APART
+    "cut_database",
+    "G1, G2, G6",
+    "the connection to the database cut at random bytes, in either direction",
+    installation=APART,
 )
 async def cut_database(world: World, chance: Random) -> None:
     with cutting(world, [world.database_proxy]):
@@ -83,7 +91,7 @@ async def cut_database(world: World, chance: Random) -> None:
 @fault(
     "silence_database",
     "G6",
-    "the way to the database carries nothing for 10 s, and nobody is told: 503 in 3 s, liveness stays 200",
+    "the connection to the database silently drops everything for 10 s: 503 within 3 s, liveness stays 200",
     installation=APART,
 )
 async def silence_database(world: World, chance: Random) -> None:

@@ -22,7 +22,7 @@ _MARGIN = 1.0
 @fault(
     "pool_exhausted",
     "G14",
-    "every connection waits for a lock: 503 within the pool's 2 s, health green on a connection of its own",
+    "every connection waits for a lock: 503 within the pool's 2 s, health checks stay green on a separate connection",
     recovery=2.0,
     installation=Installation(workers=1, settings=(("pool_size", POOL),)),
 )

@@ -79,7 +79,7 @@ async def kill_worker(world: World, chance: Random) -> None:
 @fault(
     "kill_server",
     "G1, G5",
-    "kill -9 of the server, which takes its workers and its database along; start again",
+    "kill -9 of the server, which ends its workers and its database, too; then a restart",
     recovery=20.0,
     settled=30.0,
 )
@@ -91,16 +91,18 @@ async def kill_server(world: World, chance: Random) -> None:
     await world.start_again()
 
 
-@fault("kill_backend", "G1, G2, G6", "kill -9 of a backend amid a message: PostgreSQL ends all sessions and recovers")
+@fault(
+    "kill_backend",
+    "G1, G2, G6",
+    "kill -9 of a backend while it stores a message: PostgreSQL ends all sessions and recovers",
+)
 async def kill_backend(world: World, chance: Random) -> None:
     async with at_work(world, chance) as backend:
         world.healed()
         kill([backend])
 
 
-@fault(
-    "kill_database", "G1, G6", "kill -9 of the postmaster, or of it and all its processes; the server starts it again"
-)
+@fault("kill_database", "G1, G6", "kill -9 of the postmaster, alone or with all its processes; the server restarts it")
 async def kill_database(world: World, chance: Random) -> None:
     processes = world.postgres()
     world.healed()
@@ -110,7 +112,7 @@ async def kill_database(world: World, chance: Random) -> None:
 @fault(
     "kill_everything",
     "G1, G2, G5",
-    "kill -9 of server, workers and database at once; start again",
+    "kill -9 of the server, its workers and its database at once; then a restart",
     recovery=20.0,
     settled=30.0,
 )
@@ -130,7 +132,7 @@ async def stop_worker(world: World, chance: Random) -> None:
         await world.hold(STOPPED_SECONDS)
 
 
-@fault("stop_backend", "G1, G2, G6", "SIGSTOP of a backend amid a message for 10 s, with what it has locked")
+@fault("stop_backend", "G1, G2, G6", "SIGSTOP for 10 s of a backend that holds the locks of a message")
 async def stop_backend(world: World, chance: Random) -> None:
     async with AsyncExitStack() as stack:
         async with at_work(world, chance) as backend:
@@ -144,7 +146,9 @@ async def stop_postmaster(world: World, chance: Random) -> None:
         await world.hold(STOPPED_SECONDS)
 
 
-@fault("stop_database", "G6", "SIGSTOP of all of PostgreSQL for 10 s: 503 in 3 s with Retry-After, liveness stays 200")
+@fault(
+    "stop_database", "G6", "SIGSTOP of all of PostgreSQL for 10 s: 503 with Retry-After within 3 s, liveness stays 200"
+)
 async def stop_database(world: World, chance: Random) -> None:
     async with answered_meanwhile(world), stopped(world, world.postgres()):
         await world.hold(STOPPED_SECONDS, brief=BRIEFLY_SECONDS)

@@ -29,7 +29,7 @@ _MIXED_SECONDS = 4.0
 @fault(
     "sigterm",
     "G11",
-    "SIGTERM under load, two workers: exit 0 in 15 s, sockets told 1012, whatever was accepted is answered",
+    "SIGTERM under load, two workers: exit code 0 within 15 s, sockets closed with 1012, accepted requests answered",
     recovery=15.0,
     installation=USUAL,
     answers=frozenset(),
@@ -78,7 +78,7 @@ async def with_the_release_before(world: World) -> None:
 @fault(
     "releases",
     "G12",
-    "this release and the one before its newest migration on one schema: back, down, up, mixed, on; no request refused",
+    "this release and the one before its newest migration on one schema, in turns and together: no refused request",
     installation=Installation(servers=2, workers=1, database="apart", prepare=with_the_release_before),
     answers=frozenset(),
     needs=needs_history,

@@ -22,7 +22,7 @@ ROUNDS = 3
 @fault(
     "send_again",
     "G2",
-    "each message 5 times at once, then over a new token past a worker that died: one row, one answer",
+    "each message sent 5 times at once, then again with a new token after its worker died: one row, one response",
 )
 async def send_again(world: World, chance: Random) -> None:
     async with httpx.AsyncClient(timeout=10.0) as http:

@@ -65,7 +65,7 @@ async def writing(world: World) -> AsyncIterator[tuple[ManySockets, list[int]]]:
 @fault(
     "herd",
     "G13",
-    "5,000 sockets dropped at once and back at once, while messages come: all resumed in 60 s, no Argon2 call",
+    "5,000 sockets dropped and reconnected at once while messages arrive: all resumed within 60 s, no Argon2 call",
     installation=SOCKETS,
 )
 async def herd(world: World, chance: Random) -> None:
@@ -126,7 +126,7 @@ CAP = _MEGABYTE
 @fault(
     "slow_sockets",
     "G8",
-    "200 of 1,000 sockets in stopped processes while 10,000 messages flow: memory bounded, others on time, none lost",
+    "200 of 1,000 sockets in stopped processes during 10,000 messages: bounded memory, other sockets on time, no loss",
     installation=SOCKETS,
 )
 async def slow_sockets(world: World, chance: Random) -> None:

@@ -111,7 +111,7 @@ async def full(folder: Path) -> AsyncIterator[None]:
 @fault(
     "data_volume_full",
     "G15",
-    "the database's volume full to the last byte: writes 507 with Retry-After, reads 200, no restart",
+    "the database's volume is full: writes get 507 with Retry-After, reads 200, no restart",
     recovery=_RECOVERY_SECONDS,
     installation=VOLUMES,
     answers=frozenset({507}),
@@ -142,7 +142,7 @@ async def data_volume_full(world: World, chance: Random) -> None:
 @fault(
     "upload_volume_full",
     "G15",
-    "the uploads' volume full: 507 with Retry-After, no part of a file, no row without one; messages go on",
+    "the volume of uploads is full: 507 with Retry-After, no partial file, no row without a file; messages continue",
     installation=VOLUMES,
     answers=frozenset(),
     needs=needs_volumes,

@@ -68,7 +68,7 @@ def tables(outcomes: Iterable[Outcome]) -> str:
 def _fault_table(outcomes: list[Outcome]) -> str:
     head = (
         "| Fault | Tests | Cycles | Operations | Acknowledged | Lost, duplicated, unexpected, reordered, gaps, diverged"
-        " | Recovered | First good send after healing, median / worst (bound), s | Everyone, worst (bound), s | |\n"
+        " | Recovered | First good send after healing, median / worst (bound), s | All senders, worst (bound), s | |\n"
         "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | --- |"
     )
     return "\n".join([head, *map(_fault_row, outcomes)]) if outcomes else ""
