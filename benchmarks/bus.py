@@ -1,12 +1,13 @@
-"""What the bus costs: how long a wake-up takes over each transport, and what telling costs the one who commits.
+"""The cost of the bus: the latency of a wake-up over each transport, and the cost of notifications for commits.
 
 `python benchmarks/bus.py [--seconds S] [--rounds R]`. Everything is on this machine: a PostgreSQL of its own with
-durable settings in a temporary folder, NATS and Redis where their binaries are. Prints Markdown.
+durable settings in a temporary folder, NATS and Redis if their binaries are installed. Prints Markdown.
 
-Wake-ups: one bus says something every few milliseconds, another one in the same process hears it; the time from `say`
-to `on_message`. Commits: connections insert rows as fast as they can, one a transaction; in turns nobody is told, the
-bus is told after each commit (and says it over its own connection, gathered), or `pg_notify` is part of the
-transaction. A process of its own listens all the while. Medians over the rounds, with the lowest and highest.
+Wake-ups: one bus publishes a message every few milliseconds, another one in the same process receives it; measured is
+the time from `publish` to `on_message`. Commits: connections insert rows as fast as they can, one per transaction,
+alternating between no notification, a message on the bus after each commit (sent in batches over its own connection),
+and `pg_notify` in the transaction. A separate process listens all the time. Results are medians over the rounds, with
+the lowest and highest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ BODY = "x" * 200
 
 
 class Ear:
-    """Notes when the last message came."""
+    """Records when the last message arrived."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,7 +57,7 @@ class Ear:
         self.came.set()
 
     def on_reconnect(self) -> None:
-        raise SystemExit("the bus was lost amid the measurement")
+        raise SystemExit("the bus was disconnected during the measurement")
 
 
 class Counting:
@@ -92,9 +93,9 @@ async def running(*buses: Bus):
 
 
 async def wake_ups(transport: Transport, seconds: float) -> list[float]:
-    """Microseconds from `say` to `on_message`."""
+    """Microseconds from `publish` to `on_message`."""
     one, two, ear = Bus(uuid4(), transport), Bus(uuid4(), transport), Ear()
-    two.listen(ear)
+    two.subscribe(ear)
     times: list[float] = []
     async with running(one, two):
         end = time.monotonic() + seconds
@@ -110,7 +111,7 @@ async def wake_ups(transport: Transport, seconds: float) -> list[float]:
 
 
 def cpu_seconds() -> tuple[float, float, float]:
-    """What this process, PostgreSQL and the listener have used so far."""
+    """CPU seconds that this process, PostgreSQL and the listener have used so far."""
     times = {"here": time.process_time(), "postgres": 0.0, "listener": 0.0}
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,7 +121,7 @@ def cpu_seconds() -> tuple[float, float, float]:
 
 
 async def commits(url: str, how: str, seconds: float) -> tuple[float, ...]:
-    """Rows a second, payloads of the bus a second, and CPU microseconds a row: here, PostgreSQL, the listener."""
+    """Rows per second, bus payloads per second, and CPU microseconds per row: here, PostgreSQL, the listener."""
     transport = Counting(transport_of("postgres:", database_url=url, namespace="bench"))
     bus = Bus(uuid4(), transport)
     pool = [await asyncpg.connect(url) for _ in range(CONNECTIONS)]
@@ -150,7 +151,7 @@ async def commits(url: str, how: str, seconds: float) -> tuple[float, ...]:
 
 
 async def listen(url: str) -> None:
-    """The other worker: hears both, until its input ends."""
+    """The other worker: receives both kinds of notification, until its input ends."""
     bus = Bus(uuid4(), transport_of("postgres:", database_url=url, namespace="bench"))
     bus.subscribe(Ear())
     connection = await asyncpg.connect(url)
@@ -174,7 +175,7 @@ def listener(url: str) -> Iterator[None]:
 
 
 def transports_of(stack: contextlib.ExitStack, database_url: str) -> dict[str, Transport]:
-    """The transports whose servers are there."""
+    """The transports whose servers are installed."""
     found = {"postgres": "postgres:"}
     for name, kind in (("nats", NatsServer), ("redis", RedisServer)):
         try:
@@ -196,20 +197,20 @@ def measure_wake_ups(transports: dict[str, Transport], rounds: int, seconds: flo
 
 
 def measure_commits(url: str, rounds: int, seconds: float) -> None:
-    ways = ("nobody", "the bus", "in the transaction")
+    ways = ("none", "the bus", "in the transaction")
     rows: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
     with listener(url):
         for way in ways:
             uvloop.run(commits(url, way, min(1, seconds)))
         for number in range(rounds):
-            # Each begins a round as often as the others.
+            # Each way is the first of a round equally often.
             for way in ways[number % 3 :] + ways[: number % 3]:
                 rows[way].append(uvloop.run(commits(url, way, seconds)))
-    print("\n| who is told | commits/s | of `nobody` | payloads/s | CPU µs a commit: here | PostgreSQL | listener |")
+    print("\n| notification | commits/s | of `none` | payloads/s | CPU µs a commit: here | PostgreSQL | listener |")
     print("| --- " * 7 + "|")
     for way, measured in rows.items():
         rates, payloads, *cpus = zip(*measured, strict=True)
-        shares = [rate / base[0] for rate, base in zip(rates, rows["nobody"], strict=True)]
+        shares = [rate / base[0] for rate, base in zip(rates, rows["none"], strict=True)]
         share = f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
         cells = [way, told(rates), share, f"{statistics.median(payloads):,.0f}", *map(told, cpus)]
         print(f"| {' | '.join(cells)} |")
