@@ -1,4 +1,4 @@
-"""What benchmarks print: percentiles, Markdown tables, and on what they ran."""
+"""The output of benchmarks: percentiles, Markdown tables, and the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("messenger", "litestar", "uvicorn", "uvloop", "websockets", "asyncp
 
 
 class Table(msgspec.Struct):
-    """One case's outcome; not every row has every column."""
+    """The result of a case; not every row has every column."""
 
     title: str
     rows: list[dict[str, object]]
@@ -33,7 +33,7 @@ class Table(msgspec.Struct):
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that so many are not above; 0 where there are none."""
+    """The percentile of the values (nearest rank); 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
@@ -49,7 +49,7 @@ def middle(values: Sequence[float], digits: int = 2) -> float:
 
 
 def machine() -> dict[str, object]:
-    """Where this runs; the load says whether somebody else does, too."""
+    """The machine; its load shows whether other processes are running."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
@@ -63,7 +63,7 @@ def machine() -> dict[str, object]:
 
 
 def round_trips(name: str) -> int:
-    """Of a request such as `GET /contacts (50 of 200)`, by the table that the tests hold."""
+    """The round trips of a request such as `GET /contacts (50 of 200)`, from the table in the tests."""
     for line in ast.parse(_BUDGETS.read_text()).body:
         if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "BUDGETS":
             budgets: dict[str, int] = ast.literal_eval(line.value)

@@ -1,4 +1,4 @@
-"""A server of a benchmark's own: durable settings, cheap passwords, and what its processes use."""
+"""A server for benchmarks, with durable settings and cheap password hashes, and the resources that it uses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Cpu(NamedTuple):
     postgres: float
 
     def since(self, earlier: Cpu) -> Cpu:
-        """What was used after `earlier`."""
+        """The CPU used since `earlier`."""
         return Cpu(self.server - earlier.server, self.postgres - earlier.postgres)
 
     def each(self, count: int) -> Cpu:
@@ -39,7 +39,7 @@ class Cpu(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes of the server's processes without PostgreSQL: resident, its fair share, its own alone."""
+    """Bytes of the server's processes without PostgreSQL: resident, proportional and private memory."""
 
     rss: int
     pss: int
@@ -62,7 +62,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start, and wait until it is ready; seconds taken."""
+        """Start, and wait until it is ready; returns the seconds taken."""
         environment = {**os.environ, **{f"MESSENGER_{name}": str(value) for name, value in self.settings.items()}}
         self._process = subprocess.Popen([self._python, "-m", "messenger", "serve"], env=environment)
         return asyncio.run(self._until_ready(self._process))
@@ -75,7 +75,7 @@ class Server:
             self._process = None
 
     def __enter__(self) -> Self:
-        # Who ends the benchmark ends its server, too.
+        # A signal that ends the benchmark also ends its server.
         signal.signal(signal.SIGTERM, _leave)
         return self
 
@@ -85,16 +85,16 @@ class Server:
 
     @property
     def database_url(self) -> str:
-        """Of its PostgreSQL, while it runs."""
+        """The URL of its PostgreSQL, while it runs."""
         return (self._folder / "postgres.url").read_text()
 
     def cpu(self) -> Cpu:
-        """What it has used so far, children that ended included."""
+        """The CPU used so far, including children that have ended."""
         root = psutil.Process(self.pid)
         server = postgres = 0.0
         postmasters = []
         for process in [root, *root.children(recursive=True)]:
-            # Backends come and go; what one has used is its parent's once it is gone.
+            # When a backend ends, its CPU time is added to its parent's.
             with contextlib.suppress(psutil.NoSuchProcess):
                 if "postgres" not in process.name():
                     server += seconds_of(process)
@@ -108,7 +108,7 @@ class Server:
         return Cpu(server, postgres)
 
     def memory(self) -> Memory:
-        """What it holds now (Linux)."""
+        """The memory in use (Linux)."""
         root = psutil.Process(self.pid)
         own = [each for each in [root, *root.children(recursive=True)] if "postgres" not in each.name()]
         held = [_rollup(process.pid) for process in own]
@@ -116,7 +116,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the server's first process, while it runs."""
+        """The process ID of the server's first process, while it runs."""
         assert self._process is not None
         return self._process.pid
 
@@ -137,7 +137,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def seconds_of(process: psutil.Process) -> float:
-    """CPU of one process; Linux has a clock of it that counts nanoseconds (clock_getcpuclockid(3))."""
+    """CPU of one process; on Linux from its clock, in nanoseconds (clock_getcpuclockid(3))."""
     if sys.platform == "linux":
         try:
             return time.clock_gettime(~process.pid << 3 | 2)

@@ -1,4 +1,4 @@
-"""Ours beside a hand-written ceiling, the baseline and the floors of the machine, in the same run and in turns.
+"""Compares this server with a hand-written ceiling, the baseline and the floors of the machine, in alternating turns.
 
 `make setup && .venv/bin/python benchmarks/compare.py` takes about seven minutes; `--quick` is a glance. All contenders
 are up at once, on the PostgreSQL and over the data of ours, with durable settings; one at a time has work. Before
@@ -123,7 +123,7 @@ async def agree(ours: Contender, ceiling: Contender, asked: list[Work]) -> None:
 
 def main() -> None:
     options = options_of()
-    # A pause of this process would be taken for the server's.
+    # A pause of this process would be measured as the server's.
     gc.disable()
     with Server(0, WORKERS=options.workers[0], **SETTINGS) as server:
         server.start()

@@ -1,4 +1,4 @@
-"""Where the time of the hottest requests goes: flame graphs by layer, and the layers' shares as a table.
+"""How the most frequent requests spend their time: flame graphs by layer, and a table of the layers' shares.
 
 `make flames` samples one worker with py-spy while each endpoint is loaded over 16 connections, and writes the pictures
 `after-….svg` into `docs/pictures/`. The same by hand, of another state of the source:
@@ -74,7 +74,7 @@ async def _cases(port: int) -> dict[str, Callable[[int], bytes]]:
 
 
 async def _cost(server: Server, make: Callable[[int], bytes]) -> float:
-    """Microseconds of CPU that the server uses for a request, PostgreSQL apart."""
+    """Microseconds of CPU that the server uses per request, without PostgreSQL."""
     await load(server.port, make, _WARMING, CONNECTIONS)
     before = server.cpu()
     await load(server.port, make, _COUNTED, CONNECTIONS)
@@ -84,7 +84,7 @@ async def _cost(server: Server, make: Callable[[int], bytes]) -> float:
 async def _record(
     spy: str, server: Server, make: Callable[[int], bytes], options: argparse.Namespace
 ) -> Counter[Stack]:
-    """Load one endpoint and sample the server meanwhile."""
+    """Sample the server while one endpoint is under load."""
     loading = asyncio.create_task(load(server.port, make, _FOREVER, CONNECTIONS))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "stacks"
@@ -107,7 +107,7 @@ async def _record(
 
 
 def _table(columns: dict[str, tuple[float, dict[str, float]]]) -> str:
-    """What each layer costs a request, as Markdown: its share, and that of the request's CPU."""
+    """The cost of each layer per request as Markdown: microseconds of CPU, and the share."""
     lines = [
         "| layer | " + " | ".join(f"`{endpoint}`" for endpoint in columns) + " |",
         "| --- |" + " --- |" * len(columns),

@@ -1,12 +1,12 @@
-"""What requests cost in a world, and in one with ten times the users, conversations and messages.
+"""The cost of requests in a data set, and in one with ten times the users, conversations and messages.
 
-`make bench-growth` runs it (a quarter of an hour or more, and 12 GB under /var/tmp for that time): two servers at once,
-on worlds of one seed. In both the same number of people of the same kinds ask, in alternating turns, so that what else
-the machine does weighs on both. CPU is that of the server and of PostgreSQL, for one request; latency is that of a few
-connections on a machine that has the load generator, too.
+`make bench-growth` runs it (15 minutes or more, and 12 GB under /var/tmp meanwhile): two servers at the same time, on
+data sets from one seed. In both, equal numbers of users of the same kinds send requests, in alternating turns, so that
+other load on the machine affects both. CPU is that of the server and of PostgreSQL, per request; latency is measured
+over a few connections on a machine that also runs the load generator.
 
-Where root runs it, both have huge pages, as docs/operations.md asks for with so many users; `--no-huge-pages` leaves
-the machine as it is.
+If root runs it, both have huge pages, as docs/operations.md recommends for so many users; `--no-huge-pages` leaves the
+machine unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KNOWN = {200, 201, 204, 404, 409}
 
 
 class Cost(NamedTuple):
-    """Milliseconds of one request."""
+    """Milliseconds per request."""
 
     server: float
     postgres: float
@@ -52,7 +52,7 @@ class Cost(NamedTuple):
 
 
 class World(NamedTuple):
-    """A server, and who asks it: people by their kind."""
+    """A server, and its callers by their kind."""
 
     server: Server
     people: dict[str, list[Person]]
@@ -69,7 +69,7 @@ class World(NamedTuple):
 
 
 async def measure(servers: list[Server], options: argparse.Namespace) -> list[dict[str, list[Cost]]]:
-    """For each server the costs of all cases, turn by turn; a turn that warms up is not among them."""
+    """For each server, the costs of all cases in each turn, without the warm-up turn."""
     worlds = [await World.of(server) for server in servers]
     chosen = {
         name: case
@@ -80,7 +80,7 @@ async def measure(servers: list[Server], options: argparse.Namespace) -> list[di
     for turn in range(options.rounds + 1):
         say(f"turn {turn} of {options.rounds}")
         for name, case in chosen.items():
-            # Who comes first changes from turn to turn.
+            # The servers take turns at being the first.
             for place in range(len(worlds))[:: 1 if turn % 2 else -1]:
                 server, people = worlds[place]
                 cost = await _ask(server, name, turn, people[case.kind], options)
@@ -113,13 +113,13 @@ async def _ask(server: Server, name: str, turn: int, people: list[Person], optio
 
 @contextlib.contextmanager
 def world(users: int, messages: int, options: argparse.Namespace) -> Iterator[Server]:
-    """A server on a world; both are gone at the end."""
+    """A server with its data set; both are removed at the end."""
     gateways = {"STUN_URLS": "stun:127.0.0.1:3478", "TURN_URLS": "turn:127.0.0.1:3478", "TURN_SECRET": "benchmark"}
-    # A stamp is due for everybody once: in life it is paid once in half a minute, not once in a request.
+    # Each user's activity stamp is due once: in practice it is written every half minute, not with each request.
     with Server(0, ACTIVITY_RESOLUTION=86_400, **gateways) as server:
         server.start()
         asyncio.run(_fill(server.database_url, users, messages, options.set))
-        # Whoever was connected to an empty database has its plans.
+        # Earlier connections have cached plans for an empty database.
         server.stop()
         server.start()
         yield server
@@ -127,7 +127,7 @@ def world(users: int, messages: int, options: argparse.Namespace) -> Iterator[Se
 
 @contextlib.contextmanager
 def huge_pages() -> Iterator[None]:
-    """Reserve them for the buffers of both servers, as far as this machine lets us."""
+    """Reserve huge pages for the buffers of both servers, as far as this machine allows."""
     before = ""
     with contextlib.suppress(OSError):
         before = _RESERVED.read_text()
@@ -158,7 +158,7 @@ async def _pages(url: str) -> str:
 
 
 class Growth(NamedTuple):
-    """A request in both worlds: medians of the turns, and of the ratios of turns that followed each other."""
+    """A request in both data sets: medians of the turns, and of the ratios of consecutive turns."""
 
     base: Cost
     grown: Cost
@@ -181,7 +181,7 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def rows(growths: dict[str, Growth]) -> list[dict[str, object]]:
-    """The table: both costs of each request, and how many times the first the second is."""
+    """The table: both costs of each request, and the ratio of the second to the first."""
     return [
         {
             "request": f"`{name}`",
@@ -196,7 +196,7 @@ def rows(growths: dict[str, Growth]) -> list[dict[str, object]]:
 
 
 def say(text: str) -> None:
-    """Progress, apart from the result."""
+    """Print progress to standard error, separate from the result."""
     print(text, file=sys.stderr, flush=True)
 
 

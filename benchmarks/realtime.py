@@ -1,4 +1,4 @@
-"""What a socket costs: starting, latency, fan-out, memory, coming back, presence, slow readers.
+"""The cost of sockets: start, latency, fan-out, memory, reconnects, presence, slow readers.
 
 `make setup && .venv/bin/python benchmarks/realtime.py [CASE ...]` runs the cases, each on a fresh server with one
 worker and its own PostgreSQL, durable settings, over loopback. This process is the load generator: what the server
@@ -70,10 +70,10 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = options_of()
-    # Ten thousand sockets are as many files, here and in the server, which inherits the limit.
+    # Ten thousand sockets need as many open files, here and in the server, which inherits the limit.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # A pause of this process would be taken for the server's.
+    # A pause of this process would be measured as the server's.
     gc.disable()
     settings = {"WORKERS": options.workers, "MAX_DEVICES": 1100, "LOG_LEVEL": "warning"}
     report: dict[str, object] = {"machine": machine(), "settings": settings, "quick": options.quick}

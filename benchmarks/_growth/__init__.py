@@ -1,1 +1,1 @@
-"""Growth: a world of any size from one seed, and what a request costs in it."""
+"""Growth: a data set of any size from one seed, and the cost of a request in it."""

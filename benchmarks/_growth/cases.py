@@ -1,4 +1,4 @@
-"""What is asked: all that reads, and what writes without a password."""
+"""The requests of the benchmark: all reads, and all writes that need no password."""
 
 from __future__ import annotations
 

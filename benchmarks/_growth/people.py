@@ -1,4 +1,4 @@
-"""Whom a case asks for: many different people of one kind, drawn by the seed, alike in a world of any size."""
+"""The users of a case: many of one kind, drawn by the seed, comparable in data sets of any size."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def _person(row: Any) -> Person:
 
 
 def nobody(number: int) -> str:
-    """The key of an image that is nobody's."""
+    """The key of an image that does not exist."""
     return hashlib.sha256(b"%d" % number).hexdigest()

@@ -1,4 +1,4 @@
-"""What every case is given."""
+"""The common parts of all cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets that say nothing: memory, CPU, and what happens when very many come back at once."""
+"""Idle sockets: their memory and CPU, and the reconnection of many at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def idle(bench: Bench) -> list[Table]:
 
 
 class Bystander:
-    """Somebody else, who asks something all the time: how long the event loop keeps them waiting."""
+    """Another client that sends requests all the time, to measure the delay of the event loop."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
@@ -93,7 +93,7 @@ async def _warm_up(bench: Bench, devices: list[Device]) -> None:
 async def _grow(
     bench: Bench, devices: list[Device], sockets: list[Socket], bystander: Bystander, empty: Memory
 ) -> dict[str, object]:
-    """Connect those that are not yet, and watch them for a while."""
+    """Connect further sockets, and measure them while they are idle."""
     before, count = bench.server.cpu(), len(devices) - len(sockets)
     started = perf_counter()
     async with bystander:
@@ -127,7 +127,7 @@ def _memory_row(count: int, now: Memory, empty: Memory) -> dict[str, object]:
 
 
 async def _storm(bench: Bench, sockets: list[Socket], bystander: Bystander) -> Table:
-    """Cut very many at once; all come back at once, without a pause."""
+    """Cut many sockets at once; all reconnect at once, without a delay."""
     counts, backends = await Counts.read(bench.server), [await bench.people.backends()]
     before, started = bench.server.cpu(), perf_counter()
     refused: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A user with many contacts who comes and goes all the time."""
+"""A user with many contacts who connects and disconnects all the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device that comes back with an old cursor."""
+"""A device that reconnects with an old cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Some stop reading while messages go to them and to others."""
+"""Some sockets stop reading while messages are sent to them and to others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WebSocket client that does as little as it can: what it costs is not to be taken for the server's."""
+"""A minimal WebSocket client, so that its own cost is not measured as the server's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Socket(asyncio.Protocol):
     # --- what a benchmark does with it ---
 
     def request(self, number: int, method: str, data: dict[str, object]) -> None:
-        """Ask for something."""
+        """Send a request."""
         text = json.dumps({"type": "request", "id": number, "method": method, "data": data})
         self.transport.write(_frame(_TEXT, text.encode()))
 
@@ -67,7 +67,7 @@ class Socket(asyncio.Protocol):
         return self._transport
 
     def cut(self) -> None:
-        """End it without a farewell."""
+        """Disconnect without a close frame."""
         self.transport.abort()
 
     # --- asyncio's side ---

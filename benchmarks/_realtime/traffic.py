@@ -1,4 +1,4 @@
-"""Messages at a rate, whatever the server makes of it (an open loop); when each arrived, and when it was answered."""
+"""Messages at a fixed rate, regardless of the server's speed (an open loop), with the times of arrival and reply."""
 
 from __future__ import annotations
 

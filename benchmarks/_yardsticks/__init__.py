@@ -1,1 +1,1 @@
-"""What we are measured against: a hand-written ceiling, the baseline, the floors of the machine."""
+"""The references of the comparison: a hand-written ceiling, the baseline, the floors of the machine."""

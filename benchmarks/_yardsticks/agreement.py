@@ -1,4 +1,4 @@
-"""Whether the ceiling does our job: the same answers to the same questions, and one message for one `client_id`."""
+"""Checks that the ceiling is equivalent: equal responses to equal requests, and one message per `client_id`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from _yardsticks.world import BODY, PAIRS, PEERS, WRITERS, token, user_id
 
 
 class Disagreement(Exception):
-    """The two don't do the same."""
+    """The two servers differ."""
 
 
 async def check(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, asked: list[Work]) -> None:
@@ -27,7 +27,7 @@ async def check(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, asked: list
 
 async def _check_read(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, path: str) -> None:
     headers = {"Authorization": f"Bearer {token(0)}"}
-    # The first one's stamp may be due, and shows in what it is told.
+    # The activity stamp of the first request may be due, which changes its response.
     await ceiling.get(path, headers=headers)
     first, second = [await client.get(path, headers=headers) for client in (ours, ceiling)]
     if (first.status_code, second.status_code) != (200, 200):
@@ -39,7 +39,7 @@ async def _check_read(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, path:
 
 
 def difference(first: Any, second: Any) -> str:
-    """Where two documents differ first, and how; empty where they don't."""
+    """The first difference between two documents; empty if they are equal."""
     if isinstance(first, dict) and isinstance(second, dict) and set(first) == set(second):
         parts = [f".{name}" for name in first], [(first[name], second[name]) for name in first]
     elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
@@ -51,7 +51,7 @@ def difference(first: Any, second: Any) -> str:
 
 
 def check_headers(first: httpx.Response, second: httpx.Response) -> None:
-    """The same names and values, but for lengths. Raises `Disagreement`."""
+    """Compare the names and values of headers, except lengths. Raises `Disagreement`."""
     kept = [
         {name: value for name, value in answer.headers.items() if name not in {"date", "content-length"}}
         for answer in (first, second)
@@ -61,7 +61,7 @@ def check_headers(first: httpx.Response, second: httpx.Response) -> None:
 
 
 async def check_writes(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, sender: int, target: int) -> None:
-    """A message by each, and each of them again, by both. Raises `Disagreement`."""
+    """Send a message to each server, then repeat each message on both. Raises `Disagreement`."""
     headers = {"Authorization": f"Bearer {token(sender)}"}
     sent: list[dict[str, Any]] = []
     for client, other in ((ours, ceiling), (ceiling, ours)):

@@ -1,4 +1,4 @@
-"""Who is measured: a server on a port, and the CPU of its processes, which is told apart from PostgreSQL's."""
+"""The contenders: servers on a port, and the CPU of their processes, without PostgreSQL's."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from messenger.testing.servers import free_port
 
 _START_SECONDS = 30.0
 _BENCHMARKS = Path(__file__).parents[1]
-# `make setup` puts there what the baseline alone needs.
+# `make setup` installs the baseline's additional packages there.
 PACKAGES = _BENCHMARKS.parent / ".venv" / "bench"
 
 
 class Contender(Protocol):
-    """One that answers requests."""
+    """A server that is measured."""
 
     @property
     def name(self) -> str: ...
     @property
     def port(self) -> int: ...
     def cpu(self) -> float:
-        """Seconds that its processes have used so far."""
+        """CPU seconds that its processes have used so far."""
         ...
 
 
@@ -83,7 +83,7 @@ class Yardstick:
         until = time.monotonic() + _START_SECONDS
         while process.poll() is None and time.monotonic() < until:
             try:
-                # One who listens and is not ready yet lets us wait for the answer.
+                # A server that listens but is not ready delays its response.
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.write(b"GET /nothing HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
                 answer = await reader.read(1)

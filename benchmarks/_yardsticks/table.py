@@ -1,4 +1,4 @@
-"""The tables of a comparison: for each work how the contenders stand to each other, and what each needs."""
+"""The tables of a comparison: for each workload, the ratios between the contenders, and the cost of each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from _report import Table, round_trips
 from _yardsticks.measure import Outcome, Ratio, Turn
 
 _NOTES = [
-    "share of the ceiling: 1 is as fast as hand-written asyncpg, 0.8 is the target; of CPU it is the"
+    "share of the ceiling: 1 is as fast as hand-written asyncpg, 0.8 is the target; for CPU, it is the"
     " ceiling's milliseconds divided by ours, so that more is better here, too",
-    "the ceiling runs one statement for each request; ours lets messages that come at the same time share one, and its"
-    " commit, which is why it can be above 1",
-    "medians of the turns' ratios (lowest to highest); CPU is the steadier figure on a noisy machine",
+    "the ceiling runs one statement per request; in ours, messages that arrive at the same time share a statement and"
+    " its commit, so its share can exceed 1",
+    "medians of the turns' ratios (lowest to highest); on a noisy machine, CPU is more stable than the rate",
 ]
 
 
 class Column(NamedTuple):
-    """A column of the first table: what is compared, one contender's to another's."""
+    """A column of the first table: the ratio of one contender's value to another's."""
 
     title: str
     of: Callable[[Turn], float]
@@ -38,7 +38,7 @@ COLUMNS = {
 
 
 def ratios_of(outcome: Outcome) -> dict[str, Ratio]:
-    """All of these that its contenders allow."""
+    """The ratios for which all contenders were measured."""
     return {
         name: outcome.ratio(column.of, column.one, column.other)
         for name, column in COLUMNS.items()
@@ -47,7 +47,7 @@ def ratios_of(outcome: Outcome) -> dict[str, Ratio]:
 
 
 def tables(outcomes: list[Outcome]) -> list[Table]:
-    """Ratios first, then what they are made of; for each number of workers."""
+    """For each number of workers, the ratios, then the figures behind them."""
     found = []
     for workers in dict.fromkeys(outcome.workers for outcome in outcomes):
         of = f"{workers} worker{'s' if workers > 1 else ''}"
@@ -62,7 +62,7 @@ def _ratios(outcome: Outcome) -> dict[str, object]:
     row: dict[str, object] = {"work": f"`{work.name}`", "round trips": round_trips(work.name)}
     row |= {COLUMNS[name].title: ratio for name, ratio in ratios_of(outcome).items()}
     if "baseline" in outcome.turns:
-        row["… asked for"] = f"≥ {work.baseline_multiple}"
+        row["… target"] = f"≥ {work.baseline_multiple}"
     return row
 
 
@@ -73,7 +73,7 @@ def _figures(outcome: Outcome) -> list[dict[str, object]]:
         rows.append(
             {
                 "work": f"`{outcome.work.name}`",
-                "who": name,
+                "contender": name,
                 "requests/s": Ratio.of([turn.rate for turn in turns]).to_print(0),
                 "server CPU, ms": f"{middle.server:.3f}",
                 "PostgreSQL CPU, ms": f"{middle.postgres:.3f}",

@@ -1,4 +1,4 @@
-"""The works of the comparison: what is asked, and the target for it."""
+"""The workloads of the comparison: their requests and targets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _numbers = itertools.count(1)
 
 
 class Work(NamedTuple):
-    """One row of the table. `baseline_multiple`: the wanted multiple of the baseline's rate; None: not in the baseline.
+    """One row of the table. `baseline_multiple`: the target multiple of the baseline's rate; None: not in the baseline.
 
-    `path` is empty for messages, which are written by many pairs.
+    `path` is empty for messages, which many pairs send.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Work(NamedTuple):
         return bool(self.path)
 
     def requests(self) -> Iterator[bytes]:
-        """What is sent, one after the other."""
+        """The requests in order."""
         return itertools.cycle([read(self.path, hub) for hub in range(HUBS)]) if self.path else _messages()
 
 
 def works(head: int) -> list[Work]:
-    """All of them; `head` is where each hub's stream ends."""
+    """All workloads; `head` is the end of each hub's stream."""
     return [
         Work("GET /profile", "/profile", 8),
         Work("POST /messages", "", 8),
@@ -46,16 +46,16 @@ def works(head: int) -> list[Work]:
 
 
 NOTHING = Work("GET /health/live", "/health/live", None)
-"""Asks for no work at all: what is left is the server program, and the framework."""
+"""A request without work: it measures the server program and the framework."""
 
 
 def read(path: str, number: int) -> bytes:
-    """A GET by one person."""
+    """A GET by one user."""
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token(number)}\r\n\r\n".encode()
 
 
 def _messages() -> Iterator[bytes]:
-    """Each by the next pair, with a `client_id` that nobody had."""
+    """Each message from the next pair, with a new `client_id`."""
     start = f"{time.time_ns():020}"
     parts = [_message_parts(pair, len(start) + 10) for pair in range(PAIRS)]
     for before, after in itertools.cycle(parts):
@@ -73,5 +73,5 @@ def _message_parts(pair: int, id_length: int) -> tuple[bytes, bytes]:
 
 
 def expected(work: Work, length: int) -> Expected:
-    """What the answers look like, by the length of one."""
+    """The expected responses, from the length of one."""
     return Expected(200 if work.is_read else 201, length)

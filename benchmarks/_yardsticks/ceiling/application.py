@@ -60,7 +60,7 @@ class Ceiling:
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         await self.open()
-        # What was imported stays, and what requests make holds nothing of itself: there is little to collect.
+        # Imported objects stay, and requests create no reference cycles, so there is little to collect.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 5, 40)

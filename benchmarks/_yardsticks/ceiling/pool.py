@@ -1,4 +1,4 @@
-"""The ceiling's connections: a stack of them, and a queue of those who wait.
+"""The ceiling's connection pool: a stack of connections, and a queue of waiting requests.
 
 asyncpg's own pool costs about as much as a small statement does.
 """
@@ -34,7 +34,7 @@ class Pool:
         self._free = [await self._connect() for _ in range(size)]
 
     async def close(self) -> None:
-        """All that are not in use."""
+        """The connections that are not in use."""
         for connection in self._free:
             await connection.close()
 

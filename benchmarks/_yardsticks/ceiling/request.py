@@ -1,4 +1,4 @@
-"""A request at the ceiling: who asks, when, and what."""
+"""A request to the ceiling: its caller, time and parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 class Request:
-    """Who asks, when, and what."""
+    """The caller, the time and the parameters of a request."""
 
     __slots__ = ("body", "now", "path", "pool", "query", "token")
 
@@ -51,7 +51,7 @@ class Request:
         self.query = dict(parse_qsl(query.decode())) if query else _NO_QUERY
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
-        """Its rows, at least one; the stamp is written where it is due."""
+        """The rows of the statement, at least one; writes the activity stamp if it is due."""
         rows: list[Any] = await self.pool.fetch(statement, self.token, self.now, *values)
         if not rows:
             raise Refused(401, "unauthenticated")

@@ -1,4 +1,4 @@
-"""Sending a message: one statement, and one more where it was sent before or is the first of its pair."""
+"""Sends a message: one statement, and a second one for a repetition, or for the first message of a pair."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def send(request: Request) -> Answer:
         try:
             found = await _send(request, draft)
         except asyncpg.UniqueViolationError:
-            # Its repetition was there first; it is found now.
+            # A concurrent repetition was stored first; read it now.
             if attempt == 2:
                 raise
         else:
@@ -42,7 +42,7 @@ async def send(request: Request) -> Answer:
 
 
 async def _send(request: Request, draft: Draft) -> Answer | None:
-    """The answer; None for the first message of a pair, whose conversation is still to be made."""
+    """The response; None for the first message of a pair, which has no conversation yet."""
     target, client_id, kind, body = draft.target_id, draft.client_id, draft.kind, draft.body
     reply_to, forwarded_from, mentions = draft.reply_to, draft.forwarded_from, draft.mentions
     message_id = uuid7()
