@@ -12,7 +12,7 @@ from _realtime.traffic import Line
 
 
 class Bench(NamedTuple):
-    """A fresh server, its people, and whether only a glance is wanted."""
+    """A fresh server, its users, and whether the run is a quick one."""
 
     server: Server
     people: People
@@ -23,11 +23,11 @@ class Bench(NamedTuple):
         return quick if self.quick else full
 
     async def connect(self, devices: list[Device]) -> list[Socket]:
-        """A socket for each."""
+        """Connect a socket for each device."""
         return await connect_all(self.server.port, devices)
 
     async def pairs(self, count: int) -> tuple[list[Line], list[Socket]]:
-        """So many pairs of contacts, all connected; one of each writes to the other."""
+        """Create this many pairs of connected contacts; one of each pair sends to the other."""
         devices = await self.people.make(2 * count)
         writers, readers = devices[:count], devices[count:]
         await self.people.befriend((a.user_id, b.user_id) for a, b in zip(writers, readers, strict=True))

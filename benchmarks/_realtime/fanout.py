@@ -11,7 +11,7 @@ from _realtime.bench import Bench
 from _realtime.sockets import Socket, quiet, unbroken
 from _realtime.traffic import Line, until
 
-# Of the server's CPU for each of a thousand sockets.
+# Target of the server's CPU per socket, with a thousand sockets.
 AIM_MILLISECONDS = 0.03
 
 
@@ -40,9 +40,9 @@ async def fanout(bench: Bench) -> list[Table]:
                 {"": "max", **{name: round(max(values), 2) for name, values in columns.items()}},
             ],
             [
-                f"{len(turns)} messages, each after all receipts of the one before. Each socket gets two events of it: "
-                "the message, and that it was delivered; a ping, and its pong, besides. CPU is for all of that.",
-                f"Not in it: the upkeep of these sockets, {ms(upkeep)} ms a second of the server while all is idle.",
+                f"{len(turns)} messages, each after all receipts of the previous one. Each socket receives two events "
+                "(the message and its delivered receipt) and a ping, and sends a pong; CPU includes all of these.",
+                f"CPU excludes the upkeep of these idle sockets: {ms(upkeep)} ms per second in the server.",
                 unbroken(),
             ],
         )
@@ -50,7 +50,7 @@ async def fanout(bench: Bench) -> list[Table]:
 
 
 class Crowd:
-    """Many sockets of one user: when the first and the last had each event."""
+    """Many sockets of one user: when the first and the last received each event."""
 
     def __init__(self, sockets: list[Socket]) -> None:
         self._size = len(sockets)
@@ -92,9 +92,9 @@ async def _fan(bench: Bench, crowd: Crowd, line: Line, number: int, upkeep: floa
     kept_up = upkeep * (perf_counter() - sent)
     times = crowd.times(b"message.created")
     return {
-        "first has it, ms": 1000 * (min(times) - sent),
-        "last has it, ms": 1000 * (max(times) - sent),
-        "last has the receipt, ms": 1000 * (max(crowd.times(b"receipt.updated")) - sent),
+        "first received, ms": 1000 * (min(times) - sent),
+        "last received, ms": 1000 * (max(times) - sent),
+        "last receipt, ms": 1000 * (max(crowd.times(b"receipt.updated")) - sent),
         "PostgreSQL CPU, ms": 1000 * used.postgres,
         "upkeep meanwhile, ms": 1000 * kept_up,
         "server CPU a socket, µs": 1e6 * (used.server - kept_up) / len(times),

@@ -22,7 +22,7 @@ _ASK_SECONDS = 0.02
 
 
 async def idle(bench: Bench) -> list[Table]:
-    """What a socket costs that says nothing, and what it costs when very many come back at once."""
+    """The cost of an idle socket, and of the reconnection of many sockets at once."""
     sizes = bench.pick(10_000, 2000), bench.pick(1000, 500), bench.pick(5000, 1000)
     most, few, storm = sizes
     devices = await bench.people.make(most + 200)
@@ -37,14 +37,14 @@ async def idle(bench: Bench) -> list[Table]:
     rows += [await _grow(bench, devices[:size], sockets, bystander, empty) for size in (few, most)]
     return [
         Table(
-            "idle: sockets that say nothing",
+            "idle: memory and CPU of idle sockets",
             rows,
             [
-                "Memory of the server's processes (`smaps_rollup`), PostgreSQL's apart. A socket's share is of what "
-                "came on top of the server without any, after some had come and gone.",
-                "Connecting includes the handshake, catching up, and telling the user's one contact. Idle, each "
-                "socket is pinged every 30 s and looked up in the table every 5 s.",
-                "Others: what somebody else's `ping` takes while they connect, which asks nothing of the database.",
+                "Memory of the server's processes (`smaps_rollup`), without PostgreSQL's. Memory per socket is "
+                "measured against the server without sockets, after some have connected and disconnected.",
+                "Connecting includes the handshake, catching up, and notifying the user's one contact. Each idle "
+                "socket is pinged every 30 s and compared with the table every 5 s.",
+                "Others: the latency of another client's `ping` meanwhile, a request that does not use the database.",
             ],
         ),
         await _storm(bench, sockets[:storm], bystander),
@@ -142,13 +142,13 @@ async def _storm(bench: Bench, sockets: list[Socket], bystander: Bystander) -> T
     used = bench.server.cpu().since(before).each(len(sockets))
     statements = (await Counts.read(bench.server)).since(counts, len(sockets))
     return Table(
-        f"idle: {len(sockets)} sockets are cut and come back at once",
+        f"idle: {len(sockets)} sockets are cut and reconnect at once",
         [
             {
-                "all back, s": round(took, 2),
+                "all reconnected, s": round(took, 2),
                 "p50, s": round(median(back) - started, 2),
                 "p99, s": round(percentile(back, 0.99) - started, 2),
-                "CPU a return, ms": round(used.server, 2),
+                "CPU a reconnect, ms": round(used.server, 2),
                 "PostgreSQL, ms": round(used.postgres, 2),
                 **bystander.row(),
                 "refused": refused or 0,
@@ -157,13 +157,13 @@ async def _storm(bench: Bench, sockets: list[Socket], bystander: Bystander) -> T
         ],
         [
             f"Statements for each: {statements}.",
-            "Each comes back with its cursor, as often as it is refused, after 50 ms.",
+            "Each socket reconnects with its cursor; after a refusal, it retries in 50 ms.",
         ],
     )
 
 
 async def _return(bench: Bench, socket: Socket, refused: dict[str, int]) -> float:
-    """When it had caught up."""
+    """Reconnect; returns when the socket has caught up."""
     while True:
         try:
             return await (await connect(bench.server.port, socket.device, socket.position)).caught_up

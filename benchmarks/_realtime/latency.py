@@ -1,4 +1,4 @@
-"""Messages from one to one, at several rates."""
+"""Messages in 1:1 conversations, at several rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AIM_RATE, AIM_P99 = 200, "≤ 15"
 
 
 async def latency(bench: Bench) -> list[Table]:
-    """Sent to received over a socket, 1:1."""
+    """The latency from sending to receiving over sockets, in 1:1 conversations."""
     pairs = 100
     lines, readers = await bench.pairs(pairs)
     traffic = Traffic(lines, readers)
@@ -42,10 +42,10 @@ async def latency(bench: Bench) -> list[Table]:
             f"latency: {pairs} pairs, an open loop",
             [_latency_row(rate, turns) for rate, turns in taken.items()],
             [
-                "Percentiles of a turn, then the median of the turns; the maximum of all. From just before the request "
-                "frame is written until the recipient's frame, and the reply (which says it is durable), was read.",
-                f"CPU includes delivered receipts, and upkeep: idle, these {2 * pairs} sockets use "
-                f"{ms(idle.server)} ms a second in the server, {ms(idle.postgres)} ms in PostgreSQL.",
+                "Medians of the turns' percentiles, and the maximum of all turns. Times are from just before the "
+                "request frame is written until the recipient's frame, or the reply after the commit, is read.",
+                f"CPU includes delivered receipts and upkeep. While idle, these {2 * pairs} sockets use "
+                f"{ms(idle.server)} ms per second in the server and {ms(idle.postgres)} ms in PostgreSQL.",
                 *(f"Statements a message at {rate} a second: {each}." for rate, each in statements.items()),
                 unbroken(),
             ],
@@ -77,7 +77,7 @@ def _latency_row(rate: float, turns: list[tuple[Sample, Cpu]]) -> dict[str, obje
 
 
 async def _idle_cpu(bench: Bench, seconds: float) -> Cpu:
-    """CPU seconds a second while nothing is sent."""
+    """CPU seconds per second while no messages are sent."""
     before = bench.server.cpu()
     await asyncio.sleep(seconds)
     used = bench.server.cpu().since(before)

@@ -32,11 +32,11 @@ class People:
 
     @classmethod
     async def of(cls, database_url: str) -> People:
-        """For a server that runs."""
+        """Connect to the database of a running server."""
         return cls(await asyncpg.connect(database_url))
 
     async def make(self, count: int) -> list[Device]:
-        """So many users with a device each."""
+        """Create this many users with one device each."""
         users = list(range(self._next, self._next + count))
         self._next += count
         now = datetime.now(UTC)
@@ -69,7 +69,7 @@ class People:
         await self._copy("contacts", ("owner_id", "target_id", "state", "since"), rows)
 
     async def settle(self) -> None:
-        """What autovacuum would do within a minute, so that it doesn't come in the middle."""
+        """Do the work that autovacuum would otherwise do during the measurement."""
         await self._database.execute("VACUUM ANALYZE")
 
     async def version(self) -> str:

@@ -15,7 +15,7 @@ from _realtime.traffic import Sample, Traffic, refusals
 
 
 async def presence(bench: Bench) -> list[Table]:
-    """A user with many contacts comes and goes all the time: what does it cost, and who else notices?"""
+    """The cost of a user with many contacts who connects and disconnects all the time, and the effect on others."""
     contacts, here, seconds = bench.pick(5000, 1000), 50, bench.pick(8, 3)
     (flapper,) = await bench.people.make(1)
     others = await bench.people.make(contacts)
@@ -35,22 +35,23 @@ async def presence(bench: Bench) -> list[Table]:
             f"presence: {contacts} contacts, {here} of them connected",
             rows,
             [
-                f"It connects and disconnects once a second for {seconds} s. CPU and signals while nobody writes; then "
-                f"latencies of 20 pairs of others, who send 50 messages a second. {_each(rows, seconds)}",
+                f"The user connects and disconnects once a second for {seconds} s. CPU and signals are measured "
+                "without messages, latencies with 20 other pairs that send 50 messages a second. "
+                + _each(rows, seconds),
             ],
         )
     ]
 
 
 async def _alone(bench: Bench, watched: Watched, flapper: Device, flaps: int, seconds: int) -> dict[str, object]:
-    """What the server does for it, and nothing else."""
+    """The CPU and the signals of one phase, without other load."""
     await quiet()
     told, before = watched.signals, bench.server.cpu()
-    # What is held back is told within five seconds.
+    # Delayed announcements are sent within five seconds.
     await asyncio.gather(_flap(bench, flapper, flaps), asyncio.sleep(seconds + 5))
     used = bench.server.cpu().since(before)
     return {
-        "": "one flaps" if flaps else "nobody flaps",
+        "": "one user reconnects" if flaps else "no reconnects",
         "signals/s": round((watched.signals - told) / seconds, 1),
         "server CPU, ms": ms(used.server),
         "PostgreSQL CPU, ms": ms(used.postgres),
@@ -71,11 +72,11 @@ def _latency(samples: list[Sample]) -> dict[str, object]:
 def _each(rows: list[dict[str, Any]], flaps: int) -> str:
     without, with_flaps = rows
     server, postgres = ((with_flaps[name] - without[name]) / flaps for name in ("server CPU, ms", "PostgreSQL CPU, ms"))
-    return f"Each time costs {server:.2f} ms of the server and {postgres:.2f} ms of PostgreSQL."
+    return f"Each reconnect costs {server:.2f} ms of the server and {postgres:.2f} ms of PostgreSQL."
 
 
 class Watched:
-    """Counts what some sockets are told of others' presence."""
+    """Counts the presence signals that some sockets receive."""
 
     def __init__(self, sockets: list[Socket]) -> None:
         self.signals = 0

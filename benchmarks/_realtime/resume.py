@@ -42,7 +42,7 @@ async def resume(bench: Bench) -> list[Table]:
         Table(
             f"resume: {events} events after an old cursor",
             rows,
-            [f"Medians of {each} devices, each for the first time; the receipts that follow are included."],
+            [f"Medians of {each} devices that resume for the first time, including the receipts that follow."],
         )
     ]
 

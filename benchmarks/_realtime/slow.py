@@ -16,12 +16,12 @@ from _realtime.traffic import Line, Sample, Traffic, refusals
 WRITERS = 10
 SHORT = "Hello " * 10
 LONG = "x" * 60_000
-"""To those who stop: 25 of them are more than the kernel and the server's queue hold for a socket."""
+"""The body for sockets that stop: 25 of them exceed the kernel's buffers and the server's queue of a socket."""
 _MEGABYTE = 1024 * 1024
 
 
 async def slow(bench: Bench) -> list[Table]:
-    """Half of the messages go to sockets that stop reading, half to others: do these notice?"""
+    """Half of the messages go to sockets that stop reading; measures the effect on the other half."""
     healthy, stopping = bench.pick(800, 160), bench.pick(200, 40)
     rate, count = bench.pick(200, 100), bench.pick(2000, 1000)
     to_healthy, _ = await _lines(bench, healthy, SHORT)
@@ -40,10 +40,11 @@ async def slow(bench: Bench) -> list[Table]:
             f"slow: {stopping} of {healthy + stopping} sockets stop reading",
             [before, during],
             [
-                f"{rate} messages a second to those who read, of {len(SHORT)} bytes, and {rate} to the others, of "
-                f"{len(LONG)}. Latencies are of those who read.",
-                f"{seconds:.1f} s after they read again all had all; {to_stopped.missing()} of {count} messages lost. "
-                f"{fallen} of {stopping} had fallen back on their cursor, {cut} had been cut and came back with it.",
+                f"{rate} messages a second of {len(SHORT)} bytes to reading sockets, and {rate} of {len(LONG)} bytes "
+                "to stopped ones. Latencies are those of reading sockets.",
+                f"{seconds:.1f} s after the stopped ones resumed, all had all messages; {to_stopped.missing()} of "
+                f"{count} were lost. {fallen} of {stopping} continued from their cursor, {cut} were cut "
+                "and reconnected with it.",
                 unbroken(),
             ],
         )
@@ -51,7 +52,7 @@ async def slow(bench: Bench) -> list[Table]:
 
 
 async def _lines(bench: Bench, readers: int, body: str) -> tuple[Traffic, list[Socket]]:
-    """Traffic from a few who write to many who read."""
+    """Traffic from a few senders to many receivers."""
     writers, devices = await bench.people.make(WRITERS), await bench.people.make(readers)
     theirs = list(islice(cycle(writers), readers))
     await bench.people.befriend((a.user_id, b.user_id) for a, b in zip(theirs, devices, strict=True))
@@ -63,7 +64,7 @@ async def _lines(bench: Bench, readers: int, body: str) -> tuple[Traffic, list[S
 
 
 async def _both(sides: Sequence[Traffic], rate: float, count: int) -> tuple[Sample, Sample]:
-    """Send to both sides at once. What the second one's recipients have is not waited for."""
+    """Send to both sides at once, without waiting for the second side's recipients."""
     first, second = sides
     return await asyncio.gather(first.run(rate, count), second.run(rate, count, wait=second.is_answered))
 
@@ -95,7 +96,7 @@ async def _phase(bench: Bench, name: str, sides: Sequence[Traffic], rate: float,
 
 
 async def _stop(bench: Bench, traffic: Traffic, sockets: Sequence[Socket]) -> list[Socket]:
-    """Read no more, on connections for which the kernel has not learned yet to buffer a megabyte."""
+    """Stop reading, on new connections, for which the kernel has not increased its buffers to a megabyte yet."""
     stopped = []
     for socket in sockets:
         socket.cut()
@@ -106,7 +107,7 @@ async def _stop(bench: Bench, traffic: Traffic, sockets: Sequence[Socket]) -> li
 
 
 async def _watch_rss(bench: Bench) -> list[int]:
-    """What the server holds, once a second until cancelled."""
+    """The server's memory, measured once a second until cancelled."""
     seen = [0]
     try:
         while True:
@@ -117,7 +118,7 @@ async def _watch_rss(bench: Bench) -> list[int]:
 
 
 async def _read_again(bench: Bench, traffic: Traffic, stopped: Sequence[Socket]) -> tuple[float, int]:
-    """Seconds until those that had stopped have everything, and how many of them had been cut."""
+    """Seconds until the stopped sockets have all messages, and how many of them were cut."""
     started = perf_counter()
     cuts = 0
 

@@ -27,16 +27,16 @@ OnReply = Callable[[int, str, float], None]
 
 
 class Refused(ConnectionError):
-    """The handshake was answered with something else than 101."""
+    """The response to the handshake was not 101."""
 
 
 class Socket(asyncio.Protocol):
-    """One device's socket: answers pings, follows its cursor, hands on what somebody wants to know."""
+    """One device's socket: answers pings, tracks its cursor, and passes events to a callback."""
 
     frames = 0
-    """Text frames that all sockets got: while it stands still, all is quiet."""
+    """The number of text frames that all sockets have received; unchanged while there is no traffic."""
     breaks = 0
-    """Events of all sockets that did not follow the one before: lost, repeated, or out of order. Always 0."""
+    """Events of all sockets that did not directly follow the previous one (lost, repeated or reordered); always 0."""
 
     def __init__(self, device: Device, position: int | None) -> None:
         loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ def _code(problem: bytes) -> str:
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
-    """A client's frame; the mask is zero, which costs the server as much to take off as any other."""
+    """A client's frame; the mask is zero, which the server removes at the same cost as any other."""
     size = len(payload)
     if size < 126:
         head = bytes((128 | opcode, 128 | size))
@@ -229,7 +229,7 @@ async def connect_all(port: int, devices: list[Device], *, at_once: int = 32, na
 
 
 async def quiet(seconds: float = 0.4) -> None:
-    """Wait until no socket has got anything for so long; delivered receipts come up to 0.1 s later."""
+    """Wait until no socket has received anything for this long; delivered receipts arrive up to 0.1 s later."""
     seen = -1
     while seen != Socket.frames:
         seen = Socket.frames
@@ -237,5 +237,5 @@ async def quiet(seconds: float = 0.4) -> None:
 
 
 def unbroken() -> str:
-    """A note on the order of all events that all sockets got."""
-    return f"Events that did not follow the one before them: {Socket.breaks}."
+    """A note on the order of the events that all sockets have received."""
+    return f"Events lost, repeated or out of order: {Socket.breaks}."

@@ -18,7 +18,7 @@ _GRACE_SECONDS = 20.0
 
 
 class Line(NamedTuple):
-    """Who writes to whom."""
+    """A sender and its recipient."""
 
     sender: Socket
     target_id: int
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def refusals(samples: Sequence[Sample]) -> str:
-    """How many were refused, and why, to print."""
+    """The numbers of refusals by error code, to print."""
     codes = sum((sample.refused for sample in samples), Counter[str]())
     return ", ".join(f"{count} {code}" for code, count in codes.items()) or "0"
 
@@ -86,7 +86,7 @@ class Traffic:
         )
 
     def on_event(self, name: bytes, payload: bytes, now: float) -> None:
-        """What a receiver got."""
+        """An event that a receiver has received."""
         if name != b"message.created":
             return
         found = _CLIENT_ID.search(payload)
@@ -102,15 +102,15 @@ class Traffic:
         line.sender.request(number, "message.send", data)
 
     def is_answered(self) -> bool:
-        """Whether the server has said of all that they are durable."""
+        """Whether the server has acknowledged all messages."""
         return len(self._answered) + self._refused.total() == len(self._sent)
 
     def missing(self) -> int:
-        """How many were not refused, and have not arrived yet."""
+        """The number of messages that were not refused and have not arrived."""
         return len(self._sent) - self._refused.total() - len(self._delivered)
 
     def is_complete(self) -> bool:
-        """Whether all have arrived, too."""
+        """Whether all messages have also arrived."""
         return self.is_answered() and not self.missing()
 
     def _on_reply(self, number: int, error: str, now: float) -> None:
@@ -123,7 +123,7 @@ class Traffic:
 
 
 async def until(done: Callable[[], bool], seconds: float) -> bool:
-    """Wait for something; whether it came in time."""
+    """Wait for a condition; returns whether it became true in time."""
     end = perf_counter() + seconds
     while not done():
         if perf_counter() > end:
