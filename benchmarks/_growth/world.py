@@ -1,7 +1,7 @@
-"""A world of so many users and messages, written into a migrated database by PostgreSQL itself.
+"""A data set with a given number of users and messages, written into a migrated database by PostgreSQL itself.
 
-All that is random comes from hashes of running numbers, so that a seed makes the same world again, whatever the plans.
-Rows lie in their tables in the order of time, as in life: neighbours in a table have nothing to do with each other.
+All random values are hashes of consecutive numbers, so that a seed creates the same data again, whatever the plans.
+Rows are stored in chronological order, as in practice, so that adjacent rows of a table are unrelated.
 
 | kind | who | contacts, conversations |
 | --- | --- | --- |
@@ -9,7 +9,7 @@ Rows lie in their tables in the order of time, as in life: neighbours in a table
 | `many` | one of 10,000 | 500 of both |
 | `large` | one of 1,000 | 200 of both |
 | `usual` | one of 50 | 50, of them 40 with a conversation; one of 100 messages |
-| `tail` | everybody else | a long tail with a mean of about 2.5, and what others have with them |
+| `tail` | all others | a long tail with a mean of about 2.5, and those that other kinds have with them |
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ALTER TABLE person ADD PRIMARY KEY (i);
 ANALYZE person;
 """
 
-# Step j of a pair is below half of the circle, so that no pair is made twice.
+# Step j of a pair is below half of the circle, so that no pair is created twice.
 _PAIRS = """
 CREATE TEMP TABLE pair AS
     SELECT x.*, row_number() OVER (ORDER BY x.met, x.low_id, x.high_id) AS c FROM (
@@ -102,7 +102,7 @@ INSERT INTO secrets (user_id, version, envelope, created_at)
     FROM person WHERE i % 5 < 2 ORDER BY born;
 """
 
-# The edges of a pair are one of the nine states that the policies know.
+# The edges of a pair have one of the nine states of the policies.
 _CONTACTS = """
 INSERT INTO contacts (owner_id, target_id, state, message, since)
     SELECT e.owner_id, e.target_id, e.state, CASE WHEN e.state LIKE 'pending%' THEN 'Hello, it is me' END,
@@ -127,7 +127,7 @@ INSERT INTO members (conversation_id, user_id, target_id, read_seq, delivered_se
     ) AS e (user_id, target_id, seq) ORDER BY t.c;
 """
 
-# Who has not read the last three has not sent one of them.
+# A user who has not read the last three messages has not sent any of them.
 _MESSAGES = """
 INSERT INTO messages (id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind, body,
         created_at)
@@ -143,7 +143,7 @@ INSERT INTO hidden_messages (user_id, message_id, at)
     SELECT sender_id, id, created_at FROM messages WHERE seq % 20 = 19;
 """
 
-# Only what the sweep has left: the newest, each stream's up to its end.
+# Only events that a sweep would have kept: the newest of each stream.
 _EVENTS = """
 CREATE TEMP TABLE ended AS
     SELECT user_id, sum(n)::bigint AS position

@@ -18,12 +18,12 @@ import asyncpg
 from messenger.security.tokens import ACCESS_PREFIX, token_hash
 
 FIRST_ID = 100_000_000
-# Hubs are 0 to 15, and know the same peers: enough of them that a stamp waits for nobody else's.
+# Hubs are 0 to 15, with the same peers: enough of them that their activity stamps do not wait for each other.
 HUBS, PEERS, CONTACTS, CONVERSATIONS, LONG = 16, 100, 200, 500, 250
 WRITERS, PAIRS = 1000, 200
 PAGE = 100
 BODY = "Hello " * 10
-# Who is connected, too; there are no such users, and nobody asks.
+# Further connected devices, of users that do not exist and send no requests.
 _STRANGERS = 2000
 _OTHERS = ("receipt", "receipt", "conversation", "contact", "profile")
 

@@ -1,4 +1,4 @@
-"""Who asks. A request carries one of these frozen values, never a mapped object."""
+"""The caller of a request: a frozen value, never a mapped object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """An authenticated device of a user. A repository still checks that the device is signed in."""
+    """An authenticated device of a user. Statements still check that the device is signed in."""
 
     user_id: int
     device_id: UUID

@@ -78,7 +78,7 @@ def _state(container: Container) -> State:
 
 
 def _cors(settings: Settings) -> CORSConfig | None:
-    """Allow exactly the configured origins, and let pages read the headers that the API documents."""
+    """Allow exactly the configured origins, and expose the headers that the API documents to pages."""
     if not settings.cors_origins:
         return None
     return CORSConfig(

@@ -74,7 +74,7 @@ def shows(audience: str, *, mutual: bool) -> bool:
 
 
 def shown_activity(last_activity: datetime, invisible_since: datetime | None) -> datetime:
-    """The last activity that others see; it does not advance while the user is invisible."""
+    """The last activity that others see, which does not advance while the user is invisible."""
     return invisible_since or last_activity
 
 

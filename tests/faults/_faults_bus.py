@@ -1,4 +1,4 @@
-"""The bus between workers goes away and returns: nothing is lost, some events are delayed."""
+"""Outages of the bus between workers: no event is lost, some are delayed."""
 
 from __future__ import annotations
 

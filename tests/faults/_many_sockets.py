@@ -1,4 +1,4 @@
-"""Many sockets in a process of their own, which can be stopped like a phone whose system froze the app. `python -m
+"""Many sockets in a separate process, which can be stopped like an app that a phone's system has frozen. `python -m
 tests.faults._many_sockets PORT` reads one JSON command a line from standard input, and answers each with a line. It
 creates its users in the database, and uses the benchmarks' sockets: the Python client does too much for one device to
 run a thousand of them.

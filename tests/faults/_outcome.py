@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     recovered: int = 0
     """Unknown when it ended, and there all the same: no fault."""
     repeats: int = 0
-    """Events that came twice after a reconnect, with the same cursor, which clients drop."""
+    """Events repeated after a reconnect with the same cursor, which clients drop."""
     answers: dict[int, int] = {}
     """Of the attempts over bare HTTP, by status; 0: none came."""
     findings: list[str] = []

@@ -1,4 +1,4 @@
-"""A device: the Python client behind a proxy of its own, the events that it received, and its state."""
+"""A device: the Python client behind its own proxy, the events that it received, and its state."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ QUICK = Timing(
     socket_again=1.0,
     stable=0.5,
 )
-"""A device that is in a hurry: its waits are not what is proved here."""
+"""The timing of a device under test: short waits, which are not tested here."""
 PATIENT = Timing(first_wait=0.02, longest_wait=0.2, patience=30.0)
-"""One that looks afterwards."""
+"""The timing of a client that verifies the result afterwards."""
 
 
 def place(cursor: str) -> int:
@@ -77,7 +77,7 @@ class Tap:
 
 
 class Device:
-    """`heard`: every event that its client returned, in order. `problems`: violations, as they were seen."""
+    """A device. `heard`: every event that its client returned, in order. `problems`: the violations found."""
 
     def __init__(self, name: str, device_id: UUID, client: Client, proxy: Proxy, state: State, cursor: str) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class Device:
 
     @property
     def view(self) -> View:
-        """Its log, for the checker."""
+        """The events of this device, for the checker."""
         heard, late = tuple(self.heard), not self.holds_all
         return View(self.name, self.user_id, heard, after=self.start, late=late, ended=self.signed_out)
 
@@ -124,7 +124,7 @@ class Device:
         self._task = asyncio.create_task(self._take_all(self._stream))
 
     async def crash(self) -> None:
-        """Stop listening, and forget what was not handled yet."""
+        """Stop listening, and discard items that were not handled yet."""
         if self._stream is not None and self._task is not None:
             await self._stream.aclose()
             await self._task
@@ -152,7 +152,7 @@ class Device:
         """Wait until it has everything up to this position."""
         await self.until(lambda: self.at >= position or self.signed_out, f"e{position}")
 
-    # --- the inside ---
+    # --- internal ---
 
     def _report(self, problem: str) -> None:
         self.problems.append(f"{self.name}: {problem}")

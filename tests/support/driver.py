@@ -1,4 +1,4 @@
-"""The minimum of a server program that an application needs, with hardly any calls of its own."""
+"""A minimal server program, which adds hardly any calls to those of the application."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Socket:
         self._incoming.put_nowait({"type": "websocket.connect"})
 
     async def converse(self) -> None:
-        """Run the socket for its whole life."""
+        """Run the socket from its handshake to its end."""
         await self._app(self._scope, self._incoming.get, self._send)
 
     async def _send(self, message: Any) -> None:

@@ -23,7 +23,7 @@ from tests.support.population import Draft, Population
 from tests.support.proxy import Address
 
 PATIENCE = 5.0
-"""Seconds a sender waits for one answer."""
+"""Seconds for which a sender waits for a response."""
 _PAUSE = 0.4
 _AGAIN = 0.15
 _GIVEN_UP = 0.1
@@ -47,7 +47,7 @@ class Sender:
         self.device = device
         self.bare = bare
         self.good_since = 0.0
-        """When the newest attempt began that was answered well, by `time.monotonic`."""
+        """When the latest successful attempt began, by `time.monotonic`."""
         self.idle = asyncio.Event()
         self._population = population
         self._member = population.member(device)
@@ -67,7 +67,7 @@ class Sender:
             await self._http.aclose()
 
     async def _settle(self, draft: Draft) -> None:
-        """An app repeats under the same id; its user may give up earlier."""
+        """An app retries with the same `client_id`; its user may give up earlier."""
         attempt = self._attempt if self.bare else self._attempt_by_client
         while not await self._timed(attempt, draft):
             if self._chance.random() < _GIVEN_UP:
@@ -166,7 +166,7 @@ class FaultPopulation(Population):
         if not task.cancelled():
             self.world.report(f"a sender ended: {task.exception()!r}")
 
-    # --- what is written down ---
+    # --- records ---
 
     def note(self, answer: Answer, said: str = "") -> None:
         """Record a response, and check that its status is allowed."""

@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: an application with a clock of its own, and a server on a real port."""
+"""Fixtures that several folders share: an application with a test clock, and a server on a real port."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ DOCUMENT: dict[str, Any] = msgspec.json.decode(openapi_json())
 MSGPACK = "application/msgpack"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "errors"}
 CANARY = "canary-9f31c7-password"
-"""A secret that no answer may hold."""
+"""A secret that no response may contain."""
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -141,9 +141,9 @@ def problem_code(response: httpx.Response) -> str:
 
 
 def problem_faults(response: httpx.Response) -> list[str]:
-    """What is wrong with any refusal."""
+    """Faults that any refusal can have."""
     if response.headers.get("content-type") != "application/problem+json":
-        # Readiness has a body of its own.
+        # The readiness check has a different body.
         return [] if response.request.url.path == "/health/ready" else [f"no problem: {response.text[:80]}"]
     problem = response.json()
     found = [f"a key is missing: {PROBLEM_KEYS - set(problem)}"] if not set(problem) >= PROBLEM_KEYS else []

@@ -33,7 +33,7 @@ _EXPECTED = frozenset(
 
 
 class Member:
-    """A user and all devices they ever had here; `partner` is who they write to."""
+    """A user with all devices, also signed-out ones; `partner` is the user to whom they write."""
 
     def __init__(self, user_id: int) -> None:
         self.id = user_id
@@ -59,9 +59,9 @@ class Population:
     """`leaving`: devices that are being signed out, and may be gone. `problems`: violations, as they were seen."""
 
     signals_get_lost = False
-    """Whether the bus may lose signals: nobody knows how others are then."""
+    """Whether the bus may lose signals, so that presence may be wrong."""
     stay_contacts = True
-    """Whether all pairs are contacts from beginning to end: receipts are told to no others."""
+    """Whether all pairs are contacts all the time: receipts are only sent to contacts."""
 
     def __init__(self, seed: str, stack: AsyncExitStack) -> None:
         self.seed = seed
@@ -76,7 +76,7 @@ class Population:
     # --- the server ---
 
     def address(self, chance: Random) -> Address:
-        """Where a device connects to."""
+        """The address to which a device connects."""
         raise NotImplementedError
 
     def proxy(self, chance: Random) -> Proxy:
@@ -90,7 +90,7 @@ class Population:
         """Query the server's database."""
         raise NotImplementedError
 
-    # --- people and devices ---
+    # --- users and devices ---
 
     async def meet(self, devices: tuple[int, int], chance: Random) -> None:
         """Two new users with this many devices each, who are contacts."""
@@ -149,7 +149,7 @@ class Population:
         """The user of a device."""
         return next(member for member in self.members if device in member.devices)
 
-    # --- what they do ---
+    # --- actions ---
 
     def draft(self, member: Member, body: str, *, reply_to: UUID | None = None) -> Draft:
         """A message to the partner."""

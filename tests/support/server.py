@@ -1,4 +1,4 @@
-"""A real server: a process of its own, started like a user starts it."""
+"""A real server: a separate process, started with the command that users run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVE = (sys.executable, "-m", "messenger", "serve")
 
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:
-    """An environment with these settings (lower-case names) and little else."""
+    """A minimal environment with these settings (lower-case names)."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     given = {f"MESSENGER_{name.upper()}": str(value) for name, value in settings.items()}
     return {**kept, "MESSENGER_DATA_DIR": str(folder), **given}

@@ -38,7 +38,7 @@ class Recorder:
 
 
 def probe(name: str, text: Any, row: Any = None, *, writes: bool = False) -> Statement[Any]:
-    """A statement of a test's own, hidden from tests that iterate over all statements."""
+    """A statement of a test, hidden from tests that iterate over all statements."""
     statement: Statement[Any] = Statement(f"probe.{name}", text, row, writes=writes)
     del STATEMENTS[statement.name]
     return statement
@@ -72,7 +72,7 @@ def checked_out(engine: AsyncEngine) -> int:
 
 
 async def count_of(factory: UnitOfWorkFactory, key: str) -> int | None:
-    """The value stored under a key, read in a unit of work of its own."""
+    """The value stored under a key, read in a separate unit of work."""
     async with factory.read() as uow:
         row = await uow.statements.first(GET, key=key)
     return None if row is None else row.number

@@ -1,4 +1,4 @@
-"""At the end: heal, drain every device, and compare each with a fresh login."""
+"""The final check: ends all faults, drains every device, and compares each with a fresh login."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def _settle(population: Population) -> None:
 
 
 async def _part(population: Population, clients: list[Client]) -> None:
-    """A signed-out device knows it, and no other device believes so."""
+    """Exactly the signed-out devices have received their sign-out."""
     for member, client in zip(population.members, clients, strict=True):
         there = {device.id async for device in client.devices()}
         for device in member.devices:
@@ -184,7 +184,7 @@ def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
 
 
 async def _compare_presence(population: Population, fresh: Fresh) -> None:
-    """Signals keep statuses correct, where none was lost."""
+    """Presence signals keep statuses correct if none was lost."""
     if population.signals_get_lost:
         return
     for device in fresh.member.signed_in:

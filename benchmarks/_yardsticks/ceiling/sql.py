@@ -1,7 +1,7 @@
 """The ceiling's statements: what ours do, written for one endpoint each, with as few columns as the answer needs.
 
 `$1` is the access token's SHA-256 and `$2` the request's time, always. The first column says whether the caller's
-stamp is due; no row at all means that the caller is nobody.
+stamp is due; there is no row for an unauthenticated caller.
 """
 
 from __future__ import annotations

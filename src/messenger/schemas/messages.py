@@ -14,7 +14,7 @@ from messenger.schemas.users import UserView
 
 MAX_BODY_BYTES = 65536
 
-# Only NUL is refused: PostgreSQL cannot store it. The size is counted in bytes and has an error of its own.
+# Only NUL is refused: PostgreSQL cannot store it. The size is counted in bytes and has a separate error.
 Body = Annotated[
     str,
     Meta(

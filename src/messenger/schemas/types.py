@@ -52,7 +52,7 @@ Username = Annotated[
         examples=["ada"],
     ),
 ]
-# Password strength is checked by the service, with an error of its own (422).
+# Password strength is checked by the service, with a separate error (422).
 Password = Annotated[str, Meta(min_length=1, max_length=4096, examples=["correct horse battery staple"])]
 Token = Annotated[str, Meta(min_length=1, max_length=512, examples=["qrGKWuj5JzLr3hmLGnMrx8cbWxyUMxaEtCS5RZrpRv8"])]
 ClientId = Annotated[

@@ -23,7 +23,7 @@ _LEASED = [limit for limit in LIMITS.values() if limit.lease]
 
 
 class RateLimiter:
-    """Counts requests before their work begins, in units of work of their own: a refused attempt counts, too."""
+    """Counts requests before their work begins, in separate units of work: a refused attempt counts, too."""
 
     def __init__(self, uow: UnitOfWorkFactory, *, enabled: bool) -> None:
         self._uow = uow

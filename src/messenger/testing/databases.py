@@ -22,8 +22,8 @@ async def drop_database(postgres_url: str, url: str) -> None:
     """Drop a database, closing its connections."""
     name = name_of(url)
     await _execute(postgres_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    # Not `WITH (FORCE)`: that ends whoever is there or fails, and autovacuum only a superuser may end. Without it
-    # PostgreSQL ends autovacuum itself, and waits for all others for five seconds.
+    # Not `WITH (FORCE)`, which fails if it may not terminate a session, and only a superuser may terminate autovacuum.
+    # Without it, PostgreSQL terminates autovacuum itself, and waits five seconds for other sessions to end.
     await _execute(
         postgres_url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user",

@@ -32,7 +32,7 @@ origin.
 """
 
 HEADERS = (*_SECURITY, *_UNLESS_SAID_OTHERWISE)
-"""The headers of a response without headers of its own."""
+"""The default headers of a response."""
 
 
 class ResponseHook:
