@@ -86,8 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statement_timeout: Annotated[
         float,
         _meta(
-            "How long a statement may run before PostgreSQL cancels it. Its request is answered with 503 after at most "
-            "2 s, even if this is longer.",
+            "How long a statement may run before PostgreSQL cancels it. Its request is answered with 503 within "
+            "3 s, even if this is longer.",
             "seconds",
             gt=0,
             le=300,
