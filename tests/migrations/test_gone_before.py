@@ -59,7 +59,7 @@ async def test_locked_membership_does_not_block_other_memberships(
     async with holder.transaction():
         await holder.execute("SELECT FROM members WHERE conversation_id >= $1 FOR UPDATE", _FAR)
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "_PATIENCE_SECONDS", 0.0)
+            patch.setattr(migrations, "_RETRY_SECONDS", 0.0)
             with pytest.raises(DBAPIError):
                 await asyncio.to_thread(migrations.upgrade, fresh_database_url)
         assert await gone(fresh_database_url) == sorted([*near, (ada.id, carol.id, None), (carol.id, ada.id, None)])

@@ -75,7 +75,7 @@ class TestTableInUse:
         self, empty_url: str, holder: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("MESSENGER_MIGRATION_LOCK_TIMEOUT", "100ms")
-        monkeypatch.setattr(migrations, "_PATIENCE_SECONDS", 0)
+        monkeypatch.setattr(migrations, "_RETRY_SECONDS", 0)
         with pytest.raises(DBAPIError, match="lock timeout"):
             await asyncio.to_thread(migrations.downgrade, empty_url, "base")
 
