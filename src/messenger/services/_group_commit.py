@@ -29,8 +29,9 @@ _SLOW = 4.0
 """A run is slow when it takes this many times as long as usual."""
 _LEAST_SLOW, _MOST_SLOW = 0.01, 0.05
 """Bounds of the seconds after which a run is slow."""
-_WEIGHT = 0.125
-"""Weight of a run's time in the moving average."""
+_WEIGHT = 0.125  # of a run's time in the moving average
+_LEAST_GATHERED, _LONGEST_GATHERING = 4, 0.01
+"""After a batch of at least so many items, the queue waits for the answered clients, at most for so many seconds."""
 
 
 class RunAlone(Exception):
@@ -45,10 +46,11 @@ class GroupCommit(Generic[Item, Outcome]):
     """Runs items alone under low load, and in batches under high load.
 
     An item that finds no run under way runs at once. The others are queued while the run commits; then the next run
-    takes the whole queue, up to `MOST` items. A single item therefore never waits for a batch to form, and under load
-    the cost of a statement and a commit is shared. A run that takes four times as long as usual is slow: the queue no
-    longer waits for it. At most `lanes` runs are active. Items with the same `key` share a row: they never run in two
-    lanes at the same time, but may be in one batch.
+    takes the whole queue, up to `MOST` items. After a larger batch, the queue waits until those it answered are likely
+    to have sent again, at most for as long as a run usually takes. An idle server thus never waits for a batch to form,
+    and under load the cost of a statement and a commit is shared. A run that takes four times as long as usual is slow:
+    the queue no longer waits for it. At most `lanes` runs are active. Items with the same `key` share a row: they never
+    run in two lanes at the same time, but may be in one batch.
 
     `together` returns an outcome or an exception for each item. It may call its second argument once all is committed:
     then the next run starts, while it prepares the outcomes. If it raises, nothing was written, and its halves are
@@ -82,13 +84,17 @@ class GroupCommit(Generic[Item, Outcome]):
         self._writing: dict[Hashable, float] = {}
         self._usual = _LEAST_SLOW / _SLOW
         self._timer: asyncio.TimerHandle | None = None
+        # While it is set, the queue waits for the expected number of items.
+        self._gathering: asyncio.TimerHandle | None = None
+        self._expected = 0
         self._busy: BusyLines[Item, Outcome] = BusyLines(self._probe, self._settle)
         self._lines = self._busy.lines
         self._runs: set[asyncio.Task[None]] = set()
 
     async def run(self, item: Item, key: Hashable, line: Hashable) -> Outcome:
         """Run an item and return its outcome. Raises what `alone` raises, and `Overloaded`."""
-        if self._writing or self._queue or not self._free or key in self._under_way or line in self._lines:
+        busy = self._writing or self._queue or self._gathering or not self._free
+        if busy or key in self._under_way or line in self._lines:
             return await self._enqueue(Waiting(item, key, line))
         self._free -= 1
         self._writing[key] = 0.0
@@ -132,6 +138,11 @@ class GroupCommit(Generic[Item, Outcome]):
 
     def _dispatch(self) -> None:
         """Start runs in free lanes as long as there are items that can run and no other run delays them."""
+        if self._gathering is not None:
+            if len(self._queue) < self._expected:
+                return
+            self._gathering.cancel()
+            self._gathering = None
         while self._queue and self._free:
             delay = self._delay() if self._writing else 0.0
             if delay > 0:
@@ -151,6 +162,17 @@ class GroupCommit(Generic[Item, Outcome]):
                 self._writing[run] = now
         slow = min(max(_SLOW * self._usual, _LEAST_SLOW), _MOST_SLOW)
         return max(self._writing.values()) + slow - now
+
+    def _gather(self, answered: int) -> None:
+        """Let the queue wait for the clients that a batch has answered, unless another run delays it already."""
+        if answered >= _LEAST_GATHERED and not self._writing and self._gathering is None:
+            self._expected = min(answered + len(self._queue), MOST)
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(min(self._usual, _LONGEST_GATHERING), self._on_gathered)
+
+    def _on_gathered(self) -> None:
+        self._gathering = None
+        self._dispatch()
 
     def _on_slow(self) -> None:
         self._timer = None
@@ -205,6 +227,7 @@ class GroupCommit(Generic[Item, Outcome]):
             self._writing.pop(batch[0].key, None)
             for key in {waiting.key for waiting in batch}:
                 del self._under_way[key]
+            self._gather(len(batch))
             self._dispatch()
 
     def _on_committed(self, batch: list[Waiting[Item, Outcome]]) -> None:
