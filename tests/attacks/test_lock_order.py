@@ -42,7 +42,7 @@ class TestConversationSettings:
         lock = "SELECT 1 FROM conversations WHERE $1 IN (low_id, high_id) FOR UPDATE"
         async with held(container, lock, ada.id):
             task = asyncio.ensure_future(update)
-            await waiting(container, "target AS (")
+            await waiting(container, "AS shares,")
             # A message locks the conversation, then its sender's membership.
             free = await rows(container, "SELECT 1 FROM members WHERE user_id = $1 FOR UPDATE SKIP LOCKED", ada.id)
         assert (await ended(task)).expire_after == 3600

@@ -122,7 +122,7 @@ class TestDataFolder:
         (folder / "data" / "postgres.location").write_text(str(elsewhere))
         done = command(folder / "data", "doctor")
         assert f", in {elsewhere}" in done.stdout
-        assert f"It is not in {folder}/data: back up both." in done.stdout
+        assert f"Its files are outside of {folder}/data: back up both." in done.stdout
 
     def test_missing_database_is_refused(self, folder: Path) -> None:
         with running(folder, **CHEAP):
@@ -185,13 +185,13 @@ class TestStartRefusals:
         # The tests' own PostgreSQL runs with all three off.
         code, said = refused(folder, database_url=fresh_database_url, environment=environment, port=0)
         assert code == 2
-        assert "fsync, full_page_writes, synchronous_commit off" in said
+        assert "fsync, full_page_writes, synchronous_commit is off" in said
 
     def test_role_setting_risking_message_loss_is_refused(self, folder: Path, durable: DurableDatabase) -> None:
         durable.run("ALTER ROLE messenger SET synchronous_commit = off")
         code, said = refused(folder, database_url=durable.url, port=0)
         assert code == 2
-        assert ": synchronous_commit off" in said
+        assert ": synchronous_commit is off" in said
 
     def test_allow_data_loss_starts_with_warning(self, folder: Path, fresh_database_url: str) -> None:
         with running(folder, database_url=fresh_database_url, allow_data_loss="on", **CHEAP) as server:

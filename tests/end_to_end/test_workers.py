@@ -119,7 +119,7 @@ class TestWorkerDeath:
         before = _metric(server, "messenger_worker_restarts_total")
         victim = _workers(server)[0]
         psutil.Process(victim).send_signal(number)
-        how = rf"warning messenger\.workers: worker {victim} was ended by signal {number:d} \({number.name}\)"
+        how = rf"warning messenger\.server\.workers: worker {victim} was ended by signal {number:d} \({number.name}\)"
         successor = int(_line(server, rf"{how}; started worker (\d+) in its place")[1])
         server.await_ready()
         assert successor in _workers(server)
@@ -163,7 +163,7 @@ class TestHangUp:
         before, drained = set(_workers(server)), len(re.findall("which drains", server.log.read_text()))
         restarts = _metric(server, "messenger_worker_restarts_total")
         server.process.send_signal(signal.SIGHUP)
-        _line(server, r"info +messenger\.workers: SIGHUP: replacing 2 workers, one after another")
+        _line(server, r"info +messenger\.server\.workers: SIGHUP: replacing 2 workers, one after another")
         while len(re.findall("which drains", server.log.read_text())) < drained + 2:
             # Over a new connection each time.
             assert httpx.get(f"{server.url}/health/live", timeout=10).status_code == 200
