@@ -49,7 +49,7 @@ async def bottom_of(message: Locator) -> float:
 
 
 async def ends_at(message: Locator, bottom: float) -> None:
-    """Wait until a message ends this far above the composer: the page scrolls in a frame after its window has changed."""
+    """Wait until a message ends this far above the composer: the page scrolls in the frame after a change of size."""
     async with asyncio.timeout(10):
         while abs(await bottom_of(message) - bottom) > 2:
             await message.page.evaluate("() => new Promise(requestAnimationFrame)")

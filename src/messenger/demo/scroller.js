@@ -9,6 +9,7 @@ export function startScroller({ onMoved }) {
   const scroller = $("scroller");
   let atEnd = true;
   let anchor = null; // A message at the lower edge, and how far it extends below that edge.
+  let size = sizeOf(scroller);
 
   scroller.addEventListener("scroll", () => {
     note();
@@ -22,12 +23,15 @@ export function startScroller({ onMoved }) {
   window.visualViewport?.addEventListener("resize", fitAboveKeyboard);
 
   function note() {
+    // The size has just changed, and a scroll event comes before that of the observer: `keep` needs the former anchor.
+    if (sizeOf(scroller) !== size) return;
     atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
     const row = atEnd ? null : lastInSight();
     anchor = row && { row, below: row.getBoundingClientRect().bottom - lowerEdge() };
   }
 
   function keep() {
+    size = sizeOf(scroller);
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
     else if (anchor?.row.isConnected) {
       scroller.scrollTop += anchor.row.getBoundingClientRect().bottom - lowerEdge() - anchor.below;
@@ -57,6 +61,8 @@ export function startScroller({ onMoved }) {
 
   return { keep, toEnd, isAtEnd: () => atEnd, isAtStart: () => scroller.scrollTop < NEAR };
 }
+
+const sizeOf = (element) => `${element.clientWidth}x${element.clientHeight}`;
 
 function fitAboveKeyboard() {
   const { height, scale } = window.visualViewport;
