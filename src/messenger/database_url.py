@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _PORT = 5432
 _SESSION_ATTRIBUTES = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
+
+_AUTHORITY = re.compile(r"([^:/?#]*://(?:[^/?#]*@)?)([^/?#]*)")
 
 
 class Host(NamedTuple):
@@ -18,7 +21,8 @@ class Host(NamedTuple):
 
 def hosts_of(url: str) -> list[Host]:
     """The hosts in the order of the URL; empty if it has none. Raises `ValueError` for an invalid PostgreSQL URL."""
-    parts = urlsplit(url)
+    named, rest = _split(url)
+    parts = urlsplit(rest)
     options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("the scheme is not postgresql")
@@ -27,7 +31,7 @@ def hosts_of(url: str) -> list[Host]:
     attributes = options.get("target_session_attrs", ["any"])[-1]
     if attributes not in _SESSION_ATTRIBUTES:
         raise ValueError(f"target_session_attrs must be one of {', '.join(sorted(_SESSION_ATTRIBUTES))}")
-    named = parts.netloc.rpartition("@")[2] or options.get("host", [""])[-1]
+    named = named or options.get("host", [""])[-1]
     hosts = [_host(each) for each in named.split(",")] if named else []
     ports = [_port(each) for each in options.get("port", [""])[-1].split(",") if each]
     if len(ports) > 1 and len(ports) != len(hosts):
@@ -37,9 +41,20 @@ def hosts_of(url: str) -> list[Host]:
     return hosts
 
 
+def without_hosts(url: str) -> str:
+    """The URL without its hosts, for asyncpg, which reads URLs with `urlsplit` as well."""
+    return _split(url)[1]
+
+
 def wants_writable(url: str) -> bool:
     """Whether to connect only to a host that accepts writes: with several hosts, unless the URL says otherwise."""
-    return len(hosts_of(url)) > 1 and "target_session_attrs" not in parse_qs(urlsplit(url).query)
+    return len(hosts_of(url)) > 1 and "target_session_attrs" not in parse_qs(urlsplit(without_hosts(url)).query)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The hosts of the URL, and the rest. `urlsplit` may refuse an IPv6 address after the first host."""
+    match = _AUTHORITY.match(url)
+    return (match[2], match[1] + url[match.end() :]) if match else ("", url)
 
 
 def _host(text: str) -> Host:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from messenger.database_url import Host, hosts_of, wants_writable
+from messenger.database_url import Host, hosts_of, wants_writable, without_hosts
 
 
 class TestHosts:
@@ -44,11 +44,25 @@ class TestHosts:
             hosts_of(url)
 
 
+class TestRest:
+    @pytest.mark.parametrize(
+        ("url", "rest"),
+        [
+            ("postgresql://u:p%40ss@a,[::1]:3/name?ssl=on", "postgresql://u:p%40ss@/name?ssl=on"),
+            ("postgresql://a,b/name", "postgresql:///name"),
+            ("postgresql:///name?host=/run/x", "postgresql:///name?host=/run/x"),
+        ],
+    )
+    def test_url_without_hosts_keeps_all_else(self, url: str, rest: str) -> None:
+        assert without_hosts(url) == rest
+
+
 class TestWritable:
     @pytest.mark.parametrize(
         ("url", "wanted"),
         [
             ("postgresql://a/name", False),
+            ("postgresql://a,[::1]/name", True),
             ("postgresql://a,b/name", True),
             ("postgresql://a,b/name?target_session_attrs=any", False),
         ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from messenger.database_url import Host, hosts_of, wants_writable
+from messenger.database_url import Host, hosts_of, wants_writable, without_hosts
 
 TRANSACTION_POOLER = "a transaction pooler is not supported; use session pooling, or a URL that bypasses the pooler"
 UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -80,7 +80,8 @@ class Connector:
     async def _connect_to(self, host: Host) -> asyncpg.Connection:
         # Divide the timeout, so that an unresponsive host leaves time for the others.
         share = self._timeout / len(self._hosts)
-        return await asyncpg.connect(self._url, host=host.name, port=host.port, timeout=share, **self._options)
+        url = without_hosts(self._url)
+        return await asyncpg.connect(url, host=host.name, port=host.port, timeout=share, **self._options)
 
 
 async def connect(url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:
