@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from tests.browser._oldest import AS_OLDEST_BROWSER
 from tests.browser._tab import Account, Tab
 from tests.support.server import Server, running
@@ -59,15 +59,8 @@ def artifacts() -> Path:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server for these tests, with a PostgreSQL of its own."""
-    memory = Path("/dev/shm")  # noqa: S108
-    folder = Path(tempfile.mkdtemp(prefix="messenger-demo-", dir=memory if os.access(memory, os.W_OK) else None))
-    # When the tests run as root, PostgreSQL runs as another user, which must reach its folder.
-    folder.chmod(0o711)
-    try:
-        with running(folder, **SETTINGS) as server:
-            yield server
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with memory_folder("demo") as folder, running(folder, **SETTINGS) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

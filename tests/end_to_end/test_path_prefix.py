@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,21 +16,12 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from messenger.testing.servers import free_port
 from tests.end_to_end._nginx import Nginx
 from tests.support.server import Server, launch
 
 CHEAP = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off"}
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A data folder in memory that PostgreSQL's own user can reach."""
-    memory = Path("/dev/shm")  # noqa: S108
-    path = Path(tempfile.mkdtemp(prefix="messenger-prefix-", dir=memory if os.access(memory, os.W_OK) else None))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 class Site:
@@ -64,7 +52,7 @@ class Site:
 
 @contextmanager
 def _site(public: bool) -> Iterator[Site]:
-    with _folder() as folder, _serving(folder, public) as site:
+    with memory_folder("prefix") as folder, _serving(folder, public) as site:
         yield site
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ import pytest
 
 from messenger.schemas.accounts import SignedInView
 from messenger.testing import Person
+from messenger.testing.folders import memory_folder
 from tests.support.server import Server, environment, running
 from tests.support.sockets import Realtime, Wire
 
@@ -30,19 +29,9 @@ PASSWORD = "fjord-lantern-quiet-93"
 CHEAP = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off", "activity_resolution": 3600}
 
 
-@contextlib.contextmanager
-def reachable() -> Iterator[Path]:
-    """A folder in memory that PostgreSQL's own user can reach."""
-    memory = Path("/dev/shm")  # noqa: S108
-    path = Path(tempfile.mkdtemp(prefix="messenger-realtime-", dir=memory if os.access(memory, os.W_OK) else None))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with reachable() as path:
+    with memory_folder("realtime") as path:
         yield path
 
 
@@ -184,7 +173,7 @@ class TestCommandLine:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sigterm_drains_without_failed_requests(workers: int) -> None:
-    with reachable() as folder, running(folder, workers=workers, **CHEAP) as server:
+    with memory_folder("realtime") as folder, running(folder, workers=workers, **CHEAP) as server:
         realtime, people = Realtime(int(server.url.rpartition(":")[2])), People(server.url)
         ada, bob = await people.friends()
         sent: list[int] = []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import httpx
 import pytest
 
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from tests.support.server import running
 
 CHEAP = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "off"}
@@ -21,12 +20,8 @@ CHEAP = {"password_time_cost": 1, "password_memory_cost": 32, "rate_limits": "of
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder in memory that PostgreSQL's own user can reach."""
-    memory = Path("/dev/shm")  # noqa: S108
-    path = Path(tempfile.mkdtemp(prefix="messenger-backup-", dir=memory if os.access(memory, os.W_OK) else None))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with memory_folder("backup") as path:
+        yield path
 
 
 def sync(url: str, headers: dict[str, str], cursor: str | None = None) -> httpx.Response:

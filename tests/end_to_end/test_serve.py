@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,17 +18,14 @@ import pytest
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.server.listening import listening_on, url_of
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from tests.support.server import command, refused, running
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder in memory that PostgreSQL's own user can reach."""
-    memory = Path("/dev/shm")  # noqa: S108
-    path = Path(tempfile.mkdtemp(prefix="messenger-serve-", dir=memory if os.access(memory, os.W_OK) else None))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with memory_folder("serve") as path:
+        yield path
 
 
 CHEAP = {"password_time_cost": 1, "password_memory_cost": 32}

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import asyncpg
 import httpx
@@ -18,6 +14,7 @@ import pytest
 from PIL import Image
 
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from tests.support.server import Server, running
 
 DEVICES, ROUNDS = 3, 12
@@ -32,8 +29,6 @@ ENVELOPE = {
 @pytest.fixture
 def server(fresh_database_url: str) -> Iterator[Server]:
     """Two workers on a database of this test's own, with a stamp at every request."""
-    memory = Path("/dev/shm")  # noqa: S108
-    folder = Path(tempfile.mkdtemp(prefix="messenger-again-", dir=memory if os.access(memory, os.W_OK) else None))
     settings = {
         "database_url": fresh_database_url,
         # The tests' own PostgreSQL is not durable.
@@ -44,9 +39,8 @@ def server(fresh_database_url: str) -> Iterator[Server]:
         "password_time_cost": 1,
         "password_memory_cost": 32,
     }
-    with running(folder, **settings) as server:
+    with memory_folder("sessions") as folder, running(folder, **settings) as server:
         yield server
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _image() -> bytes:

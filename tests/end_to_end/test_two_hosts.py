@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -22,6 +20,7 @@ import pytest
 from messenger import migrations
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.testing.factories import PASSWORD
+from messenger.testing.folders import memory_folder
 from messenger.testing.hosts import Host, network
 from messenger.testing.servers import NatsServer, RedisServer, ServerProcess
 from tests.support.fault_population import FaultPopulation
@@ -86,9 +85,7 @@ async def friends(two: Hosts) -> tuple[Friend, Friend]:
 def two(request: pytest.FixtureRequest) -> Iterator[Hosts]:
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(network(2))
-        folder = Path(tempfile.mkdtemp(prefix="messenger-hosts-", dir="/dev/shm"))
-        folder.chmod(0o711)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(memory_folder("hosts"))
         # Reached through a Unix socket, which is not part of a network namespace; the bus is.
         database = stack.enter_context(EmbeddedPostgres(folder / "postgres", durable=False))
         url = database.start()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,6 +16,7 @@ import psutil
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
+from messenger.testing.folders import memory_folder
 from tests.support.server import Server, environment, running
 
 TOKEN = "a-token-that-only-prometheus-has"
@@ -34,27 +31,17 @@ with socket.socket() as listening:
 """
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A data folder in memory that PostgreSQL's own user can reach."""
-    memory = Path("/dev/shm")  # noqa: S108
-    path = Path(tempfile.mkdtemp(prefix="messenger-workers-", dir=memory if os.access(memory, os.W_OK) else None))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """The folder of the server that outlives each test."""
-    with _folder() as path:
+    with memory_folder("workers") as path:
         yield path
 
 
 @pytest.fixture(scope="module")
 def other_folder() -> Iterator[Path]:
     """The folder of servers that end within a test."""
-    with _folder() as path:
+    with memory_folder("workers") as path:
         yield path
 
 

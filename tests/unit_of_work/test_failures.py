@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,6 +19,7 @@ from messenger.database.engine import create_engine
 from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, Overloaded, UsernameTaken
 from messenger.testing import Factory
+from messenger.testing.folders import memory_folder
 from messenger.unit_of_work import UnitOfWorkFactory, retry_on_conflict
 from tests.support.units_of_work import (
     PID,
@@ -188,13 +185,10 @@ class TestDatabaseAway:
     @pytest.fixture
     def away(self) -> Iterator[EmbeddedPostgres]:
         """A server of this test's own, which it may stop."""
-        memory = "/dev/shm"  # noqa: S108
-        folder = Path(tempfile.mkdtemp(prefix="uow", dir=memory if os.access(memory, os.W_OK) else None))
-        folder.chmod(0o711)
-        server = EmbeddedPostgres(folder / "postgres", durable=False)
-        yield server
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        with memory_folder("unit-of-work") as folder:
+            server = EmbeddedPostgres(folder / "postgres", durable=False)
+            yield server
+            server.stop()
 
     async def test_factory_recovers_after_database_returns(self, away: EmbeddedPostgres, engine_of: Any) -> None:
         engine = engine_of(away.start())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +25,7 @@ from messenger.embedded.postgres import EmbeddedPostgres
 from messenger.events import WakeUp
 from messenger.testing.databases import create_database, name_of, temporary_database
 from messenger.testing.factories import Factory
+from messenger.testing.folders import memory_folder
 from messenger.testing.statements import StatementLog
 from messenger.unit_of_work import Announcer
 
@@ -41,18 +40,13 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
-    memory = Path("/dev/shm")  # noqa: S108
-    base = memory if os.access(memory, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="messenger-tests-", dir=base))
-    # If this process is root, PostgreSQL runs as another user, who must be able to access the folder.
-    folder.chmod(0o711)
-    try:
-        binaries = os.environ.get("MESSENGER_TEST_POSTGRES_BIN")
-        bin_dir = Path(binaries) if binaries else None
-        with EmbeddedPostgres(folder / "postgres", bin_dir=bin_dir, durable=False) as server:
-            yield server.start()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    binaries = os.environ.get("MESSENGER_TEST_POSTGRES_BIN")
+    bin_dir = Path(binaries) if binaries else None
+    with (
+        memory_folder("tests") as folder,
+        EmbeddedPostgres(folder / "postgres", bin_dir=bin_dir, durable=False) as server,
+    ):
+        yield server.start()
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,7 @@ class Findings(msgspec.Struct):
 
     @property
     def faults(self) -> dict[str, list[str]]:
-        """The faults by kind; empty if there are none."""
+        """The faults by kind."""
         kinds = {name: getattr(self, name) for name in _FAULTS}
         return {name: found for name, found in kinds.items() if found}
 
