@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -51,15 +52,15 @@ class _MappedRepository(Generic[R]):
         return self._kind(uow.session)
 
 
-class Repositories:
+class Repositories(ABC):
     """The repositories of a unit of work."""
 
     statements: Runner
 
     @property
+    @abstractmethod
     def session(self) -> AsyncSession:
         """The session of the mapped repositories."""
-        raise NotImplementedError
 
     accounts = _MappedRepository(AccountRepository)
     avatars = _Repository(AvatarRepository)
