@@ -33,7 +33,7 @@ class Table(msgspec.Struct):
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The percentile of the values (nearest rank); 0 if there are none."""
+    """The percentile of the values (nearest rank); 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 

@@ -25,7 +25,7 @@ _NOW = "date_trunc('milliseconds', now())"
 
 
 class Script(NamedTuple):
-    """A statement in the form of pgbench, and the number of users among whom it alternates."""
+    """A statement in the form of pgbench, and the number of users whose IDs it cycles through."""
 
     name: str
     text: str

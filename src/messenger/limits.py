@@ -54,7 +54,7 @@ _LIMITS = (
     Limit("message", 120, 0.5, "Messages by one account", with_work=True),
     Limit("message_to", 60, 1.0, "Messages by one account in one conversation", with_work=True),
     Limit("conversation", 50, 60.0, "Conversations that one account starts"),
-    Limit("look_up", 200, 60.0, "Strangers whom one account looks up; each counts once a day"),
+    Limit("look_up", 200, 60.0, "Strangers that one account looks up; each counts once a day"),
     Limit("subscribe", 100, 30.0, "Contact requests by one account"),
     Limit("subscribed_to", 50, 300.0, "Contact requests that one account receives"),
     Limit("presence", 30, 2.0, "Changes of status over sockets by one account", fail_open=True),

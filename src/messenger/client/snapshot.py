@@ -4,7 +4,7 @@ Two states that reached the same cursor have equal snapshots, whether they repla
 applied later events, or only loaded it. A snapshot contains:
 
 - `profile`: without `last_activity`, which changes without an event.
-- `devices`: id, name and creation time; `last_activity` and `current` depend on when and by whom they are loaded.
+- `devices`: id, name and creation time; `last_activity` and `current` depend on the time and the device.
 - `contacts`: state, alias, message and `since`; the user's name and avatar for mutual contacts only, since there are
   no events for changes of others.
 - `conversations`: those with messages, since the API lists no others: target, `seq` numbers, unread count, version and

@@ -72,7 +72,7 @@ class ConnectionPool(NullPool):
         return self._open - len(self._idle)
 
     def acquire_nowait(self) -> PooledConnection | None:
-        """An idle connection; None if there is none."""
+        """An idle connection, or None."""
         while self._idle:
             # When a server stops, it closes its connections, which asyncpg notices: no ping is needed.
             connection = self._idle.pop()

@@ -143,7 +143,7 @@ def start_watchdog(account: Account, pid: int) -> subprocess.Popen[bytes]:
 
 
 def end_watchdog(watchdog: subprocess.Popen[bytes]) -> None:
-    """Stop the watchdog. Call this before PostgreSQL is stopped, lest it signal a reused process id."""
+    """Stop the watchdog. Call this before PostgreSQL is stopped, or it may signal a reused process ID."""
     watchdog.kill()
     with watchdog:
         pass

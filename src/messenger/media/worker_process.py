@@ -28,7 +28,7 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess(asyncio.SubprocessProtocol):
-    """A worker process, for one job at a time. Kill it if a job is abandoned, lest its answer go to the next one."""
+    """A worker process, for one job at a time. Kill it if a job is abandoned, or the next one gets its answer."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()

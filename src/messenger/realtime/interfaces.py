@@ -56,7 +56,7 @@ class SocketAudit(msgspec.Struct, frozen=True):
     positions: dict[int, int]
     """The end of each user's stream."""
     epoch: str | None
-    """The database history that the positions belong to; None if there are none."""
+    """The database history that the positions belong to; None without positions."""
     signed_out: set[UUID]
     """Devices that were signed out."""
     replaced: set[int]

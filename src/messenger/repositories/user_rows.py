@@ -17,7 +17,7 @@ class AvatarRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class UserRow(msgspec.Struct, frozen=True, gc=False):
-    """A user as everyone may see them. The avatar is None where the user has none, or hides it from the caller."""
+    """A user as everyone may see them. The avatar is None if the user has not set one, or hides it from the caller."""
 
     user_id: int
     name: str

@@ -48,7 +48,7 @@ def turn_credentials(secret: str, pseudonym: str, expires_at: datetime) -> tuple
 def pseudonym(key: bytes, user_id: int, day: date) -> str:
     """The user's pseudonym on this day (UTC), for the relay: 96 bits of HMAC-SHA256 as 16 URL-safe characters."""
     if len(key) < _MIN_KEY_BYTES:
-        raise ValueError(f"a pseudonym's key has {_MIN_KEY_BYTES} bytes or more, lest the id be guessed")
+        raise ValueError(f"a pseudonym's key must have at least {_MIN_KEY_BYTES} bytes, or IDs could be guessed")
     digest = hmac.digest(key, f"turn:{user_id}:{day:%Y-%m-%d}".encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode("ascii")[:_PSEUDONYM_LENGTH]
 

@@ -39,7 +39,7 @@ _Outgoing = tuple[Caller, OutgoingMessage]
 
 
 class _Unopened(NamedTuple):
-    """The outcome of a message to a user with whom the sender has no conversation yet."""
+    """The outcome of the first message between two users, who have no conversation yet."""
 
     sender_id: int
 
