@@ -205,8 +205,13 @@ class TestConnectionLoss:
         sleep = asyncio.sleep
 
         async def slept(seconds: float) -> None:
-            waits.append(seconds)
-            await sleep(0)
+            task = asyncio.current_task()
+            assert task is not None
+            # Background tasks of other tests sleep on the same loop.
+            is_of_bus = task.get_coro().__qualname__ == Bus.run.__qualname__  # type: ignore[union-attr]
+            if is_of_bus:
+                waits.append(seconds)
+            await sleep(0 if is_of_bus else seconds)
 
         bus = bus_of(broker)
         async with running(bus) as (own,):
