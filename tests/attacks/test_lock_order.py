@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from messenger.clock import FixedClock, new_id
 from messenger.container import Container
 from messenger.errors import Unauthenticated
+from messenger.repositories.message_rows import OutgoingMessage
+from messenger.repositories.sending import SentRow
 from messenger.schemas.messages import ConversationPatch
 from messenger.security.envelope import Kdf, SecretEnvelope
-from messenger.testing import Factory
+from messenger.services.rate_limits import RateLimiter
+from messenger.testing import Factory, Person
 from messenger.testing.factories import PASSWORD
 from tests.support.tables import held, rows
 
@@ -47,6 +51,45 @@ class TestConversationSettings:
             free = await rows(container, "SELECT 1 FROM members WHERE user_id = $1 FOR UPDATE SKIP LOCKED", ada.id)
         assert (await ended(task)).expire_after == 3600
         assert len(free) == 1
+
+
+async def send_waiting(container: Container, sender: Person, to: Person) -> SentRow:
+    """Send a message that waits for locked rows."""
+    message = OutgoingMessage(new_id(), to.id, "w", b"", "text", "Hello", None, None, [])
+    limits = RateLimiter(container.uow, enabled=False).send_parameters()
+    async with container.uow.command() as uow:
+        return await uow.messages.send(sender.actor, message, limits, wait=True)
+
+
+class TestMessages:
+    @pytest.mark.parametrize("place", range(4))
+    async def test_message_locks_memberships_then_streams_by_ascending_user(
+        self, container: Container, make: Factory, clock: FixedClock, place: int
+    ) -> None:
+        low, high = sorted(await make.friends(), key=lambda person: person.id)
+        # The rows of `high` come first in the tables.
+        await make.message(high, low)
+        # The first message of a minute changes both memberships.
+        clock.advance(minutes=1)
+        order = [("members", low), ("members", high), ("streams", low), ("streams", high)]
+        table, person = order[place]
+        async with held(container, f"SELECT 1 FROM {table} WHERE user_id = $1 FOR UPDATE", person.id):
+            sending = asyncio.ensure_future(send_waiting(container, high, low))
+            await waiting(container, "requested AS MATERIALIZED")
+            free = [
+                (table, person)
+                for table, person in order
+                if await rows(container, f"SELECT 1 FROM {table} WHERE user_id = $1 FOR UPDATE SKIP LOCKED", person.id)
+            ]
+        assert (await ended(sending)).outcome == "sent"
+        assert free == order[place + 1 :]
+
+    async def test_refused_message_waits_for_no_lock(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.friends()
+        await make.message(ada, bob)
+        await container.services.contacts.block(bob.actor, ada.id)
+        async with held(container, "SELECT 1 FROM conversations WHERE $1 IN (low_id, high_id) FOR UPDATE", ada.id):
+            assert (await ended(send_waiting(container, ada, bob))).outcome == "forbidden"
 
 
 class TestErasure:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
+from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import Overloaded
 from messenger.schemas.messages import MessageDraft, MessageView
@@ -34,6 +35,21 @@ def sends(container: Container) -> MessageService:
         Unreadable(container.uow, container.metrics.unreadable),
         lanes=LANES,
     )
+
+
+@pytest.fixture
+def parked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[Any]:
+    """Each attempt that found a row locked. No message waits in PostgreSQL."""
+    monkeypatch.setattr(_group_commit, "_PATIENT_AFTER", 10.0)
+    attempts: asyncio.Queue[Any] = asyncio.Queue()
+    park = _busy_lines.BusyLines.park
+
+    def note(lines: Any, waiting: Any) -> None:
+        park(lines, waiting)
+        attempts.put_nowait(waiting)
+
+    monkeypatch.setattr(_busy_lines.BusyLines, "park", note)
+    return attempts
 
 
 async def pairs(make: Factory, count: int) -> list[tuple[Person, Person]]:
@@ -109,21 +125,87 @@ class TestWaiting:
         assert (await send(sends, ada, bob, "w")).seq == 2
 
     async def test_message_of_a_disconnected_sender_is_not_retried(
-        self, sends: MessageService, container: Container, make: Factory, monkeypatch: pytest.MonkeyPatch
+        self, sends: MessageService, container: Container, make: Factory, parked: asyncio.Queue[Any]
     ) -> None:
-        monkeypatch.setattr(_group_commit, "_PATIENT_AFTER", 10.0)
         ((ada, bob),) = await pairs(make, 1)
-        parked = asyncio.Event()
-        park = _busy_lines.BusyLines.park
-
-        def note(lines: Any, waiting: Any) -> None:
-            park(lines, waiting)
-            parked.set()
-
-        monkeypatch.setattr(_busy_lines.BusyLines, "park", note)
         async with busy(container, STREAM, bob):
             waiting = asyncio.create_task(send(sends, ada, bob, "w"))
-            await parked.wait()
+            await parked.get()
             waiting.cancel()
             await asyncio.wait([waiting])
         assert (await send(sends, ada, bob, "x")).seq == 2
+
+
+async def all_parked(parked: asyncio.Queue[Any], sending: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait until each of these messages has found a row locked; fails if one waits for the lock instead."""
+    found: set[Any] = set()
+    while len(found) < len(sending):
+        attempt = asyncio.create_task(parked.get())
+        await asyncio.wait([attempt, *sending], return_when=asyncio.FIRST_COMPLETED)
+        assert attempt.done(), "a message was sent or refused"
+        found.add(attempt.result())
+
+
+class TestOtherMembers:
+    """A message writes the memberships of the others once a minute, and the streams of all members."""
+
+    async def test_message_of_new_minute_waits_for_membership_of_recipient(
+        self,
+        sends: MessageService,
+        container: Container,
+        make: Factory,
+        clock: FixedClock,
+        parked: asyncio.Queue[Any],
+    ) -> None:
+        ((ada, bob),) = await pairs(make, 1)
+        clock.advance(minutes=1)
+        async with busy(container, MEMBERSHIP, bob):
+            sending = [asyncio.create_task(send(sends, ada, bob, "w"))]
+            await all_parked(parked, sending)
+        assert (await sending[0]).seq == 2
+
+    async def test_message_of_same_minute_does_not_wait_for_membership_of_recipient(
+        self, sends: MessageService, container: Container, make: Factory
+    ) -> None:
+        ((ada, bob),) = await pairs(make, 1)
+        async with busy(container, MEMBERSHIP, bob):
+            assert (await send(sends, ada, bob, "w")).seq == 2
+
+    @pytest.mark.parametrize("sql", [MEMBERSHIP, STREAM], ids=["membership", "stream"])
+    async def test_message_to_group_waits_for_row_of_single_member(
+        self,
+        sends: MessageService,
+        container: Container,
+        make: Factory,
+        clock: FixedClock,
+        parked: asyncio.Queue[Any],
+        sql: str,
+    ) -> None:
+        ada, bob, cem = await make.people(3)
+        group_id = await group(container, [ada, bob, cem])
+        clock.advance(minutes=1)
+        async with busy(container, sql, cem):
+            # The first is tried alone, the others in one statement.
+            draft = MessageDraft(target_id=group_id, client_id="w", body="Hello")
+            sending = [asyncio.create_task(sends.send(sender.actor, draft)) for sender in (ada, bob, cem)]
+            await all_parked(parked, sending)
+        assert sorted(view.seq for view, _ in await asyncio.gather(*sending)) == [1, 2, 3]
+
+
+async def group(container: Container, members: list[Person]) -> int:
+    """The ID of a new group."""
+    group_id = members[0].id + 10**9
+    await rows(
+        container,
+        """
+        WITH peer AS (INSERT INTO peers (id, kind) VALUES ($1, 'group') RETURNING id),
+        made AS (
+            INSERT INTO conversations (kind, peer_id, last_at) SELECT 'group', id, now() FROM peer RETURNING id
+        )
+        INSERT INTO members (conversation_id, user_id, target_id, role)
+        SELECT made.id, unnest($2::bigint[]), $1, 'member' FROM made
+        """,
+        group_id,
+        [member.id for member in members],
+    )
+    return group_id
