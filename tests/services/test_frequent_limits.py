@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
+from datetime import datetime
 from itertools import cycle, islice
 
 import pytest
@@ -13,7 +14,7 @@ from messenger.actor import Bearer, Caller
 from messenger.clock import FixedClock
 from messenger.container import Container
 from messenger.errors import MessengerError, NotAContact, RateLimited, Unauthenticated
-from messenger.limits import LIMITS
+from messenger.limits import LIMITS, Limit
 from messenger.schemas.messages import ConversationPatch, MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.users import ConfirmDraft, PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.security.tokens import token_hash
@@ -21,6 +22,7 @@ from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person, StatementLog
+from tests.support.tables import rows
 
 ALL, ONE = LIMITS["message"], LIMITS["message_to"]
 NOBODY = 10_000_019
@@ -170,6 +172,60 @@ class TestBatchedMessages:
             return_exceptions=True,
         )
         assert [isinstance(outcome, RateLimited) for outcome in outcomes] == [True] * 3 + [False] * 3
+
+    async def test_messages_of_batch_to_several_users_share_limit_of_account(
+        self, limited: Container, make: Factory
+    ) -> None:
+        ada, friends = await with_friends(make, 3)
+        sends = self.service(limited)
+        outcomes = await asyncio.gather(
+            *(sends.send(ada.actor, draft(friends[number % 3].id, number)) for number in range(ALL.burst + 8)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(outcome, tuple) for outcome in outcomes) == ALL.burst
+        assert sum(isinstance(outcome, RateLimited) for outcome in outcomes) == 8
+
+    async def test_batch_counts_messages_for_each_sender_alone(
+        self, limited: Container, make: Factory, clock: FixedClock
+    ) -> None:
+        ada, (bob, cem) = await with_friends(make, 2)
+        sends, start = self.service(limited), clock.advance(seconds=3600)
+        pairs = [(ada, bob), (bob, ada), (ada, bob), (ada, cem), (bob, ada), (ada, cem), (ada, cem), (cem, ada)]
+        await asyncio.gather(*(sends.send(one.actor, draft(to.id, n)) for n, (one, to) in enumerate(pairs)))
+        assert await counted(limited, start, [ada, bob, cem]) == {
+            (ada.id, None): 5, (bob.id, None): 2, (cem.id, None): 1,
+            (ada.id, bob.id): 2, (ada.id, cem.id): 3, (bob.id, ada.id): 2, (cem.id, ada.id): 1,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("limit", [ALL, ONE], ids=["account", "conversation"])
+    async def test_last_message_within_limit_needs_no_extra_statement(
+        self, limited: Container, make: Factory, statements: StatementLog, limit: Limit
+    ) -> None:
+        ada, (bob, cem, eve) = await with_friends(make, 3)
+        sends = self.service(limited)
+        # To `eve` in the other case, so that only one limit is nearly used up.
+        await send_to(sends, ada, [bob, eve] if limit is ALL else [bob], limit.burst - 2)
+        # The messages of the batch do not exceed a limit of one sender, or of one conversation and sender.
+        pairs = [(cem, ada), (ada, bob), (bob, ada), (bob, ada), (cem, ada), (cem, ada)]
+        if limit is ONE:
+            pairs += [(ada, cem), (ada, cem)]
+        async with statements.recording() as sent:
+            await asyncio.gather(*(sends.send(one.actor, draft(to.id, 500 + n)) for n, (one, to) in enumerate(pairs)))
+        assert sum("INSERT INTO messages" in statement for statement in sent) == 2
+
+
+async def counted(limited: Container, start: datetime, people: Sequence[Person]) -> dict[tuple[int, int | None], int]:
+    """The messages that the limits have counted since `start`: by sender, and by sender and recipient."""
+    sql = """
+        SELECT user_id, NULL AS target_id, sent_until FROM streams WHERE user_id = ANY ($1)
+        UNION ALL SELECT user_id, target_id, sent_until FROM members WHERE user_id = ANY ($1)
+    """
+    return {
+        (row["user_id"], row["target_id"]): round(
+            (row["sent_until"] - start).total_seconds() / (ALL if row["target_id"] is None else ONE).every
+        )
+        for row in await rows(limited, sql, [person.id for person in people])
+    }
 
 
 class TestLeases:

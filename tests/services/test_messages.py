@@ -274,6 +274,19 @@ class TestMessageTarget:
         ada = await make.person()
         assert await refusal(container, ada, draft_to(ada)) is CannotTargetSelf
 
+    async def test_user_open_to_everyone_has_no_conversation_with_self(
+        self, container: Container, make: Factory
+    ) -> None:
+        ada = await make.person()
+        patch = ProfilePatch(privacy=PrivacyPatch(messages_from="everyone", calls_from="everyone"))
+        await container.services.profiles.update(ada.actor, patch)
+        assert await refusal(container, ada, draft_to(ada)) is CannotTargetSelf
+        with pytest.raises(PeerNotFound):
+            await container.services.conversations.update(ada.actor, ada.id, ConversationPatch(pinned=True))
+        with pytest.raises(PeerNotFound):
+            await container.services.messages.history(ada.actor, ada.id, before=None, after=None, limit=1)
+        assert await rows(container, "SELECT FROM members WHERE user_id = $1", ada.id) == []
+
     @pytest.mark.parametrize("talked", [True, False])
     async def test_erased_target_is_not_found(self, container: Container, make: Factory, talked: bool) -> None:
         ada, bob = await make.friends()
