@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from messenger.errors import Overloaded
+from messenger.services import _busy_lines
+from messenger.services._busy_lines import BusyLines, Waiting
 from tests.services._work import Work
 
 
@@ -149,3 +151,118 @@ class TestLines:
         results = await asyncio.gather(*(work.run(item) for item in (1, 2, 3)), return_exceptions=True)
         assert {type(result) for result in results} == {Overloaded}
         assert await work.run(4) == 8
+
+    async def test_items_parked_together_keep_order(self) -> None:
+        work = Work(lanes=1)
+        work.line = lambda item: 0 if item else 1
+        work.busy = {1: 1, 2: 1, 3: 1}
+        tasks = await work.ask(0, 1, 2, 3)
+        work.gate.set()
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [0, 2, 4, 6]
+        assert work.runs == [[0], [1, 2, 3], [1], [2, 3]]
+
+    async def test_outcome_of_other_item_does_not_end_line(self) -> None:
+        work = Work(lanes=1)
+        work.line = lambda item: 0 if item else 1
+        work.busy = {1: 2}
+        tasks = await work.ask(0, 1, 2)
+        work.gate.set()
+        assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [0, 2, 4]
+        assert work.runs == [[0], [1, 2], [1], [1]]
+
+    async def test_items_continue_after_wait_for_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("messenger.services._group_commit._PATIENT_AFTER", 0.0)
+        work = Work(lanes=2)
+        work.line = lambda item: item // 10
+        for line in (10, 20, 30):
+            work.busy = {line: 1}
+            work.gate.clear()
+            tasks = await work.ask(line, line + 1)
+            work.gate.set()
+            assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [2 * line, 2 * line + 2]
+        assert work.waited == [10, 20, 30]
+
+    async def test_probe_cancelled_in_queue_releases_line(self) -> None:
+        work = Work(lanes=1)
+        work.line = lambda item: item // 10
+        work.busy[1] = 1
+        first, other = await work.ask(1, 10)
+        await work.pass_gate()
+        (second,) = await work.ask(2)
+        # The other item has the lane: the first one is retried, and waits in the queue.
+        async with asyncio.timeout(5):
+            while not work.batches._queue:
+                await asyncio.sleep(0)
+        first.cancel()
+        work.gate.set()
+        assert list(await asyncio.wait_for(asyncio.gather(second, other), 5)) == [4, 20]
+        assert work.runs == [[1], [10], [2]]
+
+
+class Lines:
+    """Lines whose retries and expiries are recorded, with a clock of their own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(_busy_lines, "perf_counter", lambda: self.now)
+        monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+        self.retried: list[int] = []
+        self.expired: list[int] = []
+        self.lines: BusyLines[int, int] = BusyLines(
+            lambda waiting: self.retried.append(waiting.item), lambda waiting, error: self.expired.append(waiting.item)
+        )
+
+    def park(self, *items: int, line: int = 0) -> list[Waiting[int, int]]:
+        waiting = [Waiting[int, int](item, item, line) for item in items]
+        for each in waiting:
+            self.lines.park(each)
+        return waiting
+
+    def wake(self, seconds: float) -> None:
+        """Retry what is due after this time."""
+        self.now += seconds
+        self.lines._try_again()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
+    return Lines(monkeypatch)
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        ("tries", "pause"), [(0, 0.001), (3, 0.008), (6, 0.064), (20, 0.064)], ids=["first", "doubled", "last", "bound"]
+    )
+    @pytest.mark.parametrize(("others", "factor"), [(0, 1.0), (511, 2.0)], ids=["few lines", "many lines"])
+    async def test_pause_doubles_and_grows_with_number_of_lines(
+        self, lines: Lines, tries: int, pause: float, others: int, factor: float
+    ) -> None:
+        for other in range(1, others + 1):
+            lines.park(other, line=other)
+        (waiting,) = lines.park(0)
+        for _ in range(tries):
+            lines.wake(1.0)
+            waiting.since = lines.now
+            lines.lines.park(waiting)
+        (due,) = [due for due, _, name in lines.lines._due if name == 0]
+        assert due - lines.now == pytest.approx(pause * factor)
+
+    async def test_timer_is_set_to_first_due_line(self, lines: Lines) -> None:
+        lines.park(1, line=1)
+        timer, loop = lines.lines._timer, asyncio.get_running_loop()
+        assert timer is not None
+        assert timer.when() - loop.time() <= 0.001
+        timer.cancel()
+
+    async def test_item_of_disconnected_client_is_not_retried(self, lines: Lines) -> None:
+        first, _ = lines.park(1, 2)
+        first.future.cancel()
+        lines.wake(0.01)
+        assert lines.retried == [2]
+
+    async def test_all_overdue_items_expire_at_once(self, lines: Lines) -> None:
+        lines.park(1, 2)
+        lines.now += 1.0
+        lines.park(3)
+        lines.wake(0.9)
+        assert (lines.expired, lines.retried) == ([1, 2], [3])

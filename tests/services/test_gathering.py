@@ -71,3 +71,27 @@ class TestGathering:
         assert work.runs == [[1], [2]]
         work.gate.set()
         assert await asyncio.gather(*tasks) == [4]
+
+    @pytest.mark.usefixtures("patient")
+    async def test_queued_items_count_in_addition_to_answered_items(self) -> None:
+        work = Work(lanes=4)
+        tasks = await work.ask(0, 1, 2, 3, 4)
+        await work.pass_gate()
+        waiting = await work.ask(5, 6)
+        await work.pass_gate()
+        await asyncio.gather(*tasks)
+        waiting += await work.ask(7, 8, 9)
+        assert work.runs[2:] == []
+        waiting += await work.ask(10)
+        assert work.runs[2:] == [[5, 6, 7, 8, 9, 10]]
+        work.gate.set()
+        await asyncio.gather(*waiting)
+
+    @pytest.mark.parametrize(("usual", "longest"), [(0.002, 0.002), (5.0, 0.01)], ids=["usual time", "10 ms"])
+    async def test_wait_is_as_long_as_usual_run_and_bounded(self, usual: float, longest: float) -> None:
+        work = Work()
+        work.batches._usual = usual
+        work.batches._gather(4)
+        assert work.batches._gathering is not None
+        assert work.batches._gathering.when() - asyncio.get_running_loop().time() <= longest
+        work.batches._gathering.cancel()
