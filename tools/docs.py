@@ -9,9 +9,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from msgspec import Meta
 
 import messenger.errors
+import messenger.errors.groups
 from messenger.config import PREFIX, Settings
 from messenger.errors import MessengerError
-from messenger.limits import LIMITS
+from messenger.limits import LIMITS, MAX_BANS, MAX_GROUPS, MAX_LINKS, MAX_MEMBERS, MAX_REQUESTS, MAX_STAFF
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -55,16 +56,30 @@ def _bounds(base: Any, meta: Meta) -> str:
     return ", ".join(part for part in (unit, bounds) if part)
 
 
+_SIZES = (
+    ("Members of a group", MAX_MEMBERS, "409 `group_full`"),
+    ("Groups of which one account is a member", MAX_GROUPS, "409 `too_many_groups`"),
+    ("Admins and moderators of a group, without its owner", MAX_STAFF, "409 `group_full`"),
+    ("Links of a group", MAX_LINKS, "409 `too_many_links`"),
+    ("Requests to join a group that wait for an answer", MAX_REQUESTS, "503 `overloaded`"),
+    ("Bans of a group", MAX_BANS, "409 `group_full`"),
+)
+
+
 def limits() -> str:
-    """`docs/limits.md`: every rate limit."""
+    """`docs/limits.md`: every rate limit, and the sizes of groups."""
     lines = [
-        "# Rate limits",
+        "# Limits",
         "",
-        "Written by `make docs` from `src/messenger/limits.py`. Each limit is a token bucket in PostgreSQL that all",
-        "workers share: `burst` requests at once, then one in each interval. A request beyond it is answered with 429",
-        "`rate_limited` and the headers `Retry-After`, `RateLimit` and `RateLimit-Policy`; over a socket the problem",
-        "has `retry_after`. When the database cannot be reached, most limits refuse (closed), and some allow (open).",
-        "`MESSENGER_RATE_LIMITS=off` disables all of them.",
+        "Written by `make docs` from `src/messenger/limits.py`.",
+        "",
+        "## Rate limits",
+        "",
+        "Each limit is a token bucket in PostgreSQL that all workers share: `burst` requests at once, then one in each",
+        "interval. A request beyond it is answered with 429 `rate_limited` and the headers `Retry-After`, `RateLimit`",
+        "and `RateLimit-Policy`; over a socket the problem has `retry_after`. When the database cannot be reached,",
+        "most limits refuse (closed), and some allow (open). `MESSENGER_RATE_LIMITS=off` disables all of them. The",
+        "slow mode of a group is not one of them: it is a setting of the group, and holds in any case.",
         "",
         "A *lease* is for requests that devices make often. A worker allows this many in a window (the burst times the",
         "interval) without counting them. After that, it takes this many tokens at a time from the bucket. A device",
@@ -84,6 +99,17 @@ def limits() -> str:
         opened = "with the work" if limit.with_work else "open" if limit.fail_open else "closed"
         cells = (f"`{limit.name}`", limit.meaning, limit.burst, f"{limit.every:g} s", limit.lease or "", opened)
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        "## Sizes of groups",
+        "",
+        "A request that would exceed one of them is answered with the error. [Conventions](api/conventions.md#limits)",
+        "lists the sizes of requests and pages.",
+        "",
+        "| what | at most | error |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {what} | {most:,} | {error} |" for what, most, error in _SIZES]
     return "\n".join(lines) + "\n"
 
 
@@ -92,7 +118,7 @@ def errors() -> str:
     lines = [
         "# Errors",
         "",
-        "Written by `make docs` from `src/messenger/errors.py`. A refused request is answered with a problem document",
+        "Written by `make docs` from `src/messenger/errors/`. A refused request is answered with a problem document",
         "(RFC 9457); over a socket the same document is the `error` of the reply. Programs decide by `code`: codes are",
         "stable, while `title` and `detail` are for people and may change. Later versions may add codes; an app treats",
         "an unknown code like any other problem of its status. [Conventions](api/conventions.md#problems) shows a",
@@ -110,8 +136,9 @@ def errors() -> str:
 
 
 def error_classes() -> list[type[MessengerError]]:
-    """The classes of `messenger.errors` as they are declared, by status."""
-    declared = [each for each in vars(messenger.errors).values() if isinstance(each, type)]
+    """The classes of `messenger.errors` and `messenger.errors.groups` as they are declared, by status."""
+    modules = (messenger.errors, messenger.errors.groups)
+    declared = dict.fromkeys(each for module in modules for each in vars(module).values() if isinstance(each, type))
     return sorted((each for each in declared if issubclass(each, MessengerError)), key=lambda error: error.status)
 
 

@@ -16,21 +16,23 @@ from messenger.bus.bus import Bus, transport_of
 from messenger.clock import Clock, SharedClock
 from messenger.config import Settings, load_secret
 from messenger.database.engine import create_engine
+from messenger.events import Announcer
 from messenger.media.processor import ImageProcessor
 from messenger.migrations import head_revision
 from messenger.observability.metrics import Metrics
 from messenger.realtime.bounded_streams import BoundedStreams
 from messenger.realtime.delivery_acks import DeliveryAcks
 from messenger.realtime.hub import Hub
-from messenger.realtime.interfaces import Presences, Streams
+from messenger.realtime.interfaces import Presences, ReceiptCounts, Streams
 from messenger.realtime.presence import PresenceTracker
+from messenger.realtime.receipt_signals import ReceiptSignals
 from messenger.realtime.runtime import Realtime
 from messenger.schemas.address import ADDRESS
 from messenger.security.passwords import PasswordHasher, common_passwords
 from messenger.server.gc_tuning import tuned_gc
 from messenger.services import Gateways, Services
 from messenger.storage.object_store import ObjectStore
-from messenger.unit_of_work import Announcer, UnitOfWorkFactory
+from messenger.unit_of_work import UnitOfWorkFactory
 
 
 class Container:
@@ -102,7 +104,7 @@ class Container:
             schema_head=head_revision(),
         )
 
-    def _realtime(self, streams: Streams, presences: Presences) -> Realtime:
+    def _realtime(self, streams: Streams, presences: Presences, receipts: ReceiptCounts) -> Realtime:
         settings = self.settings
         return Realtime(
             self.bus.origin,
@@ -113,6 +115,7 @@ class Container:
             # Sockets use at most half of the pool; the other half is for requests.
             BoundedStreams(streams, max(1, settings.pool_size // 2)),
             DeliveryAcks(streams),
+            ReceiptSignals(receipts),
             socket_timeout=settings.socket_timeout,
             limited=settings.rate_limits == "on",
         )

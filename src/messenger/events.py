@@ -6,7 +6,8 @@ current state is read when the event is delivered, so deleted content never reap
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 import msgspec
@@ -76,6 +77,48 @@ class ConversationUpdated(_AboutPeer, frozen=True):
     name = "conversation.updated"
 
 
+class _AboutGroup(_AboutPeer, frozen=True):
+    """`subject`: the notice of the change, if it has one."""
+
+    notice_id: UUID | None = None
+
+    @property
+    def subject(self) -> UUID | None:
+        return self.notice_id
+
+
+class GroupUpdated(_AboutGroup, frozen=True):
+    """The group has changed, or the owner of the stream has joined or left it. It is read on delivery."""
+
+    name = "group.updated"
+
+
+class _AboutGroupUser(_AboutGroup, frozen=True):
+    user_id: int = 0
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return {"user_id": self.user_id}
+
+
+class GroupMemberChanged(_AboutGroupUser, frozen=True):
+    """A user has joined the group, left it, or has changed as a member. The member is read on delivery."""
+
+    name = "group.member"
+
+
+class GroupInvited(_AboutPeer, frozen=True):
+    """An invitation to this group was received, or has ended. It is read on delivery."""
+
+    name = "group.invited"
+
+
+class GroupRequested(_AboutGroupUser, frozen=True):
+    """A user has asked to join the group, or the request has ended. It is read on delivery."""
+
+    name = "group.requested"
+
+
 class ContactUpdated(_AboutPeer, frozen=True):
     """The owner's edge to this peer has changed; `data` holds the owner's own texts. The peer's name is read on
     delivery.
@@ -116,3 +159,13 @@ class WakeUp(msgspec.Struct, frozen=True):
     name: str
     data: msgspec.Struct | None = None
     at: str = ""
+
+
+class Announcer(Protocol):
+    """Receives, after each commit, the streams with new events, and the groups whose members have received or read
+    more. What is lost is harmless: readers use cursors.
+    """
+
+    async def announce(self, news: list[WakeUp]) -> None: ...
+
+    def announce_receipts(self, group_ids: Iterable[int]) -> None: ...

@@ -63,8 +63,24 @@ _LIMITS = (
     Limit("avatar", 20, 30.0, "Avatars uploaded by one account", fail_open=True),
     Limit("avatar_mib", 100, 60.0, "MiB of avatars uploaded by one account", fail_open=True),
     Limit("export", 3, 28800.0, "Exports of one account"),
+    Limit("group_create", 20, 600.0, "Groups created by one account", with_work=True),
+    Limit("invite", 100, 30.0, "Invitations by one account"),
+    Limit("invited_to", 20, 300.0, "Invitations that one account receives"),
+    Limit("join", 30, 60.0, "Groups that one account joins or asks to join"),
+    Limit("link_look_up", 30, 10.0, "Group links that one account looks up"),
+    Limit("moderate", 120, 1.0, "Changes of members by one account in one group"),
     Limit("ice", 100, 60.0, "TURN credentials for one account", fail_open=True),
 )
 
 LIMITS: dict[str, Limit] = {limit.name: limit for limit in _LIMITS}
 """Every limit by its name; `docs/limits.md` is checked against it."""
+
+MAX_MEMBERS = 200
+MAX_GROUPS = 1_000
+MAX_LINKS = 20
+MAX_INVITATIONS = MAX_REQUESTS = 1_000
+MAX_BANS = 10_000
+MAX_STAFF = 50
+"""The size of a group, and of what belongs to it; `MAX_GROUPS` are those of one account, `MAX_STAFF` the admins and
+moderators of a group.
+"""

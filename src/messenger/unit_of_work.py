@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -22,7 +22,7 @@ from messenger.database.engine import translate
 from messenger.database.pool import ConnectionPool
 from messenger.database.runner import Instants, Observer, Runner
 from messenger.errors import ConcurrentUpdate, DatabaseUnavailable, MessengerError, Overloaded
-from messenger.events import Event, WakeUp
+from messenger.events import Announcer, Event, WakeUp
 from messenger.repositories import Repositories
 from messenger.repositories.activity import write_stamps
 
@@ -42,12 +42,6 @@ class NestedUnitOfWork(RuntimeError):
     """A unit of work was opened inside another; pass the open one to steps that use cases share."""
 
 
-class Announcer(Protocol):
-    """Receives, after each commit, the streams with new events. A lost wake-up is harmless: readers use cursors."""
-
-    async def announce(self, news: list[WakeUp]) -> None: ...
-
-
 _current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=None)
 
 
@@ -61,6 +55,7 @@ class UnitOfWork(Repositories):
         self._mode: Mode = mode
         self._recorded: list[tuple[Event, tuple[int, ...]]] = []
         self._news: list[WakeUp] = []
+        self._groups_read: tuple[int, ...] = ()
         self._rules: set[int] = set()
         self._required: dict[int, int] = {}
         self._closed: set[int] = set()
@@ -95,6 +90,10 @@ class UnitOfWork(Repositories):
     def announce(self, news: Iterable[WakeUp]) -> None:
         """Announce, after the commit, events that a statement has already appended."""
         self._news.extend(news)
+
+    def announce_receipts(self, group_ids: Iterable[int]) -> None:
+        """Announce, after the commit, that members of these groups have received or read more."""
+        self._groups_read += tuple(group_ids)
 
     async def request_fan_out(self, event: Event) -> None:
         """Notify all contacts of the event's user in batches, starting right after the commit."""
@@ -189,7 +188,7 @@ class UnitOfWork(Repositories):
         _current.set(None)
         if self._fans_out:
             self._factory.fan_outs_requested.set()
-        if self._news:
+        if self._news or self._groups_read:
             await self._send_wake_ups()
 
     async def _finish(self) -> None:
@@ -233,6 +232,8 @@ class UnitOfWork(Repositories):
     async def _send_wake_ups(self) -> None:
         try:
             await self._factory.announcer.announce(self._news)
+            if self._groups_read:
+                self._factory.announcer.announce_receipts(set(self._groups_read))
         except Exception:
             logger.warning("a wake-up failed; readers continue by cursor", exc_info=True)
 

@@ -13,7 +13,7 @@ import pytest
 
 from messenger.openapi_export import openapi_json
 from messenger.realtime import frames
-from messenger.schemas import accounts, calls, messages, realtime, safe, users
+from messenger.schemas import accounts, admission, calls, groups, messages, realtime, safe, users
 from messenger.schemas.moments import decode_hook
 from messenger.security import envelope
 from messenger.services import health
@@ -23,7 +23,12 @@ from messenger.web.socket_methods import METHODS
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
-SIGNALS = {"typing": realtime.TypingView, "presence": users.StatusView, "call.signal": realtime.CallSignalView}
+SIGNALS = {
+    "typing": realtime.TypingView,
+    "presence": users.StatusView,
+    "call.signal": realtime.CallSignalView,
+    "receipts": realtime.ReceiptCountsView,
+}
 _EXAMPLE = re.compile(r"^```json *(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLES = [
     pytest.param(name, body, id=f"{page.stem}-{number}-{name}")
@@ -34,7 +39,8 @@ DOCUMENT: dict[str, Any] = msgspec.json.decode(openapi_json())
 
 
 def _structs() -> dict[str, Any]:
-    modules: list[ModuleType] = [accounts, calls, messages, realtime, safe, users, frames, envelope, health]
+    schemas: list[ModuleType] = [accounts, admission, calls, groups, messages, realtime, safe, users]
+    modules = [*schemas, frames, envelope, health]
     named = {name: kind for module in modules for name, kind in vars(module).items() if isinstance(kind, type)}
     return {**{name: kind for name, kind in named.items() if issubclass(kind, msgspec.Struct)}, "Problem": Problem}
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import docs  # noqa: E402
 
 from messenger import errors  # noqa: E402
+from messenger.errors import groups  # noqa: E402
 
 
 @pytest.mark.parametrize("name", docs.PAGES)
@@ -43,8 +44,8 @@ class TestErrorPage:
         codes = [error.code for error in docs.error_classes()]
         assert sorted(codes) == sorted(set(codes))
 
-    def test_error_tree_in_docstring_matches_classes(self) -> None:
-        drawn, (_, tree) = {}, (errors.__doc__ or "").split("`MessengerError`:")
+    def test_error_trees_in_docstrings_match_classes(self) -> None:
+        drawn, (_, tree) = {}, f"{errors.__doc__}{groups.__doc__}".split("`MessengerError`:")
         for status, name, children in re.findall(r"\b(\d{3}) (\w+)(?:: (\w+(?:, \w+)*))?", tree):
             for child in (name, *filter(None, children.split(", "))):
                 drawn[child] = (int(status), "MessengerError" if child == name else name)

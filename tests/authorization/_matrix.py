@@ -12,6 +12,8 @@
     avatar    the key of the owner's avatar
     page      a public page
 
+`_group_matrix.py` has the rows of groups.
+
 Callers:
     owner     the owner of the data
     contact   a mutual contact; both have exchanged messages
@@ -28,6 +30,7 @@ Refused and read-only requests change no row, except for activity stamps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 COLUMNS = ("owner", "contact", "stranger", "blocked", "blocker", "former", "keyless", "gone")
@@ -44,6 +47,14 @@ WORDS = {
     "nothing": (404, "message_not_found"),
     "nodevice": (404, "device_not_found"),
     "nosecret": (404, "secret_not_found"),
+    "rank": (403, "rank_too_low"),
+    "permit": (403, "not_permitted"),
+    "muted": (403, "muted"),
+    "absent": (404, "member_not_found"),
+    "noguest": (404, "invitation_not_found"),
+    "noasker": (404, "request_not_found"),
+    "nolink": (404, "link_not_found"),
+    "succeed": (409, "successor_needed"),
     "unasked": (409, "no_pending_request"),
     "unblock": (409, "contact_blocked"),
     "upgrade": (426, "upgrade_required"),
@@ -68,8 +79,11 @@ GET    /account/export                own       200      200      200      200  
 
 GET    /profile                       own       200      200      200      200      200      200      -        -
 PUT    /profile                       own       200      200      200      200      200      200      -        -
+GET    /settings                      own       200      200      200      200      200      200      -        -
+PUT    /settings                      own       200      200      200      200      200      200      -        -
 GET    /users/{user_id}               owner     200      200      200      200      200      200      -        -
 GET    /users                         owner     200      200      200      200      200      200      -        -
+GET    /users?ids                     owner     200      200      200      200      200      200      -        -
 POST   /avatar/upload                 own       201      201      201      201      201      201      -        -
 DELETE /avatar                        own       204      204      204      204      204      204      -        -
 GET    /avatars/{key}                 avatar    200      200      200      200      200      200      200      200
@@ -86,6 +100,7 @@ POST   /unblock                       owner     self     200      200      200  
 
 POST   /messages                      owner     self     201      private  private  private  private  -        -
 GET    /messages/{message_id}         letter    200      200      nothing  nothing  nothing  nothing  -        -
+GET    /messages/{message_id}/receipts letter   200      foreign  nothing  nothing  nothing  nothing  -        -
 GET    /messages/{message_id}         received  .        200      .        200      200      200      -        -
 PATCH  /messages/{message_id}         letter    200      foreign  nothing  nothing  nothing  nothing  -        -
 PATCH  /messages/{message_id}         sent      .        200      .        private  private  private  -        -
@@ -106,6 +121,7 @@ SOCKET message.send                   owner     self     200      private  priva
 SOCKET receipt.set                    owner     nobody   200      nobody   200      200      200      -        -
 SOCKET typing                         owner     self     200      private  private  private  private  -        -
 SOCKET call.signal                    owner     self     200      private  private  private  private  -        -
+SOCKET watch                          own       200      200      200      200      200      200      -        -
 SOCKET presence.set                   own       200      200      200      200      200      200      -        -
 SOCKET ping                           own       200      200      200      200      200      200      -        -
 
@@ -160,17 +176,35 @@ class Case(NamedTuple):
         return f"{self.method} {self.path}{variant} of {self.of} by {self.actor}"
 
 
-def parse(table: str) -> list[Case]:
+def unchanging(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """The cases that are refused or only read, by row: requests whose answers do not depend on each other."""
+    return rows(case for case in cases if case.changes_nothing)
+
+
+def changing(cases: Iterable[Case]) -> list[Case]:
+    """The other cases, each of which needs users of its own."""
+    return [case for case in cases if not case.changes_nothing]
+
+
+def rows(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """The cases of each row of a table, by the request without its caller."""
+    found: dict[str, list[Case]] = {}
+    for case in cases:
+        found.setdefault(case.id.removesuffix(f" by {case.actor}"), []).append(case)
+    return found
+
+
+def parse(table: str, columns: Sequence[str] = COLUMNS) -> list[Case]:
     """The cells of the table. Raises `ValueError` for an unknown word."""
     cases: list[Case] = []
     lines = [line.split() for line in table.splitlines() if line.strip()]
-    if lines.pop(0) != ["of", *COLUMNS]:
+    if lines.pop(0) != ["of", *columns]:
         raise ValueError("the first line names the columns")
     for method, place, of, *cells in lines:
-        if len(cells) != len(COLUMNS):
-            raise ValueError(f"{method} {place}: {len(cells)} cells for {len(COLUMNS)} columns")
+        if len(cells) != len(columns):
+            raise ValueError(f"{method} {place}: {len(cells)} cells for {len(columns)} columns")
         path, _, variant = place.partition("?")
-        for column, expected in zip(COLUMNS, cells, strict=True):
+        for column, expected in zip(columns, cells, strict=True):
             if expected not in WORDS and expected != "." and not expected.isdigit():
                 raise ValueError(f"{method} {place}: {expected} is no word")
             actors = () if expected == "." else TRIED.get(column, (column,))

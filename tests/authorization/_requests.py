@@ -77,7 +77,7 @@ def url(scene: Scene) -> str:
     }
     query = case.variant if "=" in case.variant else ""
     if case.route == ("GET", "/users"):
-        query = f"username={scene.target.username}"
+        query = f"ids={scene.target.id}" if case.variant == "ids" else f"username={scene.target.username}"
     return case.path.format(**values) + (f"?{query}" if query else "")
 
 
@@ -131,6 +131,7 @@ _DATA: dict[str, Callable[[Scene], Any]] = {
     "POST /password": lambda scene: {"old_password": scene.password, "new_password": "harbour-violet-tundra-58"},
     "DELETE /account": lambda scene: {"password": scene.password},
     "PUT /profile": lambda _: {"about": "Reads a lot"},
+    "PUT /settings": lambda _: {"auto_join": "contacts"},
     "PUT /contacts/{user_id}": lambda _: {"alias": "Somebody"},
     "POST /subscribe": _target,
     "POST /confirm_subscribe": _target,
@@ -150,6 +151,7 @@ _DATA: dict[str, Callable[[Scene], Any]] = {
         "call_id": CALL_ID,
         "payload": {"type": "offer"},
     },
+    "SOCKET watch": lambda scene: {"target_ids": [scene.target.id]},
     "SOCKET presence.set": lambda _: {"status": "away"},
     "SOCKET ping": lambda _: {},
 }

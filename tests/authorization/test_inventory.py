@@ -14,6 +14,7 @@ from messenger.app import create_app
 from messenger.container import Container
 from messenger.web.request import require_bearer
 from messenger.web.socket_methods import METHODS
+from tests.authorization import _group_matrix
 from tests.authorization._matrix import CASES, COLUMNS, TRIED, parse
 from tests.support.http import OPERATIONS, Operation
 from tests.support.inventory import HIDDEN, Route, handlers, inventory
@@ -35,6 +36,9 @@ def documented(operation: Operation) -> Route:
     return operation.method, operation.path.rstrip("/")
 
 
+ROUTES = {case.route for case in (*CASES, *_group_matrix.CASES)}
+
+
 @get("/leak", sync_to_thread=False)
 def leak() -> dict[str, str]:
     """A route that someone added without declaring anything."""
@@ -43,20 +47,20 @@ def leak() -> dict[str, str]:
 
 class TestMatrixRows:
     def test_matrix_covers_exactly_all_routes_and_methods(self, app: Litestar) -> None:
-        assert inventory(app) == {case.route for case in CASES}
+        assert inventory(app) == ROUTES
 
     def test_new_route_without_rows_is_detected(self, container: Container) -> None:
         app = create_app(container)
         app.register(leak)
-        assert inventory(app) - {case.route for case in CASES} == {("GET", "/leak")}
+        assert inventory(app) - ROUTES == {("GET", "/leak")}
 
     def test_new_method_without_rows_is_detected(self, app: Litestar) -> None:
-        assert inventory(app, [*METHODS, "leak"]) - {case.route for case in CASES} == {("SOCKET", "leak")}
+        assert inventory(app, [*METHODS, "leak"]) - ROUTES == {("SOCKET", "leak")}
 
-    def test_every_role_requests_every_route(self, app: Litestar) -> None:
+    def test_every_role_requests_every_route(self) -> None:
         everyone = {actor for column in COLUMNS for actor in TRIED.get(column, (column,))}
         # A role without a token has no account of its own either.
-        for route in inventory(app):
+        for route in {case.route for case in CASES}:
             assert {case.actor for case in CASES if case.route == route} == everyone, route
 
     @pytest.mark.parametrize("cells", ["200 " * 7, "200 " * 7 + "maybe"])
@@ -90,7 +94,7 @@ class TestRouteDeclarations:
 
     def test_matrix_agrees_with_declared_authentication(self) -> None:
         needs_token = {documented(operation): operation.needs_token for operation in OPERATIONS}
-        for case in CASES:
+        for case in (*CASES, *_group_matrix.CASES):
             if case.actor == "anonymous" and case.route in needs_token and case.path != "/metrics":
                 assert (case.expected == "-") == needs_token[case.route], case.id
 

@@ -8,25 +8,22 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import httpx
-import msgspec
 import pytest
 import pytest_asyncio
 from PIL import Image
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messenger.app import create_app
 from messenger.clock import FixedClock
-from messenger.config import Settings
 from messenger.container import Container
-from messenger.database.engine import create_engine
 from messenger.openapi_export import openapi_json
 from messenger.testing import Factory, Person, StatementLog
 from messenger.testing.factories import PASSWORD
 from messenger.web.socket_methods import METHODS
+from tests.budgets._group_budgets import GROUP_BUDGETS
+from tests.budgets.conftest import METRICS_TOKEN
 from tests.support.served import serving
 from tests.support.sockets import Realtime
 
@@ -35,6 +32,8 @@ BUDGETS = {
     # The basic endpoints.
     "GET /profile": 1,
     "PUT /profile": 5,
+    "GET /settings": 1,
+    "PUT /settings": 4,
     "GET /contacts": 1,
     "POST /subscribe": 9,
     "POST /confirm_subscribe": 8,
@@ -67,6 +66,7 @@ BUDGETS = {
     # The rest.
     "GET /users": 1,
     "GET /users?username=": 1,
+    "GET /users?ids=": 1,
     "GET /devices": 1,
     "GET /e2e/secret_key": 1,
     "POST /logout": 5,
@@ -95,40 +95,10 @@ METHODS_BUDGETS = {
     "receipt.set": BUDGETS["POST /receipts"] + 1,
     "presence.set": 4 + 1,
     "typing": 1,
+    "watch": 0,
     "call.signal": 1,
     "ping": 0,
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def one_connection(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """A pool of one connection, so that asyncpg looks up each type once, before anything is counted."""
-    engine = create_engine(settings.database_url, msgspec.structs.replace(settings, pool_size=1))
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def log(one_connection: AsyncEngine) -> StatementLog:
-    return StatementLog(one_connection)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def settled(
-    settings: Settings, one_connection: AsyncEngine, log: StatementLog, clock: FixedClock
-) -> AsyncIterator[Container]:
-    """Services with the default activity resolution, and users who have just been active."""
-    settled = msgspec.structs.replace(settings, activity_resolution=30.0, metrics_token=METRICS_TOKEN)
-    container = Container(settled, engine=one_connection, clock=clock)
-    yield container
-    await container.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def http(settled: Container) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(cast(Any, create_app(settled)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://messenger.test") as client:
-        yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -147,8 +117,6 @@ def _image() -> bytes:
     Image.frombytes("RGB", (8, 8), os.urandom(8 * 8 * 3)).save(file, "PNG")
     return file.getvalue()
 
-
-METRICS_TOKEN = "numbers-for-prometheus-alone-47"
 
 ENVELOPE = {
     "algorithm": "AES-256-GCM",
@@ -179,6 +147,8 @@ def _send(method: str, path: str, **body: Any) -> Send:
 OF_FRIENDS: dict[str, Send] = {
     "GET /profile": _get("/profile"),
     "PUT /profile": _send("PUT", "/profile", about="New"),
+    "GET /settings": _get("/settings"),
+    "PUT /settings": _send("PUT", "/settings", auto_join="contacts"),
     "GET /contacts": _get("/contacts"),
     "GET /statuses": _get("/statuses"),
     "GET /history": _get("/history/{bob}"),
@@ -236,7 +206,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_has_statement_budget(operation: str) -> None:
-    assert operation.partition("/{")[0].rstrip("/") in BUDGETS
+    assert operation.partition("/{")[0].rstrip("/") in BUDGETS or operation in GROUP_BUDGETS
 
 
 @pytest.mark.parametrize("what", OF_FRIENDS)
@@ -312,6 +282,16 @@ async def test_find_by_name_stays_within_statement_budget(
         answer = await http.get("/users", params={"username": bob.username}, headers=ada.headers)
     assert answer.json()["id"] == bob.id
     assert len(sent) == BUDGETS["GET /users?username="], sent
+
+
+async def test_list_by_ids_stays_within_statement_budget(
+    http: httpx.AsyncClient, settled: Container, log: StatementLog
+) -> None:
+    ada, bob = await Factory(settled).friends()
+    async with log.recording() as sent:
+        answer = await http.get("/users", params={"ids": f"{bob.id},7"}, headers=ada.headers)
+    assert [each["id"] for each in answer.json()["items"]] == [bob.id]
+    assert len(sent) == BUDGETS["GET /users?ids="], sent
 
 
 async def test_register_stays_within_statement_budget(
@@ -444,6 +424,7 @@ async def test_socket_method_stays_within_statement_budget(
             "receipt.set": ({"target_id": bob.id, "read_seq": 2}, "receipt.updated"),
             "presence.set": ({"status": "busy"}, "profile.updated"),
             "typing": ({"target_id": bob.id}, None),
+            "watch": ({"target_ids": [bob.id]}, None),
             "call.signal": ({"target_id": bob.id, "call_id": str(UUID(int=1)), "payload": {}}, None),
             "ping": ({}, None),
         }

@@ -10,7 +10,7 @@ USER = {"id", "username", "name", "avatar"}
 DEVICE = {"id", "name", "created_at", "last_activity", "current"}
 TOKENS = {"access_token", "refresh_token", "token_type", "expires_in"}
 AVATAR = {"key", "url", "thumb_url", "width", "height", "placeholder"}
-PRIVACY = {"last_seen", "avatar", "messages_from", "calls_from", "groups_from"}
+PRIVACY = {"last_seen", "avatar", "messages_from", "calls_from", "groups_from", "receipts", "forwards"}
 PROFILE = {
     "id",
     "username",
@@ -43,6 +43,7 @@ MESSAGE = {
     "created_at",
     "edited_at",
     "deleted_at",
+    "deleted_by",
     "expires_at",
 }
 CONVERSATION = {
@@ -57,7 +58,10 @@ CONVERSATION = {
     "pinned",
     "archived",
     "expire_after",
+    "group",
 }
+PEER = {*USER, "kind"}
+HISTORY = {"items", "next", "last_seq", "first_unread", "notices"}
 EVENT = {"type", "cursor", "event", "at", "data"}
 SYNC = {"events", "cursor", "more"}
 TICKET = {"ticket", "expires_in"}

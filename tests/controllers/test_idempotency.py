@@ -33,6 +33,21 @@ async def _upload(client: httpx.AsyncClient, me: Person, _: Person, key: str, ch
     return await client.post("/avatar/upload", headers={**me.headers, "Idempotency-Key": key}, files={"file": file})
 
 
+_GROUPS: dict[int, int] = {}
+"""A group of each user, by the ID of its owner."""
+
+
+def _in_group(path: str, body: dict[str, Any] | None = None, other: dict[str, Any] | None = None) -> Send:
+    async def send(client: httpx.AsyncClient, me: Person, you: Person, key: str, changed: bool) -> httpx.Response:
+        url, headers = path.format(group_id=_GROUPS[me.id]), {**me.headers, "Idempotency-Key": key}
+        if body is None:
+            file = encoded(plain((0, 0, 201) if changed else (201, 0, 0)))
+            return await client.post(url, headers=headers, files={"file": file})
+        return await client.post(url, headers=headers, json={**body, **((other or {}) if changed else {})})
+
+    return send
+
+
 _NEW_USER = registration()
 
 CREATING: dict[str, Send] = {
@@ -41,6 +56,9 @@ CREATING: dict[str, Send] = {
     "subscribe": _json("/subscribe", lambda _, you: {"target_id": you.id}, {"message": "Hi"}),
     "confirmSubscribe": _json("/confirm_subscribe", lambda _, you: {"target_id": you.id}, {"accept": False}),
     "uploadAvatar": _upload,
+    "createGroup": _json("/groups", lambda _, __: {"name": "Reading"}, {"name": "Writing"}),
+    "createLink": _in_group("/groups/{group_id}/links", {}, {"name": "Poster"}),
+    "uploadGroupAvatar": _in_group("/groups/{group_id}/avatar"),
     "storeSecret": _json("/e2e/secret_key", lambda _, __: dict(ENVELOPE), {"key_id": "second"}),
 }
 
@@ -55,6 +73,9 @@ async def pair(make: Factory) -> tuple[Person, Person]:
 async def _ask(client: httpx.AsyncClient, operation: str, me: Person, you: Person) -> None:
     if operation == "confirmSubscribe":
         await client.post("/subscribe", headers=you.headers, json={"target_id": me.id})
+    if operation in {"createLink", "uploadGroupAvatar"}:
+        group = await client.post("/groups", headers=me.headers, json={"name": "Reading"})
+        _GROUPS[me.id] = group.json()["group"]["id"]
     if operation == "register":
         _NEW_USER.update(registration())
 
@@ -84,6 +105,7 @@ class TestIdempotencyKey:
     async def test_malformed_key_is_400(
         self, client: httpx.AsyncClient, pair: tuple[Person, Person], operation: str, key: str
     ) -> None:
+        await _ask(client, operation, *pair)
         answer = await CREATING[operation](client, *pair, key, False)
         assert_problem(answer, 400, "validation_failed", field="Idempotency-Key")
 

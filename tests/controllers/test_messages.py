@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from messenger.testing import Factory, Person
-from tests.controllers._shapes import CONVERSATION, MESSAGE, USER, is_peer_id, is_time, is_uuid7
+from tests.controllers._shapes import CONVERSATION, HISTORY, MESSAGE, PEER, is_peer_id, is_time, is_uuid7
 from tests.support.http import assert_problem
 
 
@@ -144,7 +144,7 @@ class TestGetHistory:
         answer = await client.get(f"/history/{ada.id}", headers=bob.headers)
         assert (answer.status_code, set(answer.json()), answer.json()["last_seq"]) == (
             200,
-            {"items", "next", "last_seq"},
+            HISTORY,
             3,
         )
         assert [(set(item), item["seq"], item["body"]) for item in answer.json()["items"]] == [
@@ -191,7 +191,7 @@ class TestListConversations:
         (conversation,) = answer.json()["items"]
         assert (set(conversation), set(conversation["target"]), set(conversation["last_message"])) == (
             CONVERSATION,
-            USER,
+            PEER,
             MESSAGE,
         )
         counts = [conversation[name] for name in ("unread", "version", "read_seq", "last_seq")]

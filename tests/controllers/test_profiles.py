@@ -5,8 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from messenger.container import Container
 from messenger.testing import Factory, Person
 from tests.controllers._shapes import PRIVACY, PROFILE, is_peer_id, is_time
+from tests.support.groups import create_group, join
 from tests.support.http import assert_problem
 
 PERSON = {
@@ -159,3 +161,51 @@ class TestLookUp:
     async def test_missing_username_is_named(self, client: httpx.AsyncClient, ada: Person) -> None:
         answer = await client.get("/users", headers=ada.headers)
         assert_problem(answer, 400, "validation_failed", field="username")
+
+    async def test_list_by_ids_has_contacts_and_members_of_groups(
+        self, client: httpx.AsyncClient, container: Container, make: Factory, ada: Person, bob: Person
+    ) -> None:
+        eve, stranger = await make.people(2)
+        group = await create_group(container, eve)
+        await join(container, make, eve, group, bob)
+        for who, known in ((ada, [bob]), (bob, [ada, eve])):
+            asked = [stranger.id, 7, eve.id, *[bob.id, ada.id] * 2]
+            answer = await client.get("/users", headers=who.headers, params={"ids": ",".join(map(str, asked))})
+            assert (answer.status_code, list(answer.json())) == (200, ["items"])
+            items = {item["id"]: item for item in answer.json()["items"]}
+            assert list(items) == sorted(person.id for person in known)
+            assert all(set(item) == {"id", "username", "name", "avatar"} for item in items.values())
+
+    async def test_hundred_ids_are_listed(self, client: httpx.AsyncClient, ada: Person, bob: Person) -> None:
+        ids = ",".join(map(str, [bob.id, *range(2**53 - 99, 2**53)]))
+        answer = await client.get("/users", headers=ada.headers, params={"ids": ids})
+        assert [item["id"] for item in answer.json()["items"]] == [bob.id]
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            "",
+            ",",
+            "1,",
+            "1,,2",
+            "1, 2",
+            "-1",
+            "+1",
+            "1.5",
+            "ada",
+            "null",
+            "0",
+            "9" * 17,
+            ",".join("1" * 101),
+        ],
+        ids=lambda ids: ids[:20] or "empty",
+    )
+    async def test_wrong_ids_are_refused(self, client: httpx.AsyncClient, ada: Person, ids: str) -> None:
+        answer = await client.get("/users", headers=ada.headers, params={"ids": ids})
+        assert_problem(answer, 400, "validation_failed", field="ids")
+
+    async def test_username_and_ids_conflict(self, client: httpx.AsyncClient, ada: Person) -> None:
+        answer = await client.get("/users", headers=ada.headers, params={"ids": "1", "username": "bob"})
+        assert_problem(answer, 400, "validation_failed", field="ids")
+        answer = await client.get("/users", params={"ids": "1", "username": "bob"})
+        assert_problem(answer, 401, "unauthenticated")

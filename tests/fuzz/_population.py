@@ -24,6 +24,9 @@ class Population(msgspec.Struct, frozen=True):
     user_ids: list[int]
     message_ids: list[str]
     avatar_keys: list[str]
+    group_ids: list[int]
+    link_ids: list[str]
+    link_tokens: list[str]
 
 
 class _Member:
@@ -53,6 +56,7 @@ def gather(url: str, *, metrics_token: str) -> Population:
     with ExitStack() as clients:
         people = {name: _Member(url, name, clients) for name in names}
         messages, avatar = _acquaint(people)
+        groups, links = _assemble(people)
     return Population(
         url=url,
         password=PASSWORD,
@@ -62,6 +66,9 @@ def gather(url: str, *, metrics_token: str) -> Population:
         user_ids=[person.id for person in people.values()],
         message_ids=messages,
         avatar_keys=[avatar, f"{avatar}_thumb"],
+        group_ids=groups,
+        link_ids=[link["id"] for link in links],
+        link_tokens=[link["token"] for link in links],
     )
 
 
@@ -76,3 +83,19 @@ def _acquaint(people: dict[str, _Member]) -> tuple[list[str], str]:
     messages = [sender.send(target, n) for n in range(3) for sender, target in ((owner, friend), (friend, owner))]
     avatar = owner.call("POST", "/avatar/upload", files={"file": ("me.png", encoded(plain()), "image/png")})["avatar"]
     return messages, avatar["key"]
+
+
+def _assemble(people: dict[str, _Member]) -> tuple[list[int], list[dict[str, Any]]]:
+    """A group of the owner, one that the owner has joined, one that invites the owner; and their links."""
+    owner, friend = people["owner"], people["friend"]
+    groups = [
+        person.call("POST", "/groups", json={"name": "Reading", "invite": invited})["group"]["id"]
+        for person, invited in ((owner, [friend.id]), (friend, [owner.id]), (friend, [owner.id]))
+    ]
+    owner.call("POST", f"/groups/{groups[1]}/join")
+    friend.call("POST", f"/groups/{groups[0]}/join")
+    links = [person.call("POST", f"/groups/{groups[n]}/links", json={}) for n, person in enumerate((owner, friend))]
+    approved = owner.call("POST", f"/groups/{groups[0]}/links", json={"approval": True})
+    people["asker"].call("POST", f"/links/{approved['token']}/join", json={})
+    owner.call("PUT", f"/groups/{groups[0]}/bans/{people['blocked'].id}", json={"reason": "Advertising"})
+    return groups, [*links, approved]

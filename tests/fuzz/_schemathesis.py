@@ -158,6 +158,7 @@ SAID_IN_WORDS = {
     "blank": "a name of spaces alone",
     "cannot_target_self": "who asks is a number like any other",
     "conflicting": "`before` and `after` of a page",
+    "too_early": "a ban ends in the future",
     "invalid_characters": "a name's, by their Unicode category",
     "cursor": "made by the server, opaque to the rest",
     "read_seq": "one of the two receipts has to be there, and none lies beyond the conversation's end",

@@ -150,6 +150,7 @@ def _requests(population: Population) -> list[dict[str, Any]]:
         "message.send": {"target_id": friend, "client_id": str(uuid4()), "body": "Hello", "mentions": [friend]},
         "receipt.set": {"target_id": friend, "read_seq": 1, "delivered_seq": None},
         "typing": {"target_id": friend, "typing": True},
+        "watch": {"target_ids": [friend]},
         "presence.set": {"status": "away", "status_text": "Reading"},
         "call.signal": {"target_id": friend, "call_id": str(uuid4()), "payload": {"sdp": "v=0", "n": [1.5, None]}},
         "ping": {},

@@ -35,6 +35,9 @@ DICTIONARIES = {
     "message_ids": ("message_id", "reply_to", "forwarded_from"),
     "usernames": ("username", "login"),
     "avatar_keys": ("key",),
+    "group_ids": ("group_id",),
+    "link_ids": ("link_id",),
+    "link_tokens": ("token",),
 }
 
 
@@ -94,8 +97,9 @@ def test_api_conforms_to_openapi_document(population: Population, tmp_path: Path
     tally = _run(population, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", *budget)
     good = {operation for operation, statuses in tally.items() if any(status < "400" for status in statuses)}
     never = set(OPERATION) - good - NEVER_WELL
-    # Some depend on chance: a contact request can be confirmed once, and may be blocked before.
-    assert len(never) <= 8, never
+    # Some depend on chance: a contact request can be confirmed once, and may be blocked before; groups are left and
+    # deleted.
+    assert len(never) <= 14, never
 
 
 @pytest.mark.timeout(timeout(OF_THE_LIMITS, short=300))

@@ -28,7 +28,8 @@ def check_typescript(document: dict[str, Any], path: Path, folder: Path, environ
     (project / "node_modules").symlink_to(tools / "node_modules")
     (project / "src" / "node.js").write_text('export { readFileSync } from "node:fs";\n')
     examples, expected = _page(document)
-    problem = document["components"]["responses"]["NotAContact"]["content"]["application/problem+json"]["examples"]
+    refused = document["paths"]["/messages"]["post"]["responses"]["403"]
+    problem = refused["content"]["application/problem+json"]["examples"]
     (project / "page.json").write_text(json.dumps({"events": examples, "cursor": "e60", "more": False}))
     (project / "problem.json").write_text(json.dumps(problem["not_a_contact"]["value"]))
     for name, command in (

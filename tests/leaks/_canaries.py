@@ -34,6 +34,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "deleted_body": (),
     "call_payload": (),
     "bad_envelope": (),
+    "forged_link": (),
     # User data, in its place. Events store what their reader wrote, or what was written to that reader.
     "looked_up": ("rate_buckets.key",),
     "idempotency_key": ("idempotency_keys.key",),
@@ -45,6 +46,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     "status_text": ("users.status_text",),
     "alias": ("contacts.alias", "events.payload"),
     "request": ("events.payload",),
+    "group_name": ("groups.name", "group_notices.after"),
+    "group_about": ("groups.about",),
+    "link_name": ("group_links.name",),
+    "invitation": ("group_invitations.message",),
+    "join_request": ("group_requests.message",),
+    "ban_reason": ("group_bans.reason", "group_notices.reason"),
     "device_name": ("devices.name", "events.payload", "idempotency_keys.answer"),
     "ciphertext": ("secrets.envelope",),
 }
@@ -57,6 +64,7 @@ class Canaries:
     def __init__(self) -> None:
         # Letters, digits and a length that make it valid base64, too: the safe accepts nothing else.
         self._strings = {name: f"canary{secrets.token_hex(17)}" for name in KEPT}
+        self._strings["link_name"] = f"canary{secrets.token_hex(13)}"
         self._strings["avatar_key"] = secrets.token_hex(32)
 
     def __getitem__(self, name: str) -> str:

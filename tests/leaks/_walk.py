@@ -123,6 +123,23 @@ class Walk:
         await self.ask("POST", "/messages", json=stranger)
         await self.ask("POST", "/messages", content=f'{{"body": "{canaries["refused_body"]}')
 
+    async def gather(self, other: Walk) -> None:
+        """Groups: an invitation and a request to join that stay open, a ban; and refused changes."""
+        canaries = self.canaries
+        draft = {"name": canaries["group_name"], "about": canaries["group_about"]}
+        groups = [(await self.ask("POST", "/groups", json=draft)).json().get("group", {}).get("id", 1) for _ in "12"]
+        path = f"/groups/{groups[0]}"
+        await self.ask("PATCH", path, json={"name": canaries["refused_body"] * 40})
+        invitation = {"user_ids": [other.id], "message": canaries["invitation"]}
+        await self.ask("POST", f"{path}/invitations", json=invitation)
+        link = await self.ask("POST", f"{path}/links", json={"name": canaries["link_name"], "approval": True})
+        token = link.json().get("token", "none")
+        await other.ask("POST", f"/links/{token}/join", json={"message": canaries["join_request"]})
+        await other.ask("GET", f"/links/{canaries['forged_link']}")
+        await self.ask("PUT", f"/groups/{groups[1]}/bans/{other.id}", json={"reason": canaries["ban_reason"]})
+        for page in ("", "/members", "/links", "/requests", "/bans", "/log"):
+            await self.ask("GET", f"{path}{page}")
+
     async def wander(self) -> None:
         """Values outside of bodies: paths, queries, forged tokens; and routes that are not accessible."""
         canaries = self.canaries

@@ -115,5 +115,6 @@ async def _do_all(ada: Walk, bob: Walk) -> None:
     await ada.describe()
     await ada.meet(bob)
     await ada.write(bob)
+    await ada.gather(bob)
     await ada.talk(bob)
     await ada.wander()

@@ -16,14 +16,15 @@ from tests.query_plans._plan import Plan, Schema
 
 USERS, MESSAGES = 20_000, 100_000
 # These tables do not grow with users and what they write: a row per process, a single row; a row for each account with
-# a large audience that has changed within the last minute.
-SMALL = frozenset({"workers", "alembic_version", "fan_outs", "stream_epoch"})
-# An account has a limited number of devices, former names and familiar addresses; a message is written for each of
-# the members of its conversation.
+# a large audience that has changed within the last minute; one for each member whose messages are being deleted.
+SMALL = frozenset({"workers", "alembic_version", "fan_outs", "message_purges", "stream_epoch"})
+# An account has a limited number of devices, former names and familiar addresses; a group has at most 20 links; a
+# message is written for each of the members of its conversation.
 FEW = {
     "ix_devices_user_id": frozenset({"user_id"}),
     "ix_released_usernames_owner_id": frozenset({"owner_id"}),
     "pk_familiar_addresses": frozenset({"user_id"}),
+    "ix_group_links_group_id": frozenset({"group_id"}),
     "pk_members": frozenset({"conversation_id"}),
 }
 
@@ -36,6 +37,37 @@ WHERE c.relnamespace = 'public'::regnamespace AND (i.indisunique OR EXISTS (
         AND (k.indkey::int2[])[0 : k.indnkeyatts - 1] <@ (i.indkey::int2[])[0 : i.indnkeyatts - 1]
 ))
 GROUP BY c.relname
+"""
+
+# Groups of 20 members each; each user is invited to many groups, and banned from many.
+_GROUPS = """
+INSERT INTO peers (id, kind) SELECT 5000000 + g, 'group' FROM generate_series(1, 400) AS g;
+INSERT INTO groups (id, name, member_count, created_at)
+    SELECT 5000000 + g, 'Reading', 20, now() FROM generate_series(1, 400) AS g;
+INSERT INTO conversations (kind, peer_id, last_at, version)
+    SELECT 'group', 5000000 + g, now(), 1 FROM generate_series(1, 400) AS g;
+CREATE TEMP TABLE known AS SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM users;
+CREATE TEMP TABLE place AS
+    SELECT c.id AS conversation_id, c.peer_id AS group_id, k.id AS user_id, i
+    FROM conversations AS c, generate_series(0, 249) AS i, known AS k
+    WHERE c.kind = 'group' AND k.n = (c.peer_id * 487 + i * 37) % 20000;
+INSERT INTO members (conversation_id, user_id, target_id, rank, joined_at, joined_version, last_minute)
+    SELECT conversation_id, user_id, group_id, CASE i WHEN 0 THEN 3 ELSE 0 END, now(), 2, date_trunc('minute', now())
+    FROM place WHERE i < 20;
+INSERT INTO group_invitations (group_id, user_id, inviter_id, delivered, at)
+    SELECT group_id, user_id, user_id, true, now() - i * interval '1 hour' FROM place;
+INSERT INTO group_declines (group_id, user_id) SELECT group_id, user_id FROM place;
+INSERT INTO group_bans (group_id, user_id, by_id, at) SELECT group_id, user_id, user_id, now() FROM place;
+INSERT INTO former_members (group_id, user_id, last_seq, at) SELECT group_id, user_id, 1, now() FROM place;
+INSERT INTO group_links (id, group_id, token, approval, created_by, created_at)
+    SELECT gen_random_uuid(), group_id, md5(group_id || '.' || i), true, user_id, now() FROM place WHERE i < 20;
+INSERT INTO group_requests (group_id, user_id, link_id, at)
+    SELECT group_id, user_id, gen_random_uuid(), now() - i * interval '1 hour' FROM place;
+INSERT INTO group_notices (id, group_id, after_seq, version, at, action)
+    SELECT gen_random_uuid(), group_id, i, i, now() - i * interval '1 hour', 'joined' FROM place;
+DROP TABLE place, known;
+ANALYZE peers, groups, conversations, members, group_invitations, group_declines, group_bans, former_members,
+    group_links, group_requests, group_notices;
 """
 
 
@@ -88,6 +120,7 @@ async def _fill(url: str) -> Schema:
         " SELECT u.id, decode(md5(n::text), 'hex'), now() - n * interval '1 day' FROM users AS u,"
         " generate_series(1, 3) AS n"
     )
+    await database.execute(_GROUPS)
     await database.execute("ANALYZE released_usernames, familiar_addresses")
     rows = await database.fetch(_UNIQUE)
     await database.close()

@@ -6,6 +6,7 @@ of 20,000 users. New statements are included automatically.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,6 +25,10 @@ EXEMPT = {
     "sweeps.idle_devices": _SWEEP,
     "sweeps.rate_buckets": _BATCH,
     "sweeps.released_usernames": _BATCH,
+    "group_links.list": "a group has at most 20 links, and 1,000 requests that wait",
+    "contacts.set_edges": "a block looks at the invitations of the user, which `invited_to` limits",
+    "memberships.remove": "a group has at most 1,000 open invitations",
+    "purges.find": "looks through 1,000 messages of a conversation; no request waits for it",
     "workers.reap": "looks at all sockets, no more than the workers hold; no request waits for it",
     "exports.messages": "an export reads all data of the user, and a page sorts the numbers of the conversations",
     "conversations.page": "a page, and what else was in its last minute",
@@ -91,3 +96,12 @@ async def test_connections_use_planner_settings_of_tests(engine: AsyncEngine) ->
         assert raw is not None
         assert await raw.fetchval("SHOW random_page_cost") == "1.1"
         assert await raw.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
+
+
+async def test_connections_keep_plans_of_long_statements(engine: AsyncEngine) -> None:
+    statement = f"SELECT 1 -- {'x' * 100_000}"
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.fetch(statement)
+        kept = await driver.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE statement = $1", statement)
+    assert kept == 1

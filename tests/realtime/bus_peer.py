@@ -9,7 +9,8 @@ import asyncio
 import sys
 from uuid import uuid4
 
-from messenger.bus.bus import Bus, BusMessage, DevicesRevoked
+from messenger.bus.bus import Bus
+from messenger.bus.messages import BusMessage, DevicesRevoked
 from messenger.bus.nats import NatsTransport
 from messenger.bus.redis import RedisTransport
 

@@ -19,7 +19,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from messenger.bus.bus import Bus, Signal, Transport
+from messenger.bus.bus import Bus, Transport
+from messenger.bus.messages import Signal
 from messenger.bus.nats import NatsTransport
 from messenger.bus.postgres import APPLICATION_NAME, PostgresTransport
 from messenger.bus.redis import RedisTransport

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from messenger.bus import bus as bus_module
-from messenger.bus.bus import Bus, BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
+from messenger.bus.bus import Bus
+from messenger.bus.messages import BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
 from messenger.testing.buses import Listener, MemoryBroker, running
 
 

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from messenger.bus import transport_common
-from messenger.bus.bus import MAX_WAITING, Bus, DevicesRevoked, StreamAdvanced
+from messenger.bus.bus import MAX_WAITING, Bus
+from messenger.bus.messages import DevicesRevoked, StreamAdvanced
 from messenger.bus.nats import NatsTransport
 from messenger.testing.buses import running
 from messenger.testing.servers import Proxy

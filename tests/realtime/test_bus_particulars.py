@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from messenger.bus.bus import DevicesRevoked
+from messenger.bus.messages import DevicesRevoked
 from messenger.bus.nats import NatsTransport
 from messenger.bus.postgres import APPLICATION_NAME
 from messenger.bus.redis import RedisTransport

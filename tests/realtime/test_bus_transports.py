@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from messenger.bus.bus import BusMessage, DevicesRevoked, SocketOpened, StreamAdvanced
+from messenger.bus.messages import BusMessage, DevicesRevoked, SocketOpened, StreamAdvanced
 from messenger.testing.buses import running
 from tests.realtime.bus_servers import PASSWORD, Server, bus_database, bus_over, bus_server, quiet, signal_to, users_of
 

@@ -97,6 +97,7 @@ def message(target_id: int, *, id: UUID | None = None) -> MessageView:
         None,
         None,
         None,
+        None,
     )
 
 

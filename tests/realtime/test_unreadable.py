@@ -248,7 +248,8 @@ ALTER TABLE events RENAME TO kept_events;
 CREATE VIEW events AS SELECT user_id, position, name, subject, peer_id,
     CASE WHEN name = 'damaged' THEN damaged(name)::jsonb ELSE payload END AS payload, at FROM kept_events;
 CREATE VIEW messages AS SELECT id, conversation_id, seq, sender_id, sender_device_id, client_id, fingerprint, kind,
-    damaged(body) AS body, reply_to, forwarded_from, mentions, created_at, edited_at, deleted_at, expires_at FROM kept
+    damaged(body) AS body, reply_to, forwarded_from, mentions, created_at, edited_at, deleted_at, deleted_by, expires_at
+    FROM kept
 """
 
 

@@ -19,6 +19,7 @@ from messenger.errors import (
     Unauthenticated,
     UnsupportedImage,
 )
+from messenger.errors.groups import NotPermitted
 from messenger.events import WakeUp
 from messenger.media.processor import ImageProcessor
 from messenger.services._images import discard_image
@@ -27,6 +28,7 @@ from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.services._avatars import Store, files_of, noise, row_of
 from tests.support import images
+from tests.support.groups import create_group, join
 from tests.support.tables import event_data, rows
 
 
@@ -322,3 +324,40 @@ class TestConcurrentChanges:
 def _elsewhere(work: Any) -> asyncio.Task[bool]:
     """Run as another request, outside of the current unit of work."""
     return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
+
+class TestGroupAvatar:
+    async def test_group_shows_uploaded_avatar_with_notice(
+        self, container: Container, avatars: AvatarService, make: Factory
+    ) -> None:
+        ada, bob = await make.people(2)
+        group = await create_group(container, ada)
+        await join(container, make, ada, group, bob)
+        uploaded = await avatars.upload(ada.actor, noise(), group_id=group.id)
+        shown = await container.services.groups.get(bob.actor, group.id)
+        assert shown.avatar == uploaded.avatar
+        (event,) = (await event_data(container, bob, "group.updated"))[1:]
+        assert event["notice"]["action"] == "avatar"
+
+    async def test_member_cannot_replace_avatar_of_group(
+        self, container: Container, avatars: AvatarService, make: Factory
+    ) -> None:
+        ada, bob = await make.people(2)
+        group = await create_group(container, ada)
+        await join(container, make, ada, group, bob)
+        with pytest.raises(NotPermitted):
+            await avatars.upload(bob.actor, noise(), group_id=group.id)
+
+    async def test_image_of_group_outlives_equal_avatar_of_user(
+        self, container: Container, avatars: AvatarService, make: Factory, store: Store
+    ) -> None:
+        ada = await make.person()
+        group = await create_group(container, ada)
+        image = noise()
+        uploaded = await avatars.upload(ada.actor, image)
+        await avatars.upload(ada.actor, image, group_id=group.id)
+        await avatars.remove(ada.actor)
+        assert await avatars.file(uploaded.avatar.key)
+        await avatars.remove(ada.actor, group_id=group.id)
+        with pytest.raises(AvatarNotFound):
+            await avatars.file(uploaded.avatar.key)

@@ -18,6 +18,7 @@ from messenger.services._unreadable import Unreadable
 from messenger.services.messages import MessageService
 from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
+from tests.support.groups import create_group, join
 from tests.support.tables import held, rows
 
 LANES = 2
@@ -182,30 +183,12 @@ class TestOtherMembers:
         sql: str,
     ) -> None:
         ada, bob, cem = await make.people(3)
-        group_id = await group(container, [ada, bob, cem])
+        group = await create_group(container, ada)
+        await join(container, make, ada, group, bob, cem)
         clock.advance(minutes=1)
         async with busy(container, sql, cem):
             # The first is tried alone, the others in one statement.
-            draft = MessageDraft(target_id=group_id, client_id="w", body="Hello")
+            draft = MessageDraft(target_id=group.id, client_id="w", body="Hello")
             sending = [asyncio.create_task(sends.send(sender.actor, draft)) for sender in (ada, bob, cem)]
             await all_parked(parked, sending)
         assert sorted(view.seq for view, _ in await asyncio.gather(*sending)) == [1, 2, 3]
-
-
-async def group(container: Container, members: list[Person]) -> int:
-    """The ID of a new group."""
-    group_id = members[0].id + 10**9
-    await rows(
-        container,
-        """
-        WITH peer AS (INSERT INTO peers (id, kind) VALUES ($1, 'group') RETURNING id),
-        made AS (
-            INSERT INTO conversations (kind, peer_id, last_at) SELECT 'group', id, now() FROM peer RETURNING id
-        )
-        INSERT INTO members (conversation_id, user_id, target_id, role)
-        SELECT made.id, unnest($2::bigint[]), $1, 'member' FROM made
-        """,
-        group_id,
-        [member.id for member in members],
-    )
-    return group_id

@@ -6,11 +6,12 @@ import pytest
 
 from messenger.actor import Actor
 from messenger.container import Container
-from messenger.errors import NotAContact, PeerNotFound
+from messenger.errors import PeerNotFound
+from messenger.errors.groups import NotPermitted
 from messenger.schemas.messages import ConversationPatch, MessageDraft, ReceiptDraft
 from messenger.schemas.realtime import EventFrame
 from messenger.testing import Factory, Person
-from tests.support.tables import rows
+from tests.support.groups import create_group, join
 
 Group = tuple[int, list[Person], Person]
 
@@ -20,22 +21,9 @@ async def group(container: Container, make: Factory) -> Group:
     """The group's ID, its owner and two members, and a user who is not a member but a contact of the owner."""
     *members, outsider = await make.people(4)
     await make.befriend(members[0], outsider)
-    await make.befriend(members[0], members[1])
-    group_id = members[0].id + 10**9
-    await rows(
-        container,
-        f"""
-        WITH peer AS (INSERT INTO peers (id, kind) VALUES ({group_id}, 'group') RETURNING id),
-        made AS (
-            INSERT INTO conversations (kind, peer_id, last_at) SELECT 'group', id, now() FROM peer RETURNING id
-        )
-        INSERT INTO members (conversation_id, user_id, target_id, role)
-        SELECT made.id, m.user_id, {group_id}, m.role FROM made, (
-            VALUES ({members[0].id}, 'owner'), ({members[1].id}, 'member'), ({members[2].id}, 'member')
-        ) AS m (user_id, role)
-        """,
-    )
-    return group_id, members, outsider
+    group = await create_group(container, members[0])
+    await join(container, make, members[0], group, *members[1:])
+    return group.id, members, outsider
 
 
 async def send(container: Container, sender: Person, target_id: int, client_id: str = "first") -> int:
@@ -108,7 +96,7 @@ class TestGroupSetting:
 
     async def test_member_may_not_change_shared_setting(self, container: Container, group: Group) -> None:
         group_id, members, _ = group
-        with pytest.raises(NotAContact):
+        with pytest.raises(NotPermitted):
             await container.services.conversations.update(
                 members[1].actor, group_id, ConversationPatch(expire_after=3600)
             )

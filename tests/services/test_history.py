@@ -162,16 +162,16 @@ class TestHistoryPeer:
         self, container: Container, make: Factory, after: int | None
     ) -> None:
         ada, bob = await make.friends()
-        assert await page(container, ada, bob.id, after=after, limit=3) == HistoryView([], None, 0)
+        assert await page(container, ada, bob.id, after=after, limit=3) == HistoryView([], None, 0, None, [])
 
     async def test_history_of_opened_conversation_is_empty(self, container: Container, make: Factory) -> None:
         ada, bob = await make.friends()
         await container.services.conversations.update(ada.actor, bob.id, ConversationPatch(pinned=True))
-        assert await page(container, bob, ada.id, limit=3) == HistoryView([], None, 0)
+        assert await page(container, bob, ada.id, limit=3) == HistoryView([], None, 0, None, [])
 
     async def test_history_with_stranger_is_empty(self, container: Container, make: Factory) -> None:
         ada, eve = await make.people(2)
-        assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0)
+        assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0, None, [])
 
     async def test_stranger_sees_no_messages_of_other_users(
         self, container: Container, talk: Any, make: Factory
@@ -179,12 +179,12 @@ class TestHistoryPeer:
         ada, bob, _ = talk
         eve = await make.person()
         for peer in (ada, bob):
-            assert await page(container, eve, peer.id, limit=3) == HistoryView([], None, 0)
+            assert await page(container, eve, peer.id, limit=3) == HistoryView([], None, 0, None, [])
 
     async def test_blocker_looks_like_stranger(self, container: Container, make: Factory) -> None:
         ada, eve = await make.people(2)
         await container.services.contacts.block(eve.actor, ada.id)
-        assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0)
+        assert await page(container, ada, eve.id, limit=3) == HistoryView([], None, 0, None, [])
 
     async def test_ended_contact_keeps_history(self, container: Container, talk: Any) -> None:
         ada, bob, _ = talk

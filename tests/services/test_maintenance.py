@@ -57,11 +57,19 @@ async def count(container: Container, table: str) -> int:
     return int(row["n"])
 
 
+ACTIONS = (
+    "expired_messages",
+    "group_invitations",
+    "group_requests",
+    "idle_devices",
+    "disabled_owners",
+    "avatars",
+)
+
+
 class TestSweep:
     async def test_sweep_of_empty_database_removes_no_rows(self, fresh: Container) -> None:
-        assert await fresh.services.maintenance.sweep() == dict.fromkeys(
-            [*SWEEPS, "expired_messages", "idle_devices", "avatars"], 0
-        )
+        assert await fresh.services.maintenance.sweep() == dict.fromkeys([*SWEEPS, *ACTIONS], 0)
 
     async def test_recent_rows_stay(self, fresh: Container, people: Factory) -> None:
         ada, bob = await people.friends()

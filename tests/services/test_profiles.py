@@ -49,7 +49,7 @@ class TestGetProfile:
                 status_text="",
                 last_activity=now,
                 created_at=now,
-                privacy=PrivacyView("contacts", "everyone", "contacts", "contacts", "contacts"),
+                privacy=PrivacyView("contacts", "everyone", "contacts", "contacts", "contacts", "contacts", "contacts"),
             ),
             1,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from messenger.container import Container
 from messenger.errors import PeerNotFound, ValidationFailed
 from messenger.events import WakeUp
 from messenger.schemas.messages import ReceiptDraft
+from messenger.schemas.users import PrivacyPatch, ProfilePatch
 from messenger.testing import Factory, Person
 from tests.support.tables import event_data, rows
 
@@ -157,3 +158,30 @@ class TestReceiptEvents:
         await receipt(container, bob, ada.id, read_seq=3)
         assert await event_data(container, ada, "receipt.updated") == []
         assert len(await event_data(container, bob, "receipt.updated")) == 1
+
+
+class TestPrivacy:
+    @pytest.mark.parametrize(
+        ("reader", "viewer", "mutual", "shown"),
+        [
+            ("contacts", "contacts", True, True),
+            ("contacts", "contacts", False, False),
+            ("everyone", "contacts", False, True),
+            ("nobody", "contacts", True, False),
+            ("everyone", "nobody", True, False),
+        ],
+    )
+    async def test_receipt_reaches_audience_of_reader(
+        self, container: Container, make: Factory, reader: str, viewer: str, mutual: bool, shown: bool
+    ) -> None:
+        ada, bob = await make.friends()
+        await make.message(bob, ada)
+        for person, audience in ((ada, reader), (bob, viewer)):
+            privacy = PrivacyPatch(receipts=cast(Any, audience), messages_from="everyone")
+            await container.services.profiles.update(person.actor, ProfilePatch(privacy=privacy))
+        if not mutual:
+            await container.services.contacts.unsubscribe(ada.actor, bob.id)
+        await container.services.conversations.receipt(ada.actor, ReceiptDraft(target_id=bob.id, read_seq=1))
+        assert bool(await event_data(container, bob, "receipt.updated")) == shown
+        (item,) = (await container.services.conversations.list_page(bob.actor, cursor=None, limit=1)).items
+        assert (item.target_receipt is not None) == shown

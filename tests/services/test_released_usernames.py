@@ -164,6 +164,8 @@ class TestRelease:
                     "status_text",
                     *(f"privacy_{each}" for each in ("last_seen", "avatar", "messages_from", "calls_from")),
                     "privacy_groups_from",
+                    "privacy_receipts",
+                    "privacy_forwards",
                 )
             )
             await uow.users.change_profile(ada.actor, expected=None, username=name, username_key=name, **changes)

@@ -14,16 +14,17 @@ from messenger.client import (
     ConnectedElsewhere,
     Event,
     EventStream,
+    Loaded,
     Resync,
     Signal,
     SignedOut,
-    State,
     Timing,
 )
 from messenger.client.codec import CaughtUpFrame, Codec, EventFrame, Frame, ResyncFrame, WelcomeFrame
 from messenger.schemas.messages import MessageView
 from messenger.schemas.users import StatusView
-from messenger.testing.recorder import Heard, View, pair
+from messenger.testing.conversations import Pair, pair
+from messenger.testing.recorder import Heard, View
 from tests.support.proxy import Proxy
 
 QUICK = Timing(
@@ -49,8 +50,8 @@ def place(cursor: str) -> int:
 
 
 class Tap:
-    """Inspects the frames of a client's sockets: on one connection events are consecutive, without
-    repetitions or gaps.
+    """Inspects the frames of a client's sockets: on one connection events are in order, without repetitions. The
+    checker finds gaps: events of groups that the user has left since are left out.
     """
 
     def __init__(self, codec: Codec, report: Callable[[str], None]) -> None:
@@ -66,11 +67,13 @@ class Tap:
         if isinstance(frame, WelcomeFrame):
             self._at = place(frame.cursor)
         elif isinstance(frame, EventFrame):
-            if place(frame.cursor) != self._at + 1:
+            if place(frame.cursor) <= self._at:
                 self._report(f"after e{self._at} the socket brought {frame.cursor} {frame.event}")
             self._at = place(frame.cursor)
-        elif isinstance(frame, CaughtUpFrame) and place(frame.cursor) != self._at:
-            self._report(f"at e{self._at} the socket said that it caught up to {frame.cursor}")
+        elif isinstance(frame, CaughtUpFrame):
+            if place(frame.cursor) < self._at:
+                self._report(f"at e{self._at} the socket said that it caught up to {frame.cursor}")
+            self._at = place(frame.cursor)
         elif isinstance(frame, ResyncFrame):
             self._report("the socket lost its place")
         return frame
@@ -79,13 +82,21 @@ class Tap:
 class Device:
     """A device. `heard`: every event that its client returned, in order. `problems`: the violations found."""
 
-    def __init__(self, name: str, device_id: UUID, client: Client, proxy: Proxy, state: State, cursor: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        device_id: UUID,
+        client: Client,
+        proxy: Proxy,
+        loaded: Loaded,
+        conversation: Callable[[int, int], Pair],
+    ) -> None:
         self.name = name
         self.id = device_id
         self.client = client
         self.proxy = proxy
-        self.state = state
-        self.start = self.at = place(cursor)
+        self.state = loaded.state
+        self.start = self.at = place(loaded.cursor)
         self.heard: list[Heard] = []
         self.signals: list[Signal] = []
         self.problems: list[str] = []
@@ -97,7 +108,11 @@ class Device:
         self.caught_up = False
         self._stream: EventStream | None = None
         self._task: asyncio.Task[None] | None = None
+        self._conversation = conversation
+        self._by_position: dict[int, Heard] = {}
         self._statuses: asyncio.Task[None] | None = None
+        self._groups: asyncio.Task[None] | None = None
+        self._loading = asyncio.Lock()
         self._since: dict[int, StatusView] = {}
         self._changed = asyncio.Event()
         self.turning = asyncio.Lock()
@@ -108,11 +123,10 @@ class Device:
     def user_id(self) -> int:
         return self.state.me
 
-    @property
-    def view(self) -> View:
-        """The events of this device, for the checker."""
-        heard, late = tuple(self.heard), not self.holds_all
-        return View(self.name, self.user_id, heard, after=self.start, late=late, ended=self.signed_out)
+    def view(self, left_out: frozenset[int] = frozenset()) -> View:
+        """The events of this device, for the checker; it need not have those in `left_out`."""
+        heard, late, ended = tuple(self.heard), not self.holds_all, self.signed_out
+        return View(self.name, self.user_id, heard, after=self.start, left_out=left_out, late=late, ended=ended)
 
     # --- listening ---
 
@@ -136,6 +150,9 @@ class Device:
     async def aclose(self) -> None:
         """Close the client; the device stays signed in."""
         await self.crash()
+        if self._groups is not None:
+            self._groups.cancel()
+            await asyncio.gather(self._groups, return_exceptions=True)
 
     async def until(self, happened: Callable[[], bool], what: str, *, seconds: float = 15.0) -> None:
         """Wait for a condition that an event, a signal or the end of the stream changes."""
@@ -151,6 +168,18 @@ class Device:
     async def reach(self, position: int) -> None:
         """Wait until it has everything up to this position."""
         await self.until(lambda: self.at >= position or self.signed_out, f"e{position}")
+
+    async def load_groups(self) -> None:
+        """Load what no event tells of the groups that the user has joined. Raises `ClientError`."""
+        async with self._loading:
+            while self.state.joined:
+                group_id = self.state.joined.pop()
+                try:
+                    await self.client.load_conversation(self.state, group_id, messages=None, members=True)
+                except BaseException:
+                    if group_id in self.state.groups:
+                        self.state.joined.add(group_id)
+                    raise
 
     # --- internal ---
 
@@ -186,19 +215,28 @@ class Device:
             self._report(f"the client lost its place: {item.cursor}")
 
     def _take_event(self, event: Event) -> None:
-        position, heard = place(event.cursor), heard_of(self.user_id, event)
+        position, heard = place(event.cursor), heard_of(self.user_id, event, self._conversation)
         if position > self.at:
-            if position != self.at + 1:
-                self._report(f"after e{self.at} came {event.cursor} {event.name}")
             self.at = position
             self.heard.append(heard)
+            self._by_position[position] = heard
         else:
-            # What it had handled when it stopped may be repeated, and must then be equal.
+            # What it had handled when it stopped may be repeated, and must then be equal. Of a group that the user has
+            # joined again some events come that were left out before.
             self.repeats += 1
-            if position <= self.start or self.heard[position - self.start - 1] != heard:
+            if position <= self.start or self._by_position.get(position, heard) != heard:
                 self._report(f"{event.cursor} came again as {heard}")
         if not self.state.apply(event):
             self._report(f"{event.cursor} {event.name} can't be understood: {event.data!r:.200}")
+        if self.state.joined and (self._groups is None or self._groups.done()):
+            self._groups = asyncio.create_task(self._try_to_load_groups())
+
+    async def _try_to_load_groups(self) -> None:
+        try:
+            await self.load_groups()
+        except ClientError:
+            # The next event tries again, and at last the checker.
+            return
 
     async def _load_statuses(self) -> None:
         """What `caught_up` requires; a signal that arrives meanwhile is at least as new as the response."""
@@ -212,13 +250,13 @@ class Device:
         self._changed.set()
 
 
-def heard_of(user_id: int, event: Event) -> Heard:
-    """An event as the recorder's checker compares it."""
+def heard_of(user_id: int, event: Event, conversation: Callable[[int, int], Pair]) -> Heard:
+    """An event as the recorder's checker compares it. `conversation`: of a user and a target."""
     position = place(event.cursor)
     if event.name != "message.created" or not isinstance(event.data, MessageView):
         return Heard(position, event.name)
     message = event.data
-    return Heard(position, event.name, pair(user_id, message.target_id), message.seq, message.client_id)
+    return Heard(position, event.name, conversation(user_id, message.target_id), message.seq, message.client_id)
 
 
 def history_view(name: str, user_id: int, messages: list[MessageView]) -> View:

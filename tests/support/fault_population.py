@@ -1,6 +1,6 @@
 """Users under load while faults happen: each device listens and sends, and each response is recorded with its time. Of
 two devices of a user one sends over bare HTTP, an attempt at a time, so that responses are seen unchanged; the other
-uses the Python client, over its socket while it has one.
+uses the Python client, over its socket while it has one. Half of the messages go to groups, whose members change.
 """
 
 from __future__ import annotations
@@ -14,28 +14,20 @@ from random import Random
 from typing import Any, Protocol
 
 import httpx
-import msgspec
 
 from messenger.client import ApiError, ClientError
-from messenger.testing.recorder import pair
+from tests.support.answers import NOT_A_MEMBER, Answer, is_refusal
 from tests.support.device import Device
+from tests.support.group_load import ORGANIZERS, GroupLoad, Organizer
 from tests.support.population import Draft, Population
 from tests.support.proxy import Address
 
 PATIENCE = 5.0
 """Seconds for which a sender waits for a response."""
-_PAUSE = 0.4
+_PAUSE = 0.6
 _AGAIN = 0.15
 _GIVEN_UP = 0.1
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The result of one attempt over HTTP; `status` 0: no response in time, or a broken connection."""
-
-    began: float
-    seconds: float
-    status: int
-    retry_after: bool = False
+_TO_GROUPS = 0.5
 
 
 class Sender:
@@ -61,10 +53,17 @@ class Sender:
                 self.idle.set()
                 await self._population.going.wait()
                 self.idle.clear()
-                await self._settle(self._population.draft(self._member, f"{self._chance.getrandbits(64):x}"))
+                await self._settle(self._draft())
                 await asyncio.sleep(self._chance.uniform(0, _PAUSE))
         finally:
             await self._http.aclose()
+
+    def _draft(self) -> Draft:
+        """To a group that the device believes its user to be in, or to the partner."""
+        groups = list(self.device.state.groups)
+        to_group = bool(groups) and self._chance.random() < _TO_GROUPS
+        target_id = self._chance.choice(groups) if to_group else None
+        return self._population.draft(self._member, f"{self._chance.getrandbits(64):x}", target_id=target_id)
 
     async def _settle(self, draft: Draft) -> None:
         """An app retries with the same `client_id`; its user may give up earlier."""
@@ -75,18 +74,22 @@ class Sender:
             await asyncio.sleep(self._chance.uniform(0, _AGAIN))
 
     async def _timed(self, attempt: Callable[[Draft], Any], draft: Draft) -> bool:
+        """One attempt; whether the outcome is known: sent, or refused because the user is no member any more."""
         began = time.monotonic()
-        good: bool = await attempt(draft)
+        try:
+            good: bool = await attempt(draft)
+        except _NotAMember:
+            return True
         if good:
             self.good_since = began
             self._population.note_good(began)
         return good
 
     async def _attempt(self, draft: Draft) -> bool:
-        population, target_id = self._population, draft.sender.partner.id
-        body = {"target_id": target_id, "client_id": draft.client_id, "body": draft.body}
+        population = self._population
+        body = {"target_id": draft.target_id, "client_id": draft.client_id, "body": draft.body}
         token = await self.device.client.keeper.access()
-        population.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
+        population.recorder.invoke(draft.client_id, population.conversation(draft.sender.id, draft.target_id))
         began = time.monotonic()
         try:
             answer = await self._http.post(
@@ -101,7 +104,12 @@ class Sender:
             # The token was renewed meanwhile: sent again with the new one.
             population.recorder.fail(draft.client_id)
             return False
-        population.note(Answer(began, seconds, answer.status_code, "retry-after" in answer.headers), answer.text)
+        refused = draft.is_for_group and is_refusal(answer, *NOT_A_MEMBER)
+        noted = Answer(began, seconds, answer.status_code, "retry-after" in answer.headers, refused)
+        population.note(noted, answer.text, of_group=draft.is_for_group)
+        if refused:
+            population.recorder.fail(draft.client_id)
+            raise _NotAMember
         if not answer.is_success:
             # Only the server knows whether a refusal came before the commit.
             population.recorder.unknown(draft.client_id)
@@ -113,11 +121,18 @@ class Sender:
         try:
             await self._population.send(self.device, draft, within=0.0)
         except ApiError as error:
-            self._population.note_refusal(error.status, str(error))
+            refused = draft.is_for_group and error.code in NOT_A_MEMBER
+            self._population.note_refusal(error.status, str(error), valid=refused, of_group=draft.is_for_group)
+            if refused:
+                raise _NotAMember from None
             return False
         except ClientError:
             return False
         return True
+
+
+class _NotAMember(Exception):
+    """The sender is not in the group any more."""
 
 
 class Place(Protocol):
@@ -129,20 +144,38 @@ class Place(Protocol):
 
 
 class FaultPopulation(Population):
-    """`going`: set while messages are to be sent. `answers`: responses over bare HTTP in this cycle."""
+    """`going`: set while messages are to be sent. `answers`: responses over bare HTTP in this cycle.
+
+    `busy`: the machine does other work, too. What waits for a group behind other changes of it, each many round trips
+    long, may then be refused as overloaded.
+    """
 
     # Workers die, and the bus with them: signals are not stored, and get lost.
     signals_get_lost = True
 
-    def __init__(self, world: Place, seed: str, stack: AsyncExitStack, answers: frozenset[int]) -> None:
+    def __init__(
+        self,
+        world: Place,
+        seed: str,
+        stack: AsyncExitStack,
+        answers: frozenset[int],
+        *,
+        has_groups: bool = True,
+        busy: bool = False,
+    ) -> None:
         super().__init__(seed, stack)
         self.world = world
+        self.has_groups = has_groups
+        self.load = GroupLoad(self, patience=PATIENCE)
+        self.changes = self.load.recorder
+        self.organizers: list[Organizer] = []
         self.going = asyncio.Event()
         self.senders: list[Sender] = []
         self.answers: list[Answer] = []
         self.statuses: Counter[int] = Counter()
         self.acknowledged = 0
         self._allowed = answers
+        self._busy = busy
         self._goods: list[tuple[float, float]] = []
         self._moved = asyncio.Event()
 
@@ -156,30 +189,62 @@ class FaultPopulation(Population):
         """Create all users and their senders."""
         for number in range(pairs):
             await self.meet((2, 2), Random(f"{self.seed}/{number}"))
+        if self.has_groups:
+            async with httpx.AsyncClient(timeout=PATIENCE) as http:
+                await self.load.begin(http)
+            self.organizers = [Organizer(self.load, number) for number in range(ORGANIZERS)]
         self.senders = [Sender(self, device, bare=number % 2 == 0) for number, device in enumerate(self.devices)]
-        for sender in self.senders:
-            task = asyncio.create_task(sender.run())
+        for each in self._actors:
+            task = asyncio.create_task(each.run())
             task.add_done_callback(self._note_end)
             self._stack.push_async_callback(_end, task)
 
+    @property
+    def _actors(self) -> list[Sender | Organizer]:
+        return [*self.senders, *self.organizers]
+
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            self.world.report(f"a sender ended: {task.exception()!r}")
+            self.world.report(f"a sender or an organizer ended: {task.exception()!r}")
 
     # --- records ---
 
-    def note(self, answer: Answer, said: str = "") -> None:
+    def note(self, answer: Answer, said: str = "", *, of_group: bool = False) -> None:
         """Record a response, and check that its status is allowed."""
         self.answers.append(answer)
-        self.note_refusal(answer.status, said)
+        self.note_refusal(answer.status, said, valid=answer.refused, of_group=of_group)
         if answer.status == 503 and not answer.retry_after:
             self.world.report(f"503 without Retry-After: {said:.200}")
 
-    def note_refusal(self, status: int, said: str) -> None:
+    def note_refusal(self, status: int, said: str, *, valid: bool = False, of_group: bool = False) -> None:
         """Count a status; report one that is not allowed."""
         self.statuses[status] += 1
-        if status >= 300 and status not in self._allowed:
-            self.world.report(f"a message was answered with {status}: {said:.300}")
+        valid = valid or (self._busy and of_group and "overloaded" in said)
+        if status >= 300 and status not in self._allowed and not valid:
+            self.world.report(f"a request was answered with {status}: {said:.300}")
+
+    async def ask_for_group(
+        self, device: Device, http: httpx.AsyncClient, method: str, path: str, body: Any
+    ) -> httpx.Response | None:
+        """One request about a group, noted like a message; None: nobody knows whether it was carried out."""
+        token = await device.client.keeper.access()
+        began = time.monotonic()
+        try:
+            answer = await http.request(
+                method, device.proxy.url + path, json=body, headers={"Authorization": f"Bearer {token}"}
+            )
+        except httpx.HTTPError:
+            self.note(Answer(began, time.monotonic() - began, 0))
+            return None
+        seconds = time.monotonic() - began
+        if answer.status_code == 401 and await device.client.keeper.access() != token:
+            return answer
+        refused = is_refusal(answer)
+        said = f"{method} {path}: {answer.text}"
+        self.note(
+            Answer(began, seconds, answer.status_code, "retry-after" in answer.headers, refused), said, of_group=True
+        )
+        return None if answer.is_server_error else answer
 
     def note_good(self, began: float) -> None:
         """A message was acknowledged."""
@@ -207,8 +272,8 @@ class FaultPopulation(Population):
         """Stop sending: attempts under way are finished first."""
         self.going.clear()
         async with asyncio.timeout(seconds):
-            for sender in self.senders:
-                await sender.idle.wait()
+            for each in self._actors:
+                await each.idle.wait()
 
     def begin_cycle(self) -> None:
         """Forget the responses of the previous cycle."""

@@ -63,6 +63,9 @@ class Operation(NamedTuple):
             "message_id": "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f",
             "user_id": 99_999_999_999,
             "target_id": 99_999_999_999,
+            "group_id": 99_999_999_999,
+            "link_id": "019ab1de-52f3-7c31-8a4e-0c1b2a3d4e5f",
+            "token": "0" * 32,
         }
         path = self.path
         for name in self.parameters("path"):

@@ -36,6 +36,7 @@ _CHECKED = frozenset(
         "minLength",
         "maxLength",
         "maxItems",
+        "minItems",
         "pattern",
     }
 )
@@ -85,7 +86,7 @@ def faults(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from faults(document, schema.get("items", {}), item, f"{at}[{index}]")
-        if len(value) > schema.get("maxItems", len(value)):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
             yield f"{at}: too many items"
     else:
         yield from _of_scalar(schema, value, at)
@@ -156,7 +157,9 @@ def sample(document: dict[str, Any], schema: dict[str, Any]) -> Any:
             return sample(document, schema[keyword][0])
     if schema.get("type") == "object":
         return {name: sample(document, part) for name, part in schema.get("properties", {}).items()}
-    return {"boolean": True, "array": [], "integer": 1, "string": "text"}[schema["type"]]
+    kind = schema["type"]
+    samples = {"boolean": True, "array": [], "integer": 1, "string": "text"}
+    return samples[kind if isinstance(kind, str) else next(each for each in kind if each in samples)]
 
 
 def accepted_types(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:

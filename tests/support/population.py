@@ -12,13 +12,16 @@ from uuid import UUID, uuid4
 import msgspec
 
 from messenger.client import ApiError, Client, ClientError, OutcomeUnknown, SignedOut, Unreachable
+from messenger.testing.conversations import Pair, group, pair
 from messenger.testing.factories import PASSWORD
-from messenger.testing.recorder import Recorder, pair
+from messenger.testing.recorder import Recorder
+from tests.support.answers import REFUSALS
 from tests.support.device import PATIENT, QUICK, Device
+from tests.support.group_changes import ChangeRecorder
 from tests.support.proxy import Address, Proxy
 
 # Refusals that are valid during a fault; every other refusal is an error of the server or of the test.
-_EXPECTED = frozenset(
+_EXPECTED = REFUSALS | frozenset(
     {
         "contact_blocked",
         "database_unavailable",
@@ -27,7 +30,6 @@ _EXPECTED = frozenset(
         "message_not_found",
         "no_pending_request",
         "not_a_contact",
-        "peer_not_found",
     }
 )
 
@@ -53,11 +55,21 @@ class Draft(msgspec.Struct, frozen=True):
     client_id: str
     body: str
     reply_to: UUID | None
+    target_id: int
+
+    @property
+    def is_for_group(self) -> bool:
+        """Whether it goes to a group, not to the partner."""
+        return self.target_id != self.sender.partner.id
 
 
 class Population:
-    """`leaving`: devices that are being signed out, and may be gone. `problems`: violations, as they were seen."""
+    """`leaving`: devices that are being signed out, and may be gone. `problems`: violations, as they were seen.
+    `changes`: those of groups.
+    """
 
+    has_groups = False
+    """Whether they talk in groups, too."""
     signals_get_lost = False
     """Whether the bus may lose signals, so that presence may be wrong."""
     stay_contacts = True
@@ -71,6 +83,8 @@ class Population:
         self.drafts: dict[str, Draft] = {}
         self.outcomes: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.changes = ChangeRecorder()
+        self._users: set[int] = set()
         self._stack = stack
 
     # --- the server ---
@@ -104,6 +118,7 @@ class Population:
         signed_in = await client.register(f"p{uuid4().hex[:12]}", PASSWORD)
         member = Member(signed_in.user.id)
         self.members.append(member)
+        self._users.add(member.id)
         await self._device(member, proxy, client, signed_in.device.id)
         for _ in range(devices - 1):
             await self.join(member, chance)
@@ -133,9 +148,9 @@ class Population:
         return proxy, client
 
     async def _device(self, member: Member, proxy: Proxy, client: Client, device_id: UUID) -> Device:
-        loaded = await client.load_state(messages=None)
+        loaded = await client.load_state(messages=None, members=True)
         name = f"{self.members.index(member) + 1}/{len(member.devices) + 1}"
-        device = Device(name, device_id, client, proxy, loaded.state, loaded.cursor)
+        device = Device(name, device_id, client, proxy, loaded, self.conversation)
         member.devices.append(device)
         self._stack.push_async_callback(device.aclose)
         await device.listen()
@@ -151,19 +166,23 @@ class Population:
 
     # --- actions ---
 
-    def draft(self, member: Member, body: str, *, reply_to: UUID | None = None) -> Draft:
-        """A message to the partner."""
-        draft = Draft(member, f"{self.seed}-{len(self.drafts)}", body, reply_to)
+    def conversation(self, user_id: int, target_id: int) -> Pair:
+        """The conversation in which these messages of a user are: what is nobody of the users is a group."""
+        return pair(user_id, target_id) if target_id in self._users else group(target_id)
+
+    def draft(self, member: Member, body: str, *, reply_to: UUID | None = None, target_id: int | None = None) -> Draft:
+        """A message to the partner, or to a group."""
+        target_id = member.partner.id if target_id is None else target_id
+        draft = Draft(member, f"{self.seed}-{len(self.drafts)}", body, reply_to, target_id)
         self.drafts[draft.client_id] = draft
         return draft
 
     async def send(self, device: Device, draft: Draft, *, within: float) -> None:
         """Try to send it, and record the outcome. Raises `ClientError`."""
-        target_id = draft.sender.partner.id
-        self.recorder.invoke(draft.client_id, pair(draft.sender.id, target_id))
+        self.recorder.invoke(draft.client_id, self.conversation(draft.sender.id, draft.target_id))
         try:
             message = await device.client.send(
-                target_id, draft.body, client_id=draft.client_id, within=within, reply_to=draft.reply_to
+                draft.target_id, draft.body, client_id=draft.client_id, within=within, reply_to=draft.reply_to
             )
         except ClientError as error:
             record = self.recorder.unknown if error.may_have_happened else self.recorder.fail

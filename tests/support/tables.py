@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,3 +49,13 @@ async def held(container: Container, sql: str, *values: Any) -> AsyncIterator[No
     async with _driver(container) as driver, driver.transaction():
         await driver.execute(sql, *values)
         yield
+
+
+async def waiting(container: Container, count: int) -> None:
+    """Wait until so many connections wait for a lock."""
+    sql = (
+        "SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(20):
+        while (await rows(container, sql))[0]["count"] < count:
+            await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -27,10 +28,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.news: list[WakeUp] = []
+        self.groups_read: list[int] = []
         self.seen: list[tuple[str, bool]] = []
 
     async def announce(self, news: list[WakeUp]) -> None:
         self.news.extend(news)
+
+    def announce_receipts(self, group_ids: Iterable[int]) -> None:
+        self.groups_read = list(group_ids)
 
     def statement(self, name: str, seconds: float, failed: bool) -> None:
         assert seconds >= 0

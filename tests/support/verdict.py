@@ -13,9 +13,11 @@ import msgspec
 from messenger.client import Client, ClientError, Event, Loaded, State
 from messenger.schemas.types import timestamp
 from messenger.schemas.users import StatusView
-from messenger.testing.recorder import Findings, View, check
+from messenger.testing.recorder import Findings, Heard, View, check
 from tests.support.device import Device, heard_of, history_view, place
+from tests.support.group_verdict import add, check_groups, check_state
 from tests.support.population import Member, Population
+from tests.support.stored_groups import StoredGroups, read_groups
 
 _TRIES = 50
 _SECONDS = 5.0
@@ -45,26 +47,59 @@ async def judge(population: Population) -> Findings:
         await _part(population, clients)
         await await_proofs(population)
         fresh = await _load(population, clients)
+        stored = await read_stored(population)
+        left_out = stored.left_out()
         now = timestamp(datetime.now(UTC))
         for each in fresh:
             for device in each.member.signed_in:
-                population.problems += _compare(device, each, now, receipts=population.stay_contacts)
-        _compare_replays(population, fresh, now)
+                skipped = left_out.get(device.user_id, frozenset())
+                population.problems += _compare_streams(population, device, each, skipped)
+                population.problems += _compare_states(device, each, now, receipts=population.stay_contacts)
+        await _compare_replays(population, fresh, now)
         for each in fresh:
             await _compare_presence(population, each)
-        views = [device.view for device in population.devices] + [_stream(each) for each in fresh]
+        views = [_stream(population, each, left_out) for each in fresh]
         views += [await _history(population, each) for each in fresh]
     population.problems += [problem for device in population.devices for problem in device.problems]
-    return check(population.recorder.history, views)
+    return found(population, stored, fresh=fresh, views=views)
+
+
+async def read_stored(population: Population) -> StoredGroups:
+    """The groups of these users in the database, while nothing changes."""
+    users = [member.id for member in population.members]
+    return await read_groups(population.fetch, users) if population.has_groups else StoredGroups()
+
+
+def found(
+    population: Population, stored: StoredGroups, *, fresh: Iterable[Fresh] = (), views: Iterable[View] = ()
+) -> Findings:
+    """What was sent and changed, compared with the database, all devices, and these further views and states."""
+    left_out = stored.left_out()
+    devices = [device.view(left_out.get(device.user_id, frozenset())) for device in population.devices]
+    findings = check(population.recorder.history, [*devices, *views, stored.view])
+    add(findings, check_groups(stored, population.changes))
+    states = [(device.name, device.state) for device in population.devices if not device.signed_out]
+    states += [(f"fresh/{each.member.id}", each.state) for each in fresh]
+    for name, state in states:
+        findings.diverged += check_state(name, state, stored)
+    return findings
 
 
 async def stored(population: Population) -> Findings:
-    """The server's data as fresh logins see it, compared with what was sent."""
+    """The server's data as fresh logins see it, compared with what was sent and changed."""
     async with AsyncExitStack() as stack:
         clients = [await population.fresh_client(member, stack) for member in population.members]
-        fresh = [await _fresh(member, client) for member, client in zip(population.members, clients, strict=True)]
-        views = [_stream(each) for each in fresh] + [await _history(population, each) for each in fresh]
-    return check(population.recorder.history, views)
+        groups = await read_stored(population)
+        fresh = [
+            await _fresh(population, member, client) for member, client in zip(population.members, clients, strict=True)
+        ]
+        views = [_stream(population, each, groups.left_out()) for each in fresh]
+        views += [await _history(population, each) for each in fresh]
+    findings = check(population.recorder.history, [*views, groups.view])
+    add(findings, check_groups(groups, population.changes))
+    for each in fresh:
+        findings.diverged += check_state(f"fresh/{each.member.id}", each.state, groups)
+    return findings
 
 
 async def _heal(population: Population) -> None:
@@ -117,9 +152,12 @@ async def await_proofs(population: Population) -> None:
 async def _load(population: Population, clients: list[Client]) -> list[Fresh]:
     """Fresh states at a moment in which no stream grows, with every device listening."""
     for _ in range(_TRIES):
-        fresh = [await _fresh(member, client) for member, client in zip(population.members, clients, strict=True)]
+        fresh = [
+            await _fresh(population, member, client) for member, client in zip(population.members, clients, strict=True)
+        ]
         for each in fresh:
             await asyncio.gather(*(device.reach(each.end) for device in each.member.signed_in))
+        await asyncio.gather(*(device.load_groups() for each in fresh for device in each.member.signed_in))
         ends = [place((await each.client.sync())[1]) for each in fresh]
         devices = [(each.end, device) for each in fresh for device in each.member.signed_in]
         if ends == [each.end for each in fresh] and all(device.at == end for end, device in devices):
@@ -127,8 +165,9 @@ async def _load(population: Population, clients: list[Client]) -> list[Fresh]:
     raise AssertionError("the streams don't come to rest")
 
 
-async def _fresh(member: Member, client: Client) -> Fresh:
-    return Fresh(member, client, await client.load_state(messages=None), await _events(client))
+async def _fresh(population: Population, member: Member, client: Client) -> Fresh:
+    loaded = await client.load_state(messages=None, members=population.has_groups)
+    return Fresh(member, client, loaded, await _events(client))
 
 
 async def _events(client: Client) -> list[Event]:
@@ -144,22 +183,27 @@ async def _events(client: Client) -> list[Event]:
 # --- comparing ------------------------------------------------------------------------------------
 
 
-def _compare(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Iterator[str]:
-    """Compare a device's log with the stream, and its state with that of a fresh login."""
-    expected = [heard_of(device.user_id, event) for event in fresh.events[device.start :]]
-    if device.heard != expected:
-        pairs = zip(device.heard, expected, strict=False)
-        where = next((index for index, (one, other) in enumerate(pairs) if one != other), len(expected))
-        yield (
-            f"{device.name} heard {device.heard[where : where + 3]} ({len(device.heard)} in all) where the stream has"
-            f" {expected[where : where + 3]} ({len(expected)})"
-        )
+def _compare_streams(population: Population, device: Device, fresh: Fresh, left_out: frozenset[int]) -> Iterator[str]:
+    """Compare a device's log with the stream. Of groups that the user has left, and may be in again, some events were
+    delivered then and are not now, or the other way round.
+    """
+    expected = {each.position: each for each in _heard(population, fresh) if each.position > device.start}
+    mine = {each.position: each for each in device.heard}
+    for position in sorted({*expected, *mine}):
+        one, other = mine.get(position), expected.get(position)
+        if one != other and not (position in left_out and None in {one, other}):
+            yield f"{device.name} heard {one} where the stream has {other} ({len(mine)} and {len(expected)} in all)"
+            return
+
+
+def _compare_states(device: Device, fresh: Fresh, now: str, *, receipts: bool) -> Iterator[str]:
+    """Compare a device's state with that of a fresh login."""
     # Receipts of a time without contact are only part of a load.
     mine, theirs = (state.snapshot(at=now, receipts=receipts) for state in (device.state, fresh.state))
     yield from _differences(device.name, mine, theirs)
 
 
-def _compare_replays(population: Population, fresh: list[Fresh], now: str) -> None:
+async def _compare_replays(population: Population, fresh: list[Fresh], now: str) -> None:
     """Devices that were there from the beginning have the state of a complete replay."""
     for each in fresh:
         first = [device for device in each.member.signed_in if device.holds_all]
@@ -167,12 +211,18 @@ def _compare_replays(population: Population, fresh: list[Fresh], now: str) -> No
             replayed = State(each.member.id)
             for event in each.events:
                 replayed.apply(event)
+            while replayed.joined:
+                await each.client.load_conversation(replayed, replayed.joined.pop(), messages=None, members=True)
             mine, theirs = (
                 state.snapshot(at=now, receipts=population.stay_contacts) for state in (device.state, replayed)
             )
             # No event shows the profile and the devices before the first event.
             for part in sorted({*mine} - {"profile", "devices"}):
                 population.problems += _differences(f"{device.name} and a replay: {part}", mine[part], theirs[part])
+
+
+def _heard(population: Population, fresh: Fresh) -> tuple[Heard, ...]:
+    return tuple(heard_of(fresh.member.id, event, population.conversation) for event in fresh.events)
 
 
 def _differences(where: str, one: Any, other: Any) -> Iterator[str]:
@@ -207,9 +257,10 @@ def _shown(state: State, statuses: Iterable[StatusView]) -> list[tuple[int, str,
     )
 
 
-def _stream(fresh: Fresh) -> View:
-    name = f"the stream of {fresh.member.id}"
-    return View(name, fresh.member.id, tuple(heard_of(fresh.member.id, event) for event in fresh.events))
+def _stream(population: Population, fresh: Fresh, left_out: dict[int, frozenset[int]]) -> View:
+    user_id = fresh.member.id
+    skipped = left_out.get(user_id, frozenset())
+    return View(f"the stream of {user_id}", user_id, _heard(population, fresh), left_out=skipped)
 
 
 async def _history(population: Population, fresh: Fresh) -> View:

@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messenger.clock import new_id
-from messenger.events import ContactUpdated, ConversationUpdated, MessageCreated, ProfileUpdated, ReceiptUpdated, WakeUp
+from messenger.events import (
+    ContactUpdated,
+    ConversationUpdated,
+    MessageCreated,
+    ProfileUpdated,
+    ReceiptUpdated,
+    WakeUp,
+)
 from messenger.testing import Factory
 from messenger.unit_of_work import UnitOfWorkFactory
 from tests.support.units_of_work import Recorder, checked_out, factory_over, until

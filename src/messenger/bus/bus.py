@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from messenger.bus.messages import BusMessage, Signal, coalesced
+
 logger = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 0.002
@@ -22,37 +24,6 @@ MAX_WAITING = 10_000
 _FIRST_RETRY, _LAST_RETRY, _ATTEMPTS = 0.1, 2.0, 3
 STEADY_SECONDS = 5.0
 """A connection must last this long to reset the reconnect delay."""
-
-
-class StreamAdvanced(msgspec.Struct, frozen=True, tag="n", array_like=True):
-    """The user's event stream has reached this position."""
-
-    user_id: int
-    position: int
-
-
-class Signal(msgspec.Struct, frozen=True, tag="s", array_like=True):
-    """A transient signal for the sockets of these users; `data` is JSON."""
-
-    users: tuple[int, ...]
-    event: str
-    data: msgspec.Raw
-
-
-class SocketOpened(msgspec.Struct, frozen=True, tag="c", array_like=True):
-    """A device has opened a socket; its older sockets must close."""
-
-    user_id: int
-    device_id: UUID
-
-
-class DevicesRevoked(msgspec.Struct, frozen=True, tag="r", array_like=True):
-    """Devices of this user may have been signed out; check the tables."""
-
-    user_id: int
-
-
-BusMessage = StreamAdvanced | Signal | SocketOpened | DevicesRevoked
 
 
 class _Batch(msgspec.Struct, frozen=True, array_like=True):
@@ -103,8 +74,7 @@ _decoder: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 class Bus:
     """Publishes the messages of this worker in batches, delivers those of others, and reconnects indefinitely.
 
-    `publishes=False`: this is the only worker, so it sends nothing; it still receives messages of command-line tools.
-    `dropped`: the number of messages that were discarded.
+    `publishes=False`: sends nothing, and still receives messages of command-line tools. `dropped`: discarded messages.
     """
 
     def __init__(self, origin: UUID, transport: Transport | None = None, *, publishes: bool = True) -> None:
@@ -211,7 +181,7 @@ class Bus:
     async def _publish(self, connection: BusConnection) -> None:
         self._wake.clear()
         waiting, self._waiting = self._waiting, []
-        payloads = deque(self._payloads(_coalesced(waiting)))
+        payloads = deque(self._payloads(coalesced(waiting)))
         try:
             while payloads:
                 await connection.send(payloads[0][0])
@@ -268,16 +238,6 @@ class Bus:
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _coalesced(messages: list[BusMessage]) -> list[BusMessage]:
-    """Keep only the newest `StreamAdvanced` of each user, first; other messages keep their order."""
-    positions: dict[int, int] = {}
-    for message in messages:
-        if isinstance(message, StreamAdvanced):
-            positions[message.user_id] = max(message.position, positions.get(message.user_id, 0))
-    kept: list[BusMessage] = [message for message in messages if not isinstance(message, StreamAdvanced)]
-    return [*(StreamAdvanced(user, position) for user, position in positions.items()), *kept]
 
 
 def transport_of(url: str, *, database_url: str, namespace: str) -> Transport | None:

@@ -1,10 +1,12 @@
 """Controllers: a handler reads the request, calls one service method, and returns its result."""
 
 from messenger.controllers.accounts import AccountController
+from messenger.controllers.admission import BanController, InvitationController, LinkController
 from messenger.controllers.calls import CallController
 from messenger.controllers.contacts import ContactController
 from messenger.controllers.demo import DemoController
 from messenger.controllers.documents import DocumentController
+from messenger.controllers.groups import GroupController, MemberController
 from messenger.controllers.health import HealthController
 from messenger.controllers.home import HomeController
 from messenger.controllers.messages import ConversationController, MessageController
@@ -15,13 +17,18 @@ from messenger.controllers.safe import SafeController
 CONTROLLERS = (
     AccountController,
     AvatarController,
+    BanController,
     CallController,
     ContactController,
     ConversationController,
     DemoController,
     DocumentController,
+    GroupController,
     HealthController,
     HomeController,
+    InvitationController,
+    LinkController,
+    MemberController,
     MessageController,
     ProfileController,
     RealtimeController,

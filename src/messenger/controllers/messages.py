@@ -18,6 +18,7 @@ from messenger.errors import (
     NotTheSender,
     PeerNotFound,
 )
+from messenger.errors.groups import MustBeEncrypted, Muted, NotPermitted, RankTooLow, SlowMode
 from messenger.schemas.messages import (
     ConversationPage,
     ConversationPatch,
@@ -25,15 +26,23 @@ from messenger.schemas.messages import (
     HistoryView,
     MessageDraft,
     MessagePatch,
+    MessageReceiptPage,
     MessageView,
     ReceiptDraft,
 )
-from messenger.web.parameters import PageLimit, PeerPath
+from messenger.web.parameters import IdCursor, PageLimit, PeerPath
 from messenger.web.request import WireRequest
 from messenger.web.responses import WireResponse
 from messenger.web.route_options import authenticated
 
 # The framework omits a bound of 0 from the document unless it is set separately.
+AroundQuery = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^([0-9]{1,15}|unread)$",
+        description="Half a page on each side of this `seq`, or of the first unread message (`unread`)",
+    ),
+]
 SeqQuery = Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1, schema_extra={"minimum": 0})]
 
 
@@ -53,6 +62,10 @@ class MessageController(Controller):
             ClientIdReused,
             MessageTooLarge,
             MessageNotFound,
+            NotPermitted,
+            Muted,
+            SlowMode,
+            MustBeEncrypted,
             body=True,
             also={200: MessageView},
             fast=True,
@@ -75,7 +88,9 @@ class MessageController(Controller):
         "/messages/{message_id:uuid}",
         operation_id="editMessage",
         summary="Edit a message",
-        **authenticated(MessageNotFound, NotTheSender, NotAContact, MessageIsDeleted, MessageTooLarge, body=True),
+        **authenticated(
+            MessageNotFound, NotTheSender, NotAContact, Muted, MessageIsDeleted, MessageTooLarge, body=True
+        ),
     )
     async def edit(self, request: WireRequest, message_id: FromPath[UUID], data: JSONBody[MessagePatch]) -> MessageView:
         return await request.services.messages.edit(request.caller, message_id, data)
@@ -84,7 +99,7 @@ class MessageController(Controller):
         "/messages/{message_id:uuid}",
         operation_id="deleteMessage",
         summary="Delete a message for everyone or only for yourself",
-        **authenticated(MessageNotFound, NotTheSender, query=True),
+        **authenticated(MessageNotFound, NotTheSender, RankTooLow, query=True),
     )
     async def delete_message(
         self,
@@ -93,6 +108,17 @@ class MessageController(Controller):
         who: Annotated[Literal["everyone", "me"], QueryParameter(name="for")] = "everyone",
     ) -> None:
         await request.services.messages.delete(request.caller, message_id, who=who)
+
+    @get(
+        "/messages/{message_id:uuid}/receipts",
+        operation_id="listMessageReceipts",
+        summary="List who has received and read a message of yours",
+        **authenticated(MessageNotFound, NotTheSender, query=True),
+    )
+    async def list_receipts(
+        self, request: WireRequest, message_id: FromPath[UUID], limit: PageLimit = 50, cursor: IdCursor = None
+    ) -> MessageReceiptPage:
+        return await request.services.messages.receipts(request.caller, message_id, after=int(cursor or 0), limit=limit)
 
     @get(
         "/history/{target_id:int}",
@@ -106,10 +132,14 @@ class MessageController(Controller):
         target_id: PeerPath,
         before: SeqQuery = None,
         after: SeqQuery = None,
+        around: AroundQuery = None,
         limit: PageLimit = 50,
     ) -> HistoryView:
+        middle: int | Literal["unread"] | None = None
+        if around is not None:
+            middle = "unread" if around == "unread" else int(around)
         return await request.services.messages.history(
-            request.caller, target_id, before=before, after=after, limit=limit
+            request.caller, target_id, before=before, after=after, around=middle, limit=limit
         )
 
 
@@ -138,7 +168,7 @@ class ConversationController(Controller):
         "/conversations/{target_id:int}",
         operation_id="updateConversation",
         summary="Change the settings of a conversation",
-        **authenticated(PeerNotFound, NotAContact, body=True),
+        **authenticated(PeerNotFound, NotAContact, NotPermitted, body=True),
     )
     async def update(
         self, request: WireRequest, target_id: PeerPath, data: JSONBody[ConversationPatch]

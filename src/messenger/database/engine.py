@@ -77,9 +77,17 @@ def create_engine(url: str, options: PoolOptions) -> AsyncEngine:
         "random_page_cost": "1.1",
         "timezone": "UTC",
     }
+    connector = Connector(
+        url,
+        timeout=_CONNECT_SECONDS,
+        settings=settings,
+        on_connect=check_epoch,
+        # asyncpg would parse and plan statements of more than 15 KiB, such as the one that sends a batch, each time.
+        max_cacheable_statement_size=0,
+    )
     return create_async_engine(
         DIALECT,
-        async_creator=Connector(url, timeout=_CONNECT_SECONDS, settings=settings, on_connect=check_epoch).connect,
+        async_creator=connector.connect,
         poolclass=ConnectionPool,
         pool_size=options.pool_size,
         pool_timeout=options.pool_timeout,

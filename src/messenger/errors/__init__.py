@@ -131,7 +131,7 @@ class NotFound(MessengerError):
 
 
 class PeerNotFound(NotFound):
-    code, title = "peer_not_found", "User not found"
+    code, title = "peer_not_found", "User or group not found"
 
 
 class MessageNotFound(NotFound):

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    SmallInteger,
     String,
     UniqueConstraint,
     text,
@@ -23,7 +24,11 @@ from messenger.models.base import Base, Instant, UserPrimaryKey, one_of
 
 
 class Conversation(Base):
-    """A conversation. `last_seq` is the number of its messages; they are ordered by the lock of this row."""
+    """A conversation. `last_seq` is the number of its messages; they are ordered by the lock of this row.
+
+    `version` counts the changes of a group, its members, links and bans. A message is only written under the version
+    that it was authorized under.
+    """
 
     __tablename__ = "conversations"
     __table_args__ = (
@@ -42,6 +47,7 @@ class Conversation(Base):
     peer_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("peers.id"), unique=True)
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_at: Mapped[Instant]
+    version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     expire_after: Mapped[int | None] = mapped_column(Integer)
 
 
@@ -51,11 +57,19 @@ class Member(Base):
     `last_minute` is the conversation's `last_at` in whole minutes, NULL without messages; it orders the user's list.
     `sent_until` serves the limit `message_to` as the stream's serves `message`. `gone` holds the `seq` of messages that
     the user can no longer see (deleted, hidden, or expired and emptied), NULL if there are none; it only grows.
+
+    In a group, `rank` is 0 (member), 1 (moderator), 2 (admin) or 3 (owner); NULL in a 1:1. A group with members has
+    exactly one owner when a transaction commits. Messages before `visible_from` are hidden from the member, and so are
+    notices, unless they have at least the version `joined_version`, that of the group with the member in it.
+    `silenced_until`: a moderator has muted the member. `sent_at`, `sent_seq`: the member's last message, for the slow
+    mode and the signal `receipts`. `role` is unused: the release before groups reads it, and may run beside this one.
     """
 
     __tablename__ = "members"
     __table_args__ = (
         CheckConstraint(one_of("role", "member", "admin", "owner"), name="role"),
+        CheckConstraint("rank BETWEEN 0 AND 3", name="rank"),
+        Index("uq_members_owner", "conversation_id", unique=True, postgresql_where="rank = 3"),
         UniqueConstraint("user_id", "target_id"),
         Index("ix_members_user_id_last_minute", "user_id", "last_minute"),
         {"postgresql_with": {"fillfactor": "70"}},
@@ -65,6 +79,15 @@ class Member(Base):
     user_id: Mapped[UserPrimaryKey]
     target_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("peers.id"))
     role: Mapped[str] = mapped_column(String(8), server_default="member")
+    rank: Mapped[int | None] = mapped_column(SmallInteger)
+    title: Mapped[str | None] = mapped_column(String(16))
+    joined_at: Mapped[Instant | None]
+    joined_version: Mapped[int | None] = mapped_column(BigInteger)
+    invited_by: Mapped[int | None] = mapped_column(BigInteger)
+    visible_from: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    silenced_until: Mapped[Instant | None]
+    sent_at: Mapped[Instant | None]
+    sent_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     delivered_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_minute: Mapped[Instant | None]

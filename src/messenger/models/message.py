@@ -40,6 +40,8 @@ class Message(Base):
     created_at: Mapped[Instant]
     edited_at: Mapped[Instant | None]
     deleted_at: Mapped[Instant | None]
+    # A moderator of the group; NULL if the sender deleted it.
+    deleted_by: Mapped[int | None] = mapped_column(BigInteger)
     expires_at: Mapped[Instant | None]
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from messenger.models.base import Base, Instant, one_of
 
 Audience = Literal["everyone", "contacts", "nobody"]
+AutoJoin = Literal["nobody", "contacts"]
 Status = Literal["online", "away", "busy", "invisible"]
-_PRIVACY = ("last_seen", "avatar", "messages_from", "calls_from", "groups_from")
+_PRIVACY = ("last_seen", "avatar", "messages_from", "calls_from", "groups_from", "receipts", "forwards")
 
 
 class Peer(Base):
@@ -32,9 +33,11 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(one_of("status", *get_args(Status)), name="status"),
+        CheckConstraint(one_of("auto_join", *get_args(AutoJoin)), name="auto_join"),
         *(CheckConstraint(one_of(f"privacy_{name}", *get_args(Audience)), name=f"privacy_{name}") for name in _PRIVACY),
         # Contacts are scattered over millions of users; a B-tree needs one more page for each of them.
         Index("ix_users_id", "id", postgresql_using="hash"),
+        Index("ix_users_disabled_at", "disabled_at", postgresql_where="disabled_at IS NOT NULL"),
         # Activity stamps update rows in place while their page has room.
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -54,6 +57,11 @@ class User(Base):
     privacy_messages_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
     privacy_calls_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
     privacy_groups_from: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    # NULL, until the user has chosen: everyone in groups that both are in, contacts elsewhere.
+    privacy_receipts: Mapped[str | None] = mapped_column(String(8))
+    privacy_forwards: Mapped[str] = mapped_column(String(8), server_default="contacts")
+    # Whose invitations make the user a member of a group at once.
+    auto_join: Mapped[str] = mapped_column(String(8), server_default="nobody")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     password_hash: Mapped[str | None] = mapped_column(String(255))
     last_activity: Mapped[Instant]

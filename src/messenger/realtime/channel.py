@@ -10,6 +10,7 @@ from messenger.events import WakeUp
 from messenger.realtime.frames import SIGNED_OUT, Broadcast, EventBody
 from messenger.realtime.interfaces import StreamEvent
 from messenger.realtime.socket import Socket
+from messenger.schemas.groups import GroupPreview
 from messenger.schemas.messages import MessageView
 from messenger.schemas.realtime import EventFrame, stream_cursor
 
@@ -162,6 +163,8 @@ class Channel:
         self._head = event.position
         if event.frame.event == "device.removed":
             self._drop(str(event.frame.data.id))
+        elif event.frame.event == "group.updated" and isinstance(event.frame.data.group, GroupPreview):
+            self._unwatch(event.frame.data.group.id)
         broadcast = Broadcast(event.frame, body)
         for socket in tuple(self._sockets):
             socket.offer_event(event, broadcast)
@@ -171,6 +174,12 @@ class Channel:
         for socket in tuple(self._sockets):
             if str(socket.actor.device_id) == device_id:
                 socket.close(SIGNED_OUT, "signed out")
+
+    def _unwatch(self, group_id: int) -> None:
+        """The user has left a group: signals that were meant for a member do not reach the sockets any more."""
+        for socket in self._sockets:
+            if socket.watched is not None:
+                socket.watched.end(group_id)
 
     async def _read(self) -> None:
         """Read events for all live sockets, authenticated as the device of one of them."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from messenger.actor import Actor
 from messenger.realtime.connection import SocketConnection
 from messenger.realtime.delivery_acks import DeliveryAcks
-from messenger.realtime.frames import Message
+from messenger.realtime.frames import Message, Watched
 
 
 class AckedPosition(Protocol):
@@ -20,7 +20,7 @@ class AckedPosition(Protocol):
 class EventWriter:
     """The position of one device: what was written to it, and what it has acknowledged."""
 
-    __slots__ = ("_acks", "_awaited_pong", "_unconfirmed", "_written", "actor", "channel", "connection")
+    __slots__ = ("_acks", "_awaited_pong", "_unconfirmed", "_written", "actor", "channel", "connection", "watched")
 
     channel: AckedPosition | None
 
@@ -28,6 +28,7 @@ class EventWriter:
         self.actor = actor
         self.connection = connection
         self.channel = None
+        self.watched: Watched | None = None
         self._acks = acks
         self._written = after
         self._unconfirmed = self._awaited_pong = 0

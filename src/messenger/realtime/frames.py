@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Annotated, Any
 
 import msgspec
 from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 
 from messenger.schemas.realtime import EventFrame
+
+WATCH_SECONDS = 60.0
 
 JSON_PROTOCOL = "messenger.json"
 MSGPACK_PROTOCOL = "messenger.msgpack"
@@ -169,18 +172,44 @@ class EventBody:
         return encoded
 
 
+class Watched:
+    """The conversations that a device shows, for the next 60 seconds."""
+
+    __slots__ = ("_until", "targets")
+
+    def __init__(self, targets: Iterable[int]) -> None:
+        self.targets = frozenset(targets)
+        self._until = monotonic() + WATCH_SECONDS
+
+    def includes(self, target_id: int) -> bool:
+        """Whether the conversation is watched now."""
+        return target_id in self.targets and monotonic() < self._until
+
+    def end(self, target_id: int) -> None:
+        """Watch a conversation no longer."""
+        self.targets -= {target_id}
+
+
 class Broadcast:
     """A frame for several sockets; each encoding of it is made at most once.
 
-    `body` is the data of an event that other users receive too, each with a cursor of their own stream.
+    `body` is the data of an event that other users receive too, each with a cursor of their own stream. `watched`: the
+    conversation that a socket must watch to get the frame.
     """
 
-    __slots__ = ("_body", "_messages", "frame")
+    __slots__ = ("_body", "_messages", "frame", "watched")
 
-    def __init__(self, frame: EventFrame | SignalFrame, body: EventBody | None = None) -> None:
+    def __init__(
+        self, frame: EventFrame | SignalFrame, body: EventBody | None = None, *, watched: int | None = None
+    ) -> None:
         self.frame = frame
+        self.watched = watched
         self._body = body
         self._messages: dict[str, Message] = {}
+
+    def is_for(self, watched: Watched | None) -> bool:
+        """Whether a socket that watches these conversations gets the frame."""
+        return self.watched is None or (watched is not None and watched.includes(self.watched))
 
     def message(self, codec: Codec) -> Message:
         """The frame in this encoding."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
 
 from messenger.actor import Actor
-from messenger.bus.bus import Bus, BusMessage, DevicesRevoked, Signal, SocketOpened, StreamAdvanced
+from messenger.bus.bus import Bus
+from messenger.bus.messages import BusMessage, DevicesRevoked, GroupReceipts, Signal, SocketOpened, StreamAdvanced
 from messenger.events import WakeUp
 from messenger.realtime.channel import Channel, LongPoll
 from messenger.realtime.frames import REPLACED, Broadcast, EventBody, SignalFrame
@@ -20,13 +21,14 @@ class Hub:
     """The sockets and waiting requests of this process, by user; notifies the other workers through the bus.
 
     `on_suspect` is called with a user whose devices or sockets may have changed elsewhere (None: any user), so that
-    they are compared with the tables.
+    they are compared with the tables. `on_receipts` is called with a group whose members have received or read more.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.sockets: dict[UUID, Socket] = {}
         self.closing = False
         self.on_suspect: Callable[[int | None], None] = lambda _: None
+        self.on_receipts: Callable[[int], None] = lambda _: None
         self._bus = bus
         self._channels: dict[int, Channel] = {}
         self._long_polls: dict[UUID, LongPoll] = {}
@@ -109,18 +111,18 @@ class Hub:
 
     # --- notifications from this process and from others ---
 
-    async def announce(self, wake_ups: list[WakeUp]) -> None:
+    async def announce(self, news: list[WakeUp]) -> None:
         """Notify this process's sockets and the other workers of committed events."""
         said: list[BusMessage] = []
         body: EventBody | None = None
-        for place, each in enumerate(wake_ups, start=1):
+        for place, each in enumerate(news, start=1):
             if each.position == 0:
                 self._on_revoked(each.user_id)
                 said.append(DevicesRevoked(each.user_id))
                 continue
             # Members of a group receive equal data, one after another; in a 1:1 each side has its own `target_id`.
             if body is None or body.data != each.data:
-                is_shared = place < len(wake_ups) and wake_ups[place].data == each.data
+                is_shared = place < len(news) and news[place].data == each.data
                 body = EventBody(each.data) if is_shared else None
             channel = self._channels.get(each.user_id)
             if channel is not None:
@@ -128,11 +130,17 @@ class Hub:
             said.append(StreamAdvanced(each.user_id, each.position))
         self._bus.publish(*said)
 
-    def signal(self, users: Sequence[int], event: str, data: object) -> None:
-        """Send a signal to these users' sockets in all processes."""
+    def announce_receipts(self, group_ids: Iterable[int]) -> None:
+        """Notify all workers of groups whose members have received or read more."""
+        for group_id in group_ids:
+            self.on_receipts(group_id)
+            self._bus.publish(GroupReceipts(group_id))
+
+    def signal(self, users: Sequence[int], event: str, data: object, *, watched: int | None = None) -> None:
+        """Send a transient signal to all sockets of these users, or to those that watch a conversation."""
         if users:
-            self._deliver(users, Broadcast(SignalFrame(event, data)))
-            self._bus.publish(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data))))
+            self._deliver(users, Broadcast(SignalFrame(event, data), watched=watched))
+            self._bus.publish(Signal(tuple(users), event, msgspec.Raw(msgspec.json.encode(data)), watched))
 
     def connected(self, socket: Socket) -> None:
         """Notify the other workers that the table lists this socket for its device, so that they close older ones."""
@@ -148,7 +156,10 @@ class Hub:
         if isinstance(message, StreamAdvanced):
             self.on_hint(message.user_id, message.position)
         elif isinstance(message, Signal):
-            self._deliver(message.users, Broadcast(SignalFrame(message.event, msgspec.json.decode(message.data))))
+            frame = SignalFrame(message.event, msgspec.json.decode(message.data))
+            self._deliver(message.users, Broadcast(frame, watched=message.watched))
+        elif isinstance(message, GroupReceipts):
+            self.on_receipts(message.group_id)
         elif isinstance(message, SocketOpened):
             # Only a hint: the table shows which of two sockets is the newer one.
             if message.device_id in self.sockets:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from messenger.actor import Actor, Caller
-from messenger.schemas.realtime import EventFrame
+from messenger.schemas.realtime import EventFrame, ReceiptCountsView
 from messenger.schemas.users import StatusView
 
 
@@ -103,6 +103,14 @@ class Streams(Protocol):
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
         """Compare these sockets with the tables; returns also the stream ends of their users and of `waiting` users."""
+        ...
+
+
+class ReceiptCounts(Protocol):
+    async def count_receipts(self, watchers: Sequence[tuple[int, int]]) -> dict[tuple[int, int], ReceiptCountsView]:
+        """For each user and group: how many members have received and read the user's newest message. A pair without
+        counts is left out. Raises `Unavailable`.
+        """
         ...
 
 

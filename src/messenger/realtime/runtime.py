@@ -17,6 +17,7 @@ from messenger.realtime.frames import Codec
 from messenger.realtime.hub import Hub
 from messenger.realtime.interfaces import SocketRef, Streams
 from messenger.realtime.presence import PresenceTracker
+from messenger.realtime.receipt_signals import ReceiptSignals
 from messenger.realtime.socket import Socket
 from messenger.realtime.typing_signals import TypingSignals
 from messenger.realtime.upkeep import Upkeep
@@ -34,6 +35,7 @@ class Realtime:
         presence: PresenceTracker,
         streams: Streams,
         acks: DeliveryAcks,
+        receipts: ReceiptSignals,
         *,
         socket_timeout: float,
         limited: bool,
@@ -47,6 +49,8 @@ class Realtime:
         self._clock = clock
         self.streams = streams
         self.acks = acks
+        self.receipts = receipts
+        hub.on_receipts = self.receipts.on_receipts
 
     def socket(
         self, actor: Actor, generation: int, connection: SocketConnection, codec: Codec, *, after: int, epoch: str = ""
@@ -70,6 +74,7 @@ class Realtime:
             yield
         finally:
             self.hub.disconnect(socket)
+            self.receipts.forget(socket)
             # When the server stops, its clients reconnect to another one within seconds, so no disconnection is
             # announced. Those that do not reconnect go offline when this worker's lease expires.
             if not self.hub.closing:
@@ -87,6 +92,7 @@ class Realtime:
             self.presence.run,
             self.upkeep.check_heartbeats,
             self.upkeep.reconcile,
+            self.receipts.run,
         )
         tasks = [asyncio.create_task(loop(), name=f"realtime.{loop.__name__}") for loop in loops]
         try:

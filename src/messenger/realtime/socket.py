@@ -132,8 +132,8 @@ class Socket(EventWriter):
             self._write_event(event.position, event.incoming, message)
 
     def signal(self, broadcast: Broadcast) -> None:
-        """Send a signal; dropped if the socket is behind."""
-        if not self.live:
+        """Send a signal; dropped if the socket is behind, or does not watch its conversation."""
+        if not self.live or not broadcast.is_for(self.watched):
             return
         if self._can_write:
             self.connection.write(broadcast.message(self.codec))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
+from typing import Protocol
 
 from messenger.clock import Clock
 from messenger.schemas.realtime import TypingView
@@ -16,7 +17,9 @@ EXPIRY_SECONDS = 8.0
 MAX_AT_ONCE = 20
 """The maximum number of conversations in which one socket's user is shown as typing at the same time."""
 
-SendSignal = Callable[[Sequence[int], str, object], None]
+
+class SendSignal(Protocol):
+    def __call__(self, users: Sequence[int], event: str, data: object, *, watched: int | None = None) -> None: ...
 
 
 class _Typing:
@@ -57,7 +60,7 @@ class TypingSignals:
         end = asyncio.get_running_loop().call_later(EXPIRY_SECONDS, self.stop, target_id)
         self._typing[target_id] = _Typing(audience, end)
         expires_at = timestamp(self._clock.now() + timedelta(seconds=EXPIRY_SECONDS))
-        self._signal(audience, expires_at)
+        self._signal(target_id, audience, expires_at)
 
     def stop(self, target_id: int) -> None:
         """Signal that the user has stopped typing, if they were typing in this conversation."""
@@ -65,12 +68,13 @@ class TypingSignals:
         if typing is None:
             return
         typing.end.cancel()
-        self._signal(typing.audience, None)
+        self._signal(target_id, typing.audience, None)
 
-    def _signal(self, audience: Mapping[int, Sequence[int]], expires_at: str | None) -> None:
-        for target_id, users in audience.items():
-            view = TypingView(target_id, self._user_id, expires_at is not None, expires_at)
-            self._send_signal(users, "typing", view)
+    def _signal(self, target_id: int, audience: Mapping[int, Sequence[int]], expires_at: str | None) -> None:
+        for address, users in audience.items():
+            view = TypingView(address, self._user_id, expires_at is not None, expires_at)
+            # All members of a group address it alike: of these, only those who watch it get the signal.
+            self._send_signal(users, "typing", view, watched=address if address == target_id else None)
 
     def stop_all(self) -> None:
         """Stop in all conversations."""

@@ -18,10 +18,20 @@ from messenger.repositories.devices import DeviceRepository
 from messenger.repositories.events import EventRepository
 from messenger.repositories.exports import ExportRepository
 from messenger.repositories.fan_outs import FanOutRepository
+from messenger.repositories.group_events import GroupEventRepository
+from messenger.repositories.group_links import GroupLinkRepository, JoinRepository
+from messenger.repositories.group_locks import GroupLockRepository
+from messenger.repositories.group_records import GroupRecordRepository
+from messenger.repositories.groups import GroupRepository, GroupSettingsRepository
 from messenger.repositories.health import HealthRepository
 from messenger.repositories.idempotency import IdempotencyRepository
+from messenger.repositories.invitations import InvitationRepository
 from messenger.repositories.limits import LimitRepository
+from messenger.repositories.member_pages import MemberPageRepository
+from messenger.repositories.memberships import MembershipRepository
+from messenger.repositories.message_receipts import MessageReceiptRepository
 from messenger.repositories.messages import MessageRepository
+from messenger.repositories.purges import PurgeRepository
 from messenger.repositories.secrets import SecretRepository
 from messenger.repositories.statuses import StatusRepository
 from messenger.repositories.streams import StreamRepository
@@ -71,10 +81,22 @@ class Repositories(ABC):
     events = _Repository(EventRepository)
     exports = _Repository(ExportRepository)
     fan_outs = _Repository(FanOutRepository)
+    group_events = _Repository(GroupEventRepository)
+    group_links = _MappedRepository(GroupLinkRepository)
+    group_records = _Repository(GroupRecordRepository)
+    group_settings = _MappedRepository(GroupSettingsRepository)
+    groups = _Repository(GroupRepository)
     health = _Repository(HealthRepository)
     idempotency = _Repository(IdempotencyRepository)
+    invitations = _Repository(InvitationRepository)
+    joins = _Repository(JoinRepository)
     limits = _Repository(LimitRepository)
+    member_pages = _Repository(MemberPageRepository)
+    group_locks = _Repository(GroupLockRepository)
+    memberships = _Repository(MembershipRepository)
+    message_receipts = _Repository(MessageReceiptRepository)
     messages = _Repository(MessageRepository)
+    purges = _Repository(PurgeRepository)
     secrets = _Repository(SecretRepository)
     statuses = _Repository(StatusRepository)
     streams = _Repository(StreamRepository)

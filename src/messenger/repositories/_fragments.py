@@ -33,15 +33,36 @@ AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
             u.privacy_avatar = 'everyone' OR (u.privacy_avatar = 'contacts' AND c.state = 'mutual')
         )"""
 
-# The receipts of `u`, the other user of a 1:1, which only mutual contacts can see.
+
+def shows_receipts(owner: str, viewer: str, state: str) -> str:
+    """Whether `owner` lets `viewer` know how far they have read, by the SQL of both users' rows and of an edge's state.
+
+    A block in either direction hides receipts. Users who hide their own do not learn those of others.
+    """
+    return f"""{viewer}.privacy_receipts IS DISTINCT FROM 'nobody' AND (
+                (coalesce({owner}.privacy_receipts, 'contacts') = 'contacts' AND {state} = 'mutual')
+                OR ({owner}.privacy_receipts = 'everyone' AND NOT EXISTS (
+                    SELECT FROM contacts AS b WHERE b.state = 'blocked' AND (
+                        (b.owner_id = {owner}.id AND b.target_id = {viewer}.id)
+                        OR (b.owner_id = {viewer}.id AND b.target_id = {owner}.id)
+                    )
+                ))
+            )"""
+
+
+# How far the other side of a 1:1, the user `u`, has got in a conversation, if `u` shows it.
 OTHER_SIDE_COLUMNS = "other.read_seq AS other_read_seq, other.delivered_seq AS other_delivered_seq"
 
 
 def other_side(conversation: str, state: str) -> str:
-    """The join for OTHER_SIDE_COLUMNS, from the SQL of the conversation's ID and of the reader's edge to `u`."""
+    """The join for OTHER_SIDE_COLUMNS, by the SQL of the conversation's id and of the reader's edge to `u`.
+
+    Needs `reader`, the row of the actor.
+    """
     return f"""LEFT JOIN LATERAL (
             SELECT o.read_seq, o.delivered_seq FROM members AS o
-            WHERE o.conversation_id = {conversation} AND o.user_id = u.id AND {state} = 'mutual' LIMIT 1
+            WHERE o.conversation_id = {conversation} AND o.user_id = u.id
+                AND {shows_receipts("u", "reader", state)} LIMIT 1
         ) AS other ON true"""
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 # The outcome of a message: the first refusal that applies. Needs `checked`, `counted`, `accepted`.
 OUTCOME = """CASE WHEN checked.earlier_id IS NOT NULL THEN 'repeated' WHEN checked.target_id IS NULL THEN 'no_peer'
-            WHEN NOT checked.allowed THEN 'forbidden' WHEN checked.conversation_id IS NULL THEN 'no_conversation'
+            WHEN NOT checked.allowed THEN coalesce(checked.obstacle, 'forbidden')
+            WHEN checked.encrypted THEN 'must_be_encrypted' WHEN checked.conversation_id IS NULL THEN 'no_conversation'
             WHEN NOT checked.reply_fits THEN 'bad_reply_to' WHEN NOT checked.source_fits THEN 'bad_forwarded_from'
+            WHEN checked.protected THEN 'protected'
             WHEN checked.attempt > 1 THEN 'retry_singly' WHEN counted.n IS NULL THEN 'busy'
             WHEN accepted.n IS NOT NULL THEN 'sent' WHEN counted.sent > 1 THEN 'retry_singly'
             WHEN counted.over > 0 THEN 'over_limit:message' ELSE 'over_limit:message_to' END"""
@@ -40,9 +42,11 @@ MINUTE = "date_trunc('minute', conversation.last_at)"
 def source(user: str, forwarded_from: str) -> str:
     """The join for the forwarded message, if the user can read it."""
     return f"""LEFT JOIN LATERAL (
-            SELECT m.id, m.body FROM messages AS m
+            SELECT m.id, m.body, g.protected IS TRUE AS protected FROM messages AS m
                 JOIN members AS me ON me.conversation_id = m.conversation_id AND me.user_id = {user}
-            WHERE m.id = {forwarded_from} AND m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now)
+                LEFT JOIN groups AS g ON g.id = me.target_id
+            WHERE m.id = {forwarded_from} AND m.seq >= me.visible_from
+                AND m.deleted_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now)
                 AND NOT EXISTS (SELECT FROM hidden_messages AS h WHERE h.user_id = {user} AND h.message_id = m.id)
             LIMIT 1
         ) AS source ON true"""
@@ -57,10 +61,11 @@ def earlier(user: str, client_id: str) -> str:
         ) AS earlier ON true"""
 
 
-def reply_fits(reply_to: str, conversation: str) -> str:
-    """Whether `reply_to`, if given, is a message of the conversation."""
+def reply_fits(reply_to: str, place: str) -> str:
+    """Whether `reply_to`, if given, is a message of the conversation of `place` that its member can read."""
     return f"""{reply_to} IS NULL OR EXISTS (
-                SELECT FROM messages AS o WHERE o.id = {reply_to} AND o.conversation_id = {conversation}
+                SELECT FROM messages AS o WHERE o.id = {reply_to} AND o.conversation_id = {place}.conversation_id
+                    AND o.seq >= {place}.visible_from
             )"""
 
 

@@ -1,4 +1,4 @@
-"""Avatars: rows that protect the files in the store while a user refers to them."""
+"""Avatars: rows that protect the files in the store while a user or a group refers to them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,40 @@ _SET = Statement(
     writes=True,
 )
 
+# The lock of the group is taken before.
+_SET_OF_GROUP = Statement(
+    "avatars.set_of_group",
+    """
+    WITH before AS (SELECT id, avatar_key FROM groups WHERE id = :owner),
+    ready AS (
+        UPDATE avatars SET state = 'ready', touched_at = :now WHERE key = :key AND state <> 'deleting' RETURNING key
+    ),
+    changed AS (
+        UPDATE groups AS g SET avatar_key = :key::text FROM before
+        WHERE g.id = before.id AND g.avatar_key IS DISTINCT FROM :key::text
+            AND (:key::text IS NULL OR EXISTS (SELECT FROM ready))
+        RETURNING g.id
+    )
+    SELECT :key::text IS NULL OR EXISTS (SELECT FROM ready) AS done,
+        CASE WHEN changed.id IS NOT NULL THEN before.avatar_key END AS old_key,
+        changed.id IS NOT NULL AS changed, changed.id IS NOT NULL AS shows
+    FROM before LEFT JOIN changed ON true
+    """,
+    LeftAvatarRow,
+    writes=True,
+)
+
+_UNUSED = """NOT EXISTS (SELECT FROM users AS u WHERE u.avatar_key = a.key)
+            AND NOT EXISTS (SELECT FROM groups AS g WHERE g.avatar_key = a.key)"""
+
 # A row that was claimed or used while this statement waited for its lock has another xmin than `unused` read, and is
 # kept. A row in `deleting` belongs to the worker that marked it, until that worker must have failed.
 _RELEASE = Statement(
     "avatars.release",
-    """
+    f"""
     WITH unused AS (
         SELECT a.key, a.xmin AS seen FROM avatars AS a
-        WHERE a.key = :key AND NOT EXISTS (SELECT FROM users AS u WHERE u.avatar_key = a.key)
+        WHERE a.key = :key AND {_UNUSED}
     )
     UPDATE avatars AS a SET state = 'deleting', touched_at = :now FROM unused
     WHERE a.key = unused.key AND a.xmin = unused.seen AND (a.state = 'ready' OR a.touched_at < :abandoned)
@@ -88,9 +114,9 @@ _RELEASE = Statement(
 
 _UNREFERENCED = Statement(
     "avatars.unreferenced",
-    """
+    f"""
     SELECT a.key FROM avatars AS a
-    WHERE a.touched_at < :abandoned AND NOT EXISTS (SELECT FROM users AS u WHERE u.avatar_key = a.key)
+    WHERE a.touched_at < :abandoned AND {_UNUSED}
     ORDER BY a.touched_at LIMIT :limit
     """,
     _Key,
@@ -110,7 +136,7 @@ _SERVABLE = Statement(
 
 
 class AvatarRepository(StatementRepository):
-    """Which users refer to which images."""
+    """Which users and groups refer to which images."""
 
     async def claim(self, key: str, *, width: int, height: int, placeholder: str) -> bool:
         """Claim a row before its bytes are stored; False while an equal image is being deleted."""
@@ -122,6 +148,12 @@ class AvatarRepository(StatementRepository):
         row = await self._run.first(_SET, owner=user_id, key=key)
         if row is None:
             raise Unauthenticated
+        return row
+
+    async def set_of_group(self, group_id: int, key: str | None) -> LeftAvatarRow:
+        """Set or remove the avatar of a locked group; the image is claimed."""
+        row = await self._run.first(_SET_OF_GROUP, owner=group_id, key=key)
+        assert row is not None
         return row
 
     async def release(self, key: str) -> bool:

@@ -15,6 +15,7 @@ from messenger.database.statements import Statement
 from messenger.models import ContactState, Edges
 from messenger.repositories._addressee import RECIPIENTS, addressee
 from messenger.repositories._fragments import AVATAR_OF_CONTACT, HIDDEN
+from messenger.repositories._invitation_fragments import OPEN_INVITATION
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.user_rows import USER_COLUMNS, UserRow
 
@@ -145,14 +146,21 @@ _PAIR = Statement(
     writes=False,
 )
 
-# `since` only changes with the state; the text of a request is kept until the request is answered.
-_SET_EDGES: Statement[Any] = Statement(
+# `since` only changes with the state; the text of a request is kept until the request is answered. A block ends the
+# invitations by the blocked user, for good: an unblock does not show them again. Nobody else sees that.
+_SET_EDGES = Statement(
     "contacts.set_edges",
-    """
+    f"""
     WITH gone AS (
         DELETE FROM contacts WHERE (owner_id = :me AND target_id = :them AND :mine::text IS NULL)
             OR (owner_id = :them AND target_id = :me AND :theirs::text IS NULL)
-    )
+    ),
+    uninvited AS (
+        UPDATE group_invitations AS i SET delivered = false
+        WHERE i.user_id = :me AND i.inviter_id = :them AND :mine::text = 'blocked' AND i.delivered
+        RETURNING i.group_id, {OPEN_INVITATION} AS seen
+    ),
+    written AS (
     INSERT INTO contacts (owner_id, target_id, state, message, since)
     SELECT e.owner_id, e.target_id, e.state, :message::text, :now
     FROM (VALUES (:me::bigint, :them::bigint, :mine::text), (:them::bigint, :me::bigint, :theirs::text))
@@ -161,7 +169,10 @@ _SET_EDGES: Statement[Any] = Statement(
     ON CONFLICT (owner_id, target_id) DO UPDATE SET state = excluded.state,
         message = CASE WHEN excluded.state LIKE 'pending%' THEN coalesce(excluded.message, contacts.message) END,
         since = CASE WHEN contacts.state = excluded.state THEN contacts.since ELSE excluded.since END
+    )
+    SELECT group_id AS id FROM uninvited WHERE seen
     """,
+    _Id,
     writes=True,
 )
 
@@ -191,11 +202,14 @@ _MUTUAL = Statement(
 
 class ReachRow(msgspec.Struct, frozen=True):
     """Whether the caller may write to the target and call it, whether the caller hides connections, and who receives
-    the signals: `recipients`, and how each of them addresses the conversation.
+    the signals: `recipients`, and how each of them addresses the conversation. `obstacle`, `obstacle_until`: what keeps
+    the caller from sending to a group, and until when.
     """
 
     may_write: bool
     may_call: bool
+    obstacle: str | None
+    obstacle_until: datetime | None
     hidden: bool
     recipients: list[int]
     targets: list[int]
@@ -206,9 +220,10 @@ _REACH = Statement(
     f"""
     WITH <<actor>>
     SELECT <<actor_columns>>, CASE WHEN addressee.id IS NOT NULL THEN addressee.may_write END AS may_write,
-        addressee.may_call, {HIDDEN} AS hidden, received.recipients, received.targets
+        addressee.may_call, addressee.obstacle, addressee.obstacle_until, {HIDDEN} AS hidden, received.recipients,
+        received.targets
     FROM actor JOIN users AS u ON u.id = actor.user_id
-    {addressee("actor.user_id", ":target::bigint", rights=["may_write", "may_call"])}
+    {addressee("actor.user_id", ":target::bigint", rights=["may_write", "may_call", "obstacle", "obstacle_until"])}
     {RECIPIENTS}
     """,
     ReachRow,
@@ -242,9 +257,10 @@ class ContactRepository(StatementRepository):
         """
         return await self._run.first(_PAIR, me=me, them=them)
 
-    async def set_edges(self, me: int, them: int, edges: Edges, *, message: str | None = None) -> None:
-        """Write both edges, in one statement."""
-        await self._run.execute(_SET_EDGES, me=me, them=them, mine=edges.mine, theirs=edges.theirs, message=message)
+    async def set_edges(self, me: int, them: int, edges: Edges, *, message: str | None = None) -> list[int]:
+        """Write both edges, in one statement; returns the groups to which a block has ended an invitation."""
+        rows = await self._run.all(_SET_EDGES, me=me, them=them, mine=edges.mine, theirs=edges.theirs, message=message)
+        return sorted(row.id for row in rows)
 
     async def set_alias(self, caller: Caller, target_id: int, alias: str | None, *, given: bool = True) -> int | None:
         """Set the alias of a contact; returns the caller's ID, or None if there is no such contact."""

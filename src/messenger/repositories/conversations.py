@@ -24,9 +24,11 @@ from messenger.repositories._fragments import (
     bytes_before,
     edge,
     other_side,
+    shows_receipts,
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.gone import counts, last_message
+from messenger.repositories.group_rows import GroupRow, decode_group, group_json
 from messenger.repositories.message_rows import MessageRow, message_columns
 from messenger.repositories.user_rows import AVATAR_COLUMNS, UserRow
 
@@ -48,7 +50,6 @@ class MembershipRow(msgspec.Struct, frozen=True, gc=False):
 
 class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     """A conversation, with the `position` of the caller's stream; the other columns are NULL without a conversation.
-
     `beyond`: the page is already full without it.
     """
 
@@ -58,8 +59,14 @@ class ConversationRow(msgspec.Struct, frozen=True, gc=False):
     last_at: datetime
     membership: MembershipRow
     peer: UserRow
+    group_json: str | None
     last_message: MessageRow | None
     beyond: bool
+
+    @property
+    def group(self) -> GroupRow | None:
+        """The group, if the conversation is one."""
+        return None if self.group_json is None else decode_group(self.group_json)
 
 
 _ORDER = "me.last_at DESC, me.conversation_id DESC"
@@ -74,9 +81,9 @@ def _page(name: str, which: str) -> Statement[ConversationRow]:
         SELECT <<page_actor_columns>>, s.position, {EPOCH} AS epoch, me.conversation_id, me.last_at, me.last_seq,
             me.read_seq, {counts("me", "me")}, me.muted_until, me.pinned, me.archived, me.expire_after,
             {OTHER_SIDE_COLUMNS}, me.target_id AS user_id, coalesce(u.name, '') AS name, u.username,
-            {AVATAR_COLUMNS}, {message_columns()},
+            {AVATAR_COLUMNS}, {group_json("me")}::text AS group_json, {message_columns()},
             {bytes_before("m", _ORDER)} > :bytes AS beyond, {bytes_before("m", _ORDER, but=1)} AS bytes_before
-        FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+        FROM actor JOIN streams AS s ON s.user_id = actor.user_id JOIN users AS reader ON reader.id = actor.user_id
         LEFT JOIN LATERAL (
             SELECT x.*, c.last_at, c.last_seq, c.expire_after
             FROM members AS x JOIN conversations AS c ON c.id = x.conversation_id
@@ -150,8 +157,7 @@ _LIST = Page(_PAGE, _PLACES, _part, attrgetter("conversation_id"))
 class ChangedRow(msgspec.Struct, frozen=True):
     """`refused`: the shared setting would change, and the caller may not change it. `recipients`, `targets`: the other
     members, if it changes, and how each addresses the conversation. `changed`: whether a setting differs from before.
-    `my_rules`, `their_rules`: the rules of the caller's and the
-    target's stream that allowed the change; NULL if the target has no stream.
+    `my_rules`, `their_rules`: the rules of the caller's and the target's stream that allowed the change, or NULL.
     """
 
     user_id: int
@@ -211,11 +217,12 @@ _CHANGE = Statement(
 
 class ReceiptRow(msgspec.Struct, frozen=True):
     """The caller's receipts now; `moved`: whether they have advanced. `recipients`, `targets`: the other users who may
-    see them, and how each addresses the conversation.
+    see them, and how each addresses the conversation; none in a group.
     """
 
     user_id: int
     last_seq: int
+    in_group: bool
     moved: bool
     read_seq: int
     delivered_seq: int
@@ -225,14 +232,14 @@ class ReceiptRow(msgspec.Struct, frozen=True):
     targets: list[int]
 
 
-# Receipts only advance, by the conditions in WHERE. They are sent to the other user of a 1:1 if the contact is mutual.
-# In a group they are not sent to others, since every receipt would go to every member.
+# Receipts only move forward: the guard is in WHERE. Of the others, only the other user of a 1:1 receives one, if the
+# reader's privacy allows it; in a group nobody does, since each receipt would go to each member.
 _RECEIPT = Statement(
     "conversations.receipt",
     f"""
     WITH <<actor>>,
     place AS (
-        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, m.target_id, c.last_seq
+        SELECT m.conversation_id AS id, m.read_seq, m.delivered_seq, m.gone, m.target_id, m.rank, c.last_seq
         FROM actor JOIN members AS m ON m.user_id = actor.user_id AND m.target_id = :target
             JOIN conversations AS c ON c.id = m.conversation_id
     ),
@@ -250,13 +257,15 @@ _RECEIPT = Statement(
         SELECT read_seq, delivered_seq, gone FROM place WHERE NOT EXISTS (SELECT FROM moved)
     )
     SELECT <<actor_columns>>, CASE WHEN place.id IS NOT NULL THEN actor.user_id END AS user_id, place.last_seq,
-        EXISTS (SELECT FROM moved) AS moved, stand.read_seq, stand.delivered_seq, {counts("stand", "place")},
-        CASE WHEN other.user_id IS NULL THEN '{{}}' ELSE ARRAY[other.user_id] END AS recipients,
-        CASE WHEN other.user_id IS NULL THEN '{{}}' ELSE ARRAY[other.target_id] END AS targets
+        place.rank IS NOT NULL AS in_group, EXISTS (SELECT FROM moved) AS moved, stand.read_seq, stand.delivered_seq,
+        {counts("stand", "place")}, array_remove(ARRAY[other.user_id], NULL) AS recipients,
+        array_remove(ARRAY[other.target_id], NULL) AS targets
     FROM actor LEFT JOIN place ON true LEFT JOIN stand ON true
     {edge("contact", "actor.user_id", "place.target_id")}
+    LEFT JOIN users AS reader ON reader.id = actor.user_id
+    LEFT JOIN users AS viewer ON viewer.id = place.target_id
     LEFT JOIN members AS other ON other.conversation_id = place.id AND other.user_id = place.target_id
-        AND contact.state = 'mutual'
+        AND {shows_receipts("reader", "viewer", "contact.state")}
     """,
     ReceiptRow,
     writes=True,
@@ -269,9 +278,7 @@ class ConversationRepository(StatementRepository):
     def list_page(
         self, caller: Caller, *, before_at: datetime, before_id: int, limit: int
     ) -> Awaitable[Sequence[ConversationRow | CorruptConversation]]:
-        """The caller's conversations, latest first, up to `PAGE_BYTES`, and one more row that is `beyond` it; one round
-        trip. If there are none, a single row without a conversation.
-        """
+        """The caller's conversations, latest first: as many as `PAGE_BYTES` hold, and one `beyond`; or an empty row."""
         return self._run.page(_LIST, caller, before_at=before_at, before_id=before_id, limit=limit, bytes=PAGE_BYTES)
 
     async def find(self, caller: Caller, target_id: int) -> ConversationRow | None:

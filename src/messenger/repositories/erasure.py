@@ -33,6 +33,8 @@ _ERASE: Statement[Any] = Statement(
         SELECT :username_digest::bytea, NULL, :kept_until FROM users WHERE id = :id AND username_key = :username_key
         ON CONFLICT (digest) DO UPDATE SET owner_id = NULL, kept_until = excluded.kept_until
     ),
+    uninvited AS (DELETE FROM group_invitations WHERE user_id = :id),
+    unasked AS (DELETE FROM group_requests WHERE user_id = :id),
     disowned AS (
         UPDATE released_usernames SET owner_id = NULL WHERE owner_id = :id AND digest <> :username_digest::bytea
     )

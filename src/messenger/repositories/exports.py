@@ -45,7 +45,7 @@ _PARTS: dict[str, Statement[JsonRow]] = {
         "profile",
         "u.id, username, name, about, status, status_text, avatar_key, privacy_last_seen,"
         f" {_times('last_activity', 'created_at')}, privacy_avatar, privacy_messages_from,"
-        " privacy_calls_from, privacy_groups_from",
+        " privacy_calls_from, privacy_groups_from, privacy_receipts, privacy_forwards, auto_join",
         "users AS u WHERE u.id = :owner",
     ),
     "devices": _part(
@@ -90,7 +90,8 @@ _MESSAGES = Statement(
             sum(c.last_seq - l.after) OVER (ORDER BY me.conversation_id) - (c.last_seq - l.after) AS before
         FROM members AS me JOIN conversations AS c ON c.id = me.conversation_id
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN me.conversation_id = :after_conversation THEN :after_seq::bigint ELSE 0 END AS after
+            SELECT greatest(me.visible_from - 1, CASE WHEN me.conversation_id = :after_conversation
+                THEN :after_seq::bigint ELSE 0 END) AS after
         ) AS l
         WHERE me.user_id = :owner AND me.conversation_id >= :after_conversation
     )

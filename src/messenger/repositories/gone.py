@@ -37,7 +37,7 @@ def last_message(member: str, conversation: str, columns: str = "m.*") -> str:
             ) AS hidden ON true
             WHERE m.conversation_id = {member}.conversation_id AND m.seq <= CASE WHEN {member}.gone @> {last_seq}
                 THEN (SELECT lower(r) - 1 FROM unnest({member}.gone) AS r WHERE r @> {last_seq}) ELSE {last_seq} END
-                AND {VISIBLE}
+                AND m.seq >= {member}.visible_from AND {VISIBLE}
             ORDER BY m.seq DESC LIMIT 1"""
 
 
@@ -73,7 +73,8 @@ ERASE = Statement(
     "messages.erase",
     f"""
     WITH erased AS (
-        UPDATE messages SET {REMOVE_CONTENT}, deleted_at = :now WHERE id = :id AND deleted_at IS NULL
+        UPDATE messages SET {REMOVE_CONTENT}, deleted_at = :now, deleted_by = :deleted_by::bigint
+        WHERE id = :id AND deleted_at IS NULL
         RETURNING conversation_id, seq
     ),
     vanished AS (

@@ -29,6 +29,7 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
     created_at: datetime
     edited_at: datetime | None
     deleted_at: datetime | None
+    deleted_by: int | None
     expires_at: datetime | None
 
 

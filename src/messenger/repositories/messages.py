@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -27,9 +28,15 @@ MAX_SEQ = 2**62
 
 
 class HistoryRow(msgspec.Struct, frozen=True, gc=False):
-    """A message of a page, with `last_seq` of the conversation: 0 if the two have none yet."""
+    """A message of a page, with `last_seq` of the conversation: 0 if the two have none yet.
+
+    `visible_from`: in a group, the first number that its member sees; NULL in a 1:1. `first_unread`: the number of the
+    first message after the caller's receipt that is not gone; NULL or above `last_seq` if there is none.
+    """
 
     last_seq: int
+    visible_from: int | None
+    first_unread: int | None
     message: MessageRow | None
 
     @property
@@ -41,6 +48,8 @@ class CorruptMessage(Corrupt, frozen=True, gc=False):
     """`seq` is NULL if the page has no message."""
 
     last_seq: int
+    visible_from: int | None
+    first_unread: int | None
     target_id: int
     seq: int
 
@@ -50,12 +59,23 @@ class CorruptMessage(Corrupt, frozen=True, gc=False):
         return None if self.seq is None else self
 
 
-# `last_seq` is 0 for a user without a conversation, and NULL if there is no such peer.
+_FIRST_UNREAD = """CASE WHEN me.read_seq < c.last_seq THEN CASE WHEN me.gone @> (me.read_seq + 1)
+                    THEN (SELECT upper(r) FROM unnest(me.gone) AS r WHERE r @> (me.read_seq + 1))
+                    ELSE me.read_seq + 1 END END"""
+
+# `last_seq` is 0 for a user without a conversation, and NULL if there is no such peer. Only without a membership is the
+# target looked up.
 _PLACE = f"""place AS (
-            SELECT addressee.conversation_id, :target::bigint AS target_id,
-                CASE WHEN addressee.id IS NOT NULL THEN coalesce(c.last_seq, 0) ELSE c.last_seq END AS last_seq
-            FROM actor {addressee("actor.user_id", ":target::bigint", rights=())}
-                LEFT JOIN conversations AS c ON c.id = addressee.conversation_id
+            SELECT me.conversation_id, :target::bigint AS target_id,
+                greatest(:after::bigint, me.visible_from - 1) AS after,
+                CASE WHEN me.rank IS NOT NULL THEN me.visible_from END AS visible_from,
+                {_FIRST_UNREAD} AS first_unread,
+                CASE WHEN c.id IS NOT NULL THEN c.last_seq WHEN EXISTS (
+                    SELECT FROM (SELECT true) AS always {addressee("actor.user_id", ":target::bigint", rights=())}
+                    WHERE addressee.id IS NOT NULL
+                ) THEN 0 END AS last_seq
+            FROM actor LEFT JOIN (members AS me JOIN conversations AS c ON c.id = me.conversation_id)
+                ON me.user_id = actor.user_id AND me.target_id = :target
         )"""
 
 
@@ -67,13 +87,14 @@ def _history(order: str, first: str, last: str) -> Page[HistoryRow, CorruptMessa
         f"""
         WITH <<actor>>,
         {_PLACE}
-        SELECT <<page_actor_columns>>, place.last_seq, {message_columns(target_id="place.target_id")}
+        SELECT <<page_actor_columns>>, place.last_seq, place.visible_from, place.first_unread,
+            {message_columns(target_id="place.target_id")}
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL (
             SELECT * FROM (
                 SELECT x.*, {bytes_before("x", f"x.seq {order}")} AS bytes_before FROM (
                     SELECT * FROM messages AS y
-                    WHERE y.conversation_id = place.conversation_id AND y.seq < :before AND y.seq > :after
+                    WHERE y.conversation_id = place.conversation_id AND y.seq < :before AND y.seq > place.after
                     ORDER BY y.seq {order} LIMIT :limit
                 ) AS x
             ) AS page WHERE page.bytes_before <= :bytes
@@ -94,7 +115,7 @@ def _history_places(name: str, first: str, last: str) -> Statement[CorruptMessag
         f"""
         WITH <<actor>>,
         {_PLACE}
-        SELECT <<page_actor_columns>>, place.last_seq, place.target_id, s.seq
+        SELECT <<page_actor_columns>>, place.last_seq, place.visible_from, place.first_unread, place.target_id, s.seq
         FROM actor LEFT JOIN place ON true
         LEFT JOIN LATERAL generate_series({first}, {last}) AS s (seq) ON true
         ORDER BY s.seq
@@ -114,9 +135,9 @@ def _part(places: Sequence[CorruptMessage]) -> dict[str, Any]:
 
 
 _LAST_BEFORE = "least(:before::bigint - 1, place.last_seq)"
-_HISTORY_BEFORE = _history("DESC", f"greatest(:after::bigint, {_LAST_BEFORE} - :limit::int) + 1", _LAST_BEFORE)
+_HISTORY_BEFORE = _history("DESC", f"greatest(place.after, {_LAST_BEFORE} - :limit::int) + 1", _LAST_BEFORE)
 _HISTORY_AFTER = _history(
-    "ASC", ":after::bigint + 1", "least(:after::bigint + :limit::int, :before::bigint - 1, place.last_seq)"
+    "ASC", "place.after + 1", "least(place.after + :limit::int, :before::bigint - 1, place.last_seq)"
 )
 
 _GET = Statement(
@@ -126,7 +147,7 @@ _GET = Statement(
     SELECT <<actor_columns>>, {message_columns()}
     FROM actor LEFT JOIN (
         messages AS m JOIN members AS me ON me.conversation_id = m.conversation_id
-    ) ON m.id = :id AND me.user_id = actor.user_id
+    ) ON m.id = :id AND me.user_id = actor.user_id AND m.seq >= me.visible_from
     {HIDDEN_JOIN}
     """,
     MessageRow,
@@ -135,11 +156,18 @@ _GET = Statement(
 
 
 class LockedMessage(msgspec.Struct, frozen=True):
-    """The members of a message's conversation with their `rules`, and whether its sender may still write there."""
+    """The members of a message's conversation, and what decides who may change it.
+
+    Of a 1:1: the `rules` of both, and whether the sender may not write there any more. Of a group: until when the
+    sender is muted, and the ranks of the reader and of the sender, who may have left.
+    """
 
     members: list[int]
     rules: list[int]
     sender_blocked: bool
+    muted_until: datetime | None
+    reader_rank: int | None
+    sender_rank: int | None
 
 
 # A sender who may no longer write may not edit either, for the same reasons: a block must be indistinguishable from the
@@ -147,16 +175,26 @@ class LockedMessage(msgspec.Struct, frozen=True):
 _LOCK = Statement(
     "messages.lock",
     f"""
+    -- A group is locked before its message, as every change of the group does.
+    WITH of_group AS MATERIALIZED (
+        SELECT c.id FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id
+        WHERE m.id = :id AND c.kind = 'group' FOR NO KEY UPDATE OF c
+    )
     SELECT ARRAY(SELECT me.user_id FROM members AS me WHERE me.conversation_id = m.conversation_id
             ORDER BY me.user_id) AS members,
         ARRAY(SELECT s.rules FROM members AS me JOIN streams AS s ON s.user_id = me.user_id
-            WHERE me.conversation_id = m.conversation_id ORDER BY me.user_id) AS rules,
-        NOT coalesce((
+            WHERE me.conversation_id = m.conversation_id AND me.rank IS NULL ORDER BY me.user_id) AS rules,
+        reader.rank IS NULL AND NOT coalesce((
             SELECT addressee.may_write
             FROM members AS own {addressee("m.sender_id", "own.target_id", rights=["may_write"])}
             WHERE own.conversation_id = m.conversation_id AND own.user_id = m.sender_id
-        ), false) AS sender_blocked
-    FROM messages AS m WHERE m.id = :id FOR NO KEY UPDATE OF m
+        ), false) AS sender_blocked,
+        CASE WHEN sender.silenced_until > :now THEN sender.silenced_until END AS muted_until,
+        reader.rank AS reader_rank, sender.rank AS sender_rank
+    FROM (SELECT count(*) FROM of_group) AS group_first CROSS JOIN messages AS m
+        LEFT JOIN members AS reader ON reader.conversation_id = m.conversation_id AND reader.user_id = :reader
+        LEFT JOIN members AS sender ON sender.conversation_id = m.conversation_id AND sender.user_id = m.sender_id
+    WHERE m.id = :id FOR NO KEY UPDATE OF m
     """,
     LockedMessage,
     writes=True,
@@ -214,9 +252,12 @@ class MessageRepository(StatementRepository):
         """One message as the caller sees it; None if the caller is not a member of its conversation."""
         return await self._run.first(_GET, caller, id=message_id)
 
-    async def lock(self, message_id: UUID) -> LockedMessage:
-        """Lock a message that was found before: messages are never removed."""
-        row = await self._run.first(_LOCK, id=message_id)
+    async def lock(self, message_id: UUID, reader_id: int) -> LockedMessage:
+        """Lock a message that this reader has found before: messages are never removed.
+
+        A message of a group is locked behind the lock of the group. What this returns was read before it began to wait.
+        """
+        row = await self._run.first(_LOCK, id=message_id, reader=reader_id)
         assert row is not None
         return row
 
@@ -224,9 +265,12 @@ class MessageRepository(StatementRepository):
         """Replace the text; False if the message is deleted."""
         return await self._run.execute(_EDIT, id=message_id, body=body) == 1
 
-    async def erase(self, message_id: UUID) -> list[GoneRow] | None:
-        """Empty the message for everyone; returns users whose view changed, or None if it was already deleted."""
-        return await self._run.all(ERASE, id=message_id) or None
+    async def erase(self, message_id: UUID, *, moderator_id: int | None = None) -> list[GoneRow] | None:
+        """Empty the message for everyone; returns users whose view changed, or None if it was already deleted.
+
+        `moderator_id`: who deletes it, if not its sender.
+        """
+        return await self._run.all(ERASE, id=message_id, deleted_by=moderator_id) or None
 
     async def hide(self, user_id: int, message_id: UUID) -> list[GoneRow] | None:
         """Hide the message from one user; returns the user if their view changed, or None if it was already hidden."""

@@ -26,7 +26,7 @@ _PROFILE_COLUMNS = f"""
     {USER_COLUMNS}, u.about, u.status, u.status_text,
     CASE WHEN actor.stale THEN greatest(u.last_activity, :now) ELSE u.last_activity END AS last_activity,
     u.created_at, u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
-    u.privacy_groups_from, u.version
+    u.privacy_groups_from, coalesce(u.privacy_receipts, 'contacts') AS privacy_receipts, u.privacy_forwards, u.version
 """
 
 PROFILE = Statement(
@@ -52,6 +52,8 @@ _SETTINGS = (
     "privacy_messages_from",
     "privacy_calls_from",
     "privacy_groups_from",
+    "privacy_receipts",
+    "privacy_forwards",
 )
 
 

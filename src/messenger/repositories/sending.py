@@ -46,10 +46,15 @@ class SentMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class SentRow(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of a message; `wait`: for `over_limit:…`, the seconds until the limit allows it."""
+    """The outcome of a message.
+
+    `wait`: for `over_limit:…`, the seconds until the limit allows it. `until`: when the mute ends, or the slow mode
+    allows the next message.
+    """
 
     outcome: str
     wait: float | None
+    until: datetime | None
     sender_id: int
     sender_device_id: UUID
     earlier_id: UUID | None
@@ -84,6 +89,7 @@ _STORED = {name: f"r.{name}" for name in OUTGOING_TYPES if name != "target_id"} 
     "expires_at": "a.expires_at",
 }
 
+_SENDING_RIGHTS = ("may_write", "obstacle", "obstacle_until", "slow_mode", "encrypted")
 _SENT_UNTIL = f"CASE WHEN entries.sent > 0 THEN {later('s.sent_until', *ALL, 'entries.sent')} ELSE s.sent_until END"
 _APPEND = append(
     ("subject", "target_id"),
@@ -123,13 +129,17 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     checked AS MATERIALIZED (
         SELECT r.n, r.user_id, addressee.id AS target_id, addressee.id IS NOT NULL AND addressee.may_write AS allowed,
             addressee.conversation_id, earlier.id AS earlier_id, earlier.fingerprint AS earlier_fingerprint,
-            my.rules AS my_rules,
-            their.user_id AS their_id, their.rules AS their_rules,
-            {reply_fits("r.reply_to", "addressee.conversation_id")} AS reply_fits,
-            r.forwarded_from IS NULL OR source.id IS NOT NULL AS source_fits, source.body,
+            addressee.obstacle, addressee.obstacle_until, c.version, addressee.slow_mode,
+            addressee.encrypted IS TRUE AS encrypted,
+            my.rules AS my_rules, their.user_id AS their_id, their.rules AS their_rules,
+            {reply_fits("r.reply_to", "addressee")} AS reply_fits,
+            r.forwarded_from IS NULL OR source.id IS NOT NULL AS source_fits,
+            source.protected IS TRUE AS protected, source.body,
             {attempt} AS attempt
         FROM requested AS r
-        {addressee("r.user_id", "r.target_id", rights=["may_write"])}
+        {addressee("r.user_id", "r.target_id", rights=_SENDING_RIGHTS)}
+        -- Nothing but the contact rules decides in a 1:1, whose version is not read.
+        LEFT JOIN conversations AS c ON c.id = CASE addressee.kind WHEN 'group' THEN addressee.conversation_id END
         {earlier("r.user_id", "r.client_id")}
         LEFT JOIN streams AS my ON my.user_id = r.user_id
         LEFT JOIN streams AS their
@@ -137,10 +147,11 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
         {source("r.user_id", "r.forwarded_from")}
     ),
     conversation AS MATERIALIZED (
-        SELECT c.id, c.last_seq, {LAST_AT} AS last_at, c.expire_after FROM conversations AS c
+        SELECT c.id, c.last_seq, {LAST_AT} AS last_at, c.expire_after, c.version FROM conversations AS c
         WHERE c.id IN (
             SELECT conversation_id FROM checked
-            WHERE allowed AND reply_fits AND source_fits AND earlier_id IS NULL AND attempt = 1
+            WHERE allowed AND NOT encrypted AND NOT protected AND reply_fits AND source_fits
+                AND earlier_id IS NULL AND attempt = 1
         )
         ORDER BY c.id FOR NO KEY UPDATE OF c{skip_locked}
     ),
@@ -152,7 +163,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
         FROM conversation JOIN members AS m ON m.conversation_id = conversation.id
     ),
     locked_members AS MATERIALIZED (
-        SELECT m.conversation_id, m.user_id, m.sent_until FROM members AS m
+        SELECT m.conversation_id, m.user_id, m.sent_until, m.rank, m.sent_at FROM members AS m
         WHERE (m.conversation_id, m.user_id) IN (SELECT conversation_id, user_id FROM membership WHERE written)
         ORDER BY m.conversation_id, m.user_id FOR NO KEY UPDATE OF m{skip_locked}
     ),
@@ -171,18 +182,23 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     counted AS MATERIALIZED (
         SELECT j.n, j.user_id, j.conversation_id,
             {ahead("my.sent_until", *ALL)} - :room::float AS over, {ahead("place.sent_until", *TO)} - :room_to::float
-            AS over_to, {sent} AS sent, {sent_to} AS sent_to
+            AS over_to, {sent} AS sent, {sent_to} AS sent_to, place.rank = 0 AND j.slow_mode > 0 AS slow
         FROM checked AS j JOIN locked USING (conversation_id)
         JOIN locked_streams AS my ON my.user_id = j.user_id AND my.rules = j.my_rules
         JOIN locked_streams AS their ON their.user_id = j.their_id AND their.rules = j.their_rules
         JOIN locked_members AS place ON place.conversation_id = j.conversation_id AND place.user_id = j.user_id
-        WHERE j.allowed AND j.reply_fits AND j.source_fits AND j.earlier_id IS NULL AND j.attempt = 1
+        WHERE j.allowed AND NOT j.encrypted AND NOT j.protected AND j.reply_fits AND j.source_fits
+            AND j.earlier_id IS NULL AND j.attempt = 1
+            -- Of a group: nothing that allows the message has changed since it was checked.
+            AND (j.version IS NULL OR j.version = (SELECT version FROM conversation WHERE id = j.conversation_id))
+            AND (place.rank = 0 AND place.sent_at + j.slow_mode * interval '1 second' > :now) IS NOT TRUE
     ),
     accepted AS MATERIALIZED (
         SELECT counted.n, counted.user_id, counted.conversation_id, conversation.last_at,
             conversation.last_seq + {nth} AS seq, {EXPIRES_AT} AS expires_at
         FROM counted JOIN conversation ON conversation.id = counted.conversation_id
         WHERE over + :step::float * (sent - 1) <= 0 AND over_to + :step_to::float * (sent_to - 1) <= 0
+            AND (slow AND sent_to > 1) IS NOT TRUE
     ),
     message AS (
         INSERT INTO messages ({", ".join(_STORED)}) SELECT {", ".join(_STORED.values())}
@@ -200,6 +216,8 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
     receipts AS (
         UPDATE members AS m SET last_minute = date_trunc('minute', latest.last_at),
             read_seq = coalesce(latest.own_seq, m.read_seq), delivered_seq = coalesce(latest.own_seq, m.delivered_seq),
+            sent_at = CASE WHEN latest.own_seq IS NULL OR m.rank IS NULL THEN m.sent_at ELSE :now END,
+            sent_seq = CASE WHEN m.rank IS NULL THEN m.sent_seq ELSE coalesce(latest.own_seq, m.sent_seq) END,
             sent_until = CASE WHEN latest.own_seq IS NULL THEN m.sent_until
                 ELSE {later("m.sent_until", *TO, "latest.count")} END
         FROM (
@@ -222,6 +240,7 @@ def _statement(name: str, *, several: bool = False, wait: bool = False) -> State
         FROM deliveries GROUP BY subject
     )
     SELECT <<{caller}_columns>>, {OUTCOME} AS outcome, greatest(counted.over, counted.over_to) AS wait,
+        checked.obstacle_until AS until,
         {caller}.user_id AS sender_id, {caller}.device_id AS sender_device_id, checked.earlier_id,
         checked.earlier_fingerprint, accepted.seq, accepted.last_at AS created_at, accepted.expires_at, checked.body,
         coalesce(message.mentions, '{{}}') AS mentioned, coalesce(delivered.recipients, '{{}}') AS recipients,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -22,10 +23,12 @@ from messenger.repositories._fragments import (
     bytes_before,
     edge,
     other_side,
+    shows_receipts,
 )
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.events import append
 from messenger.repositories.gone import counts, last_message
+from messenger.repositories.group_rows import group_json
 from messenger.repositories.message_rows import HIDDEN_JOIN, MessageRow, message_columns
 from messenger.repositories.user_rows import AVATAR_COLUMNS
 
@@ -48,11 +51,18 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
     at: datetime
     payload: str | None
     peer_id: int | None
+    subject: UUID | None
+    has_left: bool
     peer: str | None
     message: MessageRow | None
 
 
-# NULL if the reader is not a member of the message's conversation.
+# The reader has left the group that the event is about, which is therefore not delivered.
+_HAS_LEFT = """(m.id IS NOT NULL AND me.target_id IS NULL)
+            OR (page.name = 'conversation.updated' AND own.user_id IS NULL
+                AND EXISTS (SELECT FROM groups AS g WHERE g.id = page.peer_id))"""
+
+# No message where the reader is not a member of its conversation.
 _MESSAGE = message_columns(id="CASE WHEN me.target_id IS NOT NULL THEN m.id END")
 
 # One statement has one snapshot, so `head` and the page are consistent. The event of a conversation also has its last
@@ -64,9 +74,9 @@ _READ = Statement(
     WITH <<actor>>
     SELECT actor_user_id, actor_device_id, actor_stale, {", ".join(columns_of(StreamRow))} FROM (
     SELECT <<actor_columns>>, s.position AS head, s.taken, {EPOCH} AS epoch, page.position, page.name AS event, page.at,
-        page.payload::text AS payload, page.peer_id, about.peer, {_MESSAGE},
+        page.payload::text AS payload, page.peer_id, page.subject, {_HAS_LEFT} AS has_left, about.peer, {_MESSAGE},
         {bytes_before("m", "page.position")} AS bytes_before
-    FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+    FROM actor JOIN streams AS s ON s.user_id = actor.user_id JOIN users AS reader ON reader.id = actor.user_id
     LEFT JOIN LATERAL (
         SELECT * FROM events AS e
         WHERE e.user_id = actor.user_id AND e.position > :after::bigint ORDER BY e.position LIMIT :limit
@@ -78,16 +88,17 @@ _READ = Statement(
         ELSE ({last_message("own", "c", "m.id")}) END
     LEFT JOIN LATERAL (
         SELECT x.target_id FROM members AS x
-        WHERE x.conversation_id = m.conversation_id AND x.user_id = actor.user_id LIMIT 1
+        WHERE x.conversation_id = m.conversation_id AND x.user_id = actor.user_id AND m.seq >= x.visible_from LIMIT 1
     ) AS me ON true
     {HIDDEN_JOIN}
     LEFT JOIN LATERAL (
         SELECT row_to_json(shown)::text AS peer FROM (
-            SELECT c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
+            SELECT {group_json("own")} AS "group",
+                c.last_seq, own.read_seq, {counts("own", "c")}, own.muted_until, own.pinned, own.archived,
                 c.expire_after, {OTHER_SIDE_COLUMNS}, p.id AS user_id, u.username, coalesce(u.name, '') AS name,
                 u.about, u.status, u.status_text, u.invisible_since, u.last_activity, u.created_at,
                 u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from,
-                u.privacy_groups_from,
+                u.privacy_groups_from, coalesce(u.privacy_receipts, 'contacts') AS privacy_receipts, u.privacy_forwards,
                 CASE WHEN page.name = 'profile.updated' THEN {CONNECTED} END AS connected,
                 mine.state AS mine, theirs.state AS theirs,
                 (SELECT image FROM (SELECT {AVATAR_COLUMNS}) AS image WHERE a.key IS NOT NULL) AS avatar
@@ -139,11 +150,12 @@ _PAGE = Page(_READ, _PLACES, _part, attrgetter("position"))
 
 
 class ToldRow(msgspec.Struct, frozen=True):
-    """The event of a receipt: its stream, its position and its payload."""
+    """The event of a receipt: its stream, its position and its payload, and the group if it is one of a group."""
 
     user_id: int
     position: int
     payload: str
+    group_id: int | None
 
 
 # The last message of each conversation that the device has acknowledged counts as delivered. Memberships are locked in
@@ -175,33 +187,36 @@ _TAKE: Statement[ToldRow] = Statement(
     delivered AS (
         UPDATE members AS me SET delivered_seq = l.seq FROM locked_members AS l
         WHERE me.conversation_id = l.conversation_id AND me.user_id = l.user_id AND me.delivered_seq < l.seq
-        RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq, me.gone
+        RETURNING me.conversation_id, me.user_id, me.target_id, me.read_seq, me.delivered_seq, me.gone, me.rank
     ),
     receipts AS (
         SELECT d.user_id, jsonb_build_object('target_id', d.target_id, 'user_id', d.user_id,
             'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq,
-            'unread', count.unread, 'version', count.version) AS payload
+            'unread', count.unread, 'version', count.version) AS payload,
+            CASE WHEN d.rank IS NOT NULL THEN d.target_id END AS group_id
         FROM delivered AS d JOIN conversations AS c ON c.id = d.conversation_id
             JOIN LATERAL (SELECT {counts("d", "c")}) AS count ON true
         UNION ALL
         SELECT o.user_id, jsonb_build_object('target_id', o.target_id, 'user_id', d.user_id,
-            'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq)
+            'read_seq', d.read_seq, 'delivered_seq', d.delivered_seq), NULL
         FROM delivered AS d JOIN members AS o ON o.conversation_id = d.conversation_id AND o.user_id = d.target_id
-            JOIN contacts AS k ON k.owner_id = d.user_id AND k.target_id = d.target_id AND k.state = 'mutual'
+            JOIN users AS reader ON reader.id = d.user_id JOIN users AS viewer ON viewer.id = d.target_id
+            LEFT JOIN contacts AS k ON k.owner_id = d.user_id AND k.target_id = d.target_id
+        WHERE {shows_receipts("reader", "viewer", "k.state")}
     ),
     entry AS (
-        SELECT user_id, payload, row_number() OVER () AS n, NULL::bigint AS acked FROM receipts
-        UNION ALL SELECT user_id, NULL, NULL, position FROM acks
+        SELECT user_id, payload, group_id, row_number() OVER () AS n, NULL::bigint AS acked FROM receipts
+        UNION ALL SELECT user_id, NULL, NULL, NULL, position FROM acks
     ),
     {
         append(
-            ("payload",),
+            ("payload", "group_id"),
             name="receipt.updated",
             totals="max(acked) AS acked",
             sets="taken = greatest(s.taken, entries.acked)",
         )
     }
-    SELECT user_id, position, payload::text AS payload FROM deliveries
+    SELECT user_id, position, payload::text AS payload, group_id FROM deliveries
     """,
     ToldRow,
     writes=True,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from messenger.database.statements import Statement
+from messenger.repositories._invitation_fragments import INVITATION_DAYS, SHOWN_INVITATION
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.familiar import ADDRESSES_KEPT_FOR
 from messenger.repositories.gone import EXPIRE, ExpiredRow
+from messenger.repositories.group_links import DECLINED_DAYS
 from messenger.repositories.idempotency import KEPT_FOR
+from messenger.repositories.message_rows import REMOVE_CONTENT
 
 BATCH = 1000
 BUCKETS_KEPT_FOR = timedelta(days=2)
@@ -51,7 +54,77 @@ _SWEEPS: dict[str, Statement[Any]] = {
     "events": _sweep("events", "events", "at < :events_before", "(user_id, position)"),
 }
 
+# Without members, nothing of a deleted group can be read; its content goes all the same.
+_SWEEPS["deleted_groups"] = Statement(
+    "sweeps.deleted_groups",
+    f"""
+    WITH doomed AS (
+        SELECT g.id, c.id AS conversation_id FROM groups AS g JOIN conversations AS c ON c.peer_id = g.id
+        WHERE g.deleted_at IS NOT NULL AND NOT g.emptied ORDER BY g.deleted_at LIMIT 1 FOR UPDATE OF g SKIP LOCKED
+    ),
+    batch AS (
+        SELECT m.id FROM doomed JOIN messages AS m ON m.conversation_id = doomed.conversation_id
+        WHERE m.deleted_at IS NULL LIMIT {BATCH}
+    ),
+    emptied AS (
+        UPDATE groups AS g SET emptied = true FROM doomed WHERE g.id = doomed.id AND NOT EXISTS (SELECT FROM batch)
+    )
+    UPDATE messages SET {REMOVE_CONTENT}, deleted_at = :now WHERE id IN (SELECT id FROM batch)
+    """,
+    writes=True,
+)
+
 SWEEPS = tuple(_SWEEPS)
+
+LAPSED_AT_ONCE = 20
+"""Requests that one transaction removes: each notifies the moderators of its group, who are 51 at most."""
+
+
+class LapsedInvitation(msgspec.Struct, frozen=True):
+    """An invitation that was removed; `seen`: the user saw it until it lapsed."""
+
+    group_id: int
+    user_id: int
+    seen: bool
+
+
+_LAPSED_INVITATIONS = Statement(
+    "sweeps.group_invitations",
+    f"""
+    DELETE FROM group_invitations AS i WHERE (i.group_id, i.user_id) IN (
+        SELECT x.group_id, x.user_id FROM group_invitations AS x WHERE x.at < :month_ago
+        ORDER BY x.at LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+    ) RETURNING i.group_id, i.user_id, {SHOWN_INVITATION} AS seen
+    """,
+    LapsedInvitation,
+    writes=True,
+)
+
+
+class LapsedRequest(msgspec.Struct, frozen=True):
+    """A request that was removed, and the moderators who saw it wait until it lapsed."""
+
+    group_id: int
+    user_id: int
+    moderators: list[int]
+
+
+# A declined request is kept for a week, so that its user cannot ask again at once; its end has been reported before.
+_LAPSED_REQUESTS = Statement(
+    "sweeps.group_requests",
+    f"""
+    DELETE FROM group_requests AS r WHERE (r.group_id, r.user_id) IN (
+        SELECT x.group_id, x.user_id FROM group_requests AS x
+        WHERE x.at < :month_ago AND (x.declined_at IS NULL OR x.declined_at < :week_ago)
+        ORDER BY x.at LIMIT {LAPSED_AT_ONCE} FOR UPDATE SKIP LOCKED
+    ) RETURNING r.group_id, r.user_id, CASE WHEN r.declined_at IS NULL THEN ARRAY(
+        SELECT m.user_id FROM conversations AS c JOIN members AS m ON m.conversation_id = c.id AND m.rank > 0
+        WHERE c.peer_id = r.group_id ORDER BY m.user_id
+    ) ELSE '{{}}' END AS moderators
+    """,
+    LapsedRequest,
+    writes=True,
+)
 
 
 class IdleDevice(msgspec.Struct, frozen=True):
@@ -122,6 +195,19 @@ class SweepRepository(StatementRepository):
     async def expire_messages(self) -> list[ExpiredRow]:
         """Empty expired messages; returns their number, and users whose view of a conversation changed."""
         return await self._run.all(EXPIRE)
+
+    async def lapse_invitations(self) -> list[LapsedInvitation]:
+        """Remove invitations that are too old."""
+        return await self._run.all(_LAPSED_INVITATIONS, month_ago=self._month_ago)
+
+    async def lapse_requests(self) -> list[LapsedRequest]:
+        """Remove some requests to join that are too old."""
+        week_ago = self._run.now - timedelta(days=DECLINED_DAYS)
+        return await self._run.all(_LAPSED_REQUESTS, month_ago=self._month_ago, week_ago=week_ago)
+
+    @property
+    def _month_ago(self) -> datetime:
+        return self._run.now - timedelta(days=INVITATION_DAYS)
 
     async def sweep(self, name: str, *, events_kept_for: timedelta) -> int:
         """Run one pass of one sweep; returns the number of rows."""

@@ -53,6 +53,8 @@ class ProfileRow(UserRow, frozen=True, gc=False):
     privacy_messages_from: Audience
     privacy_calls_from: Audience
     privacy_groups_from: Audience
+    privacy_receipts: Audience
+    privacy_forwards: Audience
 
 
 class StatusRow(msgspec.Struct, frozen=True, gc=False):

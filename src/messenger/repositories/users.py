@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +12,12 @@ from messenger.actor import Actor, Caller
 from messenger.database.runner import Runner
 from messenger.database.statements import Statement
 from messenger.errors import Unauthenticated, UsernameTaken
-from messenger.repositories._fragments import CONNECTED, edge
+from messenger.models import AutoJoin
+from messenger.repositories._fragments import AVATAR_OF_CONTACT, CONNECTED, edge
 from messenger.repositories.base import StatementRepository
 from messenger.repositories.erasure import ForgottenRow, erase_account, forget_account
 from messenger.repositories.profiles import CHANGE, PROFILE, ChangedProfileRow, VersionedProfileRow
-from messenger.repositories.user_rows import USER_COLUMNS, PersonRow
+from messenger.repositories.user_rows import USER_COLUMNS, PersonRow, UserRow
 from messenger.repositories.usernames import claim
 
 
@@ -40,6 +42,29 @@ def _person(name: str, condition: str) -> Statement[PersonRow]:
 
 _PERSON_BY_ID = _person("users.person_by_id", "u.id = :target_id")
 _PERSON_BY_NAME = _person("users.person_by_name", "u.username_key = :username_key")
+
+
+# A contact is found by one look-up, a group in common by at most one for each of the caller's groups.
+_KNOWN = Statement(
+    "users.known",
+    f"""
+    WITH <<actor>>
+    SELECT <<actor_columns>>, page.* FROM actor LEFT JOIN LATERAL (
+        SELECT {USER_COLUMNS}
+        FROM unnest(:ids::bigint[]) AS asked (id) JOIN users AS u ON u.id = asked.id AND u.deleted_at IS NULL
+        {edge("c", "actor.user_id", "u.id")}
+        {AVATAR_OF_CONTACT}
+        WHERE u.id <> actor.user_id AND (c.state = 'mutual' OR EXISTS (
+            SELECT FROM members AS mine
+                JOIN members AS theirs ON theirs.conversation_id = mine.conversation_id AND theirs.user_id = u.id
+            WHERE mine.user_id = actor.user_id AND mine.rank IS NOT NULL
+        ))
+        ORDER BY u.id
+    ) AS page ON true
+    """,
+    UserRow,
+    writes=False,
+)
 
 
 class CredentialsRow(msgspec.Struct, frozen=True):
@@ -119,6 +144,29 @@ _IDENTITY = Statement(
 )
 
 
+class SettingsRow(msgspec.Struct, frozen=True):
+    auto_join: AutoJoin
+
+
+_SETTINGS = Statement(
+    "users.settings",
+    "WITH <<actor>> SELECT <<actor_columns>>, u.auto_join FROM actor JOIN users AS u ON u.id = actor.user_id",
+    SettingsRow,
+    writes=False,
+)
+
+_CHANGE_SETTINGS = Statement(
+    "users.change_settings",
+    """
+    WITH <<actor>>
+    UPDATE users AS u SET auto_join = coalesce(:auto_join::text, u.auto_join) FROM actor WHERE u.id = actor.user_id
+    RETURNING <<actor_columns>>, u.auto_join
+    """,
+    SettingsRow,
+    writes=True,
+)
+
+
 class UserRepository(StatementRepository):
     """Accounts, and what they show to others."""
 
@@ -145,6 +193,13 @@ class UserRepository(StatementRepository):
         if target_id is not None:
             return await self._run.first(_PERSON_BY_ID, caller, target_id=target_id)
         return await self._run.first(_PERSON_BY_NAME, caller, username_key=username_key)
+
+    async def list_known(self, caller: Caller, ids: Sequence[int]) -> list[UserRow]:
+        """Those of these users, ascending, who are mutual contacts of the caller or members of a group with the caller.
+
+        `ids` must be distinct. Raises `Unauthenticated`.
+        """
+        return await self._run.all(_KNOWN, caller, ids=list(ids))
 
     async def find_credentials(self, *, username_key: str | None, number: int | None) -> CredentialsRow | None:
         """The account with this username or ID, if it can sign in."""
@@ -173,6 +228,18 @@ class UserRepository(StatementRepository):
         if row is None or not row.is_free:
             raise UsernameTaken
         return row.id
+
+    async def settings(self, caller: Caller) -> SettingsRow:
+        """The caller's settings. Raises `Unauthenticated`."""
+        row = await self._run.first(_SETTINGS, caller)
+        assert row is not None
+        return row
+
+    async def change_settings(self, caller: Caller, *, auto_join: str | None) -> SettingsRow:
+        """Change the given settings; None leaves one as it is. Raises `Unauthenticated`."""
+        row = await self._run.first(_CHANGE_SETTINGS, caller, auto_join=auto_join)
+        assert row is not None
+        return row
 
     async def replace_password(self, user_id: int, *, old: str, new: str) -> bool:
         """Compare and set the password's hash; False if it has changed meanwhile."""

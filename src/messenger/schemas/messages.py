@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from messenger.schemas.groups import GroupView, NoticeView
 from messenger.schemas.moments import Moment
 from messenger.schemas.types import ClientId, PeerId, Seq, Timestamp
-from messenger.schemas.users import UserView
+from messenger.schemas.users import AvatarView, UserView
 
 MAX_BODY_BYTES = 65536
 
@@ -73,6 +74,7 @@ class MessageView(msgspec.Struct, frozen=True, gc=False):
     created_at: Timestamp
     edited_at: Timestamp | None
     deleted_at: Timestamp | None
+    deleted_by: Annotated[PeerId | None, Meta(description="The moderator who deleted it")]
     expires_at: Timestamp | None
 
 
@@ -94,6 +96,7 @@ EXAMPLE_MESSAGE = MessageView(
     created_at="2026-11-22T10:15:30.123Z",
     edited_at=None,
     deleted_at=None,
+    deleted_by=None,
     expires_at=None,
 )
 """The message in the examples of the OpenAPI document."""
@@ -105,6 +108,11 @@ class HistoryView(msgspec.Struct, frozen=True, gc=False):
         int | None, Meta(description="Pass as `before` (or `after`) to get the next page; null on the last one")
     ]
     last_seq: Seq
+    first_unread: Annotated[Seq | None, Meta(description="The first message that you have not read; null: none")]
+    notices: Annotated[
+        list[NoticeView],
+        Meta(description="In a group: what has happened within this range, to be shown after `after_seq`"),
+    ]
 
 
 class TargetReceiptView(msgspec.Struct, frozen=True, gc=False):
@@ -114,8 +122,18 @@ class TargetReceiptView(msgspec.Struct, frozen=True, gc=False):
     delivered_seq: Seq
 
 
+class PeerView(msgspec.Struct, frozen=True, gc=False):
+    """A user or a group, as the target of a conversation."""
+
+    id: PeerId
+    kind: Literal["user", "group"]
+    username: Annotated[str | None, Meta(description="null for groups, and if the account was erased")]
+    name: str
+    avatar: AvatarView | None
+
+
 class ConversationView(msgspec.Struct, frozen=True, gc=False):
-    target: UserView
+    target: PeerView
     last_message: MessageView | None
     last_seq: Seq
     read_seq: Seq
@@ -125,6 +143,7 @@ class ConversationView(msgspec.Struct, frozen=True, gc=False):
     pinned: bool
     archived: bool
     expire_after: Annotated[int | None, Meta(description="New messages expire after this many seconds; null: never")]
+    group: Annotated[GroupView | None, Meta(description="null for 1:1 conversations")]
     target_receipt: Annotated[
         TargetReceiptView | None, Meta(description="null for groups, and for users who do not share it with you")
     ]
@@ -151,6 +170,22 @@ class ConversationPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     pinned: bool | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
     expire_after: Annotated[int, Meta(ge=1, le=10 * 365 * 86400, examples=[86400])] | UnsetType | None = UNSET
+
+
+class MessageReceiptView(msgspec.Struct, frozen=True, gc=False):
+    user: UserView
+    read: bool
+    delivered: bool
+
+
+class MessageReceiptPage(msgspec.Struct, frozen=True, gc=False):
+    """Who has received and read a message of yours, among those who let you know."""
+
+    items: Annotated[list[MessageReceiptView], Meta(description="By ascending ID of the user")]
+    next: str | None
+    members: Annotated[int | None, Meta(description="Members counted; null 7 days after sending, and in large groups")]
+    read: int | None
+    delivered: int | None
 
 
 class ReceiptDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,6 +19,11 @@ class Moment(datetime):
     """
 
 
+def plain(at: Moment) -> datetime:
+    """The same time as a `datetime`: msgspec does not encode subclasses."""
+    return datetime.combine(at.date(), at.timetz())
+
+
 EARLIEST = Moment(1970, 1, 1, tzinfo=UTC)
 LATEST = Moment(9998, 12, 31, tzinfo=UTC)
 

@@ -11,8 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from messenger.errors import FieldError, ValidationFailed
 from messenger.schemas.accounts import DeviceView
+from messenger.schemas.groups import GroupPreview, GroupView, Membership, MemberView, NoticeView
 from messenger.schemas.messages import ConversationView, MessageView
-from messenger.schemas.types import AnyContactState, PeerId, Seq, StatusName, Timestamp
+from messenger.schemas.types import AnyContactState, PeerId, Seq, StatusName, Timestamp, one_of
 from messenger.schemas.users import PersonView, ProfileView, StatusText, UserView
 
 Cursor = Annotated[str, Meta(description="Position in the event stream; opaque", examples=["e42"])]
@@ -98,6 +99,44 @@ class EventFrame(msgspec.Struct, frozen=True, tag_field="type", tag="event"):
     ]
 
 
+class GroupChangeView(msgspec.Struct, frozen=True, gc=False):
+    """`group`: a `GroupView` for members, a `GroupPreview` for others."""
+
+    group: Annotated[
+        Any,
+        Meta(
+            description="The group; its preview if you are not a member any more",
+            extra_json_schema=one_of(GroupView, GroupPreview),
+        ),
+    ]
+    notice: NoticeView | None
+
+
+class MemberChangeView(msgspec.Struct, frozen=True, gc=False):
+    target_id: PeerId
+    member: MemberView
+    membership: Annotated[Membership, Meta(description="`none`: the user is not a member any more")]
+    member_count: int
+    version: Annotated[int, Meta(description="Version of the group; of two counts, keep the higher version")]
+    notice: NoticeView | None
+
+
+class InvitationChangeView(msgspec.Struct, frozen=True, gc=False):
+    group: Annotated[GroupPreview, Meta(description="`membership` is `invited`, or what has ended the invitation")]
+    inviter: UserView | None
+    message: str | None
+    at: Timestamp | None
+
+
+class JoinRequestView(msgspec.Struct, frozen=True, gc=False):
+    target_id: PeerId
+    user: UserView
+    message: str | None
+    at: Timestamp | None
+    pending: Annotated[int, Meta(description="How many requests to join wait")]
+    membership: Annotated[Membership, Meta(description="`requested`, or what has ended the request")]
+
+
 EVENT_DATA: dict[str, Any] = {
     "message.created": MessageView,
     "message.edited": MessageView,
@@ -108,6 +147,10 @@ EVENT_DATA: dict[str, Any] = {
     "profile.updated": ProfileView | PersonView,
     "device.added": DeviceView,
     "device.removed": RemovedDeviceView,
+    "group.updated": GroupChangeView,
+    "group.member": MemberChangeView,
+    "group.invited": InvitationChangeView,
+    "group.requested": JoinRequestView,
 }
 """The type of each event's `data`. `profile.updated` has two: your own profile, or another user's."""
 
@@ -138,6 +181,12 @@ class TypingDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     typing: bool = True
 
 
+class WatchDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The conversations that are on the screen of this device, for the next 60 seconds."""
+
+    target_ids: Annotated[list[PeerId], Meta(max_length=5)]
+
+
 class PresencePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     status: StatusName | UnsetType = UNSET
     status_text: StatusText | UnsetType = UNSET
@@ -163,6 +212,16 @@ class TypingView(msgspec.Struct, frozen=True):
     user_id: PeerId
     typing: bool
     expires_at: Timestamp | None
+
+
+class ReceiptCountsView(msgspec.Struct, frozen=True):
+    """How many members have read and received your newest message in the group, of those who let you know."""
+
+    target_id: PeerId
+    seq: Seq
+    read: Annotated[int, Meta(ge=0)]
+    delivered: Annotated[int, Meta(ge=0)]
+    members: Annotated[int, Meta(ge=0, description="How many other members let you know")]
 
 
 class CallSignalView(msgspec.Struct, frozen=True):

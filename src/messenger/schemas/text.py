@@ -38,9 +38,9 @@ _VISIBLE = re.compile(
 )
 
 
-def clean_name(text: str, *, field: str = "name") -> str:
+def clean_name(text: str, *, limit: int = MAX_LENGTH, field: str = "name") -> str:
     """A name in one line: NFC, trimmed, with a visible character. Raises `ValidationFailed`."""
-    cleaned = clean_text(text.strip(), limit=MAX_LENGTH, field=field)
+    cleaned = clean_text(text.strip(), limit=limit, field=field)
     if any(_is_control(character) for character in _SUBDIVISION_FLAG.sub(_FLAG, cleaned)):
         raise _refusal(field, "invalid_characters", "control characters are not allowed")
     if not _has_symbol(cleaned):

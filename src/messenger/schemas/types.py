@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, to_builtins
 
@@ -89,3 +89,8 @@ def timestamp(at: datetime) -> str:
 def timestamp_or_none(at: datetime | None) -> str | None:
     """`timestamp`, or null."""
     return None if at is None else timestamp(at)
+
+
+def one_of(*kinds: type) -> dict[str, Any]:
+    """The JSON schema of a field that is one of these structs: msgspec has no unions of structs without a tag."""
+    return {"oneOf": [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in kinds]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -53,12 +53,21 @@ class UserView(msgspec.Struct, frozen=True, gc=False):
     avatar: AvatarView | None
 
 
+MAX_USERS = 100
+
+
+class UsersView(msgspec.Struct, frozen=True, gc=False):
+    items: list[UserView]
+
+
 class PrivacyView(msgspec.Struct, frozen=True, gc=False):
     last_seen: AudienceName
     avatar: AudienceName
     messages_from: AudienceName
     calls_from: AudienceName
-    groups_from: AudienceName
+    groups_from: Annotated[AudienceName, Meta(description="Who may invite you to groups")]
+    receipts: Annotated[AudienceName, Meta(description="Who learns how far you have read")]
+    forwards: Annotated[AudienceName, Meta(description="In whose view forwards of your messages name you")]
 
 
 class ProfileView(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -80,6 +89,8 @@ class PrivacyPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     messages_from: AudienceName | UnsetType = UNSET
     calls_from: AudienceName | UnsetType = UNSET
     groups_from: AudienceName | UnsetType = UNSET
+    receipts: AudienceName | UnsetType = UNSET
+    forwards: AudienceName | UnsetType = UNSET
 
 
 class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,6 +100,18 @@ class ProfilePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     status_text: StatusText | UnsetType = UNSET
     username: Username | UnsetType = UNSET
     privacy: PrivacyPatch | UnsetType = UNSET
+
+
+AutoJoinName = Literal["nobody", "contacts"]
+_AUTO_JOIN = "Whose invitations make you a member of a group at once"
+
+
+class SettingsView(msgspec.Struct, frozen=True, gc=False):
+    auto_join: Annotated[AutoJoinName, Meta(description=_AUTO_JOIN)]
+
+
+class SettingsPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    auto_join: Annotated[AutoJoinName, Meta(description=_AUTO_JOIN)] | UnsetType = UNSET
 
 
 class PersonView(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -11,29 +11,37 @@ from messenger.clock import Clock
 from messenger.config import Settings
 from messenger.media.processor import ImageProcessor
 from messenger.realtime.hub import Hub
-from messenger.realtime.interfaces import Presences, Streams
+from messenger.realtime.interfaces import Presences, ReceiptCounts, Streams
 from messenger.realtime.runtime import Realtime
 from messenger.security.passwords import PasswordHasher
 from messenger.security.tokens import TokenMint
+from messenger.services._passwords import PasswordCheck
 from messenger.services._tokens import TokenIssuer
 from messenger.services._unreadable import Kind, Unreadable
 from messenger.services._usernames import UsernameDigests
 from messenger.services.accounts import AccountService
 from messenger.services.administration import AdministrationService
 from messenger.services.avatars import AvatarService
+from messenger.services.bans import BanService
 from messenger.services.calls import CallService
 from messenger.services.contacts import ContactService
 from messenger.services.conversations import ConversationService
 from messenger.services.devices import DeviceService
 from messenger.services.exports import ExportService
 from messenger.services.fan_out import FanOutService
+from messenger.services.group_links import GroupLinkService
+from messenger.services.groups import GroupService
 from messenger.services.health import BusStatus, HealthService
+from messenger.services.invitations import InvitationService
 from messenger.services.maintenance import MaintenanceService
+from messenger.services.members import MemberService
 from messenger.services.messages import MessageService
+from messenger.services.ownership import OwnershipService
 from messenger.services.presence import PresenceService
 from messenger.services.profiles import ProfileService
 from messenger.services.rate_limits import RateLimiter
 from messenger.services.safe import SafeService
+from messenger.services.settings import SettingsService
 from messenger.services.signals import SignalService
 from messenger.services.streams import StreamService
 from messenger.services.sync import SyncService
@@ -45,7 +53,7 @@ class Gateways(msgspec.Struct, frozen=True, kw_only=True):
     """What the services of a process share.
 
     `spare`: units of work for the health check, over a connection of its own. `key`: derives the key for a purpose.
-    `realtime`: builds the realtime side over the two services that it reads and writes through.
+    `realtime`: builds the realtime side over the services that it reads and writes through.
     """
 
     uow: UnitOfWorkFactory
@@ -57,7 +65,7 @@ class Gateways(msgspec.Struct, frozen=True, kw_only=True):
     bus: BusStatus
     hub: Hub
     key: Callable[[str], bytes]
-    realtime: Callable[[Streams, Presences], Realtime]
+    realtime: Callable[[Streams, Presences, ReceiptCounts], Realtime]
     on_unreadable: Callable[[Kind], None]
     on_sweep_held: Callable[[str], None]
     schema_head: str
@@ -71,13 +79,11 @@ class Services:
         limiter = RateLimiter(uow, enabled=settings.rate_limits == "on")
         unreadable = Unreadable(uow, gateways.on_unreadable)
         usernames = UsernameDigests(key("usernames"))
-        issuer = TokenIssuer(
-            TokenMint(key("tokens")), access_ttl=settings.access_token_ttl, refresh_ttl=settings.refresh_token_ttl
-        )
+        issuer = _issuer(gateways, settings)
         minimum = settings.password_min_length
         self.streams = StreamService(uow, unreadable)
         self.presence = PresenceService(uow, gateways.clock)
-        self.realtime = gateways.realtime(self.streams, self.presence)
+        self.realtime = gateways.realtime(self.streams, self.presence, self.streams)
         presence, acks = self.realtime.presence, self.realtime.acks
         self.accounts = AccountService(
             uow,
@@ -103,8 +109,23 @@ class Services:
         self.messages = MessageService(uow, limiter, unreadable, lanes=max(1, min(4, settings.pool_size // 2)))
         self.profiles = ProfileService(uow, limiter, presence, usernames)
         self.safe = SafeService(uow, limiter)
+        self.settings = SettingsService(uow, limiter)
         self.signals = SignalService(uow, limiter)
         self.sync = SyncService(uow, unreadable, gateways.hub, acks)
+        self._add_groups(uow, limiter, PasswordCheck(uow, limiter, hasher))
+
+    def _add_groups(self, uow: UnitOfWorkFactory, limiter: RateLimiter, password: PasswordCheck) -> None:
+        self.bans = BanService(uow, limiter)
+        self.group_links = GroupLinkService(uow, limiter)
+        self.groups = GroupService(uow, limiter)
+        self.invitations = InvitationService(uow, limiter)
+        self.members = MemberService(uow, limiter)
+        self.ownership = OwnershipService(uow, limiter, password)
+
+
+def _issuer(gateways: Gateways, settings: Settings) -> TokenIssuer:
+    mint = TokenMint(gateways.key("tokens"))
+    return TokenIssuer(mint, access_ttl=settings.access_token_ttl, refresh_ttl=settings.refresh_token_ttl)
 
 
 def _calls(gateways: Gateways, settings: Settings, limiter: RateLimiter) -> CallService:

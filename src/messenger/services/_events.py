@@ -10,11 +10,15 @@ import msgspec
 from messenger.actor import Actor, Caller
 from messenger.realtime.interfaces import StreamEvent, StreamPage
 from messenger.repositories.conversations import MembershipRow
+from messenger.repositories.group_events import GroupEventRow
+from messenger.repositories.group_rows import GroupRow
 from messenger.repositories.streams import CorruptEvent, StreamRow
 from messenger.repositories.user_rows import PersonRow, ProfileRow, UserRow
 from messenger.schemas.accounts import DeviceView
 from messenger.schemas.realtime import ContactChangeView, EventFrame, ReceiptView, RemovedDeviceView, stream_cursor
 from messenger.schemas.types import PeerId, Seq, timestamp
+from messenger.services import _group_events
+from messenger.services._group_events import read_details
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view, message_view, person_view, profile_view, user_view
 from messenger.unit_of_work import UnitOfWorkFactory
@@ -40,6 +44,12 @@ class _Edge(msgspec.Struct, frozen=True):
     since: str | None = None
 
 
+class _AboutGroup(msgspec.Struct, frozen=True):
+    """The group that a conversation is with, if it is one."""
+
+    group: GroupRow | None = None
+
+
 # Payloads are validated, so that clients only receive values that the API documents and both encodings can represent.
 _decode_receipt = msgspec.json.Decoder(_Receipt).decode
 _decode_edge = msgspec.json.Decoder(_Edge).decode
@@ -48,6 +58,7 @@ _decode_removed = msgspec.json.Decoder(RemovedDeviceView).decode
 _decode_user = msgspec.json.Decoder(UserRow).decode
 _decode_person = msgspec.json.Decoder(PersonRow).decode
 _decode_profile = msgspec.json.Decoder(ProfileRow).decode
+_decode_about = msgspec.json.Decoder(_AboutGroup).decode
 _decode_membership = msgspec.json.Decoder(MembershipRow).decode
 
 
@@ -68,13 +79,19 @@ async def read_page(
     async with uow_factory.read() as uow:
         rows = await uow.streams.read(caller, after=after, limit=limit)
         actor = uow.actor
+        details = await read_details(uow, actor, rows)
         if not stamp:
             uow.skip_stamp()
-    return actor, await _page(unreadable, actor, rows, after, epoch)
+    return actor, await _page(unreadable, actor, rows, details, after, epoch)
 
 
 async def _page(
-    unreadable: Unreadable, actor: Actor, rows: Sequence[StreamRow | CorruptEvent], after: int, wanted: str | None
+    unreadable: Unreadable,
+    actor: Actor,
+    rows: Sequence[StreamRow | CorruptEvent],
+    details: dict[int, GroupEventRow],
+    after: int,
+    wanted: str | None,
 ) -> StreamPage:
     """The page of these rows; `lost` if events are missing.
 
@@ -87,13 +104,20 @@ async def _page(
         return StreamPage([], head, head, acked_position, epoch, lost=True)
     if any(row.position != place for place, row in enumerate(found, start=after + 1)) or (not found and head != after):
         return StreamPage([], head, head, acked_position, epoch, lost=True)
-    events = await unreadable.shown("event", actor, partial(_event, actor), found)
+    shown = await unreadable.shown("event", actor, partial(_event, actor, details), found)
+    events = [event for event in shown if event is not None]
     return StreamPage(events, after + len(found), head, acked_position, epoch)
 
 
-def _event(actor: Actor, row: StreamRow) -> StreamEvent:
+def _event(actor: Actor, details: dict[int, GroupEventRow], row: StreamRow) -> StreamEvent | None:
+    """The event, or None if it is not delivered any more: the reader has left the group."""
     assert row.position is not None
-    data = _SHOW[row.event](actor, row)
+    if row.has_left:
+        return None
+    detail = details.get(row.position) if details else None
+    data = _SHOW[row.event](actor, row) if detail is None else _group_events.show(row.event, detail)
+    if data is None:
+        return None
     incoming = row.event == "message.created" and row.message is not None and row.message.sender_id != actor.user_id
     return StreamEvent(
         row.position, EventFrame(stream_cursor(row.position, row.epoch), row.event, timestamp(row.at), data), incoming
@@ -102,7 +126,7 @@ def _event(actor: Actor, row: StreamRow) -> StreamEvent:
 
 def _message(_: Actor, row: StreamRow) -> object:
     if row.message is None:
-        raise LookupError("the reader is not a member of the message's conversation, or there is no such message")
+        raise LookupError("there is no such message")
     return message_view(row.message)
 
 
@@ -118,7 +142,7 @@ def _receipt(_: Actor, row: StreamRow) -> object:
 
 def _conversation(_: Actor, row: StreamRow) -> object:
     peer = row.peer or ""
-    return conversation_view(_decode_user(peer), _decode_membership(peer), row.message)
+    return conversation_view(_decode_user(peer), _decode_membership(peer), row.message, _decode_about(peer).group)
 
 
 def _contact(_: Actor, row: StreamRow) -> object:

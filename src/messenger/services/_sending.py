@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from messenger.errors import (
     PeerNotFound,
     Unauthenticated,
 )
+from messenger.errors.groups import MustBeEncrypted, Muted, NotPermitted, SlowMode
 from messenger.events import MessageCreated, WakeUp
 from messenger.limits import LIMITS
 from messenger.repositories.message_rows import MessageRow, OutgoingMessage
@@ -134,11 +136,11 @@ def _outcome(uow: UnitOfWork, message: OutgoingMessage, row: SentRow | None) -> 
         return view, True
     if row.outcome == "no_conversation":
         return _Unopened(row.sender_id)
-    return _refusal(row, message.target_id)
+    return _refusal(row, message.target_id, uow.now)
 
 
-def _refusal(row: SentRow, target_id: int) -> Exception:
-    """The error for a message that was not sent."""
+def _refusal(row: SentRow, target_id: int, now: datetime) -> Exception:
+    """The error for a message that is not sent."""
     if row.outcome == "busy":
         return RowsBusy()
     if row.outcome in {"repeated", "retry_singly"}:
@@ -149,12 +151,22 @@ def _refusal(row: SentRow, target_id: int) -> Exception:
     reason, _, limit = row.outcome.partition(":")
     if reason == "over_limit":
         return rate_limited(LIMITS[limit], row.wait or 0.0)
+    if row.until is not None and reason in _TIMED:
+        return _TIMED[reason](row.until, now)
     return _REFUSALS[reason]()
 
+
+_TIMED: dict[str, Callable[[datetime, datetime], MessengerError]] = {
+    "muted": lambda until, _: Muted.until(until),
+    "slow_mode": lambda until, now: SlowMode.until(until, now),
+}
 
 _REFUSALS: dict[str, Callable[[], MessengerError]] = {
     "no_peer": PeerNotFound,
     "forbidden": NotAContact,
+    "not_permitted": functools.partial(NotPermitted, extra={"permission": "post"}),
+    "must_be_encrypted": MustBeEncrypted,
+    "protected": functools.partial(NotPermitted, extra={"permission": "forward"}),
     "bad_reply_to": functools.partial(MessageNotFound, "reply_to is not a message of this conversation"),
     "bad_forwarded_from": functools.partial(MessageNotFound, "forwarded_from is not a message that you can read"),
 }
@@ -213,5 +225,6 @@ def _sent(message: OutgoingMessage, row: SentRow, sent: SentMessage) -> MessageR
         created_at=sent.created_at,
         edited_at=None,
         deleted_at=None,
+        deleted_by=None,
         expires_at=sent.expires_at,
     )

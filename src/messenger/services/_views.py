@@ -6,11 +6,14 @@ from msgspec import convert
 
 from messenger.policies import is_online, shown_activity, shown_status, shows
 from messenger.repositories.conversations import MembershipRow
+from messenger.repositories.group_rows import GroupRow
 from messenger.repositories.message_rows import MessageRow
-from messenger.repositories.user_rows import AvatarRow, PersonRow, ProfileRow, StatusRow, UserRow
-from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
+from messenger.repositories.user_rows import PersonRow, ProfileRow, StatusRow, UserRow
+from messenger.schemas.messages import ConversationView, MessageView, PeerView, TargetReceiptView
 from messenger.schemas.types import PeerId, timestamp, timestamp_or_none
-from messenger.schemas.users import AvatarView, PersonView, PrivacyView, ProfileView, StatusView, UserView
+from messenger.schemas.users import PersonView, PrivacyView, ProfileView, StatusView, UserView
+from messenger.services._avatar_views import avatar_view
+from messenger.services._group_views import group_view
 
 # An array of PostgreSQL may also contain NULL, and arrays.
 _Mentions = list[PeerId]
@@ -39,15 +42,9 @@ def message_view(row: MessageRow) -> MessageView:
         timestamp(row.created_at),
         None if row.edited_at is None else timestamp(row.edited_at),
         None if row.deleted_at is None else timestamp(row.deleted_at),
+        row.deleted_by,
         None if row.expires_at is None else timestamp(row.expires_at),
     )
-
-
-def avatar_view(row: AvatarRow | None) -> AvatarView | None:
-    """An avatar, or null."""
-    if row is None:
-        return None
-    return AvatarView.of(row.avatar_key, row.avatar_width, row.avatar_height, row.avatar_placeholder)
 
 
 def user_view(row: UserRow) -> UserView:
@@ -74,6 +71,8 @@ def profile_view(row: ProfileRow) -> ProfileView:
             row.privacy_messages_from,
             row.privacy_calls_from,
             row.privacy_groups_from,
+            row.privacy_receipts,
+            row.privacy_forwards,
         ),
     )
 
@@ -102,10 +101,15 @@ def status_view(row: StatusRow) -> StatusView:
     return StatusView(row.user_id, row.status, row.status_text, row.online, None if at is None else timestamp(at))
 
 
-def conversation_view(peer: UserRow, row: MembershipRow, last: MessageRow | None) -> ConversationView:
-    """A conversation as its member sees it, with its last message."""
+def conversation_view(
+    peer: UserRow, row: MembershipRow, last: MessageRow | None, group: GroupRow | None
+) -> ConversationView:
+    """A conversation as its member sees it, with its last message; `group`: None for a 1:1."""
+    shown = None if group is None else group_view(group)
     return ConversationView(
-        user_view(peer),
+        PeerView(peer.user_id, "user", peer.username, peer.name, avatar_view(peer.avatar))
+        if shown is None
+        else PeerView(shown.id, "group", None, shown.name, shown.avatar),
         None if last is None else message_view(last),
         row.last_seq,
         row.read_seq,
@@ -115,6 +119,7 @@ def conversation_view(peer: UserRow, row: MembershipRow, last: MessageRow | None
         row.pinned,
         row.archived,
         row.expire_after,
+        shown,
         _target_receipt(row),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import NamedTuple
 
 import msgspec
@@ -12,13 +11,14 @@ from messenger.addresses import site
 from messenger.clock import new_id
 from messenger.errors import ConcurrentUpdate, InvalidCredentials
 from messenger.events import ContactUpdated, DeviceAdded, DeviceRemoved, WakeUp
-from messenger.repositories.users import IdentityRow
 from messenger.schemas.accounts import DeviceView, LoginDraft, RegisterDraft, SignedInView
 from messenger.schemas.text import clean_device_name, clean_name
 from messenger.schemas.types import timestamp
 from messenger.security.passwords import PasswordHasher, ensure_strong
 from messenger.security.tokens import TokenPair
 from messenger.services._images import discard_image
+from messenger.services._numbers import candidate_numbers
+from messenger.services._passwords import PasswordCheck
 from messenger.services._tokens import TokenIssuer
 from messenger.services._usernames import UsernameDigests, username_key
 from messenger.services._views import user_view
@@ -71,6 +71,7 @@ class AccountService:
         self._uow = uow
         self._limiter = limiter
         self._hasher = hasher
+        self._password = PasswordCheck(uow, limiter, hasher)
         self._issuer = issuer
         self._store = store
         self._usernames = usernames
@@ -184,7 +185,7 @@ class AccountService:
 
     async def change_password(self, caller: Caller, old: str, new: str) -> None:
         """Set a new password and sign out every other device. Raises `InvalidCredentials`, `PasswordWeak`."""
-        identity = await self._confirm(caller, old)
+        identity = await self._password.confirm(caller, old)
         ensure_strong(
             new,
             minimum=self._password_min_length,
@@ -204,7 +205,7 @@ class AccountService:
 
     async def erase(self, caller: Caller, password: str) -> None:
         """Erase the account. Messages that others have stay, without a name. Raises `InvalidCredentials`."""
-        identity = await self._confirm(caller, password)
+        identity = await self._password.confirm(caller, password)
         avatar = await self._erase(caller, username_key(identity.username))
         if avatar is not None:
             await discard_image(self._uow, self._store, avatar)
@@ -227,16 +228,6 @@ class AccountService:
             uow.skip_stamp()
             return avatar.old_key
 
-    async def _confirm(self, caller: Caller, password: str) -> IdentityRow:
-        async with self._uow.read() as uow:
-            identity = await uow.users.identity(caller)
-        await self._limiter.hit("password", identity.user_id)
-        source = str(identity.user_id)
-        verdict = await self._hasher.verify(password, identity.password_hash, source=source, known=True)
-        if not verdict.ok:
-            raise InvalidCredentials
-        return identity
-
 
 async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: str, name: str, encoded: str) -> int:
     """Create an account under an unused ID; a step of two use cases. Raises `UsernameTaken`."""
@@ -251,12 +242,6 @@ async def create_user(uow: UnitOfWork, usernames: UsernameDigests, *, username: 
     if user_id is None:
         raise ConcurrentUpdate("every candidate ID is in use")
     return user_id
-
-
-def candidate_numbers() -> list[int]:
-    """Random IDs, those of eight digits first: with half of these assigned, one account in 2**8 gets nine digits."""
-    draw = secrets.SystemRandom()
-    return [draw.randrange(10**7, 10**8) for _ in range(8)] + [draw.randrange(10**8, 10**9) for _ in range(8)]
 
 
 def parse_login(login: str) -> tuple[str | None, int | None]:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from messenger.actor import Caller
 from messenger.errors import CannotTargetSelf, PeerNotFound
-from messenger.events import ContactUpdated, ConversationUpdated
+from messenger.events import ContactUpdated, ConversationUpdated, GroupInvited
 from messenger.models import Edges
 from messenger.policies import (
     after_answer,
@@ -167,7 +167,8 @@ class ContactService:
             before = pair.edges
             after = step(before)
             if after != before:
-                await uow.contacts.set_edges(me, target_id, after, message=message)
+                for group_id in await uow.contacts.set_edges(me, target_id, after, message=message):
+                    uow.record(GroupInvited(group_id), [me])
                 if after.mine != before.mine:
                     uow.invalidate_rules(me)
                 if after.theirs != before.theirs:

@@ -13,8 +13,10 @@ from messenger.errors import FieldError, NotAContact, PeerNotFound, ValidationFa
 from messenger.events import ConversationUpdated, ReceiptUpdated
 from messenger.repositories.addresses import by_target
 from messenger.repositories.conversations import ConversationRow, CorruptConversation
+from messenger.repositories.group_rows import decode_group
 from messenger.schemas.messages import ConversationPage, ConversationPatch, ConversationView, ReceiptDraft
 from messenger.schemas.realtime import stream_cursor, unknown_cursor
+from messenger.services._groups import change_expiry
 from messenger.services._unreadable import Unreadable
 from messenger.services._views import conversation_view
 from messenger.services.rate_limits import RateLimiter
@@ -48,7 +50,7 @@ class ConversationService:
     async def update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         """Change settings. `expire_after` is shared, and requires the right to change it.
 
-        Raises `PeerNotFound`, `NotAContact`.
+        Raises `PeerNotFound`, `NotAContact`, `NotPermitted`.
         """
         await self._limiter.hit_leased("change", caller)
         # Counted before any work, since each outcome reveals whether the user exists.
@@ -59,6 +61,9 @@ class ConversationService:
     async def _update(self, caller: Caller, target_id: int, patch: ConversationPatch) -> ConversationView:
         async with self._uow() as uow:
             await uow.conversations.open_direct(caller, target_id)
+            expire_after = patch.expire_after
+            if expire_after is not UNSET and await change_expiry(uow, caller, target_id, expire_after or None):
+                expire_after = UNSET
             changed = await uow.conversations.change(
                 caller,
                 target_id,
@@ -66,8 +71,8 @@ class ConversationService:
                 muted_until=None if patch.muted_until is UNSET else patch.muted_until,
                 pinned=None if patch.pinned is UNSET else patch.pinned,
                 archived=None if patch.archived is UNSET else patch.archived,
-                set_expire_after=patch.expire_after is not UNSET,
-                expire_after=None if patch.expire_after is UNSET else patch.expire_after,
+                set_expire_after=expire_after is not UNSET,
+                expire_after=None if expire_after is UNSET else expire_after,
             )
             row = await uow.conversations.find(caller, target_id)
             if changed is None or row is None:
@@ -111,6 +116,8 @@ class ConversationService:
                 uow.record(ReceiptUpdated({"target_id": draft.target_id, **data, **count}), [row.user_id])
                 for address, users in by_target(row.recipients, row.targets).items():
                     uow.record(ReceiptUpdated({"target_id": address, **data}), users)
+                if row.in_group:
+                    uow.announce_receipts([draft.target_id])
 
 
 def _encode(row: ConversationRow | CorruptConversation) -> str:
@@ -130,4 +137,5 @@ def _decode(cursor: str) -> tuple[datetime, int]:
 
 
 def _view(row: ConversationRow) -> ConversationView:
-    return conversation_view(row.peer, row.membership, row.last_message)
+    group = None if row.group_json is None else decode_group(row.group_json)
+    return conversation_view(row.peer, row.membership, row.last_message, group)

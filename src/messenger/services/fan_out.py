@@ -13,6 +13,8 @@ from messenger.errors import MessengerError
 from messenger.events import ContactUpdated, ProfileUpdated
 from messenger.repositories.fan_outs import REST, FanOutRow
 from messenger.services._audience import AT_ONCE
+from messenger.services._group_exit import leave_group
+from messenger.services._purges import purge_step
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class FanOutService:
         async with self._uow() as uow:
             row = await uow.fan_outs.claim()
             if row is None:
-                return False
+                return await purge_step(uow)
             claimed.append(row)
             await (_forget(uow, row) if row.name == ContactUpdated.name else _notify(uow, row))
             return True
@@ -96,7 +98,14 @@ async def _notify(uow: UnitOfWork, row: FanOutRow) -> None:
 
 
 async def _forget(uow: UnitOfWork, row: FanOutRow) -> None:
-    """Remove an erased account from the next contact lists; finally, remove what its own requests wrote meanwhile."""
+    """Remove an erased account from its next group, then from contact lists; finally, remove what its own requests
+    wrote meanwhile.
+    """
+    group = await uow.group_locks.lock_first(row.user_id)
+    if group is not None:
+        await leave_group(uow, group, row.user_id)
+        await uow.fan_outs.advance(row, after=row.after, wanted=True)
+        return
     left = await uow.users.forget(row.user_id)
     uow.record(ContactUpdated(row.user_id, {"state": "none"}), left.owners)
     if left.count:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -10,10 +12,10 @@ from messenger.errors import PeerNotFound, Unauthenticated, VersionConflict
 from messenger.repositories.profiles import ChangedProfileRow
 from messenger.schemas.realtime import PresencePatch
 from messenger.schemas.text import ABOUT_LENGTH, STATUS_LENGTH, clean_name, clean_text
-from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView
+from messenger.schemas.users import PersonView, PrivacyPatch, ProfilePatch, ProfileView, UsersView
 from messenger.services._audience import record_profile
 from messenger.services._usernames import UsernameDigests, username_key
-from messenger.services._views import person_view, profile_view
+from messenger.services._views import person_view, profile_view, user_view
 from messenger.services.presence import PresenceAnnouncer
 from messenger.services.rate_limits import RateLimiter
 from messenger.unit_of_work import UnitOfWork, UnitOfWorkFactory, retry_on_conflict
@@ -106,6 +108,15 @@ class ProfileService:
             raise PeerNotFound
         return person_view(row, is_self=is_self)
 
+    async def list_known(self, caller: Caller, ids: Sequence[int]) -> UsersView:
+        """Those of these users who are contacts of the caller or members of a group with the caller, by ascending ID.
+
+        It reveals nothing about other users, so it does not count as a look-up.
+        """
+        async with self._uow.read() as uow:
+            rows = await uow.users.list_known(caller, sorted(set(ids)))
+        return UsersView([user_view(row) for row in rows])
+
 
 def _changes(patch: ProfilePatch) -> dict[str, str | None]:
     privacy = patch.privacy if isinstance(patch.privacy, PrivacyPatch) else PrivacyPatch()
@@ -123,6 +134,8 @@ def _changes(patch: ProfilePatch) -> dict[str, str | None]:
         "privacy_messages_from": _given(privacy.messages_from),
         "privacy_calls_from": _given(privacy.calls_from),
         "privacy_groups_from": _given(privacy.groups_from),
+        "privacy_receipts": _given(privacy.receipts),
+        "privacy_forwards": _given(privacy.forwards),
     }
 
 

@@ -70,12 +70,12 @@ class RateLimiter:
             return
         await self._charge(limit, lambda uow: _consume(uow, limit, actor.device_id, 1.0))
 
-    async def hit_within(self, uow: UnitOfWork, name: str, subject: object) -> None:
-        """Count one request of this subject, in the transaction of the work itself. Raises `RateLimited`."""
+    async def hit_within(self, uow: UnitOfWork, name: str, subject: object, *, cost: float = 1.0) -> None:
+        """Count one request of this subject, or `cost`, in the transaction of the work itself. Raises `RateLimited`."""
         limit = LIMITS[name]
         if not self._enabled or (limit.lease and self._leases.use(limit, subject)):
             return
-        wait = await _consume(uow, limit, subject, 1.0)
+        wait = await _consume(uow, limit, subject, cost)
         if wait:
             raise rate_limited(limit, wait)
 
@@ -114,6 +114,24 @@ class RateLimiter:
                 _key(limit, target), thing, capacity=limit.burst, rate=limit.rate, cost=cost
             ),
         )
+
+    async def hit_invitation(self, uow: UnitOfWork, group_id: int, target: int, *, counts: bool) -> None:
+        """Count an invitation against the receiver's limit, once a day for each group. Raises `RateLimited`.
+
+        An invitation that is not counted takes nothing from the limit, and looks the same to its sender.
+        """
+        if not self._enabled:
+            return
+        limit = LIMITS["invited_to"]
+        wait = await uow.limits.consume_once(
+            _key(limit, target),
+            f"invited:{group_id}:{target}",
+            capacity=limit.burst,
+            rate=limit.rate,
+            cost=float(counts),
+        )
+        if wait:
+            raise rate_limited(limit, wait)
 
     def send_parameters(self) -> dict[str, float]:
         """The limits `message` and `message_to` as parameters of the sending statement, which counts them itself."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from messenger.actor import Actor
 from messenger.errors import CannotTargetSelf, NotAContact, PeerNotFound
+from messenger.errors.groups import Muted, NotPermitted
 from messenger.repositories.addresses import by_target
 from messenger.repositories.contacts import ReachRow
 from messenger.services.rate_limits import RateLimiter
@@ -21,10 +22,15 @@ class SignalService:
 
     async def typing_audience(self, actor: Actor, target_id: int) -> Mapping[int, Sequence[int]]:
         """The users who may see the actor type to this peer: those who would get a message, or none while the actor
-        hides connections. Raises `PeerNotFound`, `NotAContact`.
+        hides connections. Raises `PeerNotFound`, `NotAContact`, `NotPermitted`, `Muted`.
         """
         reach = await self._reach(actor, target_id)
-        if not reach.may_write:
+        if reach.obstacle == "not_permitted":
+            raise NotPermitted(extra={"permission": "post"})
+        if reach.obstacle == "muted" and reach.obstacle_until is not None:
+            raise Muted.until(reach.obstacle_until)
+        # The slow mode lets a member write the next message before it may be sent.
+        if not reach.may_write and reach.obstacle is None:
             await self._limiter.hit_look_up(actor, target_id)
             raise NotAContact
         return {} if reach.hidden else by_target(reach.recipients, reach.targets)

@@ -9,7 +9,7 @@ from messenger.actor import Actor, Caller
 from messenger.errors import Unauthenticated
 from messenger.events import ReceiptUpdated, WakeUp
 from messenger.realtime.interfaces import DeliveryAck, Handshake, SocketAudit, SocketRef, StreamPage
-from messenger.schemas.realtime import TicketView
+from messenger.schemas.realtime import ReceiptCountsView, TicketView
 from messenger.schemas.types import timestamp
 from messenger.security.tokens import new_ticket, token_hash
 from messenger.services._events import read_page, receipt_view
@@ -69,6 +69,18 @@ class StreamService:
                 WakeUp(row.user_id, row.position, ReceiptUpdated.name, receipt_view(row.payload), at)
                 for row in advanced
             )
+            uow.announce_receipts(row.group_id for row in advanced if row.group_id is not None)
+
+    async def count_receipts(self, watchers: Sequence[tuple[int, int]]) -> dict[tuple[int, int], ReceiptCountsView]:
+        """For each user and group, who has received and read the user's newest message; one statement."""
+        async with self._uow.read() as uow:
+            rows = await uow.message_receipts.count_newest(watchers)
+        return {
+            (row.user_id, row.group_id): ReceiptCountsView(
+                row.group_id, row.seq, row.read_count, row.delivered_count, row.members
+            )
+            for row in rows
+        }
 
     async def reconcile(self, sockets: Sequence[SocketRef], waiting: Sequence[int]) -> SocketAudit:
         """Compare these sockets with the tables, and return their users' stream ends; two round trips at most."""

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from messenger.bus.bus import Bus, BusMessage
+from messenger.bus.bus import Bus
+from messenger.bus.messages import BusMessage
 
 
 class MemoryBroker:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,12 +22,11 @@ from messenger.config import Settings
 from messenger.container import Container
 from messenger.database.engine import create_engine
 from messenger.embedded.postgres import EmbeddedPostgres
-from messenger.events import WakeUp
+from messenger.events import Announcer, WakeUp
 from messenger.testing.databases import create_database, name_of, temporary_database
 from messenger.testing.factories import Factory
 from messenger.testing.folders import memory_folder
 from messenger.testing.statements import StatementLog
-from messenger.unit_of_work import Announcer
 
 
 @pytest.fixture(scope="session")
@@ -137,25 +136,37 @@ def make(container: Container) -> Factory:
     return Factory(container)
 
 
-class _Recorder:
+class AnnouncementRecorder:
     """Records announced events, and passes them on."""
 
     def __init__(self, announcer: Announcer) -> None:
         self.announcer = announcer
         self.news: list[WakeUp] = []
+        self.receipts: list[int] = []
 
     async def announce(self, news: list[WakeUp]) -> None:
         self.news.extend(news)
         await self.announcer.announce(news)
 
+    def announce_receipts(self, group_ids: Iterable[int]) -> None:
+        groups = list(group_ids)
+        self.receipts.extend(groups)
+        self.announcer.announce_receipts(groups)
+
 
 @pytest.fixture
-def published(container: Container) -> Iterator[list[WakeUp]]:
-    """The events announced after commits."""
-    recorder = _Recorder(container.uow.announcer)
+def recorder(container: Container) -> Iterator[AnnouncementRecorder]:
+    """What is announced after commits."""
+    recorder = AnnouncementRecorder(container.uow.announcer)
     container.uow.announcer = recorder
-    yield recorder.news
+    yield recorder
     container.uow.announcer = recorder.announcer
+
+
+@pytest.fixture
+def published(recorder: AnnouncementRecorder) -> list[WakeUp]:
+    """The events announced after commits."""
+    return recorder.news
 
 
 @pytest.fixture

@@ -19,13 +19,7 @@ from typing import Literal
 
 import msgspec
 
-Pair = tuple[int, int]
-"""A 1:1 conversation: the ids of its users in ascending order."""
-
-
-def pair(one: int, other: int) -> Pair:
-    """The conversation of two users."""
-    return min(one, other), max(one, other)
+from messenger.testing.conversations import Pair
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -78,13 +72,15 @@ class View(msgspec.Struct, frozen=True):
     """What a device received after a position of its stream, or the messages of a history, in order.
 
     `late`: messages were sent before it began. `ended`: it was signed out before the end. `history`: only messages,
-    without positions.
+    without positions. `left_out`: positions that may be missing, since the user has left the group that their events
+    are about.
     """
 
     name: str
     user_id: int
     heard: tuple[Heard, ...]
     after: int = 0
+    left_out: frozenset[int] = frozenset()
     late: bool = False
     ended: bool = False
     history: bool = False
@@ -209,9 +205,10 @@ def _check_messages(operations: dict[str, _Operation], view: View, findings: Fin
         for before, message in itertools.pairwise(messages):
             if message.seq <= before.seq:
                 findings.reordered.append(f"{message.seq} after {before.seq} of {between} on {view.name}")
-        # A late stream can begin anywhere in the conversation.
-        first = min(numbers) if view.late else 1
-        _check_gap(numbers, first, f"seq of {between} on {view.name}", findings)
+        if view.user_id in between:
+            # A late stream can begin anywhere in the conversation.
+            first = min(numbers) if view.late else 1
+            _check_gap(numbers, first, f"seq of {between} on {view.name}", findings)
     if view.is_whole:
         findings.lost += [
             f"{each.client_id} ({min(each.seqs)} of {each.between}) not on {view.name}"
@@ -241,11 +238,13 @@ def _check_positions(view: View, findings: Findings) -> None:
             findings.duplicated.append(f"position {position} twice on {view.name}")
         elif position < before:
             findings.reordered.append(f"position {position} after {before} on {view.name}")
-    _check_gap(positions, view.after + 1, f"positions on {view.name}", findings)
+    _check_gap(positions, view.after + 1, f"positions on {view.name}", findings, but=view.left_out)
 
 
-def _check_gap(numbers: Sequence[int], first: int, what: str, findings: Findings) -> None:
-    missing = sorted(set(range(first, max(numbers, default=first - 1) + 1)) - set(numbers))
+def _check_gap(
+    numbers: Sequence[int], first: int, what: str, findings: Findings, *, but: frozenset[int] = frozenset()
+) -> None:
+    missing = sorted(set(range(first, max(numbers, default=first - 1) + 1)) - set(numbers) - but)
     if missing:
         findings.gaps.append(f"{what}: no {', '.join(map(str, missing[:_SHOWN]))} ({len(missing)} in all)")
 

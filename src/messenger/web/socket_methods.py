@@ -10,6 +10,8 @@ import msgspec
 from messenger.actor import Actor
 from messenger.errors import FieldError, PayloadTooLarge, UnknownMethod, ValidationFailed
 from messenger.realtime.hub import Hub
+from messenger.realtime.receipt_signals import ReceiptSignals
+from messenger.realtime.socket import Socket
 from messenger.realtime.typing_signals import TypingSignals
 from messenger.schemas.messages import MessageDraft, MessageView, ReceiptDraft
 from messenger.schemas.realtime import (
@@ -19,6 +21,7 @@ from messenger.schemas.realtime import (
     NoData,
     PresencePatch,
     TypingDraft,
+    WatchDraft,
 )
 from messenger.schemas.users import ProfileView
 from messenger.services import Services
@@ -28,10 +31,12 @@ from messenger.web.request import decoders_of
 class Session(msgspec.Struct, frozen=True):
     """The caller of a socket's requests, and the services for them."""
 
+    socket: Socket
     actor: Actor
     services: Services
     hub: Hub
     typing: TypingSignals
+    receipts: ReceiptSignals
 
 
 class Method:
@@ -105,11 +110,17 @@ async def _ping(_: Session, __: NoData) -> None:
     """For clients that cannot observe WebSocket pings: the reply proves that the connection is alive."""
 
 
+async def _watch(session: Session, draft: WatchDraft) -> None:
+    """No membership is checked: signals are sent to members only."""
+    session.receipts.watch(session.socket, draft.target_ids)
+
+
 METHODS = {
     "message.send": Method(MessageDraft, _send_message),
     "receipt.set": Method(ReceiptDraft, _set_receipt),
     "typing": Method(TypingDraft, _typing),
     "presence.set": Method(PresencePatch, _set_presence),
+    "watch": Method(WatchDraft, _watch),
     "call.signal": Method(CallSignalDraft, _signal_call),
     "ping": Method(NoData, _ping),
 }

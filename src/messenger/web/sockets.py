@@ -116,7 +116,7 @@ async def _serve(socket: WebSocket[Any, Any, Any]) -> None:
         # A cursor that a client returns proves that it has received all events before it.
         realtime.acks.ack(actor.user_id, after)
     typing = realtime.typing_signals(actor.user_id)
-    session = Session(actor, state.services, realtime.hub, typing)
+    session = Session(mine, actor, state.services, realtime.hub, typing, realtime.receipts)
     state.metrics.socket_opened()
     code = 1006
     try:

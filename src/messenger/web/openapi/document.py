@@ -103,8 +103,10 @@ _PROBLEM_EXTENSIONS = {
     },
     "current_version": {
         "type": ["integer", "null"],
-        "description": "With `version_conflict` of the secret: its latest version; null if there is none",
+        "description": "With `version_conflict`: the latest version; null if the secret does not exist",
     },
+    "permission": {"type": "string", "description": "With `not_permitted`: what your rank in the group lacks"},
+    "until": {"type": "string", "format": "date-time", "description": "With `muted`: when the mute ends"},
 }
 _REQUEST_HEADERS = {
     IdempotencyKeyReused.code: [

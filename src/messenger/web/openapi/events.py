@@ -6,13 +6,28 @@ from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import EXAMPLE_MESSAGE, ConversationView, MessageView, TargetReceiptView
+from messenger.schemas.groups import (
+    GroupPreview,
+    GroupSettingsView,
+    GroupView,
+    MemberView,
+    NoticeView,
+    OwnMembershipView,
+    PermissionsView,
+    ReactionRuleView,
+)
+from messenger.schemas.messages import EXAMPLE_MESSAGE, ConversationView, MessageView, PeerView, TargetReceiptView
 from messenger.schemas.realtime import (
     EVENT_DATA,
     ContactChangeView,
     EventFrame,
+    GroupChangeView,
+    InvitationChangeView,
+    JoinRequestView,
+    MemberChangeView,
     ReceiptView,
     RemovedDeviceView,
     stream_cursor,
@@ -33,7 +48,7 @@ def _message(body: str | None, *, edited_at: str | None = None, deleted_at: str 
 
 
 _CONVERSATION = ConversationView(
-    target=_BOB_VIEW,
+    target=PeerView(_BOB, "user", "bob", "Bob", None),
     last_message=_message("See you at eight?"),
     last_seq=42,
     read_seq=42,
@@ -43,6 +58,7 @@ _CONVERSATION = ConversationView(
     pinned=True,
     archived=False,
     expire_after=None,
+    group=None,
     target_receipt=TargetReceiptView(read_seq=41, delivered_seq=42),
 )
 _PROFILE = ProfileView(
@@ -55,7 +71,7 @@ _PROFILE = ProfileView(
     status_text="Reading",
     last_activity=_SENT,
     created_at="2026-10-01T08:00:00.000Z",
-    privacy=PrivacyView("contacts", "everyone", "contacts", "contacts", "contacts"),
+    privacy=PrivacyView("contacts", "everyone", "contacts", "contacts", "contacts", "contacts", "contacts"),
 )
 _PERSON = PersonView(
     id=_BOB,
@@ -71,6 +87,33 @@ _PERSON = PersonView(
 )
 _DEVICE = DeviceView(id=_PHONE, name="Ada's phone", created_at=_SENT, last_activity=_SENT, current=False)
 
+_READING = 52_006_113
+_GROUP = GroupView(
+    id=_READING,
+    kind="group",
+    name="Reading group",
+    about="A book a month",
+    avatar=_AVATAR,
+    owner_id=_ADA,
+    member_count=2,
+    version=7,
+    encrypted=False,
+    protected=False,
+    large=False,
+    permissions=PermissionsView(
+        "member", "member", "member", "member", "member", "moderator", "moderator", "member", "moderator", "admin"
+    ),
+    settings=GroupSettingsView("none", 0, "all", "members", ReactionRuleView(None, 3), 172_800, None, "members", None),
+    created_at="2026-10-01T08:00:00.000Z",
+    me=OwnMembershipView("member", "owner", None, "2026-10-01T08:00:00.000Z", 0, None, None),
+)
+_PREVIEW = GroupPreview(
+    _READING, "group", "Reading group", "A book a month", _AVATAR, 2, encrypted=False, approval=False, membership="none"
+)
+_BOB_MEMBER = MemberView(_BOB_VIEW, "member", None, _SENT, _ADA, None)
+_RENAMED = NoticeView(_PHONE, 42, _SENT, _ADA, "renamed", None, "Readers", "Reading group")
+_JOINED = NoticeView(_PHONE, 42, _SENT, _BOB, "joined", _BOB, None, None)
+
 _EXAMPLES: dict[str, list[msgspec.Struct]] = {
     "message.created": [_message("See you at eight?")],
     "message.edited": [_message("See you at nine?", edited_at=_EDITED)],
@@ -84,6 +127,10 @@ _EXAMPLES: dict[str, list[msgspec.Struct]] = {
     "profile.updated": [_PROFILE, _PERSON],
     "device.added": [_DEVICE],
     "device.removed": [RemovedDeviceView(_PHONE)],
+    "group.updated": [GroupChangeView(_GROUP, _RENAMED), GroupChangeView(_PREVIEW, None)],
+    "group.member": [MemberChangeView(_READING, _BOB_MEMBER, "member", 2, 8, _JOINED)],
+    "group.invited": [InvitationChangeView(replace(_PREVIEW, membership="invited"), _BOB_VIEW, None, _SENT)],
+    "group.requested": [JoinRequestView(_READING, _BOB_VIEW, "It's Bob", _SENT, 1, "requested")],
 }
 _DESCRIPTIONS = {
     "message.created": "A message was sent.",
@@ -95,6 +142,10 @@ _DESCRIPTIONS = {
     "profile.updated": "Your profile changed (as in `GET /profile`), or a contact's (as in `GET /users/{user_id}`).",
     "device.added": "A device signed in to your account.",
     "device.removed": "A device of your account was signed out.",
+    "group.updated": "A group changed, or you joined or left it. It is the last event of a group that you have left.",
+    "group.member": "A user joined a group, left it, or changed as a member.",
+    "group.invited": "You were invited to a group, or the invitation ended.",
+    "group.requested": "A user asked to join a group that you moderate, or the request ended.",
 }
 
 

@@ -15,6 +15,7 @@ from messenger.errors import (
     ValidationFailed,
     VersionConflict,
 )
+from messenger.errors.groups import Muted, NotPermitted
 from messenger.web.openapi.schemas import has_type
 from messenger.web.problems import problem_of
 
@@ -37,6 +38,10 @@ def problem_example(error: type[MessengerError], operation: dict[str, Any], sche
         return _document(NotEncrypted("Only an encrypted envelope can be stored", errors=(fault,)))
     if error is VersionConflict and operation["operationId"] == "storeSecret":
         return _document(VersionConflict(extra={"current_version": 3}))
+    if error is NotPermitted:
+        return _document(NotPermitted(extra={"permission": "info"}))
+    if error is Muted:
+        return _document(Muted(extra={"until": "2026-11-22T10:15:30.123Z"}))
     return _document(error())
 
 
@@ -70,4 +75,8 @@ def _fault_of_body(schema: dict[str, Any]) -> FieldError | None:
         if "type" in part and "format" not in part and not has_type(part, "integer"):
             kinds = [part["type"]] if isinstance(part["type"], str) else part["type"]
             return FieldError(name, "wrong_type", f"expected {' or '.join(kinds)}, got integer")
+    for name, part in schema.get("properties", {}).items():
+        if has_type(part, "integer"):
+            kinds = [part["type"]] if isinstance(part["type"], str) else part["type"]
+            return FieldError(name, "wrong_type", f"expected {' or '.join(kinds)}, got string")
     return None

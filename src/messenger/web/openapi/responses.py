@@ -58,9 +58,11 @@ _OF_STATUSES = {
 _OF_SUCCESSES = {
     "exportAccount": ("Content-Disposition",),
     "getAvatar": ("ETag", "Cache-Control"),
+    "getGroup": ("ETag",),
     "getProfile": ("ETag",),
     "getSecret": ("ETag",),
     "storeSecret": ("ETag",),
+    "updateGroup": ("ETag",),
     "updateProfile": ("ETag",),
 }
 
@@ -94,7 +96,8 @@ def describe_responses(operation: dict[str, Any], specs: Mapping[int, ResponseSp
         answer.pop("headers", None)
         spec = specs.get(int(status))
         if isinstance(spec, ProblemSpec):
-            errors = (*spec.errors, NotFound) if status == "404" and _has_typed_path(operation) else spec.errors
+            unmatched = status == "404" and _has_typed_path(operation) and NotFound not in spec.errors
+            errors = (*spec.errors, NotFound) if unmatched else spec.errors
             answer["description"] = _description(errors)
             answer["content"] = {MEDIA_TYPE: _problems(errors, operation, schemas)}
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from messenger.realtime import frames
-from messenger.schemas.realtime import CallSignalView, TypingView
+from messenger.schemas.realtime import CallSignalView, ReceiptCountsView, TypingView
 from messenger.schemas.users import StatusView
 from messenger.web.openapi.schemas import REFERENCE, portable, reference, schemas_of
 from messenger.web.socket_methods import METHODS
@@ -15,7 +15,7 @@ _SERVER_FRAMES = {
     "caught_up": ("CaughtUpFrame", frames.CaughtUp, "All events up to `cursor` were sent; live events follow."),
     "resync": ("ResyncFrame", frames.Resync, "The cursor has expired: reload the state; events continue at `cursor`."),
 }
-_SIGNALS = {"typing": TypingView, "presence": StatusView, "call.signal": CallSignalView}
+_SIGNALS = {"typing": TypingView, "presence": StatusView, "call.signal": CallSignalView, "receipts": ReceiptCountsView}
 _NUMBER = {"type": "integer", "format": "int64", "description": "Chosen by the client; repeated in the reply"}
 
 CLOSE_CODES = {
