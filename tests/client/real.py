@@ -90,7 +90,7 @@ class Device:
 
     async def follow(self, **options: Any) -> None:
         """Load the state, and keep it current."""
-        loaded = await self.client.load_state(messages=None)
+        loaded = await self.client.load_state(messages=None, members=True)
         self.state, self.cursor = loaded.state, loaded.cursor
         self.passed.add(self.cursor)
         self.stream = self.client.stream(self.cursor, **options)
@@ -100,15 +100,20 @@ class Device:
     async def _run(self) -> None:
         async for item in self.stream:
             if isinstance(item, Event):
-                assert self.state.apply(item), item
+                await self._apply(item)
             elif isinstance(item, Signal):
                 self.state.apply_signal(item)
             elif isinstance(item, Resync):
-                self.state = (await self.client.load_state(messages=None)).state
+                self.state = (await self.client.load_state(messages=None, members=True)).state
             self.cursor = getattr(item, "cursor", self.cursor)
             self.passed.add(self.cursor)
             self.items.append(item)
             self._moved.set()
+
+    async def _apply(self, event: Event) -> None:
+        assert self.state.apply(event), event
+        while self.state.joined:
+            await self.client.load_conversation(self.state, self.state.joined.pop(), messages=None)
 
     async def until(self, cursor: str) -> None:
         """Wait until the state has reached a position of the stream."""

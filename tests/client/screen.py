@@ -16,7 +16,7 @@ from messenger.chat.app import ChatApp
 from messenger.chat.vault import Vault
 from messenger.client import Tokens
 from tests.client.fake import QUICK, Fake, Peer
-from tests.client.wire import AT, DEVICE, ME, PERSON, PROFILE, THEM, message_data
+from tests.client.wire import AT, DEVICE, ME, PERSON, PROFILE, THEM, history_data, message_data
 
 SECONDS = 30.0
 BOB = {"id": THEM, "username": "bob", "name": "Bob", "avatar": None}
@@ -30,7 +30,7 @@ def contact_data(state: str, message: str | None = None) -> dict[str, Any]:
 
 def conversation_data(last: int, read: int) -> dict[str, Any]:
     return {
-        "target": BOB,
+        "target": {**BOB, "kind": "user"},
         "last_message": message_data(last),
         "last_seq": last,
         "read_seq": read,
@@ -40,6 +40,7 @@ def conversation_data(last: int, read: int) -> dict[str, Any]:
         "pinned": False,
         "archived": False,
         "expire_after": None,
+        "group": None,
         "target_receipt": None,
     }
 
@@ -55,11 +56,11 @@ def serve(
     fake.on("GET", "/statuses", httpx.Response(200, json={"items": [ONLINE] if contacts else [], "next": None}))
     fake.on("GET", "/contacts", httpx.Response(200, json={"items": contacts, "next": None}))
     fake.on("GET", "/devices", httpx.Response(200, json={"items": [device], "next": None}))
+    fake.on("GET", "/invitations", httpx.Response(200, json={"items": [], "next": None}))
     page = {"items": conversations, "next": None, "cursor": "e0"}
     fake.on("GET", "/conversations", httpx.Response(200, json=page))
     fake.on("GET", f"/users/{THEM}", httpx.Response(200, json=PERSON))
-    answer = {"items": history, "next": None, "last_seq": len(history)}
-    fake.on("GET", f"/history/{THEM}", httpx.Response(200, json=answer))
+    fake.on("GET", f"/history/{THEM}", httpx.Response(200, json=history_data(list(history))))
 
 
 def screen_of(app: ChatApp) -> str:

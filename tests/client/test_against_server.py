@@ -64,7 +64,7 @@ async def assert_true(*devices: Device) -> None:
 
 async def _snapshots(devices: tuple[Device, ...]) -> tuple[list[Any], list[Any]]:
     at = timestamp(datetime.now(UTC))
-    fresh = [(await each.client.load_state(messages=None)).state for each in devices]
+    fresh = [(await each.client.load_state(messages=None, members=True)).state for each in devices]
     states = [each.state for each in devices]
     return [state.snapshot(at=at, receipts=True) for state in states], [state.snapshot(at=at) for state in fresh]
 

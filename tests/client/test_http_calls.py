@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from uuid import UUID
 
 import httpx
 import msgspec
 import pytest
 
 from messenger.client import ApiError, Client, Timing, UnexpectedResponse, Unreachable
+from messenger.client.codec import EventFrame, event_of
 from messenger.client.http import retry_seconds
 from messenger.client.retrying import Backoff
+from messenger.schemas.messages import MessageView
 from tests.client.fake import QUICK, Fake, refused
-from tests.client.wire import THEM, message_data, problem
+from tests.client.wire import AT, THEM, history_data, message_data, problem
 
 RELATION = httpx.Response(200, json={"target_id": THEM, "state": "pending_out"})
 NOTHING = httpx.Response(200, json={"items": [], "next": None})
@@ -147,10 +150,8 @@ class TestPagedLists:
     async def test_whole_history_is_loaded(self, fake: Fake, client: Client) -> None:
         def page(request: httpx.Request) -> httpx.Response:
             after = int(request.url.params["after"])
-            return httpx.Response(
-                200,
-                json={"items": [message_data(after + 1)], "next": after + 1 if after < 2 else None, "last_seq": 3},
-            )
+            items, following = [message_data(after + 1)], after + 1 if after < 2 else None
+            return httpx.Response(200, json=history_data(items, next=following, last_seq=3))
 
         fake.on("GET", f"/history/{THEM}", page)
         assert [message.seq for message in await client.whole_history(THEM)] == [1, 2, 3]
@@ -193,7 +194,7 @@ async def test_upload_is_a_form(fake: Fake, client: Client) -> None:
 
 async def test_patches_contain_only_given_fields(fake: Fake, client: Client) -> None:
     view = {
-        "target": {"id": THEM, "username": "u", "name": "U", "avatar": None},
+        "target": {"id": THEM, "kind": "user", "username": "u", "name": "U", "avatar": None},
         "last_message": None,
         "last_seq": 0,
         "read_seq": 0,
@@ -203,8 +204,24 @@ async def test_patches_contain_only_given_fields(fake: Fake, client: Client) -> 
         "pinned": True,
         "archived": False,
         "expire_after": None,
+        "group": None,
         "target_receipt": None,
     }
     fake.on("PUT", f"/conversations/{THEM}", httpx.Response(200, json=view))
     await client.update_conversation(THEM, pinned=True, expire_after=None)
     assert json.loads(fake.calls[0].content) == {"pinned": True, "expire_after": None}
+
+
+class TestEarlierRelease:
+    """What the release before groups sends, which serves while this one replaces it."""
+
+    async def test_message_of_response_is_read(self, fake: Fake, client: Client) -> None:
+        data = message_data(1)
+        del data["deleted_by"]
+        fake.on("GET", f"/messages/{data['id']}", httpx.Response(200, json=data))
+        assert (await client.message(UUID(data["id"]))).deleted_by is None
+
+    def test_message_of_event_is_read(self) -> None:
+        data = message_data(1)
+        del data["deleted_by"]
+        assert isinstance(event_of(EventFrame("e1", "message.created", AT, data)).data, MessageView)

@@ -9,12 +9,12 @@ import httpx
 
 from messenger.client import Client
 from tests.client.fake import Fake
-from tests.client.wire import AT, PROFILE, THEM, message_data
+from tests.client.wire import AT, PROFILE, THEM, history_data, message_data
 
 
 def _view(peer: int, last: int) -> dict[str, Any]:
     return {
-        "target": {"id": peer, "username": f"u{peer}", "name": f"U{peer}", "avatar": None},
+        "target": {"id": peer, "kind": "user", "username": f"u{peer}", "name": f"U{peer}", "avatar": None},
         "last_message": message_data(last, target_id=peer),
         "last_seq": last,
         "read_seq": 0,
@@ -24,6 +24,7 @@ def _view(peer: int, last: int) -> dict[str, Any]:
         "pinned": False,
         "archived": False,
         "expire_after": None,
+        "group": None,
         "target_receipt": None,
     }
 
@@ -60,6 +61,7 @@ def _serve(fake: Fake, pages: Pages) -> None:
     fake.on("GET", "/statuses", httpx.Response(200, json={"items": [], "next": None}))
     fake.on("GET", "/contacts", httpx.Response(200, json={"items": [], "next": None}))
     fake.on("GET", "/devices", httpx.Response(200, json={"items": [], "next": None}))
+    fake.on("GET", "/invitations", httpx.Response(200, json={"items": [], "next": None}))
 
 
 async def test_loaded_cursor_is_cursor_of_first_page(fake: Fake, client: Client) -> None:
@@ -92,7 +94,7 @@ async def test_requested_number_of_messages_is_loaded(fake: Fake, client: Client
     _serve(fake, Pages(THEM))
 
     def history(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"items": [message_data(1)], "next": None, "last_seq": 1})
+        return httpx.Response(200, json=history_data([message_data(1)]))
 
     fake.on("GET", f"/history/{THEM}", history)
     loaded = await client.load_state(messages=20)

@@ -14,7 +14,7 @@ from messenger.client import Event, Signal, State
 from messenger.client.codec import EventFrame, event_of
 from messenger.client.state_data import Receipt
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import ConversationView, MessageView, TargetReceiptView
+from messenger.schemas.messages import ConversationView, MessageView, PeerView, TargetReceiptView
 from messenger.schemas.realtime import ContactChangeView, ReceiptView, RemovedDeviceView
 from messenger.schemas.users import ContactView, PersonView, ProfileView, StatusView, UserView
 from tests.client.wire import AT, DEVICE, ME, PERSON, PROFILE, THEM, message_data
@@ -47,7 +47,9 @@ def contact(state: str, *, name: str = "Bob") -> Event:
 
 
 def conversation(last: int, read: int, **changes: Any) -> ConversationView:
-    view = ConversationView(BOB, message(last), last, read, last - read, last + read, None, False, False, None, None)
+    target = PeerView(BOB.id, "user", BOB.username, BOB.name, BOB.avatar)
+    counts = (last, read, last - read, last + read)
+    view = ConversationView(target, message(last), *counts, None, False, False, None, None, None)
     return msgspec.structs.replace(view, **changes)
 
 
@@ -290,7 +292,10 @@ class TestSnapshot:
     def test_snapshot_is_json_serializable(self) -> None:
         snapshot = replayed(*self.HISTORY).snapshot(receipts=True)
         assert msgspec.json.decode(msgspec.json.encode(snapshot)) == snapshot
-        assert set(snapshot) == {"profile", "devices", "contacts", "conversations", "messages", "receipts"}
+        assert set(snapshot) == {
+            *("profile", "devices", "contacts", "conversations", "messages"),
+            *("groups", "members", "notices", "receipts"),
+        }
 
     def test_snapshot_omits_empty_conversation(self) -> None:
         view = conversation(0, 0, last_message=None, pinned=True)

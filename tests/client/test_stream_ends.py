@@ -126,3 +126,13 @@ class TestRefusedHandshake:
         peer = await fake.socket()
         assert peer.query == {"cursor": "e0", "ticket": "t1"}
         assert peer.authorization is None
+
+
+class TestClosing:
+    async def test_stream_closed_before_first_step_ends(self, client: Client) -> None:
+        stream = client.stream("e0")
+        waiting = asyncio.create_task(anext(stream, None))
+        await stream.aclose()
+        async with asyncio.timeout(5):
+            assert await waiting is None
+        assert stream.status == "closed"

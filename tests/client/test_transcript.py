@@ -26,7 +26,7 @@ from tests.client.screen import (
     type_fast,
     until,
 )
-from tests.client.wire import AT, ME, THEM, message_data
+from tests.client.wire import AT, ME, THEM, history_data, message_data
 
 LONG = "so long that it takes several lines of the screen " * 4
 
@@ -44,7 +44,7 @@ def lines_of(app: ChatApp) -> list[str]:
 @asynccontextmanager
 async def reading(fake: Fake, folder: Path, *, last: int = 99) -> AsyncIterator[tuple[Pilot[None], ChatApp, Peer]]:
     """Two pages above the end of a conversation whose pages before message 21 are not loaded."""
-    page: dict[str, Any] = {"items": messages(21, last), "next": 21, "last_seq": last}
+    page: dict[str, Any] = history_data(messages(21, last), next=21, last_seq=last)
     conversation = {**conversation_data(last, last), "last_message": page["items"][-1]}
     serve(fake, contacts=[contact_data("mutual")], conversations=[conversation])
     fake.on("GET", f"/history/{THEM}", httpx.Response(200, json=page))
@@ -87,7 +87,7 @@ class TestScrolledUp:
 
     async def test_older_page_and_new_message_keep_view(self, fake: Fake, tmp_path: Path) -> None:
         async with reading(fake, tmp_path) as (pilot, app, peer):
-            page = {"items": messages(1, 20), "next": None, "last_seq": 99}
+            page = history_data(messages(1, 20), last_seq=99)
             fake.on("GET", f"/history/{THEM}", httpx.Response(200, json=page))
             transcript = app.screen.query_one(Transcript)
             transcript.action_older()

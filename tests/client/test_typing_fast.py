@@ -28,7 +28,7 @@ from tests.client.screen import (
     type_fast,
     until,
 )
-from tests.client.wire import AT, ME, PERSON, THEM, message_data
+from tests.client.wire import AT, ME, PERSON, THEM, history_data, message_data
 
 CAROL = {**BOB, "id": 33333333, "username": "carol", "name": "Carol"}
 
@@ -121,7 +121,7 @@ class TestTypingMessages:
 
     async def test_draft_stays_in_conversation(self, fake: Fake, tmp_path: Path) -> None:
         serve(fake, contacts=[contact_data("mutual"), {**contact_data("mutual"), "user": CAROL}])
-        fake.on("GET", f"/history/{CAROL['id']}", httpx.Response(200, json={"items": [], "next": None, "last_seq": 0}))
+        fake.on("GET", f"/history/{CAROL['id']}", httpx.Response(200, json=history_data([])))
         async with chatting(fake, tmp_path) as (pilot, app):
             peer = await talking(fake, pilot, app)
             type_fast(app, *"for Bob", "escape", "down", "enter", *"for Carol", "escape", "up", "enter", "!", "enter")

@@ -16,8 +16,10 @@ from textual.timer import Timer
 from textual.widgets import Footer, OptionList, Static
 
 from messenger.chat import rows, words
+from messenger.chat.answering import answer, is_asking
 from messenger.chat.ask import AskScreen
 from messenger.chat.composer import Composer
+from messenger.chat.group_screen import GroupScreen
 from messenger.chat.panes import PeopleList, Transcript
 from messenger.chat.talk import Talk
 from messenger.client import ClientError
@@ -33,6 +35,7 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "People"),
         Binding("ctrl+n", "ask", "Add contact", priority=True),
+        Binding("f2", "group", "Groups", priority=True),
         Binding("ctrl+y", "answer(True)", "Accept", priority=True),
         Binding("ctrl+b", "answer(False)", "Decline", priority=True),
         Binding("ctrl+g", "again", "Send again", priority=True),
@@ -221,6 +224,14 @@ class ChatScreen(Screen[None]):
         # The next keys go to that screen.
         await self.app.push_screen(AskScreen(self.talk), opened)
 
+    async def action_group(self) -> None:
+        def opened(group: int | None) -> None:
+            if group is not None:
+                self.open(group)
+            self.changed()
+
+        await self.app.push_screen(GroupScreen(self.talk, self.peer), opened)
+
     def action_answer(self, accept: bool) -> None:
         peer = self._asking()
         if peer is not None:
@@ -228,14 +239,13 @@ class ChatScreen(Screen[None]):
 
     @work(group="answer")
     async def _answer(self, peer: int, accept: bool) -> None:
-        if await self._try(self.talk.client.confirm(peer, accept=accept)) and accept:
+        if await self._try(answer(self.talk, peer, accept=accept)) and accept:
             self.open(peer)
 
     def _asking(self) -> int | None:
-        """The user whose request is highlighted in the list or open in the conversation."""
+        """The user whose request, or the group whose invitation, is highlighted in the list or open."""
         for peer in (self.query_one(PeopleList).chosen if self.is_mounted else None, self.peer):
-            contact = self.talk.state.contacts.get(peer) if peer is not None else None
-            if contact is not None and contact.state == "pending_in":
+            if peer is not None and is_asking(self.talk, peer):
                 return peer
         return None
 

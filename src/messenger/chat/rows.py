@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from textual.content import Content
 
-from messenger.chat import words
+from messenger.chat import group_rows, words
 from messenger.chat.talk import Talk
 from messenger.client import Outgoing
+from messenger.schemas.groups import NoticeView
 from messenger.schemas.messages import MessageView
 
 Row = tuple[int, Content]
@@ -20,11 +21,13 @@ Entry = tuple[str, Content]
 def people(talk: Talk) -> list[Row]:
     """The list of people: requests first, then conversations by newest message, then other contacts by name."""
     state = talk.state
-    ranked = sorted({*state.contacts, *state.conversations}, key=lambda peer: _rank(talk, peer))
+    ranked = sorted({*state.contacts, *state.conversations, *state.invitations}, key=lambda peer: _rank(talk, peer))
     return [(peer, _person(talk, peer)) for peer in ranked if _is_shown(talk, peer)]
 
 
 def _is_shown(talk: Talk, peer: int) -> bool:
+    if peer in talk.state.invitations:
+        return True
     contact = talk.state.contacts.get(peer)
     talked = peer in talk.state.conversations or bool(talk.outbox.outgoing(peer))
     return talked if contact is None or contact.state == "blocked" else True
@@ -33,7 +36,7 @@ def _is_shown(talk: Talk, peer: int) -> bool:
 def _rank(talk: Talk, peer: int) -> tuple[int, float, str]:
     contact = talk.state.contacts.get(peer)
     conversation = talk.state.conversations.get(peer)
-    if contact is not None and contact.state == "pending_in":
+    if peer in talk.state.invitations or (contact is not None and contact.state == "pending_in"):
         return 0, 0.0, ""
     last = talk.state.last_message(peer)
     newest = -words.local(last.created_at).timestamp() if last is not None else 0.0
@@ -44,12 +47,13 @@ def _rank(talk: Talk, peer: int) -> tuple[int, float, str]:
 
 def _person(talk: Talk, peer: int) -> Content:
     state = talk.state
-    sign, colour = words.dot(talk.presence(peer))
+    sign, colour = ("#", "dim") if _is_group(talk, peer) else words.dot(talk.presence(peer))
+    name = group_rows.invitation_name(talk, peer) if peer in state.invitations else state.name_of(peer)
     count = words.unread(state.conversations.get(peer))
     head = Content.assemble(
         (sign, colour),
         " ",
-        (words.shown_line(state.name_of(peer)), "bold" if count else ""),
+        (words.shown_line(name), "bold" if count else ""),
         (f" {count}", "bold cyan"),
     )
     return Content("\n").join([head, Content.styled("  " + _below(talk, peer), "dim")])
@@ -58,8 +62,10 @@ def _person(talk: Talk, peer: int) -> Content:
 def _below(talk: Talk, peer: int) -> str:
     """The second line: a typing signal, a request, or the last message."""
     contact = talk.state.contacts.get(peer)
+    if peer in talk.state.invitations:
+        return group_rows.invitation_text(talk, peer)
     if peer in talk.typing:
-        return "is typing …"
+        return "someone is typing …" if _is_group(talk, peer) else "is typing …"
     if contact is not None and contact.state == "pending_in":
         return f"request: {words.shown_line(contact.message)}" if contact.message else "wants to be your contact"
     last = talk.state.last_message(peer)
@@ -71,9 +77,15 @@ def _below(talk: Talk, peer: int) -> str:
     return ""
 
 
+def _is_group(talk: Talk, peer: int) -> bool:
+    return peer in talk.state.groups or peer in talk.state.invitations
+
+
 def headline(talk: Talk, peer: int) -> Content:
-    """The name and the presence of a user."""
+    """The name and the presence of a user; the name and the size of a group."""
     state = talk.state
+    if _is_group(talk, peer):
+        return group_rows.headline(talk, peer)
     sign, colour = words.dot(talk.presence(peer))
     contact = state.contacts.get(peer)
     target = contact.user if contact is not None else getattr(state.conversations.get(peer), "target", None)
@@ -93,7 +105,9 @@ def transcript(talk: Talk, peer: int) -> list[Entry]:
         if not _has_come(talk, message)
     ]
     contact = talk.state.contacts.get(peer)
-    if contact is not None and contact.state == "pending_in":
+    if peer in talk.state.invitations:
+        entries.append(("asked", Content.styled("Invitation: ctrl+y accepts, ctrl+b declines.", "yellow")))
+    elif contact is not None and contact.state == "pending_in":
         words_of = f"“{words.shown(contact.message)}” " if contact.message else ""
         hint = f"{words_of}Contact request: ctrl+y accepts, ctrl+b declines."
         entries.append(("asked", Content.styled(hint, "yellow")))
@@ -109,11 +123,26 @@ def _messages(talk: Talk, peer: int) -> Iterator[Entry]:
     if peer in talk.complete and messages:
         yield "beginning", Content.styled("Start of the conversation", "dim italic")
     newest_read = _newest_read(talk, peer, messages)
+    notices: dict[int, list[NoticeView]] = {}
+    for notice in talk.state.notices_of(peer):
+        notices.setdefault(notice.after_seq, []).append(notice)
+    # Earlier notices of an incomplete history belong to pages that are not loaded yet.
+    if peer in talk.complete or not messages:
+        first = messages[0].seq if messages else None
+        yield from _notices(talk, [n for seq, found in notices.items() if first is None or seq < first for n in found])
     for message in messages:
         if (date := words.day(message.created_at, now)) != today:
             today = date
             yield f"day {message.seq}", Content.styled(f"── {date} ──", "dim")
         yield f"message {message.seq}", _message(talk, message, is_newest_read=message.seq == newest_read)
+        yield from _notices(talk, notices.get(message.seq, []))
+
+
+def _notices(talk: Talk, notices: list[NoticeView]) -> Iterator[Entry]:
+    for notice in notices:
+        text = group_rows.notice_text(talk, notice)
+        if text is not None:
+            yield f"notice {notice.id}", Content.styled(f"{words.clock(notice.at)} {text}", "dim italic")
 
 
 def _newest_read(talk: Talk, peer: int, messages: list[MessageView]) -> int:

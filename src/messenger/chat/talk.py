@@ -118,6 +118,8 @@ class Talk:
         self._opened = target_id
         if len(self.state.tail(target_id)) < PAGE and target_id not in self.complete:
             await self.load_older(target_id)
+        if target_id in self.state.groups:
+            await self.client.load_conversation(self.state, target_id, messages=0)
 
     async def load_older(self, target_id: int) -> bool:
         """Load one more page; False if there are no older messages. Raises `ClientError`."""

@@ -38,6 +38,13 @@ _REASONS = {
     "not_a_contact": "They only accept messages from contacts.",
     "cannot_target_self": "That is you.",
     "contact_blocked": "You blocked them.",
+    "rank_too_low": "Your rank in the group is too low.",
+    "not_permitted": "Your rank in the group does not permit this.",
+    "muted": "A moderator has muted you.",
+    "slow_mode": "The group is in slow mode; wait a moment.",
+    "member_not_found": "They are not a member of the group.",
+    "group_full": "The group is full.",
+    "link_not_found": "This link is invalid or has expired.",
     "rate_limited": "Too many requests; wait a moment.",
 }
 

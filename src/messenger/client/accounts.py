@@ -19,7 +19,14 @@ from messenger.schemas.accounts import (
     SignedInView,
 )
 from messenger.schemas.calls import IceServersView
-from messenger.schemas.users import AvatarView, ProfilePatch, ProfileView, UploadedAvatarView
+from messenger.schemas.users import (
+    AvatarView,
+    ProfilePatch,
+    ProfileView,
+    SettingsPatch,
+    SettingsView,
+    UploadedAvatarView,
+)
 
 
 class AccountCalls(Calls):
@@ -105,6 +112,14 @@ class AccountCalls(Calls):
     async def update_profile(self, patch: ProfilePatch) -> ProfileView:
         """Change the fields that are set in the patch."""
         return await self._http.call(Request(method="PUT", path="/profile", body=patch), ProfileView)
+
+    async def settings(self) -> SettingsView:
+        """Get the settings of your account, which others do not see."""
+        return await self._http.call(Request(method="GET", path="/settings"), SettingsView)
+
+    async def update_settings(self, patch: SettingsPatch) -> SettingsView:
+        """Change the settings that are set in the patch."""
+        return await self._http.call(Request(method="PUT", path="/settings", body=patch), SettingsView)
 
     async def upload_avatar(self, image: bytes) -> AvatarView:
         """Replace your avatar with a JPEG, PNG, WebP or GIF image."""

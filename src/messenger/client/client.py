@@ -12,23 +12,26 @@ import httpx
 from msgspec import UNSET, UnsetType
 
 from messenger.client.accounts import AccountCalls
+from messenger.client.admission import AdmissionCalls
 from messenger.client.codec import CODECS
 from messenger.client.errors import Unreachable
+from messenger.client.groups import GroupCalls
 from messenger.client.http import Http
-from messenger.client.loading import Loaded, load
+from messenger.client.loading import Loaded, load, load_conversation
 from messenger.client.messages import MessageCalls
 from messenger.client.people import PeopleCalls
 from messenger.client.retrying import Sleeper, Timing
 from messenger.client.sending import Sender, draft_of
+from messenger.client.state import State
 from messenger.client.stream import EventStream, OnCursor, OnStatus
 from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
 from messenger.schemas.messages import MessageView, ReceiptDraft
-from messenger.schemas.realtime import CallSignalDraft, PresencePatch, TypingDraft
+from messenger.schemas.realtime import CallSignalDraft, PresencePatch, TypingDraft, WatchDraft
 from messenger.schemas.types import StatusName
 from messenger.schemas.users import ProfilePatch
 
 
-class Client(AccountCalls, PeopleCalls, MessageCalls):
+class Client(AccountCalls, PeopleCalls, MessageCalls, GroupCalls, AdmissionCalls):
     """API calls, sending and the event stream: `async with Client(url) as client`.
 
     `on_tokens` is called with each new pair of tokens, so that a program can store them and stay signed in. Idempotent
@@ -119,9 +122,15 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
         self._streams = [each for each in self._streams if each.status != "closed"] + [stream]
         return stream
 
-    async def load_state(self, *, messages: int | None = 0) -> Loaded:
+    async def load_state(self, *, messages: int | None = 0, members: bool = False) -> Loaded:
         """Load the state of the account and the cursor to resume the stream from; see `load`."""
-        return await load(self, messages=messages)
+        return await load(self, messages=messages, members=members)
+
+    async def load_conversation(
+        self, state: State, target_id: int, *, messages: int | None = 50, members: bool = True
+    ) -> None:
+        """Add messages of a conversation to a state, and the members of a group, such as one that you have joined."""
+        await load_conversation(self, state, target_id, messages=messages, members=members)
 
     def _live(self) -> EventStream | None:
         return next((stream for stream in reversed(self._streams) if stream.has_socket), None)
@@ -173,6 +182,12 @@ class Client(AccountCalls, PeopleCalls, MessageCalls):
     async def typing(self, target_id: int, *, typing: bool = True) -> None:
         """Signal that you are typing, or have stopped. Does nothing without a socket, since it would arrive late."""
         await self._signal("typing", TypingDraft(target_id=target_id, typing=typing))
+
+    async def watch(self, *target_ids: int) -> None:
+        """Report the conversations on the screen, at most five, for the next 60 seconds; repeat it while they are. The
+        server then signals `typing` and `receipts` of these groups. Does nothing without a socket.
+        """
+        await self._signal("watch", WatchDraft(target_ids=list(target_ids)))
 
     async def signal_call(self, target_id: int, call_id: UUID, payload: dict[str, Any]) -> None:
         """Relay a call signal to the other side. Raises `Unreachable` if there is no socket."""

@@ -8,7 +8,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from messenger.client.errors import UnexpectedResponse
-from messenger.schemas.realtime import EVENT_DATA, CallSignalView, TypingView
+from messenger.schemas.groups import GroupPreview, GroupView
+from messenger.schemas.messages import MessageView
+from messenger.schemas.realtime import EVENT_DATA, CallSignalView, GroupChangeView, ReceiptCountsView, TypingView
 from messenger.schemas.users import PersonView, ProfileView, StatusView
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """An ephemeral signal: `typing`, `presence`, `call.signal`. Delivered at most once."""
+    """An ephemeral signal: `typing`, `presence`, `call.signal`, `receipts`. Delivered at most once."""
 
     name: str
     data: Any
@@ -116,6 +118,8 @@ class Codec:
     def decode(self, content: bytes, want: Any) -> Any:
         """Decode a response body as the type `want`. Raises `UnexpectedResponse`."""
         try:
+            if want in _ADDED:
+                return typed(self._decode(content, type=dict[str, Any]), want)
             return self._decode(content, type=want)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise UnexpectedResponse(f"the response cannot be decoded: {error}") from None
@@ -140,7 +144,12 @@ MSGPACK = Codec(
 CODECS = {"json": JSON, "msgpack": MSGPACK}
 
 _DATA: dict[str, Any] = {name: view for name, view in EVENT_DATA.items() if name != "profile.updated"}
-_SIGNAL_DATA: dict[str, Any] = {"typing": TypingView, "presence": StatusView, "call.signal": CallSignalView}
+_SIGNAL_DATA: dict[str, Any] = {
+    "typing": TypingView,
+    "presence": StatusView,
+    "call.signal": CallSignalView,
+    "receipts": ReceiptCountsView,
+}
 
 
 def event_of(frame: EventFrame) -> Event:
@@ -149,7 +158,21 @@ def event_of(frame: EventFrame) -> Event:
     if frame.event == "profile.updated" and isinstance(frame.data, dict):
         # Only your own profile has privacy settings.
         want = ProfileView if "privacy" in frame.data else PersonView
-    return Event(frame.cursor, frame.event, frame.at, _leniently(frame.data, want))
+    data = _leniently(frame.data, want)
+    if isinstance(data, GroupChangeView):
+        group = _leniently(data.group, _group_type(data.group))
+        data = msgspec.structs.replace(data, group=group) if group is not data.group else frame.data
+    return Event(frame.cursor, frame.event, frame.at, data)
+
+
+def group_of(data: Any) -> GroupView | GroupPreview:
+    """Convert plain data to a group, or to the preview that others see. Raises `UnexpectedResponse`."""
+    return typed(data, _group_type(data))
+
+
+def _group_type(data: Any) -> type[GroupView] | type[GroupPreview]:
+    # Only members see their own membership.
+    return GroupView if isinstance(data, dict) and "me" in data else GroupPreview
 
 
 def signal_of(frame: SignalFrame) -> Signal:
@@ -157,10 +180,19 @@ def signal_of(frame: SignalFrame) -> Signal:
     return Signal(frame.event, _leniently(frame.data, _SIGNAL_DATA.get(frame.event)))
 
 
+# Fields that the release before does not send, with their values. Both releases serve while one replaces the other.
+_ADDED: dict[Any, dict[str, Any]] = {MessageView: {"deleted_by": None}}
+
+
+def _completed(data: Any, want: Any) -> Any:
+    added = _ADDED.get(want)
+    return {**added, **data} if added and isinstance(data, dict) else data
+
+
 def typed(data: Any, want: type[T]) -> T:
     """Convert plain data to the type `want`. Raises `UnexpectedResponse`."""
     try:
-        return msgspec.convert(data, want)
+        return msgspec.convert(_completed(data, want), want)
     except msgspec.ValidationError as error:
         raise UnexpectedResponse(f"the response cannot be decoded: {error}") from None
 
@@ -169,6 +201,6 @@ def _leniently(data: Any, want: Any) -> Any:
     if want is None:
         return data
     try:
-        return msgspec.convert(data, want)
+        return msgspec.convert(_completed(data, want), want)
     except msgspec.ValidationError:
         return data

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -18,6 +18,14 @@ from messenger.client.tokens import OnTokens, TokenKeeper, Tokens
 from messenger.schemas.accounts import RefreshDraft, RefreshedView, TokensView
 
 T = TypeVar("T")
+
+
+class _Page(Protocol):
+    @property
+    def next(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=_Page)
 
 # The server cannot have received the whole request.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -75,6 +83,17 @@ class Http:
     async def call(self, request: Request, want: type[T]) -> T:
         """Send a request, with retries, and decode the response. Raises `ClientError`."""
         return self.read(await self.response(request, {"Accept": self._codec.media_type}), want)
+
+    async def pages(self, path: str, want: type[P], params: Mapping[str, Any] = {}) -> AsyncIterator[P]:
+        """Iterate over the pages of a list, loading each on demand. Raises `ClientError`."""
+        cursor: str | None = None
+        while True:
+            bounds = {"limit": 200, **params, **({"cursor": cursor} if cursor else {})}
+            page = await self.call(Request(method="GET", path=path, params=bounds), want)
+            yield page
+            cursor = page.next
+            if cursor is None:
+                return
 
     async def response(self, request: Request, headers: Mapping[str, str] = {}) -> httpx.Response:
         """Send a request and return the successful response, retrying if it is repeatable. Raises `ClientError`."""

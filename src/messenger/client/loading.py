@@ -8,9 +8,12 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from messenger.client.errors import ApiError
 from messenger.client.state import State
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import ConversationPage, ConversationView, HistoryView, MessageView
+from messenger.schemas.admission import InvitationView
+from messenger.schemas.groups import MemberView
+from messenger.schemas.messages import ConversationPage, ConversationView, HistoryView
 from messenger.schemas.users import ContactView, ProfileView, StatusView
 
 T = TypeVar("T")
@@ -32,28 +35,52 @@ class LoadCalls(Protocol):
     async def statuses(self) -> list[StatusView]: ...
     async def conversation_page(self, *, cursor: str | None = None, limit: int = 200) -> ConversationPage: ...
     async def history(self, target_id: int, *, limit: int = 50) -> HistoryView: ...
-    async def whole_history(self, target_id: int) -> list[MessageView]: ...
+    def history_pages(self, target_id: int) -> AsyncIterator[HistoryView]: ...
+    def members(self, group_id: int) -> AsyncIterator[MemberView]: ...
+    def invitations(self) -> AsyncIterator[InvitationView]: ...
 
 
-async def load(server: LoadCalls, *, messages: int | None = 0) -> Loaded:
+async def load(server: LoadCalls, *, messages: int | None = 0, members: bool = False) -> Loaded:
     """Load the state with the newest `messages` messages of each conversation (None: all of them).
 
-    Raises `ClientError`.
+    `members`: also those of every group. Raises `ClientError`.
     """
     # Get the cursor first: everything loaded after it is newer, so that no event is missed.
     first = await server.conversation_page()
     conversations = await _conversations(server, first)
-    profile, statuses, contacts, devices = await asyncio.gather(
-        server.profile(), server.statuses(), _all(server.contacts()), _all(server.devices())
+    profile, statuses, contacts, devices, invitations = await asyncio.gather(
+        server.profile(),
+        server.statuses(),
+        _all(server.contacts()),
+        _all(server.devices()),
+        _all(server.invitations()),
     )
     state = State.load(profile, contacts=contacts, conversations=conversations, devices=devices, statuses=statuses)
-    if messages != 0:
-        for target_id in list(state.conversations):
-            if messages is None:
-                state.add_history(target_id, await server.whole_history(target_id))
-            else:
-                state.add_history(target_id, await server.history(target_id, limit=min(200, messages)))
+    state.add_invitations(invitations)
+    for target_id in list(state.conversations):
+        await load_conversation(server, state, target_id, messages=messages, members=members)
     return Loaded(state, first.cursor)
+
+
+async def load_conversation(
+    server: LoadCalls, state: State, target_id: int, *, messages: int | None = 0, members: bool = False
+) -> None:
+    """Add messages of a conversation to a state, and the members of a group; also for a group that you have joined.
+
+    A group that you leave meanwhile is skipped. Raises `ClientError`.
+    """
+    try:
+        if messages is None:
+            async for page in server.history_pages(target_id):
+                state.add_history(target_id, page)
+        elif messages > 0:
+            state.add_history(target_id, await server.history(target_id, limit=min(200, messages)))
+        group = state.groups.get(target_id)
+        if members and group is not None:
+            state.add_members(target_id, await _all(server.members(target_id)), since=group.version)
+    except ApiError as error:
+        if error.code not in {"peer_not_found", "not_permitted"} or target_id not in state.groups:
+            raise
 
 
 async def _conversations(server: LoadCalls, page: ConversationPage) -> list[ConversationView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Literal, cast
 from uuid import UUID
@@ -17,6 +18,7 @@ from messenger.schemas.messages import (
     ConversationView,
     HistoryView,
     MessagePatch,
+    MessageReceiptPage,
     MessageView,
     ReceiptDraft,
 )
@@ -37,26 +39,46 @@ class MessageCalls(Calls):
         return await self._http.call(request, MessageView)
 
     async def delete(self, message_id: UUID, *, who: Literal["everyone", "me"] = "everyone") -> None:
-        """Delete a message for everyone (your own only) or for yourself."""
+        """Delete a message for yourself, or for everyone: your own, and as a moderator those of lower ranks."""
         await self._http.response(Request(method="DELETE", path=f"/messages/{message_id}", params={"for": who}))
 
     async def history(
-        self, target_id: int, *, before: int | None = None, after: int | None = None, limit: int = 50
+        self,
+        target_id: int,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | Literal["unread"] | None = None,
+        limit: int = 50,
     ) -> HistoryView:
-        """A page of messages in ascending `seq`; the latest page without `before` and `after`."""
-        bounds = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
+        """A page of messages in ascending `seq`, with the notices of a group; the latest page by default.
+
+        `around`: half a page on each side of a `seq`, or of the first unread message.
+        """
+        given = {"before": before, "after": after, "around": around}
+        bounds = {name: value for name, value in given.items() if value is not None}
         request = Request(method="GET", path=f"/history/{target_id}", params={"limit": limit, **bounds})
         return await self._http.call(request, HistoryView)
 
     async def whole_history(self, target_id: int) -> list[MessageView]:
         """Every message of a conversation in ascending `seq`."""
-        items: list[MessageView] = []
+        return [message async for page in self.history_pages(target_id) for message in page.items]
+
+    async def history_pages(self, target_id: int) -> AsyncIterator[HistoryView]:
+        """Iterate over the pages of a conversation in ascending `seq`, loading each on demand."""
         after: int | None = 0
         while after is not None:
             page = await self.history(target_id, after=after, limit=200)
-            items += page.items
+            yield page
             after = page.next
-        return items
+
+    async def message_receipts(self, message_id: UUID) -> AsyncIterator[MessageReceiptPage]:
+        """Iterate over the pages of who has received and read your message; each page also has the counts.
+
+        Raises `ApiError`: `not_the_sender`.
+        """
+        async for page in self._http.pages(f"/messages/{message_id}/receipts", MessageReceiptPage):
+            yield page
 
     async def conversation_page(self, *, cursor: str | None = None, limit: int = 200) -> ConversationPage:
         """One page of conversations, latest first."""
@@ -81,7 +103,7 @@ class MessageCalls(Calls):
         archived: bool | UnsetType = UNSET,
         expire_after: int | UnsetType | None = UNSET,
     ) -> ConversationView:
-        """Change the settings that are passed; `expire_after` is in seconds and applies to both sides."""
+        """Change the settings that are passed; `expire_after` is in seconds and applies to all members."""
         # `Moment` is the server's type for times in requests.
         until = cast("Moment | UnsetType | None", muted_until)
         patch = ConversationPatch(muted_until=until, pinned=pinned, archived=archived, expire_after=expire_after)

@@ -19,6 +19,8 @@ from messenger.schemas.users import (
     StatusView,
     SubscribeDraft,
     TargetDraft,
+    UsersView,
+    UserView,
 )
 
 
@@ -85,6 +87,11 @@ class PeopleCalls(Calls):
     async def user(self, user_id: int) -> PersonView:
         """Get a user by id. Raises `ApiError`: `peer_not_found`."""
         return await self._http.call(Request(method="GET", path=f"/users/{user_id}"), PersonView)
+
+    async def users(self, *user_ids: int) -> list[UserView]:
+        """Get users by id, at most 100; without those with whom you share neither a contact nor a group."""
+        params = {"ids": ",".join(map(str, user_ids))}
+        return (await self._http.call(Request(method="GET", path="/users", params=params), UsersView)).items
 
     async def find_user(self, username: str) -> PersonView:
         """Get a user by exact username. Raises `ApiError`: `peer_not_found`."""

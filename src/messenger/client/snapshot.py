@@ -11,10 +11,14 @@ applied later events, or only loaded it. A snapshot contains:
   settings.
 - `messages`: all in the state. Load both states with the same number of messages (`load_state(messages=None)`: all).
   Messages that have expired at the time `at` are emptied, since there is no event for that.
+- `groups`: all but your `slow_until`, which changes without an event, and mutes that have ended at the time `at`.
+- `members`: those in the state; load both states with members (`load_state(members=True)`). Names and avatars are left
+  out, since there are no events for their changes.
+- `notices`: those that the group shows, from your joining or your first visible message on.
 - `receipts` of others, on request: comparable between replays of one stream. A load returns only those of current
   mutual contacts, and there are no events for changes during the time in which a contact was not mutual.
 
-Presence is left out, since it is best effort.
+Presence is left out, since it is best effort; so are invitations and requests, which may lapse without an event.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import msgspec
 
 from messenger.client.expiry import as_of
 from messenger.client.state_data import StateData
+from messenger.schemas.groups import GroupView, MemberView
 from messenger.schemas.messages import MessageView
 
 _CHANGES_WITHOUT_EVENT = ("last_activity",)
@@ -46,6 +51,12 @@ def snapshot_of(state: StateData, *, at: str | None, receipts: bool) -> dict[str
             for target_id, found in sorted(state.messages.items())
             if found
         },
+        "groups": {str(each.id): _group(each, at) for _, each in sorted(state.groups.items())},
+        "members": {
+            str(group_id): {str(user_id): _member(found[user_id], at) for user_id in sorted(found)}
+            for group_id, found in sorted(state.members.items())
+        },
+        "notices": {str(each.id): _notices(state, each) for _, each in sorted(state.groups.items())},
     }
     if receipts:
         parts["receipts"] = {
@@ -71,3 +82,30 @@ def _contact(state: StateData, user_id: int) -> dict[str, Any]:
 
 def _message(message: MessageView, at: str | None) -> Any:
     return msgspec.to_builtins(message if at is None else as_of(message, at))
+
+
+_LEAST_IMPORTANT = ("joined", "joined_by_link", "left")
+
+
+def _group(group: GroupView, at: str | None) -> dict[str, Any]:
+    me = {**_without(group.me, "slow_until"), "muted_until": _muted_until(group.me.muted_until, at)}
+    return {**_without(group), "me": me}
+
+
+def _member(member: MemberView, at: str | None) -> dict[str, Any]:
+    return {**_without(member, "user"), "muted_until": _muted_until(member.muted_until, at)}
+
+
+def _muted_until(until: str | None, at: str | None) -> str | None:
+    return None if until is not None and at is not None and until <= at else until
+
+
+def _notices(state: StateData, group: GroupView) -> list[Any]:
+    shows, first = group.settings.notices, group.me.visible_from - 1
+    shown = [
+        notice
+        for notice in state.notices.get(group.id, {}).values()
+        if notice.after_seq >= first
+        and (shows == "all" or (shows == "important" and notice.action not in _LEAST_IMPORTANT))
+    ]
+    return [msgspec.to_builtins(notice) for notice in sorted(shown, key=lambda each: (each.after_seq, each.id))]

@@ -9,18 +9,19 @@ import msgspec
 
 from messenger.client.codec import Event, Signal
 from messenger.client.expiry import Expiries, as_of
+from messenger.client.group_state import GROUP_HANDLERS, GroupState
 from messenger.client.merging import supersedes, with_signals
 from messenger.client.snapshot import snapshot_of
-from messenger.client.state_data import Conversation, Receipt, StateData
+from messenger.client.state_data import Conversation, Receipt
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import ConversationView, HistoryView, MessageView
+from messenger.schemas.messages import ConversationView, HistoryView, MessageView, PeerView
 from messenger.schemas.realtime import ContactChangeView, ReceiptView, RemovedDeviceView
 from messenger.schemas.types import ContactState
 from messenger.schemas.users import ContactView, PersonView, ProfileView, StatusView, UserView
 
 
-class State(StateData):
-    """Contacts, conversations, messages, receipts, devices and the profile of one user, `me`.
+class State(GroupState):
+    """Contacts, conversations, groups, messages, receipts, devices and the profile of one user, `me`.
 
     Applying an event is idempotent, also if the loaded state already includes it: after all events up to a cursor, the
     state equals the server's at that cursor, whichever earlier state it started from. `messenger.client.snapshot`
@@ -52,7 +53,9 @@ class State(StateData):
         return state
 
     def add_history(self, target_id: int, page: HistoryView | Iterable[MessageView]) -> None:
-        """Add messages of a conversation, from `GET /history`."""
+        """Add messages of a conversation, and the notices of a group, from `GET /history`."""
+        if isinstance(page, HistoryView):
+            self.add_notices(target_id, page.notices)
         for message in page.items if isinstance(page, HistoryView) else page:
             self._keep(message, from_event=False)
 
@@ -77,7 +80,10 @@ class State(StateData):
         """Empty the messages that have expired at a given time, as the server does; True if there were any."""
         changed = False
         for target_id, seq in self._expiries.pop_until(at):
-            known = self.messages[target_id][seq]
+            known = self.messages.get(target_id, {}).get(seq)
+            if known is None:
+                # A message of a group that you have left.
+                continue
             self.messages[target_id][seq] = as_of(known, at)
             changed = changed or self.messages[target_id][seq] is not known
         return changed
@@ -112,6 +118,10 @@ class State(StateData):
         self._keep(message)
 
     def _keep(self, message: MessageView, *, from_event: bool = True) -> None:
+        group = self.groups.get(message.target_id)
+        if group is not None and message.seq < group.me.visible_from:
+            # From before you left the group and came back.
+            return
         if message.sender_id != self.me:
             # The sender of a message has read all earlier ones; no event is sent for that.
             self._receipt(message.target_id, message.sender_id).forward(read=message.seq, delivered=message.seq)
@@ -131,11 +141,17 @@ class State(StateData):
             conversation.count(receipt.unread, receipt.version, read_seq=receipt.read_seq)
 
     def _on_conversation(self, view: ConversationView) -> None:
+        if view.group is not None:
+            self.keep_group(view.group)
+        elif view.target.kind == "group":
+            # Left since.
+            return
         conversation = self._conversation(view.target.id)
-        conversation.target = view.target
+        if view.group is None:
+            conversation.target, conversation.expire_after = view.target, view.expire_after
         conversation.count(view.unread, view.version, read_seq=view.read_seq, last_seq=view.last_seq)
         conversation.muted_until, conversation.pinned = view.muted_until, view.pinned
-        conversation.archived, conversation.expire_after = view.archived, view.expire_after
+        conversation.archived = view.archived
         if view.target_receipt is not None:
             theirs = view.target_receipt
             self._receipt(view.target.id, view.target.id).forward(read=theirs.read_seq, delivered=theirs.delivered_seq)
@@ -172,12 +188,14 @@ class State(StateData):
     # --- queries ---
 
     def name_of(self, user_id: int) -> str:
-        """The display name of a user: your alias, else their name, else the id."""
+        """The display name of a user or group: your alias, else the name, else the id."""
         contact = self.contacts.get(user_id)
         if contact is not None:
             return contact.alias or contact.user.name
         conversation = self.conversations.get(user_id)
-        return conversation.target.name if conversation and conversation.target else str(user_id)
+        if conversation is not None and conversation.target is not None:
+            return conversation.target.name
+        return self.member_name(user_id) or str(user_id)
 
     def unnamed(self) -> list[int]:
         """Ids of conversation partners whose names are unknown; load them and call `introduce`."""
@@ -204,7 +222,7 @@ class State(StateData):
         conversation = self.conversations.get(target_id)
         if conversation is None:
             contact = self.contacts.get(target_id)
-            conversation = Conversation(target_id, contact.user if contact else None)
+            conversation = Conversation(target_id, _peer_of(contact.user) if contact else None)
             self.conversations[target_id] = conversation
         return conversation
 
@@ -217,13 +235,17 @@ class State(StateData):
             self.contacts[user.id] = msgspec.structs.replace(contact, user=user)
         conversation = self.conversations.get(user.id)
         if conversation is not None:
-            conversation.target = user
+            conversation.target = _peer_of(user)
 
 
 def _down_from(messages: dict[int, MessageView], seq: int) -> Iterator[MessageView]:
     while (message := messages.get(seq)) is not None:
         yield message
         seq -= 1
+
+
+def _peer_of(user: UserView) -> PeerView:
+    return PeerView(user.id, "user", user.username, user.name, user.avatar)
 
 
 def _user_of(person: PersonView) -> UserView:
@@ -240,4 +262,5 @@ _HANDLERS: dict[str, tuple[Any, Callable[[State, Any], None]]] = {
     "profile.updated": ((ProfileView, PersonView), State._on_profile),
     "device.added": (DeviceView, State._on_device),
     "device.removed": (RemovedDeviceView, State._on_device_removed),
+    **GROUP_HANDLERS,
 }

@@ -7,8 +7,10 @@ from uuid import UUID
 import msgspec
 
 from messenger.schemas.accounts import DeviceView
-from messenger.schemas.messages import MessageView
-from messenger.schemas.users import ContactView, ProfileView, StatusView, UserView
+from messenger.schemas.admission import InvitationView, RequestView
+from messenger.schemas.groups import GroupView, MemberView, NoticeView
+from messenger.schemas.messages import MessageView, PeerView
+from messenger.schemas.users import ContactView, ProfileView, StatusView
 
 
 class Receipt(msgspec.Struct):
@@ -32,7 +34,7 @@ class Conversation(msgspec.Struct):
     """
 
     target_id: int
-    target: UserView | None = None
+    target: PeerView | None = None
     last_seq: int = 0
     read_seq: int = 0
     unread: int = 0
@@ -76,7 +78,7 @@ class Conversation(msgspec.Struct):
 
 
 class StateData:
-    """Contacts, conversations, messages, receipts, devices and the profile of one user, `me`."""
+    """Contacts, conversations, groups, messages, receipts, devices and the profile of one user, `me`."""
 
     def __init__(self, me: int) -> None:
         self.me = me
@@ -90,3 +92,21 @@ class StateData:
         """By `target_id` and user."""
         self.presence: dict[int, StatusView] = {}
         """From `GET /statuses` and signals; best effort."""
+        self.groups: dict[int, GroupView] = {}
+        """The groups that you are a member of."""
+        self.joined: set[int] = set()
+        """Groups that you have joined since the state was loaded: their members and earlier messages have no events.
+        Remove each, and call `Client.load_conversation`.
+        """
+        self.members: dict[int, dict[int, MemberView]] = {}
+        """By group, then by user: those loaded by `add_members`, and those that events have reported."""
+        self._member_versions: dict[int, dict[int, int]] = {}
+        """By group, then by user: the version of the latest event about a member."""
+        self.notices: dict[int, dict[UUID, NoticeView]] = {}
+        """By group, then by id."""
+        self.invitations: dict[int, InvitationView] = {}
+        """By group. An invitation that lapses ends without an event."""
+        self.requests: dict[int, dict[int, RequestView]] = {}
+        """By group, then by user: requests to join, in groups that you moderate."""
+        self.pending: dict[int, int] = {}
+        """How many requests to join a group wait, as the latest event says."""

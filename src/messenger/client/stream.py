@@ -125,6 +125,10 @@ class EventStream:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
+        if self._task.cancelled():
+            # A task that is cancelled before its first step runs nothing, and leaves no end.
+            self._inbox.finish(StopAsyncIteration())
+            self._set_status("closed")
 
     @property
     def repeats(self) -> int:
