@@ -48,8 +48,8 @@ class Account:
         answer.raise_for_status()
         return answer.json()
 
-    async def delete(self, path: str) -> None:
-        answer = await self._http.delete(path, headers=self._headers)
+    async def delete(self, path: str, **body: object) -> None:
+        answer = await self._http.request("DELETE", path, json=body or None, headers=self._headers)
         answer.raise_for_status()
 
     async def show(self, picture: bytes) -> None:

@@ -15,7 +15,7 @@ const TIMEOUT = 15_000;
 const UPLOAD_TIMEOUT = 120_000;
 const ATTEMPTS = 3;
 
-/** A refusal by the server: a problem document (RFC 9457). `retryAfter`: the seconds to wait, or 0. */
+/** A refusal by the server: a problem document (RFC 9457). `retryAfter`: the seconds to wait, or 0; `until`: how long one is muted. */
 export class Problem extends Error {
   constructor(problem, retryAfter = problem.retry_after) {
     super(problem.detail ?? problem.title);
@@ -23,6 +23,7 @@ export class Problem extends Error {
     this.code = problem.code;
     this.errors = problem.errors ?? [];
     this.retryAfter = retryAfter > 0 ? retryAfter : 0;
+    this.until = problem.until ?? null;
   }
 }
 
@@ -81,8 +82,8 @@ export class Api {
     return this.#request("PATCH", path, { body });
   }
 
-  delete(path) {
-    return this.#request("DELETE", path);
+  delete(path, body) {
+    return this.#request("DELETE", path, { body });
   }
 
   upload(path, file) {

@@ -1,10 +1,9 @@
-/** The messages of a conversation as elements: days, the line above what is new, bubbles, marks. */
+/** The messages of a conversation as elements: days, the line above what is new, bubbles, marks, notices. */
 
-import { el, icon, iconButton, reconcile, setText } from "./dom.js";
-import { isGone } from "./expiry.js";
-import { dayKey, dayOf, goneWords, hasRightToLeft, timeOf } from "./words.js";
+import { el, icon, reconcile, setText } from "./dom.js";
+import { makeMenu } from "./menu.js";
+import { hasRightToLeft, timeOf } from "./words.js";
 
-const JOINED_WITHIN = 5 * 60_000;
 const MARKS = {
   waiting: ["clock", "Sending"],
   failed: ["alert", "Not sent"],
@@ -13,73 +12,26 @@ const MARKS = {
   read: ["double", "Read"],
 };
 
-/** What is to be shown, in order. `newFrom`: the sequence number after which all is new; null where nothing is. */
-export function itemsOf({ messages, drafts, marks, me, newFrom }) {
-  const items = [];
-  let previous = null;
-  for (const bubble of [...messages.map((message) => ofMessage(message, me, marks)), ...drafts.map(ofDraft)]) {
-    if (!previous || dayKey(previous.at) !== dayKey(bubble.at)) {
-      items.push({ kind: "day", key: `day-${dayKey(bubble.at)}`, text: dayOf(bubble.at) });
-      previous = null;
-    }
-    if (newFrom !== null && !bubble.own && bubble.seq > newFrom) {
-      items.push({ kind: "new", key: "new", text: "New messages" });
-      newFrom = null;
-      previous = null;
-    }
-    const joined = previous?.own === bubble.own && new Date(bubble.at) - new Date(previous.at) < JOINED_WITHIN;
-    items.push({ ...bubble, joined: Boolean(joined) });
-    previous = bubble;
-  }
-  return items;
-}
-
-function ofMessage(message, me, marks) {
-  const own = message.sender_id === me.id;
-  const gone = isGone(message);
-  const mark = !own || message.deleted_at ? null : marks.read >= message.seq ? "read"
-    : marks.delivered >= message.seq ? "delivered" : "sent";
-  return {
-    kind: "message",
-    // A draft and the message that it becomes are one element: nothing jumps.
-    key: own ? message.client_id : message.id,
-    own,
-    mark,
-    message,
-    seq: message.seq,
-    at: message.created_at,
-    gone,
-    text: gone ? goneWords(message) : message.body,
-    edited: message.edited_at !== null && !gone,
-  };
-}
-
-function ofDraft(draft) {
-  return {
-    kind: "message",
-    key: draft.client_id,
-    own: true,
-    mark: draft.error ? "failed" : "waiting",
-    draft,
-    seq: Infinity,
-    at: draft.created_at,
-    gone: false,
-    text: draft.body,
-    edited: false,
-  };
-}
-
-/** Draw items into the list; `actions`: `edit(message)`, `remove(message)`, `retry(draft)`, `discard(draft)`. */
+/**
+ * Draw items into the list; `actions`: `entriesOf(message)` for its menu, `retry(draft)`, `discard(draft)`.
+ */
 export function draw(list, items, actions) {
   const make = (item) => (item.kind === "message" ? makeBubble(item, actions) : makeLine(item));
   reconcile(list, items, ({ key }) => key, make, (row, item) => {
-    if (item.kind === "message") updateBubble(row, item);
+    if (item.kind === "message") updateBubble(row, item, actions);
+    else if (item.kind === "notice") showParts(row.firstElementChild, item.parts);
     else setText(row.firstElementChild, item.text);
   });
 }
 
 function makeLine({ kind }) {
-  return el("li", { class: `line ${kind}` }, el("span"));
+  return el("li", { class: kind === "notice" ? "line event" : `line ${kind}` }, el("span", { dir: "auto" }));
+}
+
+/** Strings, and names, whose direction is their own. */
+function showParts(place, parts) {
+  if (place.textContent === parts.map((part) => part.name ?? part).join("")) return;
+  place.replaceChildren(...parts.map((part) => (part.name === undefined ? part : el("bdi", { text: part.name }))));
 }
 
 // --- bubbles ---
@@ -89,17 +41,16 @@ const shown = new WeakMap(); // By element, the item that it shows now: what its
 function makeBubble(item, actions) {
   const row = el("li", { class: `message ${item.own ? "own" : "other"}` });
   const bubble = el("div", { class: "bubble" },
+    el("strong", { class: "sender", dir: "auto", hidden: true }),
     el("p", { class: "body", dir: "auto" }),
     el("span", { class: "meta" }, el("span", { class: "edited" }), el("time"), el("span", { class: "mark" })));
-  row.append(bubble);
-  if (item.own) {
-    row.prepend(makeMenu(row, actions));
-    row.append(makeRescue(row, actions));
-  }
+  const menu = makeMenu("Message actions", () => actions.entriesOf(shown.get(row).message));
+  if (item.own) row.append(menu, bubble, makeRescue(row, actions));
+  else row.append(bubble, menu);
   return row;
 }
 
-function updateBubble(row, item) {
+function updateBubble(row, item, actions) {
   const known = shown.get(row);
   shown.set(row, item);
   row.classList.toggle("joined", item.joined);
@@ -111,8 +62,8 @@ function updateBubble(row, item) {
   setText(row.querySelector("time"), timeOf(item.at));
   row.querySelector("time").dateTime = item.at;
   if (known?.mark !== item.mark) showMark(row.querySelector(".mark"), item.mark);
-  const menu = row.querySelector(".menu-button");
-  if (menu) menu.hidden = !item.message || item.gone;
+  showSender(row.querySelector(".sender"), item);
+  row.querySelector(".menu-button").hidden = !item.message || actions.entriesOf(item.message).length === 0;
   const rescue = row.querySelector(".rescue");
   if (rescue) {
     rescue.hidden = item.mark !== "failed";
@@ -120,47 +71,18 @@ function updateBubble(row, item) {
   }
 }
 
+/** In a group, who wrote it. */
+function showSender(place, { name, sender }) {
+  place.hidden = name === null;
+  setText(place, name ?? "");
+  place.style.setProperty("--hue", String((sender * 47) % 360));
+}
+
 function showMark(place, mark) {
   const [name, word] = MARKS[mark] ?? [];
   place.dataset.mark = mark ?? "";
   place.title = word ?? "";
   place.replaceChildren(...(name ? [icon(name), el("span", { class: "spoken", text: word })] : []));
-}
-
-/** What one may do with a message of one's own. */
-function makeMenu(row, actions) {
-  const menu = el("div", { class: "menu", role: "menu", hidden: true });
-  const opener = iconButton("more", "Message actions", () => toggle(menu.hidden), { "aria-haspopup": "menu" });
-  opener.classList.add("menu-button");
-  const entry = (name, label, act) => el("button", {
-    type: "button",
-    role: "menuitem",
-    onclick: () => {
-      toggle(false);
-      act(shown.get(row).message);
-    },
-  }, icon(name), label);
-  menu.append(entry("pencil", "Edit", actions.edit), entry("trash", "Delete", actions.remove));
-  const holder = el("div", { class: "menu-holder" }, opener, menu);
-
-  function toggle(open) {
-    menu.hidden = !open;
-    opener.setAttribute("aria-expanded", String(open));
-    if (open) menu.firstElementChild.focus();
-  }
-
-  holder.addEventListener("focusout", ({ relatedTarget }) => holder.contains(relatedTarget) || toggle(false));
-  holder.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !menu.hidden) {
-      toggle(false);
-      opener.focus();
-    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      event.preventDefault();
-      const entries = [...menu.children];
-      entries[(entries.indexOf(document.activeElement) + 1) % entries.length].focus();
-    }
-  });
-  return holder;
 }
 
 /** Under a message that the server refused: why, and what now. */

@@ -1,17 +1,25 @@
 /** The open conversation: which one, its head, its messages, how far they are read. */
 
-import { draw, itemsOf } from "./bubbles.js";
+import { draw } from "./bubbles.js";
 import { startComposer } from "./composer.js";
-import { $, avatar, dismissToast, el, icon, setText, showAvatar, toast } from "./dom.js";
+import { $, dismissToast, icon, toast } from "./dom.js";
 import { isGone } from "./expiry.js";
+import { startHead } from "./head.js";
+import { nameOf } from "./names.js";
+import { noticeParts } from "./notices.js";
+import { isAtLeast, isNoticeShown, outranks } from "./ranks.js";
+import { startReaders } from "./readers.js";
 import { words } from "./refusals.js";
+import { startRestrictions } from "./restrictions.js";
 import { startScroller } from "./scroller.js";
 import { confirmed } from "./settings.js";
-import { presenceOf, presenceWords } from "./words.js";
+import { itemsOf } from "./transcript.js";
+import { startWatching } from "./watch.js";
 
 const READ_DELAY = 150;
 
-export function startChat({ api, store, realtime, outbox }) {
+/** `onAbout(id)`: the page of a group is wanted. */
+export function startChat({ api, store, realtime, outbox, onAbout }) {
   let peer = null;
   let newFrom = null;
   let drawn = false;
@@ -21,25 +29,24 @@ export function startChat({ api, store, realtime, outbox }) {
 
   const scroller = startScroller({ onMoved });
   const composer = startComposer({ api, store, realtime, outbox, peer: () => peer, onSent: scroller.toEnd, lastOwn });
+  const head = startHead({ store, peer: () => peer, onAbout });
+  const restrictions = startRestrictions({ store, peer: () => peer, onChange: composer.restrict });
+  const readers = startReaders({ api });
+  const watch = startWatching({ realtime, group: () => (store.groups.all.has(peer) ? peer : null) });
   const actions = {
-    edit: composer.edit,
-    remove,
+    entriesOf,
     retry: (draft) => outbox.retry(draft.client_id),
     discard: (draft) => outbox.discard(draft.client_id),
   };
   $("back").append(icon("back"));
   $("to-end").append(icon("down"));
-  $("peer").append(avatar({ presence: true }), el("div", { class: "who" }, el("strong"), el("small")));
   $("to-end").addEventListener("click", scroller.toEnd);
   addEventListener("hashchange", route);
   addEventListener("focus", read);
   document.addEventListener("visibilitychange", read);
   store.on(["me"], route);
-  store.on(["thread", "me"], show);
+  store.on(["thread", "me", "people", "contacts", "groups", "members"], show);
   store.on(["conversations"], read);
-  store.on(["people", "contacts", "statuses", "typing"], showHead);
-  // "Last seen a minute ago" grows old.
-  setInterval(showHead, 30_000);
 
   // --- which one ---
 
@@ -47,7 +54,8 @@ export function startChat({ api, store, realtime, outbox }) {
     const wanted = Number(location.hash.slice(1)) || null;
     if (!store.me || wanted === peer) return;
     dismissToast();
-    if (peer !== null) store.closeThread(peer);
+    if (peer !== null) store.threads.close(peer);
+    readers.close();
     composer.move(peer, wanted);
     peer = wanted;
     drawn = false;
@@ -56,24 +64,47 @@ export function startChat({ api, store, realtime, outbox }) {
     $("app").classList.toggle("chatting", peer !== null);
     $("open-chat").hidden = peer === null;
     $("no-chat").hidden = peer !== null;
+    restrictions.show();
+    watch();
     if (peer !== null) open();
   }
 
   async function open() {
     const conversation = store.conversations.get(peer);
     newFrom = conversation?.unread > 0 ? conversation.read_seq : null;
-    showHead();
+    head.show();
+    if (store.groups.all.has(peer)) loadRequests(peer);
     // On a phone the keyboard would cover what one came to read.
     if (matchMedia("(min-width: 720px)").matches) composer.focus();
     await load();
   }
 
   async function load() {
+    const opened = peer;
     try {
-      await store.openThread(peer);
+      await store.threads.open(opened);
     } catch (error) {
-      toast(words(error), "error");
+      if (error.code === "peer_not_found" && opened === peer) leave();
+      toast(error.code === "peer_not_found" ? "This chat is not there any more." : words(error), "error");
     }
+  }
+
+  /** How many ask to join, for the head. */
+  async function loadRequests(id) {
+    if (isAtLeast(store.groups.all.get(id), "moderator")) await store.groups.loadRequests(id).catch(() => {});
+  }
+
+  /** Go back to the list. */
+  function leave() {
+    history.replaceState(null, "", location.pathname);
+    route();
+    $("chats-title").focus();
+  }
+
+  /** One is no member of this group any more. */
+  function onLeft({ id }) {
+    outbox.drop(id);
+    if (id === peer) leave();
   }
 
   function close() {
@@ -89,26 +120,14 @@ export function startChat({ api, store, realtime, outbox }) {
   function onConnection(state) {
     if (state.name !== "live" || peer === null) return;
     toldRead = 0;
+    watch();
+    if (store.groups.all.has(peer)) loadRequests(peer);
     const thread = store.threads.get(peer);
     if (!thread?.loaded && !thread?.loading) load();
     read();
   }
 
   // --- what is shown ---
-
-  function showHead() {
-    if (peer === null) return;
-    const person = store.people.get(peer);
-    const status = store.statuses.get(peer);
-    const name = store.contacts.get(peer)?.alias || person?.name || String(peer);
-    showAvatar($("peer").querySelector(".avatar"), person, presenceOf(status));
-    setText($("peer").querySelector("strong"), name);
-    const typing = store.isTyping(peer);
-    const contact = store.contacts.get(peer)?.state === "mutual";
-    setText($("peer").querySelector("small"), typing ? "typing…" : contact ? presenceWords(status) : "Not a contact");
-    $("peer").querySelector("small").classList.toggle("typing", typing);
-    $("peer").title = person?.username ? `@${person.username} · ${peer}` : String(peer);
-  }
 
   function sorted() {
     const thread = store.threads.get(peer);
@@ -118,14 +137,43 @@ export function startChat({ api, store, realtime, outbox }) {
   function show() {
     if (peer === null || !store.me) return;
     const thread = store.threads.get(peer);
-    const marks = store.marks.get(peer) ?? { read: 0, delivered: 0 };
-    const items = itemsOf({ messages: sorted(), drafts: outbox.of(peer), marks, me: store.me, newFrom });
+    const group = store.groups.all.get(peer);
+    const items = itemsOf({
+      messages: sorted(),
+      notices: group && thread ? noticesOf(thread, group) : [],
+      drafts: outbox.of(peer),
+      me: store.me,
+      marks: group ? null : store.marks.get(peer) ?? { read: 0, delivered: 0 },
+      nameOf: (id) => (group ? nameOf(store, id) : null),
+      partsOf: (notice) => noticeParts(store, notice),
+      newFrom,
+    });
     draw($("messages"), items, actions);
     $("older").hidden = !thread || thread.older === null;
     if (drawn) scroller.keep();
     else scroller.toEnd();
     if (thread?.loaded) drawn = true;
     onMoved();
+  }
+
+  /** Those that the group shows, without those of pages that aren't loaded yet. */
+  function noticesOf({ older, messages, notices }, group) {
+    const from = older === null ? 0 : Math.min(...[...messages.values()].map(({ seq }) => seq));
+    return [...notices.values()].filter((notice) => notice.after_seq >= from && isNoticeShown(group, notice));
+  }
+
+  /** What one may do with a message. */
+  function entriesOf(message) {
+    if (isGone(message)) return [];
+    const group = store.groups.all.get(peer);
+    const own = message.sender_id === store.me.id;
+    const sender = store.groups.members.get(peer)?.get(message.sender_id);
+    const moderates = group && isAtLeast(group, "moderator") && outranks(group, sender);
+    return [
+      own && ["pencil", "Edit", () => composer.edit(message)],
+      own && group && ["people", "Who has read it", () => readers.show(message)],
+      (own || moderates) && ["trash", "Delete", () => remove(message)],
+    ].filter(Boolean);
   }
 
   function lastOwn() {
@@ -143,7 +191,7 @@ export function startChat({ api, store, realtime, outbox }) {
 
   function onMoved() {
     $("to-end").hidden = scroller.isAtEnd();
-    if (drawn && scroller.isAtStart()) store.loadOlder(peer).catch((error) => toast(words(error), "error"));
+    if (drawn && scroller.isAtStart()) store.threads.loadOlder(peer).catch((error) => toast(words(error), "error"));
     read();
   }
 
@@ -172,5 +220,5 @@ export function startChat({ api, store, realtime, outbox }) {
     }
   }
 
-  return { close, onConnection };
+  return { close, onConnection, onLeft };
 }

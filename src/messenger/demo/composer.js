@@ -11,6 +11,7 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
   const text = $("text");
   const unsent = new Map();
   let edited = null;
+  let restriction = null;
   const typing = { told: false, at: 0, timer: 0 };
 
   $("send").append(icon("send"));
@@ -46,7 +47,7 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
 
   function submit() {
     const body = text.value.trim();
-    if (body === "") return;
+    if (body === "" || (restriction && !edited)) return;
     if (edited) saveEdit(edited, body);
     else {
       outbox.send(peer(), body);
@@ -135,8 +136,25 @@ export function startComposer({ api, store, realtime, outbox, peer, onSent, last
   function fit() {
     text.style.height = "auto";
     text.style.height = `${Math.min(text.scrollHeight, 160)}px`;
-    $("send").disabled = text.value.trim() === "";
+    allow();
   }
 
-  return { edit, move, forget: () => unsent.clear(), focus: () => text.focus() };
+  // --- a group that doesn't take messages now ---
+
+  /** What keeps one from writing here, or null; what is written already stays. */
+  function restrict(now) {
+    restriction = now;
+    if (restriction?.final) {
+      if (edited) stopEditing();
+      stopTyping();
+    }
+    text.disabled = Boolean(restriction?.final);
+    allow();
+  }
+
+  function allow() {
+    $("send").disabled = text.value.trim() === "" || (restriction !== null && !edited);
+  }
+
+  return { edit, move, restrict, forget: () => unsent.clear(), focus: () => text.focus() };
 }

@@ -8,8 +8,9 @@ export async function loadAll(api) {
   const first = await api.get(PAGE);
   const conversations = await restOf(api, first);
   const contacts = await api.all("/contacts");
+  const invitations = await api.all("/invitations");
   const me = await api.get("/profile");
-  return { cursor: first.cursor, conversations, contacts, me };
+  return { cursor: first.cursor, conversations, contacts, invitations, me };
 }
 
 /**

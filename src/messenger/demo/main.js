@@ -3,7 +3,12 @@
 import { Api, fullJitter, isTransient, Problem, sleep } from "./api.js";
 import { startChat } from "./chat.js";
 import { showConnection } from "./connection.js";
-import { $ } from "./dom.js";
+import { startCreation } from "./creation.js";
+import { $, toast } from "./dom.js";
+import { startGroup } from "./group.js";
+import { startInvitations } from "./invitations.js";
+import { startJoining } from "./joining.js";
+import { leftWords } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { Realtime } from "./realtime.js";
 import { session } from "./session.js";
@@ -45,13 +50,24 @@ const outbox = new Outbox({
     // Sent over HTTP: the server is there again, and nobody needs to wait for a socket any longer.
     if (!realtime.ready) realtime.nudge();
   },
+  onSlow: (id, until) => store.groups.slowDown(id, until),
 });
 
 const context = { api, store, realtime, outbox, session, signOut };
 api.onSignedOut = () => leave("This device was signed out.");
 
-const chat = startChat(context);
+store.onLeft = (group, notice) => {
+  groupPage.onLeft(group);
+  chat.onLeft(group);
+  toast(leftWords(group, notice, store.me.id));
+};
+
+const groupPage = startGroup(context);
+const chat = startChat({ ...context, onAbout: groupPage.open });
 startSidebar(context);
+startInvitations(context);
+startCreation(context);
+startJoining(context);
 startSettings(context);
 startWelcome(api, (answer) => {
   session.begin(answer);

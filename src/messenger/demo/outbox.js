@@ -13,17 +13,23 @@ export class Outbox {
   #session;
   #onChange;
   #onSent;
+  #onSlow;
   #drafts = [];
   #running = new Set();
   #sleepers = new Set(); // Resolvers of the waits that may be cut short.
 
-  /** `onChange(targetId)`: its drafts are others now. `onSent(message)`: the server has it. */
-  constructor({ realtime, api, session, onChange, onSent }) {
+  /**
+   * - `onChange(targetId)`: its drafts are others now
+   * - `onSent(message)`: the server has it
+   * - `onSlow(targetId, until)`: a group takes the next one at that time, by its slow mode
+   */
+  constructor({ realtime, api, session, onChange, onSent, onSlow }) {
     this.#realtime = realtime;
     this.#api = api;
     this.#session = session;
     this.#onChange = onChange;
     this.#onSent = onSent;
+    this.#onSlow = onSlow;
   }
 
   /** Take up what an earlier life of this page has left. */
@@ -62,6 +68,11 @@ export class Outbox {
     if (draft) this.#remove(draft);
   }
 
+  /** Nothing is sent to this peer any more. */
+  drop(targetId) {
+    for (const draft of this.of(targetId)) this.#remove(draft);
+  }
+
   /** Its event came, maybe before the reply did. */
   settle(clientId) {
     this.discard(clientId);
@@ -95,6 +106,7 @@ export class Outbox {
           this.#onSent(message);
         } catch (error) {
           if (error.status === 401) return;
+          if (error.code === "slow_mode") this.#onSlow(targetId, Date.now() + error.retryAfter * 1000);
           if (isTransient(error)) {
             // A wait that the server requested is kept; our own ends when the connection is back.
             await sleep((error.retryAfter ?? 0) * 1000);

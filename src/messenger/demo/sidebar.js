@@ -3,8 +3,15 @@
 import { $, avatar, el, icon, reconcile, setText, showAvatar, toast } from "./dom.js";
 import { isGone } from "./expiry.js";
 import { handle } from "./forms.js";
+import { nameOf, typingWords } from "./names.js";
 import { words } from "./refusals.js";
 import { goneWords, presenceOf, shortTime, STATUS_WORDS } from "./words.js";
+
+/** Find a user by username or number. */
+export function find(api, text) {
+  const name = text.trim().replace(/^@/, "");
+  return api.get(/^\d+$/.test(name) ? `/users/${name}` : `/users?username=${encodeURIComponent(name)}`);
+}
 
 export function startSidebar({ api, store, outbox }) {
   $("me").append(avatar({ presence: true }), el("span", { class: "who" }, el("strong"), el("small")));
@@ -14,13 +21,11 @@ export function startSidebar({ api, store, outbox }) {
   handle($("add-form"), add);
   store.on(["me"], showMe);
   store.on(["people", "contacts"], showRequests);
-  store.on(["people", "contacts", "conversations", "statuses", "typing", "thread"], showChats);
+  store.on(["people", "contacts", "conversations", "statuses", "typing", "thread", "groups"], showChats);
   addEventListener("hashchange", showChats);
 
   async function add({ who, message }) {
-    const name = who.trim().replace(/^@/, "");
-    const path = /^\d+$/.test(name) ? `/users/${name}` : `/users?username=${encodeURIComponent(name)}`;
-    const person = await api.get(path);
+    const person = await find(api, who);
     const draft = { target_id: person.id, message: message.trim() || null };
     const { state } = await api.post("/subscribe", draft, { once: true });
     $("add-dialog").close();
@@ -84,13 +89,17 @@ export function startSidebar({ api, store, outbox }) {
 
   /** Conversations, latest first, and below them contacts to whom nobody has written yet. */
   function chats() {
-    const rows = [...store.conversations.values()].filter(
-      ({ peer, last_message }) => last_message || outbox.of(peer).length > 0 || store.contacts.get(peer)?.state === "mutual",
-    );
+    const { all: groups } = store.groups;
+    const rows = [...store.conversations.values()].filter(({ peer, last_message }) => (
+      last_message || outbox.of(peer).length > 0 || groups.has(peer) || store.contacts.get(peer)?.state === "mutual"));
+    for (const { id } of groups.values()) {
+      if (!store.conversations.has(id)) rows.push({ peer: id, last_message: null, unread: 0 });
+    }
     for (const { id, state, since } of store.contacts.values()) {
       if (state === "mutual" && !store.conversations.has(id)) rows.push({ peer: id, last_message: null, unread: 0, since });
     }
-    const at = ({ last_message, since }) => last_message?.created_at ?? since ?? "";
+    const joined = (peer) => groups.get(peer)?.me.joined_at;
+    const at = ({ peer, last_message, since }) => last_message?.created_at ?? joined(peer) ?? since ?? "";
     return rows.sort((a, b) => Number(b.pinned ?? 0) - Number(a.pinned ?? 0) || at(b).localeCompare(at(a)));
   }
 
@@ -104,11 +113,12 @@ export function startSidebar({ api, store, outbox }) {
   function updateChat(row, { peer, last_message, unread }, open) {
     const person = store.people.get(peer);
     const status = presenceOf(store.statuses.get(peer));
-    const name = store.contacts.get(peer)?.alias || person?.name || String(peer);
+    const isGroup = store.groups.all.has(peer);
     showAvatar(row.querySelector(".avatar"), person, status);
-    setText(row.querySelector("strong"), name);
-    setText(row.querySelector("small"), preview(peer, last_message));
-    row.querySelector("small").classList.toggle("typing", store.isTyping(peer));
+    row.querySelector(".dot").hidden = isGroup;
+    setText(row.querySelector("strong"), nameOf(store, peer));
+    setText(row.querySelector("small"), preview(peer, last_message, isGroup));
+    row.querySelector("small").classList.toggle("typing", store.typing.of(peer).length > 0);
     setText(row.querySelector("time"), last_message ? shortTime(last_message.created_at) : "");
     const link = row.querySelector("a");
     if (String(peer) === open) link.setAttribute("aria-current", "true");
@@ -116,16 +126,19 @@ export function startSidebar({ api, store, outbox }) {
     // What is open before one's eyes is being read.
     const seen = String(peer) === open && document.hasFocus();
     setText(row.querySelector(".badge"), unread > 0 && !seen ? String(unread) : "");
-    setText(row.querySelector(".status"), STATUS_WORDS[status]);
+    setText(row.querySelector(".status"), isGroup ? "Group" : STATUS_WORDS[status]);
     setText(row.querySelector(".count"), row.querySelector(".badge").textContent && "unread");
   }
 
-  function preview(peer, message) {
-    if (store.isTyping(peer)) return "typing…";
+  function preview(peer, message, isGroup) {
+    const typing = typingWords(store, peer);
+    if (typing) return typing;
     const waiting = outbox.of(peer).at(-1);
     if (waiting) return `You: ${waiting.body}`;
-    if (!message) return "Say hello";
+    if (!message) return isGroup ? "No messages yet" : "Say hello";
     if (isGone(message)) return goneWords(message);
-    return message.sender_id === store.me.id ? `You: ${message.body}` : message.body;
+    if (message.sender_id === store.me.id) return `You: ${message.body}`;
+    const isNamed = isGroup && store.people.has(message.sender_id);
+    return isNamed ? `${nameOf(store, message.sender_id)}: ${message.body}` : message.body;
   }
 }

@@ -2,41 +2,60 @@
  * What this device knows: loaded over REST, moved on by events. Every step may be repeated: numbers only grow, a count
  * comes with a version and the higher one holds, of two states of a message the later one stays. Nothing is added up.
  *
- * Listeners are told by topic: `me`, `people`, `contacts`, `conversations`, `statuses`, `typing`, `devices`, `thread`.
+ * Listeners are told by topic: `me`, `people`, `contacts`, `conversations`, `statuses`, `typing`, `devices`, `thread`,
+ * `groups`, `members`, `invitations`, `requests`.
  */
 
 import { Expiry } from "./expiry.js";
+import { Groups } from "./groups.js";
 import { loadAll } from "./loading.js";
 import { count, last, lastOf, later } from "./merge.js";
-
-const TYPING_SECONDS = 9; // A little more than the server's eight; its own clock may differ from this one.
-const PAGE = 50;
+import { People } from "./people.js";
+import { Threads } from "./threads.js";
+import { Typing } from "./typing.js";
 
 export class Store extends EventTarget {
   #api;
   #session;
-  #typing = new Map();
   #topics = new Set();
   #presenceNews = null;
   expiry = new Expiry(() => this.changed("thread", "conversations"));
+  typing = new Typing(() => this.changed("typing"));
+  /** One isn't a member of a group any more; `notice` is null where it was deleted. */
+  onLeft = (group, notice) => {};
 
   constructor(api, session) {
     super();
     this.#api = api;
     this.#session = session;
+    this.people = new People(api, () => this.changed("people"));
+    this.groups = new Groups(api, {
+      me: () => this.me?.id,
+      know: (user) => this.people.know(user),
+      onJoined: (group, seq) => this.#onJoined(group, seq),
+      onLeft: (group, notice) => this.#onLeft(group, notice),
+      onNotice: (id, notice) => this.threads.takeNotice(id, notice),
+      changed: (...topics) => this.changed(...topics),
+    });
+    this.threads = new Threads(api, {
+      people: this.people,
+      groups: this.groups,
+      onMessage: (message, thread) => this.#onMessage(message, thread),
+      changed: (...topics) => this.changed(...topics),
+    });
     this.clear();
   }
 
   clear() {
-    for (const timer of this.#typing.values()) clearTimeout(timer);
-    this.#typing.clear();
+    this.typing.clear();
     this.expiry.clear();
+    this.people.clear();
+    this.threads.clear();
+    this.groups.clear();
     this.me = null;
-    this.people = new Map();
     this.contacts = new Map();
     this.conversations = new Map();
     this.statuses = new Map();
-    this.threads = new Map();
     this.marks = new Map();
   }
 
@@ -45,17 +64,23 @@ export class Store extends EventTarget {
   /** Set everything except messages, and the cursor up to which it is complete. */
   async load() {
     const device = this.#session.device;
-    const { cursor, conversations, contacts, me } = await loadAll(this.#api);
+    const { cursor, conversations, contacts, invitations, me } = await loadAll(this.#api);
     // Signed out meanwhile: what came is somebody's who isn't here any more.
     if (device !== this.#session.device) return null;
-    const open = [...this.threads.keys()];
+    const open = this.threads.peers;
+    const groups = this.groups.all;
     this.clear();
     this.me = me;
+    this.people.know(me);
     this.marks = new Map(this.#session.recall("marks") ?? []);
     for (const each of conversations) this.#onConversation(each);
     for (const each of contacts) this.#onContact({ target_id: each.user.id, ...each });
-    this.changed("me", "people", "contacts", "conversations", "statuses", "typing");
-    await Promise.all(open.map((peer) => this.openThread(peer)));
+    this.groups.takeInvitations(invitations);
+    this.changed("me", "people", "contacts", "conversations", "statuses", "typing", "groups", "requests");
+    const left = [...groups.values()].filter(({ id }) => !this.groups.all.has(id));
+    for (const group of left) this.onLeft(group, { action: "unknown" });
+    const still = open.filter((peer) => !left.some(({ id }) => id === peer));
+    await Promise.all(still.map((peer) => this.threads.open(peer)));
     return cursor;
   }
 
@@ -72,50 +97,6 @@ export class Store extends EventTarget {
     this.changed("statuses");
   }
 
-  /** The latest messages of a conversation; from then on events keep them whole. */
-  async openThread(peer) {
-    const thread = { peer, loaded: false, older: null, loading: true, messages: new Map() };
-    this.threads.set(peer, thread);
-    try {
-      this.#takePage(thread, await this.#api.get(`/history/${peer}?limit=${PAGE}`));
-      thread.loaded = true;
-    } finally {
-      thread.loading = false;
-      this.changed("thread");
-    }
-    await this.#meet(peer);
-  }
-
-  async loadOlder(peer) {
-    const thread = this.threads.get(peer);
-    if (!thread || thread.loading || thread.older === null) return;
-    thread.loading = true;
-    try {
-      this.#takePage(thread, await this.#api.get(`/history/${peer}?before=${thread.older}&limit=${PAGE}`));
-    } finally {
-      thread.loading = false;
-    }
-    this.changed("thread");
-  }
-
-  closeThread(peer) {
-    this.threads.delete(peer);
-  }
-
-  #takePage(thread, page) {
-    // Closed, or loaded anew meanwhile.
-    if (this.threads.get(thread.peer) !== thread) return;
-    thread.older = page.next;
-    for (const message of page.items) this.#onMessage(message, thread);
-  }
-
-  async #meet(peer) {
-    if (this.people.has(peer)) return;
-    const person = await this.#api.get(`/users/${peer}`);
-    this.people.set(peer, person);
-    this.changed("people");
-  }
-
   // --- events and signals ---
 
   apply({ event, data }) {
@@ -130,7 +111,7 @@ export class Store extends EventTarget {
       this.#presenceNews?.add(data.user_id);
       this.changed("statuses");
     } else if (event === "typing" && data.user_id !== this.me?.id) {
-      this.#setTyping(data.target_id, data.typing);
+      this.typing.set(data.target_id, data.user_id, data.typing);
     }
   }
 
@@ -142,6 +123,10 @@ export class Store extends EventTarget {
     "conversation.updated": (data) => this.#onConversation(data),
     "contact.updated": (data) => this.#onContact(data),
     "profile.updated": (data) => this.#onProfile(data),
+    "group.updated": (data) => this.groups.onGroup(data),
+    "group.member": (data) => this.groups.onMember(data),
+    "group.invited": (data) => this.groups.onInvited(data),
+    "group.requested": (data) => this.groups.onRequested(data),
     "device.added": () => this.changed("devices"),
     "device.removed": () => this.changed("devices"),
   };
@@ -158,23 +143,43 @@ export class Store extends EventTarget {
 
   #onMessage(message, thread = this.threads.get(message.target_id)) {
     const peer = message.target_id;
+    // The reply to one's last message in a group may come after the event that one was removed.
+    if (this.people.get(peer)?.kind === "group" && !this.groups.all.has(peer)) return;
     this.expiry.watch(message);
     if (thread) {
       thread.messages.set(message.id, later(thread.messages.get(message.id), message));
       this.changed("thread");
     }
+    if (message.sender_id === this.me.id) this.groups.onOwnMessage(peer, Date.parse(message.created_at));
     const conversation = this.#conversation(peer);
     conversation.last_message = last(conversation.last_message, message);
     conversation.last_seq = Math.max(conversation.last_seq, message.seq);
     // Who writes has read what came before: the server moves the sender's receipt with the message.
     if (message.sender_id === this.me.id) this.#onOwnMessage(conversation, message.seq);
-    else this.#mark(peer, message.seq, message.seq);
+    else if (!this.groups.all.has(peer)) this.#mark(peer, message.seq, message.seq);
     this.changed("conversations");
   }
 
   #onCreated(message) {
-    if (message.sender_id !== this.me.id) this.#setTyping(message.target_id, false);
+    this.typing.set(message.target_id, message.sender_id, false);
     this.#onMessage(message);
+    if (!this.people.has(message.sender_id)) this.people.meet(message.sender_id).catch(() => {});
+  }
+
+  /** A new member has read everything so far. */
+  #onJoined({ id }, seq) {
+    const conversation = this.#conversation(id);
+    conversation.last_seq = Math.max(conversation.last_seq, seq);
+    conversation.read_seq = Math.max(conversation.read_seq, seq);
+    count(conversation, 0, 2 * seq);
+    this.changed("conversations");
+  }
+
+  #onLeft(group, notice) {
+    this.conversations.delete(group.id);
+    this.threads.close(group.id);
+    this.changed("conversations", "thread");
+    this.onLeft(group, notice);
   }
 
   #onOwnMessage(conversation, seq) {
@@ -194,7 +199,10 @@ export class Store extends EventTarget {
   }
 
   #onConversation(view) {
-    this.#know(view.target);
+    if (view.group) this.groups.keep(view.group);
+    // Left since.
+    else if (view.target.kind === "group") return;
+    this.people.know(view.target);
     this.expiry.watch(view.last_message);
     const conversation = this.#conversation(view.target.id);
     const { pinned, archived, muted_until } = view;
@@ -207,7 +215,7 @@ export class Store extends EventTarget {
   }
 
   #onContact({ target_id, user, state, alias, message, since }) {
-    if (user) this.#know(user);
+    if (user) this.people.know(user);
     if (state === "none") this.contacts.delete(target_id);
     else this.contacts.set(target_id, { id: target_id, state, alias, message, since });
     if (state !== "mutual") this.statuses.delete(target_id);
@@ -215,22 +223,17 @@ export class Store extends EventTarget {
   }
 
   #onProfile(profile) {
+    this.people.know(profile);
     if (profile.id === this.me.id) {
       this.me = profile;
       this.changed("me");
       return;
     }
-    this.#know(profile);
     const status = this.statuses.get(profile.id);
     if (status && profile.status) {
       this.statuses.set(profile.id, { ...status, status: profile.status, status_text: profile.status_text });
       this.changed("statuses");
     }
-  }
-
-  #know(user) {
-    this.people.set(user.id, { ...this.people.get(user.id), ...user });
-    this.changed("people");
   }
 
   #conversation(peer) {
@@ -239,7 +242,7 @@ export class Store extends EventTarget {
       conversation = { peer, last_message: null, last_seq: 0, read_seq: 0, unread: 0, version: -1, pinned: false };
       this.conversations.set(peer, conversation);
       // Someone who is no contact may write, too; who that is has to be asked for.
-      if (this.me) this.#meet(peer).catch(() => {});
+      if (this.me) this.people.meet(peer).catch(() => {});
     }
     return conversation;
   }
@@ -254,24 +257,10 @@ export class Store extends EventTarget {
     this.changed("thread");
   }
 
-  // --- typing ---
-
-  isTyping(peer) {
-    return this.#typing.has(peer);
-  }
-
-  #setTyping(peer, typing) {
-    const was = this.#typing.get(peer);
-    if (was === undefined && !typing) return;
-    clearTimeout(was);
-    if (typing) this.#typing.set(peer, setTimeout(() => this.#setTyping(peer, false), TYPING_SECONDS * 1000));
-    else this.#typing.delete(peer);
-    this.changed("typing");
-  }
-
   /** The connection is gone: who types now is not known. */
   forgetTyping() {
-    for (const peer of [...this.#typing.keys()]) this.#setTyping(peer, false);
+    this.typing.clear();
+    this.changed("typing");
   }
 
   // --- telling ---

@@ -25,9 +25,10 @@ export function dayOf(at) {
   if (days <= 0) return "Today";
   if (days === 1) return "Yesterday";
   if (days < 7) return weekday.format(new Date(at));
-  const sameYear = new Date(at).getFullYear() === new Date().getFullYear();
-  return (sameYear ? date : dateOfYear).format(new Date(at));
+  return (isThisYear(at) ? date : dateOfYear).format(new Date(at));
 }
+
+const isThisYear = (at) => new Date(at).getFullYear() === new Date().getFullYear();
 
 /** The time of a message in a list: an hour of today, else a day. */
 export function shortTime(at) {
@@ -44,8 +45,17 @@ export function since(at) {
   return ago.format(-Math.round(minutes / 1440), "day");
 }
 
+/** A time to come: `14:30` of today, else `3 May, 14:30`. */
+export function untilWords(at) {
+  const day = (isThisYear(at) ? short : dateOfYear).format(new Date(at));
+  return daysSince(at) === 0 ? timeOf(at) : `${day}, ${timeOf(at)}`;
+}
+
 /** The text in place of a deleted or expired message. */
-export const goneWords = ({ deleted_at }) => (deleted_at ? "Message deleted" : "Message expired");
+export function goneWords({ deleted_at, deleted_by }) {
+  if (!deleted_at) return "Message expired";
+  return deleted_by ? "Message deleted by a moderator" : "Message deleted";
+}
 
 // Hebrew to Arabic Extended-A, their presentation forms, scripts beyond the BMP, marks and overrides.
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}\u200f\u202b\u202e\u2067]/u;
