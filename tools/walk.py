@@ -1,6 +1,6 @@
-"""Run the commands of the README in order, and compare the responses with the printed ones.
+"""Run the commands of a page in order, and compare the responses with the printed ones.
 
-`python tools/walk.py README.md [URL]`: the `sh` blocks between the markers `walk:begin` and `walk:end` run as one
+`python tools/walk.py PAGE [URL]`: the `sh` blocks between the markers `walk:begin` and `walk:end` run as one
 shell session; a `json` block after one is the expected output of its last command. Ids, tokens, keys and times may
 differ.
 """
@@ -14,17 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```(sh|json)\n(.*?)```", re.DOTALL)
 SEPARATOR = "--- answer ends ---"
 VOLATILE = re.compile(
     r"\A(?:m[ar]t_[\w-]+|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|[0-9a-f]{64}(?:_thumb)?"
-    r"|(?:ada|bob)_\d+|/avatars/[0-9a-f]{64}(?:_thumb)?|[\w+/]{20,}={0,2}|…|\d+:[\w-]+)\Z"
+    r"|(?:ada|bob|cleo)_\d+|/avatars/[0-9a-f]{64}(?:_thumb)?|[\w+/-]{20,}={0,2}|…|\d+:[\w-]+)\Z"
 )
 
 
-def steps(readme: str) -> list[tuple[str, object]]:
-    """The commands, each with its expected response; None if the README shows none."""
-    walk = readme[readme.index("walk:begin") : readme.index("walk:end")]
+def steps(page: str) -> list[tuple[str, object]]:
+    """The commands, each with its expected response; None if the page shows none."""
+    walk = page[page.index("walk:begin") : page.index("walk:end")]
     found: list[tuple[str, object]] = []
     for kind, text in BLOCK.findall(walk):
         if kind == "sh":
@@ -52,13 +53,13 @@ def differences(expected: object, actual: object, path: str = "$") -> list[str]:
     return [] if expected == actual else [f"{path}: {actual!r} instead of {expected!r}"]
 
 
-def main(readme: Path, url: str) -> int:
+def main(page: Path, url: str) -> int:
     """Run the commands; returns 0 if every response is as printed."""
-    walk = steps(readme.read_text())
+    walk = steps(page.read_text())
     script = "set -eu\n" + f"echo '{SEPARATOR}'\n".join(f"{command}\n" for command, _ in walk)
     environment = {**os.environ, "MESSENGER_URL": url}
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=readme.parent, env=environment
+        ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
     )
     answers = done.stdout.split(SEPARATOR)
     faults = [] if done.returncode == 0 else [f"the shell ended with {done.returncode}: {done.stderr}"]
@@ -71,7 +72,7 @@ def main(readme: Path, url: str) -> int:
             faults.append(f"{command.strip()}\n  answered {answer.strip()[:200]!r}")
             continue
         faults += [f"{command.strip()}\n  {difference}" for difference in differences(expected, actual)]
-    print("\n".join(faults) if faults else f"{len(walk)} steps, each as printed")
+    print("\n".join(faults) if faults else f"{page.name}: {len(walk)} steps, each as printed")
     return 1 if faults else 0
 
 

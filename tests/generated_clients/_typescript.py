@@ -74,6 +74,16 @@ def _shown(event: str, data: dict[str, Any]) -> str:
             return f"own {data['privacy']['last_seen']}" if "privacy" in data else f"{data['id']} {data['contact']}"
         case ["device", "added"]:
             return f"{data['id']} {data['name']}"
+        case ["group", "updated"]:
+            group = data["group"]
+            return f"{group['id']} {group['me']['role'] if 'me' in group else group['membership']}"
+        case ["group", "member"]:
+            return f"{data['target_id']} {data['member']['user']['id']} {data['membership']}"
+        case ["group", "invited"]:
+            inviter = "-" if data["inviter"] is None else data["inviter"]["id"]
+            return f"{data['group']['id']} {data['group']['membership']} {inviter}"
+        case ["group", "requested"]:
+            return f"{data['target_id']} {data['user']['id']} {data['pending']}"
     return str(data["id"])
 
 

@@ -25,6 +25,14 @@ export function shown(event: EventFrame): string {
       return `${event.data.id} ${event.data.name}`;
     case "device.removed":
       return event.data.id;
+    case "group.updated":
+      return `${event.data.group.id} ${"me" in event.data.group ? event.data.group.me.role : event.data.group.membership}`;
+    case "group.member":
+      return `${event.data.target_id} ${event.data.member.user.id} ${event.data.membership}`;
+    case "group.invited":
+      return `${event.data.group.id} ${event.data.group.membership} ${event.data.inviter?.id ?? "-"}`;
+    case "group.requested":
+      return `${event.data.target_id} ${event.data.user.id} ${event.data.pending}`;
     default:
       return unknown(event);
   }
