@@ -62,6 +62,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     `world.variables[1]`. What it makes it leaves to `world.stack`."""
     pairs: int = 4
     """Pairs of friends; each friend has two devices, and each device listens and sends."""
+    has_groups: bool = True
+    """Whether they talk in groups, too."""
 
 
 USUAL = Installation()

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from messenger.migrations import head_revision
 from tests.faults._fault import USUAL, Installation, fault
 from tests.faults._faults_sockets import people
 from tests.faults._many_sockets import many_sockets
@@ -67,6 +68,8 @@ async def _drain(world: World, number: int) -> float:
 
 # --- releases -----------------------------------------------------------------------------------------
 
+# The migration before whose release there are no groups; rolling it back removes them.
+_GROUPS = "0013"
 _earlier: WeakKeyDictionary[World, Release] = WeakKeyDictionary()
 
 
@@ -79,7 +82,13 @@ async def with_the_release_before(world: World) -> None:
     "releases",
     "G12",
     "this release and the one before its newest migration on one schema, in turns and together: no refused request",
-    installation=Installation(servers=2, workers=1, database="apart", prepare=with_the_release_before),
+    installation=Installation(
+        servers=2,
+        workers=1,
+        database="apart",
+        prepare=with_the_release_before,
+        has_groups=head_revision() > _GROUPS,
+    ),
     answers=frozenset(),
     needs=needs_history,
 )

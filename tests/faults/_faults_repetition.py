@@ -8,7 +8,7 @@ from random import Random
 
 import httpx
 
-from messenger.testing.recorder import pair
+from messenger.testing.conversations import pair
 from tests.faults._fault import fault
 from tests.faults._faults_process import kill
 from tests.faults._world import World

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from messenger.testing.recorder import pair
+from messenger.testing.conversations import pair
 from tests.faults._world import World
 from tests.support.device import Device
 

@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
 
-from messenger.testing.recorder import Findings, check
+from messenger.testing.recorder import Findings
 from tests.faults._fault import Fault
 from tests.faults._outcome import KINDS, Outcome
 from tests.faults._world import World, opened
 from tests.support.fault_population import FaultPopulation
-from tests.support.verdict import await_proofs, judge
+from tests.support.verdict import await_proofs, found, judge, read_stored
 
 WARM = 32
 """Messages that are acknowledged before a fault: it comes under load."""
@@ -72,7 +72,14 @@ async def run(world: World, fault: Fault, outcome: Outcome) -> None:
     world.problems.clear()
     world.notes.clear()
     async with AsyncExitStack() as stack:
-        population = FaultPopulation(world, f"{outcome.seed}-{fault.name}", stack, fault.answers)
+        population = FaultPopulation(
+            world,
+            f"{outcome.seed}-{fault.name}",
+            stack,
+            fault.answers,
+            has_groups=fault.installation.has_groups,
+            busy=world.brief,
+        )
         world.population = population
         try:
             await population.gather(fault.installation.pairs)
@@ -107,7 +114,7 @@ async def _cycle(world: World, population: FaultPopulation, fault: Fault, outcom
     outcome.settled.append(round(time.monotonic() - healed, 3))
     await population.rest(seconds=HEAL_SECONDS)
     await drain(population)
-    store(outcome, population, check(population.recorder.history, [device.view for device in population.devices]))
+    store(outcome, population, found(population, await read_stored(population)))
     outcome.cycles += 1
 
 
@@ -118,6 +125,7 @@ async def drain(population: FaultPopulation) -> None:
         ends: dict[int, int] = {}
         while ends != (ends := await _ends(population)):
             await asyncio.gather(*(device.reach(ends[device.user_id]) for device in population.devices))
+    await asyncio.gather(*(device.load_groups() for device in population.devices))
 
 
 async def _ends(population: FaultPopulation) -> dict[int, int]:

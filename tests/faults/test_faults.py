@@ -13,7 +13,7 @@ from tests.faults._fault import Fault, Installation, all_faults
 from tests.faults._report import line
 from tests.faults._run import run_all
 
-CYCLES = 3
+CYCLES = 2
 
 
 def by_installation() -> list[list[Fault]]:

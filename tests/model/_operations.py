@@ -14,6 +14,7 @@ from PIL import Image
 
 from messenger.schemas.messages import MessageView
 from messenger.schemas.users import PrivacyPatch, ProfilePatch
+from tests.model._group_operations import GROUP_OPERATIONS
 from tests.model._walk import MOST_DEVICES, Walk
 from tests.support.device import Device
 
@@ -34,20 +35,31 @@ def _picked(device: Device, chance: Random, *, own: bool) -> MessageView | None:
     return chance.choice(messages) if messages else None
 
 
+def _target(walk: Walk, device: Device, chance: Random) -> int:
+    """The partner, or a group that the device believes its user to be in."""
+    groups = list(device.state.groups)
+    return chance.choice(groups) if groups and chance.random() < 0.5 else walk.member(device).partner.id
+
+
 # --- messages -------------------------------------------------------------------------------------
 
 
 async def send(walk: Walk, device: Device, chance: Random) -> None:
     """Send one message, once or several times at once."""
     answered = _picked(device, chance, own=False) if chance.random() < 0.2 else None
-    draft = walk.draft(walk.member(device), _body(chance), reply_to=answered.id if answered else None)
+    target_id = _target(walk, device, chance)
+    if answered is not None and answered.target_id != target_id:
+        answered = None
+    reply_to = answered.id if answered else None
+    draft = walk.draft(walk.member(device), _body(chance), reply_to=reply_to, target_id=target_id)
     times = chance.choice((1, 1, 1, 1, 2, 3))
     await asyncio.gather(*(walk.send(device, draft, within=chance.choice((0.0, 2.0))) for _ in range(times)))
 
 
 async def flood(walk: Walk, device: Device, chance: Random) -> None:
     """Send more at once than a queue may hold."""
-    drafts = [walk.draft(walk.member(device), "flood " * 300) for _ in range(10)]
+    target_id = _target(walk, device, chance)
+    drafts = [walk.draft(walk.member(device), "flood " * 300, target_id=target_id) for _ in range(10)]
     await asyncio.gather(*(walk.send(device, draft, within=1.0) for draft in drafts))
 
 
@@ -65,14 +77,14 @@ async def delete(_: Walk, device: Device, chance: Random) -> None:
 
 
 async def read(walk: Walk, device: Device, chance: Random) -> None:
-    target_id = walk.member(device).partner.id
+    target_id = _target(walk, device, chance)
     known = device.state.conversations.get(target_id)
     if known is not None and known.last_seq:
         await device.client.mark(target_id, read_seq=chance.randint(1, known.last_seq))
 
 
 async def receive(walk: Walk, device: Device, chance: Random) -> None:
-    target_id = walk.member(device).partner.id
+    target_id = _target(walk, device, chance)
     known = device.state.conversations.get(target_id)
     if known is not None and known.last_seq:
         await device.client.set_receipt(target_id, delivered_seq=chance.randint(1, known.last_seq))
@@ -88,7 +100,7 @@ async def settings(walk: Walk, device: Device, chance: Random) -> None:
         "expire_after": chance.choice((None, None, 1, 3600)),
     }
     chosen = chance.sample(sorted(given), chance.randint(1, len(given)))
-    await device.client.update_conversation(walk.member(device).partner.id, **{name: given[name] for name in chosen})
+    await device.client.update_conversation(_target(walk, device, chance), **{name: given[name] for name in chosen})
 
 
 # --- oneself --------------------------------------------------------------------------------------
@@ -135,7 +147,7 @@ async def refresh(_: Walk, device: Device, chance: Random) -> None:
 
 
 async def typing(walk: Walk, device: Device, chance: Random) -> None:
-    await device.client.typing(walk.member(device).partner.id, typing=chance.random() < 0.7)
+    await device.client.typing(_target(walk, device, chance), typing=chance.random() < 0.7)
 
 
 async def call(walk: Walk, device: Device, chance: Random) -> None:
@@ -211,5 +223,6 @@ OPERATIONS: tuple[tuple[int, Operation], ...] = (
     (3, alias),
     (2, sign_in),
     (2, sign_out),
+    *GROUP_OPERATIONS,
 )
 SLOW: tuple[tuple[int, Operation], ...] = ((2, avatar),)

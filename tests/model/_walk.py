@@ -20,7 +20,11 @@ Draw = Callable[["Walk", Random], Coroutine[Any, Any, None]]
 
 
 class Walk(Population):
-    """`rough`: the bus and the database fail too. `stay_contacts`: the two members never end their contact."""
+    """`rough`: the bus and the database fail too. `stay_contacts`: the two members never end their contact. `groups`:
+    those that are known, and `tokens` of their links.
+    """
+
+    has_groups = True
 
     def __init__(self, world: World, seed: str, stack: AsyncExitStack) -> None:
         super().__init__(seed, stack)
@@ -28,6 +32,8 @@ class Walk(Population):
         self.world = world
         self.rough = self.signals_get_lost = chance.random() < 0.5
         self.stay_contacts = chance.random() < 0.3
+        self.groups: list[int] = []
+        self.tokens: dict[int, list[str]] = {}
         self._stepped = asyncio.Condition()
         self._steps = 0
         self._over = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,10 +17,9 @@ import uvicorn
 from messenger.app import create_app
 from messenger.config import Settings
 from messenger.container import Container
-from messenger.events import WakeUp
+from messenger.events import Announcer, WakeUp
 from messenger.server.websocket_protocol import MAX_FRAME_BYTES, UvicornConnection
 from messenger.testing.buses import MemoryBroker
-from messenger.unit_of_work import Announcer
 
 # Bounds and delays that short runs can reach; the behaviour is the same.
 NARROW: dict[str, Any] = {
@@ -59,6 +58,9 @@ class LossyAnnouncer:
             self.losing -= 1
         else:
             await self._announcer.announce(news)
+
+    def announce_receipts(self, group_ids: Iterable[int]) -> None:
+        self._announcer.announce_receipts(group_ids)
 
 
 class Worker:

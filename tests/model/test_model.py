@@ -1,5 +1,6 @@
 """Random operations on 3 devices of 2 users with random cuts; after each run every device's replayed state equals a
-fresh load, its log is the stream from the beginning, and no message was lost, duplicated or moved.
+fresh load, its log is the stream from the beginning, and no message was lost, duplicated or moved. Groups are what
+their changes make of them, in the database and on every device.
 
 `MESSENGER_PROOF_SEED=…` repeats a run. By default three fixed seeds run; `MESSENGER_PROOF=long` runs 100 random ones
 with more steps.

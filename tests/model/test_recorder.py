@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from messenger.testing.recorder import Findings, Heard, Recorder, View, check, pair
+from messenger.testing.conversations import DATABASE, group, pair
+from messenger.testing.recorder import Findings, Heard, Recorder, View, check
 
 ADA, BOB, EVE = 1, 2, 3
 BOTH = pair(BOB, ADA)
@@ -73,6 +74,41 @@ class TestNoFaults:
         recorder.ok("m2", 2)
         recorder.ok("m1", 1)
         assert checked(stream("ada/1", ADA, *GOOD), recorder=recorder).faults == {}
+
+
+class TestGroups:
+    GROUP = group(100)
+
+    def _message(self, position: int, client_id: str, seq: int) -> Heard:
+        return Heard(position, between=self.GROUP, seq=seq, client_id=client_id)
+
+    def _findings(self, *views: View) -> Findings:
+        recorder = Recorder()
+        for seq, client_id in enumerate(("m1", "m2", "m3"), 1):
+            recorder.invoke(client_id, self.GROUP)
+            recorder.ok(client_id, seq)
+        return check(recorder.history, views)
+
+    def _stored(self, *seqs: int) -> View:
+        return View("the database", DATABASE, tuple(self._message(0, f"m{seq}", seq) for seq in seqs), history=True)
+
+    def test_member_may_have_part_of_the_messages(self) -> None:
+        part = stream("ada/1", ADA, self._message(1, "m2", 2))
+        assert self._findings(part, self._stored(1, 2, 3)).faults == {}
+
+    def test_message_missing_from_database_is_lost_and_a_gap(self) -> None:
+        findings = self._findings(self._stored(1, 3))
+        assert findings.faults == {
+            "lost": ["m2 (2 of (0, 100)) not on the database"],
+            "gaps": ["seq of (0, 100) on the database: no 2 (1 in all)"],
+        }
+
+    def test_stream_without_events_of_group_left_since_has_no_gap(self) -> None:
+        heard = (self._message(1, "m1", 1), receipt(4))
+        assert self._findings(View("ada/1", ADA, heard, left_out=frozenset({2, 3})), self._stored(1, 2, 3)).faults == {}
+        assert self._findings(View("ada/1", ADA, heard, left_out=frozenset({2})), self._stored(1, 2, 3)).gaps == [
+            "positions on ada/1: no 3 (1 in all)"
+        ]
 
 
 class TestLostMessages:
