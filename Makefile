@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 export UV_SYSTEM_CERTS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup run test proof faults fuzz audit sbom lint types contracts walk bench bench-quick bench-realtime
-.PHONY: bench-sending bench-growth flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
+.PHONY: bench-sending bench-groups bench-growth flames docs lock clean servers clients-check check check-processes check-browser check-faults check-fuzz
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,7 +58,8 @@ run: $(RUN)/.installed  ## Start the server, with its own PostgreSQL unless MESS
 
 # These take minutes and have separate targets: server processes, faults, fuzzing, browsers.
 PROCESSES := tests/end_to_end tests/embedded tests/attacks tests/model tests/benchmarks \
-	tests/client/test_against_server.py tests/migrations/test_newer_schemas.py
+	tests/client/test_against_server.py tests/client/test_groups_against_server.py \
+	tests/migrations/test_newer_schemas.py
 SLOW := $(PROCESSES) tests/browser tests/faults tests/fuzz
 
 test: setup  ## Run the tests, except those of the check- targets, on a PostgreSQL of their own (under 5 minutes).
@@ -143,13 +144,16 @@ bench-realtime: setup  ## Measure latency, fan-out, idle sockets, resuming, pres
 bench-sending: setup  ## Measure sending by 16 and 64 senders, and at 200 and 500 messages a second (2 minutes).
 	$(BIN)/python benchmarks/sending.py
 
+bench-groups: setup  ## Measure messages to groups of up to 200 members, a burst of them, and lists of groups (under 3 minutes).
+	$(BIN)/python benchmarks/groups.py
+
 bench-growth: setup  ## Compare the cost of requests with that of ten times the users and messages (15 minutes or more, 12 GB in /var/tmp).
 	$(BIN)/python benchmarks/growth.py
 
 flames: setup  ## Draw flame graphs of the three hottest endpoints into docs/pictures (about 3 minutes).
 	$(BIN)/python benchmarks/flames.py
 
-walk: setup  ## Run the commands of the README against a new server.
+walk: setup  ## Run the commands of the README and of the walk through groups against a new server.
 	$(BIN)/python tools/smoke.py
 
 docs: setup  ## Write the generated pages: settings, limits, errors, decisions.

@@ -56,6 +56,9 @@ class Ear:
         self.count += 1
         self.came.set()
 
+    def on_disconnect(self) -> None:
+        pass
+
     def on_reconnect(self) -> None:
         raise SystemExit("the bus was disconnected during the measurement")
 
@@ -71,13 +74,13 @@ class Counting:
     @contextlib.asynccontextmanager
     async def connect(self):
         async with self._transport.connect() as link:
-            publish = link.publish
+            send = link.send
 
             async def counted(payload: str) -> None:
                 self.payloads += 1
-                await publish(payload)
+                await send(payload)
 
-            link.publish = counted
+            link.send = counted
             yield link
 
 

@@ -24,8 +24,9 @@ DAYS = 365
 EVENT_DAYS = 30
 
 _TABLES = (
-    "avatars, contacts, conversations, devices, events, hidden_messages, idempotency_keys, members, messages, peers,"
-    " rate_buckets, refresh_tokens, secrets, streams, tickets, users"
+    "avatars, contacts, conversations, devices, events, former_members, group_bans, group_declines, group_invitations,"
+    " group_links, group_notices, group_requests, groups, hidden_messages, idempotency_keys, members, messages, peers,"
+    " message_purges, rate_buckets, refresh_tokens, secrets, streams, tickets, users"
 )
 
 _TOOLS = """

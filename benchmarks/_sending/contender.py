@@ -52,7 +52,7 @@ class Contender:
 
     async def connect(self) -> str:
         """Fill the database, connect some of its pairs, and return the version of PostgreSQL."""
-        await World.write(self.server.database_url)
+        await World.write(self.server.database_url, has_group=False)
         people = await People.of(self.server.database_url)
         try:
             senders = [_device(WRITERS + n) for n in range(CONNECTED)]

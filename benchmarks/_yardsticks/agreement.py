@@ -20,12 +20,23 @@ async def check(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, asked: list
     for work in asked:
         if work.is_read:
             await _check_read(ours, ceiling, work.path)
+    await _check_conversations(ours, ceiling)
     for path in ("/sync?cursor=e0&limit=200", "/contacts?limit=200&state=mutual", f"/history/{user_id(PEERS)}?after=9"):
         await _check_read(ours, ceiling, path)
     await check_writes(ours, ceiling, WRITERS, WRITERS + PAIRS)
 
 
-async def _check_read(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, path: str) -> None:
+async def _check_conversations(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient) -> None:
+    """All pages: the last conversation is a group."""
+    page = await _check_read(ours, ceiling, "/conversations?limit=200")
+    while page["next"] is not None:
+        page = await _check_read(ours, ceiling, f"/conversations?limit=200&cursor={page['next']}")
+    if page["items"][-1]["target"]["kind"] != "group":
+        raise Disagreement("GET /conversations: the group is missing")
+
+
+async def _check_read(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    """The document that both give."""
     headers = {"Authorization": f"Bearer {token(0)}"}
     # The activity stamp of the first request may be due, which changes its response.
     await ceiling.get(path, headers=headers)
@@ -36,6 +47,8 @@ async def _check_read(ours: httpx.AsyncClient, ceiling: httpx.AsyncClient, path:
     if found:
         raise Disagreement(f"GET {path}, ours and the ceiling's answer{found}")
     check_headers(first, second)
+    document: dict[str, Any] = first.json()
+    return document
 
 
 def difference(first: Any, second: Any) -> str:

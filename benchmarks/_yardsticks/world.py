@@ -6,6 +6,7 @@ Written in bulk, as the server's own statements would have left it; names, token
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ FIRST_ID = 100_000_000
 HUBS, PEERS, CONTACTS, CONVERSATIONS, LONG = 16, 100, 200, 500, 250
 WRITERS, PAIRS = 1000, 200
 PAGE = 100
+# A group of the hubs, the last one in their lists.
+GROUP = 9000
 BODY = "Hello " * 10
 # Further connected devices, of users that do not exist and send no requests.
 _STRANGERS = 2000
@@ -46,9 +49,11 @@ def device_id(number: int) -> UUID:
 class World:
     """Writes it, and says where the long stream ends."""
 
-    def __init__(self, database: Any, hubs: int = HUBS) -> None:
+    def __init__(self, database: Any, hubs: int, *, has_group: bool) -> None:
         self._database = database
         self._hubs = hubs
+        self._has_group = has_group
+        self._places = itertools.count(1)
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._start = self._now - timedelta(days=1)
         self._conversations: list[tuple[object, ...]] = []
@@ -57,11 +62,13 @@ class World:
         self._streams: dict[int, list[tuple[object, ...]]] = defaultdict(list)
 
     @classmethod
-    async def write(cls, database_url: str, *, hubs: int = HUBS) -> int:
-        """Fill an empty database; the end of every hub's stream."""
+    async def write(cls, database_url: str, *, hubs: int = HUBS, has_group: bool = True) -> int:
+        """Fill an empty database; the end of every hub's stream. `has_group`: with the group of the hubs, which a
+        release without groups cannot store.
+        """
         database = await asyncpg.connect(database_url)
         try:
-            world = cls(database, hubs)
+            world = cls(database, hubs, has_group=has_group)
             async with database.transaction():
                 await world._write()
             await database.execute("VACUUM ANALYZE")
@@ -74,6 +81,8 @@ class World:
         await self._people(everyone)
         await self._contacts()
         await self._connections()
+        if self._has_group:
+            await self._group()
         for hub in range(self._hubs):
             self._talk_to_hub(hub)
         for pair in range(PAIRS):
@@ -156,6 +165,22 @@ class World:
         rows = [(device_id(number), user_id(number), worker, number) for number in online]
         await self._copy("connections", ("device_id", "user_id", "worker_id", "number"), rows)
 
+    async def _group(self) -> None:
+        """One message, and in the streams of the members also the event of its conversation."""
+        group, at, place = user_id(GROUP), self._start - timedelta(hours=1), next(self._places)
+        await self._copy("peers", ("id", "kind"), [(group, "group")])
+        await self._copy("groups", ("id", "name", "member_count", "created_at"), [(group, "Hubs", self._hubs, at)])
+        conversation = (place, "group", group, 1, at)
+        await self._copy("conversations", ("id", "kind", "peer_id", "last_seq", "last_at"), [conversation])
+        columns = ("conversation_id", "user_id", "target_id", "last_minute", "rank", "joined_at", "visible_from")
+        minute = at.replace(second=0, microsecond=0)
+        rows = [(place, user_id(hub), group, minute, 0 if hub else 3, at, 1) for hub in range(self._hubs)]
+        await self._copy("members", columns, rows)
+        self._message(place, 1, 0, at)
+        for hub in range(self._hubs):
+            self._streams[hub].append(("message.created", self._messages[-1][0], None, None, at))
+            self._streams[hub].append(("conversation.updated", None, group, None, at))
+
     def _talk_to_hub(self, hub: int) -> None:
         """Conversations of one to three messages and a long one, and what else a stream tells."""
         device = {"id": str(device_id(hub)), "name": "bench", "current": False}
@@ -168,7 +193,7 @@ class World:
 
     def _talk(self, one: int, other: int, count: int, start: datetime) -> None:
         low, high = sorted((user_id(one), user_id(other)))
-        place = len(self._conversations) + 1
+        place = next(self._places)
         at = start
         for seq in range(1, count + 1):
             sender = one if seq % 2 else other
@@ -181,8 +206,8 @@ class World:
                 self._streams[one].append(self._other_event(one, other, count, at))
         self._conversations.append((place, "direct", low, high, count, at))
         minute = at.replace(second=0, microsecond=0)
-        self._members.append((place, user_id(one), user_id(other), max(0, count - 1), count, minute))
-        self._members.append((place, user_id(other), user_id(one), count, count, minute))
+        for user, target, read in ((one, other, max(0, count - 1)), (other, one, count)):
+            self._members.append((place, user_id(user), user_id(target), read, count, minute))
 
     def _message(self, place: int, seq: int, sender: int, at: datetime) -> None:
         # As version 7 would have it: in order of time.

@@ -94,6 +94,8 @@ async def profile(user: CurrentUser, session: Session) -> wire.Profile:
             messages_from=user.privacy_messages_from,
             calls_from=user.privacy_calls_from,
             groups_from=user.privacy_groups_from,
+            receipts=user.privacy_receipts or "contacts",
+            forwards=user.privacy_forwards,
         ),
     )
 
@@ -186,7 +188,7 @@ async def history(
     if member is None:
         if await session.get(models.User, target_id) is None:
             raise HTTPException(404, "peer_not_found")
-        return wire.History(items=[], next=None, last_seq=0)
+        return wire.History(items=[], next=None, last_seq=0, first_unread=None, notices=[])
     conversation = await session.get_one(models.Conversation, member.conversation_id)
     query = select(models.Message).where(models.Message.conversation_id == conversation.id)
     if before is not None:
@@ -200,7 +202,13 @@ async def history(
     hidden_at = {each.message_id: each.at for each in hidden}
     now = _now()
     items = [wire.Message.of(each, target_id, now, hidden_at.get(each.id)) for each in reversed(found[:limit])]
-    return wire.History(items=items, next=items[0].seq if len(found) > limit else None, last_seq=conversation.last_seq)
+    return wire.History(
+        items=items,
+        next=items[0].seq if len(found) > limit else None,
+        last_seq=conversation.last_seq,
+        first_unread=member.read_seq + 1 if member.read_seq < conversation.last_seq else None,
+        notices=[],
+    )
 
 
 @_app.post("/messages", status_code=201)

@@ -40,6 +40,8 @@ class User(Base):
     privacy_messages_from: Mapped[str]
     privacy_calls_from: Mapped[str]
     privacy_groups_from: Mapped[str]
+    privacy_receipts: Mapped[str | None]
+    privacy_forwards: Mapped[str]
     last_activity: Mapped[datetime]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
@@ -129,6 +131,7 @@ class Message(Base):
     created_at: Mapped[datetime]
     edited_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    deleted_by: Mapped[int | None]
     expires_at: Mapped[datetime | None]
 
 

@@ -64,6 +64,8 @@ class Privacy(BaseModel):
     messages_from: str
     calls_from: str
     groups_from: str
+    receipts: str
+    forwards: str
 
 
 class Profile(BaseModel):
@@ -123,6 +125,7 @@ class Message(BaseModel):
     created_at: Instant
     edited_at: Instant | None
     deleted_at: Instant | None
+    deleted_by: int | None
     expires_at: Instant | None
 
     @classmethod
@@ -144,6 +147,7 @@ class Message(BaseModel):
             created_at=message.created_at,
             edited_at=message.edited_at,
             deleted_at=gone,
+            deleted_by=message.deleted_by,
             expires_at=message.expires_at,
         )
 
@@ -152,3 +156,5 @@ class History(BaseModel):
     items: list[Message]
     next: int | None
     last_seq: int
+    first_unread: int | None
+    notices: list[Any]

@@ -19,6 +19,7 @@ from _yardsticks.ceiling.wire import (
     History,
     Message,
     Page,
+    Peer,
     Privacy,
     Profile,
     Receipt,
@@ -30,9 +31,11 @@ from _yardsticks.ceiling.wire import (
     avatar,
     encode,
     message,
+    raw_pair,
 )
 
 _MAX_SEQ = 2**62
+_NO_NOTICES: list[Any] = []
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 
 
@@ -54,6 +57,8 @@ async def profile(request: Request) -> Answer:
         messages,
         calls,
         groups,
+        receipts,
+        forwards,
         key,
         width,
         height,
@@ -69,7 +74,7 @@ async def profile(request: Request) -> Answer:
         status_text,
         at(max(last_activity, request.now) if stale else last_activity),
         at(created_at),
-        Privacy(seen, shown, messages, calls, groups),
+        Privacy(seen, shown, messages, calls, groups, receipts, forwards),
     )
     return 200, encode(view), (*HEADERS, (b"etag", b'"%d"' % version))
 
@@ -106,17 +111,19 @@ async def history(request: Request) -> Answer:
     forwards = after >= 0
     statement = sql.HISTORY_AFTER if forwards else sql.HISTORY_BEFORE
     rows = await request.fetch(statement, target, max(after, 0), before, limit + 1)
-    last_seq = rows[0][1]
+    _, last_seq, unread = rows[0][:3]
     if last_seq is None:
         raise Refused(404, "peer_not_found")
     now = request.now
-    items = [message(target, row[2:], now) for row in rows if row[2] is not None]
+    if unread is not None and unread > last_seq:
+        unread = None
+    items = [message(target, row[3:], now) for row in rows if row[3] is not None]
     more = len(items) > limit
     if forwards:
         items = items[:limit]
-        return 200, encode(History(items, items[-1].seq if more else None, last_seq)), HEADERS
+        return 200, encode(History(items, items[-1].seq if more else None, last_seq, unread, _NO_NOTICES)), HEADERS
     items = items[-limit:]
-    return 200, encode(History(items, items[0].seq if more else None, last_seq)), HEADERS
+    return 200, encode(History(items, items[0].seq if more else None, last_seq, unread, _NO_NOTICES)), HEADERS
 
 
 async def conversations(request: Request) -> Answer:
@@ -126,11 +133,12 @@ async def conversations(request: Request) -> Answer:
     now, items = request.now, []
     for row in rows[:limit] if rows[0][2] is not None else ():
         _, _, _, _, peer, username, name, key, width, height, placeholder, last_seq, read_seq = row[:13]
-        muted, pinned, archived, expire_after, other_read, other_delivered = row[13:19]
+        muted, pinned, archived, expire_after, other_read, other_delivered, pair = row[13:20]
+        target, group = raw_pair(pair) if pair else (None, None)
         items.append(
             Conversation(
-                User(peer, username, name, avatar(key, width, height, placeholder)),
-                message(peer, row[19:], now) if row[19] is not None else None,
+                target or Peer(peer, "user", username, name, avatar(key, width, height, placeholder)),
+                message(peer, row[20:], now) if row[20] is not None else None,
                 last_seq,
                 read_seq,
                 max(0, last_seq - read_seq),
@@ -139,6 +147,7 @@ async def conversations(request: Request) -> Answer:
                 pinned,
                 archived,
                 expire_after,
+                group,
                 Receipt(other_read, other_delivered) if other_read is not None else None,
             )
         )

@@ -82,6 +82,7 @@ async def _send(request: Request, draft: Draft) -> Answer | None:
         at(created_at),
         None,
         None,
+        None,
         expires_at and at(expires_at),
     )
     return 201, encode(view), HEADERS

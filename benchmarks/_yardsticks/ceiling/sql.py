@@ -6,6 +6,8 @@ stamp is due; there is no row for an unauthenticated caller.
 
 from __future__ import annotations
 
+from _yardsticks.ceiling.group_sql import GROUP
+
 STALE = "d.last_activity < $2::timestamptz - interval '30 seconds' AS stale"
 SIGNED_IN = "d.access_hash = $1 AND d.access_expires_at > $2"
 
@@ -18,7 +20,25 @@ _AVATAR_OF_CONTACT = """LEFT JOIN avatars AS a ON a.key = u.avatar_key AND (
 # Not a join: PostgreSQL 18 looks a join up by the message alone, skipping through all users.
 HIDDEN = "(SELECT h.at FROM hidden_messages AS h WHERE h.user_id = actor.user_id AND h.message_id = m.id)"
 MESSAGE_COLUMNS = f"""m.id, m.client_id, m.sender_id, m.sender_device_id, m.seq, m.kind, m.body, m.reply_to,
-    m.forwarded_from, m.mentions, m.created_at, m.edited_at, m.deleted_at, m.expires_at, {HIDDEN} AS hidden_at"""
+    m.forwarded_from, m.mentions, m.created_at, m.edited_at, m.deleted_at, m.deleted_by, m.expires_at,
+    {HIDDEN} AS hidden_at"""
+
+# The first message after the receipt that is not gone.
+FIRST_UNREAD = """CASE WHEN me.read_seq < c.last_seq THEN CASE WHEN me.gone @> (me.read_seq + 1)
+    THEN (SELECT upper(r) FROM unnest(me.gone) AS r WHERE r @> (me.read_seq + 1)) ELSE me.read_seq + 1 END END"""
+
+
+def shows_receipts(state: str) -> str:
+    """Whether `u` lets `reader` know how far `u` has read, by the SQL of the reader's edge to `u`."""
+    return f"""reader.privacy_receipts IS DISTINCT FROM 'nobody' AND (
+        (coalesce(u.privacy_receipts, 'contacts') = 'contacts' AND {state} = 'mutual')
+        OR (u.privacy_receipts = 'everyone' AND NOT EXISTS (
+            SELECT FROM contacts AS b WHERE b.state = 'blocked' AND (
+                (b.owner_id = u.id AND b.target_id = reader.id) OR (b.owner_id = reader.id AND b.target_id = u.id)
+            )
+        ))
+    )"""
+
 
 STAMP = """
 WITH device AS (
@@ -33,7 +53,7 @@ WHERE id = (SELECT u.id FROM users AS u JOIN devices AS d ON d.user_id = u.id
 PROFILE = f"""
 SELECT {STALE}, u.version, u.id, u.username, u.name, u.about, u.status, u.status_text, u.last_activity, u.created_at,
     u.privacy_last_seen, u.privacy_avatar, u.privacy_messages_from, u.privacy_calls_from, u.privacy_groups_from,
-    {_AVATAR}
+    coalesce(u.privacy_receipts, 'contacts'), u.privacy_forwards, {_AVATAR}
 FROM devices AS d JOIN users AS u ON u.id = d.user_id LEFT JOIN avatars AS a ON a.key = u.avatar_key
 WHERE {SIGNED_IN}
 """
@@ -76,13 +96,13 @@ def history(order: str) -> str:
     return f"""
     WITH {ACTOR},
     place AS (
-        SELECT me.conversation_id, c.last_seq FROM actor
+        SELECT me.conversation_id, c.last_seq, {FIRST_UNREAD} AS first_unread FROM actor
             JOIN members AS me ON me.user_id = actor.user_id AND me.target_id = $3
             JOIN conversations AS c ON c.id = me.conversation_id
     )
     SELECT actor.stale, CASE WHEN place.conversation_id IS NOT NULL THEN place.last_seq
         WHEN EXISTS (SELECT FROM users AS u WHERE u.id = $3 AND u.id <> actor.user_id
-            AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END, {MESSAGE_COLUMNS}
+            AND u.deleted_at IS NULL AND u.disabled_at IS NULL) THEN 0 END, place.first_unread, {MESSAGE_COLUMNS}
     FROM actor LEFT JOIN place ON true
     LEFT JOIN LATERAL (
         SELECT * FROM messages AS x WHERE x.conversation_id = place.conversation_id AND x.seq > $4 AND x.seq < $5
@@ -98,8 +118,8 @@ HISTORY_BEFORE, HISTORY_AFTER = history("DESC"), history("ASC")
 CONVERSATIONS = f"""
 WITH {ACTOR},
 me AS (
-    SELECT x.conversation_id, x.target_id, x.read_seq, x.muted_until, x.pinned, x.archived,
-        c.last_at, c.last_seq, c.expire_after
+    SELECT x.conversation_id, x.target_id, x.read_seq, x.muted_until, x.pinned, x.archived, x.rank, x.title,
+        x.joined_at, x.visible_from, x.silenced_until, x.sent_at, c.last_at, c.last_seq, c.expire_after
     FROM actor JOIN members AS x ON x.user_id = actor.user_id JOIN conversations AS c ON c.id = x.conversation_id
     WHERE (c.last_at, c.id) < ($3::timestamptz, $4::bigint)
         AND x.last_minute <= date_trunc('minute', $3::timestamptz) AND x.last_minute >= coalesce((
@@ -111,14 +131,16 @@ me AS (
 )
 SELECT actor.stale, s.position, me.conversation_id, me.last_at, me.target_id, u.username, u.name, {_AVATAR},
     me.last_seq, me.read_seq, me.muted_until, me.pinned, me.archived, me.expire_after, other.read_seq,
-    other.delivered_seq, {MESSAGE_COLUMNS}
-FROM actor JOIN streams AS s ON s.user_id = actor.user_id
+    other.delivered_seq, {GROUP}, {MESSAGE_COLUMNS}
+FROM actor JOIN streams AS s ON s.user_id = actor.user_id JOIN users AS reader ON reader.id = actor.user_id
 LEFT JOIN me ON true
 LEFT JOIN users AS u ON u.id = me.target_id
 LEFT JOIN contacts AS c ON c.owner_id = actor.user_id AND c.target_id = u.id
 {_AVATAR_OF_CONTACT}
-LEFT JOIN members AS other ON other.conversation_id = me.conversation_id AND other.user_id = u.id AND c.state = 'mutual'
+LEFT JOIN members AS other ON other.conversation_id = me.conversation_id AND other.user_id = u.id
+    AND {shows_receipts("c.state")}
 LEFT JOIN messages AS m ON m.conversation_id = me.conversation_id AND m.seq = me.last_seq
+    AND m.seq >= me.visible_from
 ORDER BY me.last_at DESC, me.conversation_id DESC
 """
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 encode = msgspec.json.Encoder().encode
+raw_pair = msgspec.json.Decoder(tuple[msgspec.Raw, msgspec.Raw]).decode
 _to_builtins = msgspec.to_builtins
 _NONE: list[Any] = []
 
@@ -43,12 +44,22 @@ class User(msgspec.Struct, gc=False):
     avatar: Avatar | None
 
 
+class Peer(msgspec.Struct, gc=False):
+    id: int
+    kind: str
+    username: str | None
+    name: str
+    avatar: Avatar | None
+
+
 class Privacy(msgspec.Struct, gc=False):
     last_seen: str
     avatar: str
     messages_from: str
     calls_from: str
     groups_from: str
+    receipts: str
+    forwards: str
 
 
 class Profile(msgspec.Struct, gc=False):
@@ -108,6 +119,7 @@ class Message(msgspec.Struct, gc=False):
     created_at: str
     edited_at: str | None
     deleted_at: str | None
+    deleted_by: int | None
     expires_at: str | None
 
 
@@ -115,6 +127,8 @@ class History(msgspec.Struct, gc=False):
     items: list[Message]
     next: int | None
     last_seq: int
+    first_unread: int | None
+    notices: list[Any]
 
 
 class Receipt(msgspec.Struct, gc=False):
@@ -123,7 +137,7 @@ class Receipt(msgspec.Struct, gc=False):
 
 
 class Conversation(msgspec.Struct, gc=False):
-    target: User
+    target: Peer | msgspec.Raw
     last_message: Message | None
     last_seq: int
     read_seq: int
@@ -133,6 +147,7 @@ class Conversation(msgspec.Struct, gc=False):
     pinned: bool
     archived: bool
     expire_after: int | None
+    group: msgspec.Raw | None
     target_receipt: Receipt | None
 
 
@@ -168,7 +183,7 @@ def avatar(key: str | None, width: int, height: int, placeholder: str) -> Avatar
 
 
 def message(target_id: int, columns: Sequence[Any], now: datetime) -> Message:
-    """A message as its reader sees it, of the fifteen columns of the statements."""
+    """A message as its reader sees it, of the sixteen columns of the statements."""
     (
         message_id,
         client_id,
@@ -183,6 +198,7 @@ def message(target_id: int, columns: Sequence[Any], now: datetime) -> Message:
         created_at,
         edited_at,
         deleted_at,
+        deleted_by,
         expires_at,
         hidden_at,
     ) = columns
@@ -206,5 +222,6 @@ def message(target_id: int, columns: Sequence[Any], now: datetime) -> Message:
         at(created_at),
         edited_at and at(edited_at),
         deleted_at and at(deleted_at),
+        deleted_by,
         expires_at and at(expires_at),
     )
