@@ -56,9 +56,10 @@ run: $(RUN)/.installed  ## Start the server, with its own PostgreSQL unless MESS
 	@echo "Starting the server; Ctrl+C stops it ..."
 	@exec $(RUN)/bin/python -m messenger serve
 
-# These take minutes and have separate targets: server processes, faults, fuzzing, browsers.
+# These take minutes and have separate targets: server processes, the terminal chat, faults, fuzzing, browsers.
 PROCESSES := tests/end_to_end tests/embedded tests/attacks tests/model tests/benchmarks \
-	tests/client/test_against_server.py tests/client/test_groups_against_server.py \
+	tests/client/test_against_server.py tests/client/test_groups_against_server.py tests/client/test_chat.py \
+	tests/client/test_chat_groups.py tests/client/test_transcript.py tests/client/test_typing_fast.py \
 	tests/migrations/test_newer_schemas.py
 SLOW := $(PROCESSES) tests/browser tests/faults tests/fuzz
 
@@ -67,7 +68,7 @@ test: setup  ## Run the tests, except those of the check- targets, on a PostgreS
 
 check: test check-processes check-browser check-faults check-fuzz  ## Run all tests, including the slow ones.
 
-check-processes: setup  ## Test server processes: start, kill, upgrade, hostile and slow clients, the model test.
+check-processes: setup  ## Test server processes (start, kill, upgrade, hostile clients, the model test) and the terminal chat.
 	$(BIN)/pytest -n 2 $(PROCESSES)
 
 check-browser: setup  ## Test the demo page in Chromium.
