@@ -39,7 +39,7 @@ class UsageError(Exception):
 
 
 class GroupCommands:
-    """Runs commands in a group, or outside of any (`group_id` is None)."""
+    """Runs commands in the open group; `group_id` is None if no group is open."""
 
     def __init__(self, talk: Talk, group_id: int | None) -> None:
         self._talk = talk

@@ -76,7 +76,7 @@ class AdmissionCalls(Calls):
         max_uses: int | None = None,
         approval: bool = False,
     ) -> LinkView:
-        """Create a link for joining; it expires after 7 days by default, and never if `expires_at` is None."""
+        """Create a link for joining. It expires after 7 days by default; with `expires_at` None it never does."""
         # `Moment` is the server's type for times in requests.
         until = cast("Moment | UnsetType | None", expires_at)
         draft = LinkDraft(name=name, expires_at=until, max_uses=max_uses, approval=approval)

@@ -44,7 +44,7 @@ class GroupState(StateData):
         return sorted(self.notices.get(group_id, {}).values(), key=lambda each: (each.after_seq, each.id))
 
     def member_name(self, user_id: int) -> str | None:
-        """The name of a user whom you know as a member of a group; None if there is none."""
+        """The name of a user who is known as a member of a group, or None."""
         found = (members[user_id] for members in self.members.values() if user_id in members)
         return next((member.user.name for member in found), None)
 

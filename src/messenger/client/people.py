@@ -89,7 +89,7 @@ class PeopleCalls(Calls):
         return await self._http.call(Request(method="GET", path=f"/users/{user_id}"), PersonView)
 
     async def users(self, *user_ids: int) -> list[UserView]:
-        """Get users by id, at most 100; without those with whom you share neither a contact nor a group."""
+        """Get at most 100 users by ID. Users who are neither your contacts nor in a common group are left out."""
         params = {"ids": ",".join(map(str, user_ids))}
         return (await self._http.call(Request(method="GET", path="/users", params=params), UsersView)).items
 

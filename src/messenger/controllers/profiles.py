@@ -134,7 +134,7 @@ class ProfileController(Controller):
     @get(
         "/users",
         operation_id="findUser",
-        summary="Find a user by exact username, or list users whom you know by their IDs",
+        summary="Find a user by exact username, or list contacts and fellow members by ID",
         description="Give one of the two: a `PersonView` answers `username`, a `UsersView` answers `ids`.",
         **authenticated(PeerNotFound, RateLimited, query=True),
     )

@@ -23,7 +23,7 @@ def columns_of(row: type[msgspec.Struct]) -> tuple[str, ...]:
 def decoders(row: type[Row], start: int) -> tuple[Callable[[Sequence[Any]], list[Row]], Callable[[Any], Row]]:
     """Two functions that create `row` structs, for several records and for one, from the columns at `start` and after.
 
-    A nested struct that may be None is None if its first column is NULL. The functions are generated, as those of
+    An optional nested struct is None if its first column is NULL. The functions are generated, like those of
     dataclasses are: a page has many rows, and a generated function calls nothing but the structs.
     """
     structs: dict[str, Any] = {}

@@ -49,7 +49,7 @@ export function startBans({ api, store, group }) {
   function update(row, { user, until, reason }) {
     showAvatar(row.querySelector(".avatar"), user);
     setText(row.querySelector("strong"), user.name);
-    const time = until === null ? "For ever" : `Until ${untilWords(until)}`;
+    const time = until === null ? "Forever" : `Until ${untilWords(until)}`;
     setText(row.querySelector("small"), reason ? `${time} · ${reason}` : time);
   }
 

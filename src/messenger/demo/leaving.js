@@ -29,7 +29,7 @@ export function startLeaving({ api, store, group }) {
     const others = members.filter(({ user }) => user.id !== store.me.id).map(({ user, role }) => [
       user.id, role === "member" ? nameOf(store, user.id) : `${nameOf(store, user.id)} (${RANK_WORDS[role]})`,
     ]);
-    choose($("leave-form").elements.successor, [["", "Whoever has the highest rank"], ...others]);
+    choose($("leave-form").elements.successor, [["", "The member of the highest rank"], ...others]);
     choose($("transfer-form").elements.user, others);
   }
 

@@ -17,7 +17,7 @@ export function startMember({ api, store, group }) {
 
   $("member-avatar").append(avatar({ size: "large" }));
   fill($("mute-form").elements.seconds, MUTES);
-  const bans = BANS.map(([seconds, text]) => [seconds, seconds ? `Banned for ${text}` : "Banned for ever"]);
+  const bans = BANS.map(([seconds, text]) => [seconds, seconds ? `Banned for ${text}` : "Banned forever"]);
   fill($("removal-form").elements.seconds, [["no", "May come back"], ...bans]);
   handle($("rank-form"), changeRank);
   handle($("mute-form"), mute);

@@ -35,7 +35,7 @@ export class People {
       if (this.#asked.get(id) === asked && !this.#known.has(id)) this.know(person);
     } catch (error) {
       if (error.code !== "peer_not_found") throw error;
-      // Whoever has left a group and was erased since is found nowhere any more.
+      // A former member whose account was erased is not found any more.
       this.know({ id, username: null, name: "Deleted account", avatar: null });
     } finally {
       if (this.#asked.get(id) === asked) this.#asked.delete(id);

@@ -110,7 +110,7 @@ class GroupDecline(Base):
 
 
 class GroupLink(Base):
-    """A link for joining. `uses` counts the members whom it has admitted."""
+    """A link for joining. `uses` counts the members that it has admitted."""
 
     __tablename__ = "group_links"
     __table_args__ = (Index("ix_group_links_group_id", "group_id"),)
@@ -145,7 +145,7 @@ class GroupRequest(Base):
 
 
 class GroupBan(Base):
-    """A banned user; NULL in `until`: for ever."""
+    """A banned user. `until` is NULL for a ban without an end."""
 
     __tablename__ = "group_bans"
 

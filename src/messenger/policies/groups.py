@@ -1,6 +1,6 @@
 """Ranks and permissions in groups, as pure functions.
 
-Whoever acts on a member needs a higher rank than that member; on themselves, members act only downwards.
+Acting on a member requires a higher rank than theirs. Members may only lower their own rank.
 """
 
 from __future__ import annotations

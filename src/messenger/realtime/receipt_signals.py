@@ -37,8 +37,8 @@ class _Watcher:
 class ReceiptSignals:
     """The sockets of this process that watch, by group.
 
-    A receipt marks the watchers of its group, and costs nothing where there are none. The counts of a watcher are read
-    at most every 2 s, whatever happens meanwhile, by one statement for many watchers, one at a time.
+    A receipt marks the watchers of its group, and costs nothing for an unwatched group. The counts of a watcher are
+    read at most every 2 s, whatever happens meanwhile, by one statement for many watchers, one at a time.
     """
 
     def __init__(self, receipts: ReceiptCounts) -> None:

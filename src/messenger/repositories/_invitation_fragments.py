@@ -6,8 +6,8 @@ INVITATION_DAYS = 30
 
 OPEN_INVITATION = f"i.at > :now::timestamptz - interval '{INVITATION_DAYS} days'"
 
-# Whether the invited user sees an invitation until it is too old: it is delivered, and its maker is still a member whom
-# the user has not blocked.
+# Whether the invited user sees an invitation until it is too old: it is delivered, and its maker is still a member and
+# not blocked by the user.
 SHOWN_INVITATION = """i.delivered
             AND EXISTS (SELECT FROM members AS maker
                 WHERE maker.user_id = i.inviter_id AND maker.target_id = i.group_id)

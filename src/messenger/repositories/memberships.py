@@ -92,7 +92,7 @@ _ADMIT: Statement[Any] = Statement(
     writes=True,
 )
 
-# Whoever leaves loses the links they made with the rank to make them, and the invitations that they have sent. Of
+# A member who leaves loses the links that they made and the invitations that they sent. Of
 # these, the ones that could be seen are returned: all parts of the statement still see the membership of their maker.
 _REMOVE = Statement(
     "memberships.remove",

@@ -47,8 +47,8 @@ class NewestReceiptsRow(msgspec.Struct, frozen=True):
 def _shown(viewer: str, message: str) -> str:
     """The members `o` whose receipts `viewer` may see, by the SQL of a user's ID and of a message's row.
 
-    A member is shown who could see the message, whose privacy lets the viewer know, and whom no block separates from
-    the viewer. Viewers who hide their own receipts learn nothing of others.
+    A member is shown who could see the message, whose privacy lets the viewer know, and who has no block with the
+    viewer in either direction. Viewers who hide their own receipts learn nothing of others.
     """
     return f"""members AS o
             JOIN users AS u ON u.id = o.user_id

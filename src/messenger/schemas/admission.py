@@ -69,7 +69,7 @@ class DeclineDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class BanDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    until: Annotated[Time | None, Meta(description="null: for ever")] = None
+    until: Annotated[Time | None, Meta(description="null: without an end")] = None
     reason: Reason | None = None
     messages: Annotated[Literal["none", "day", "all"], Meta(description="Which of the user's messages to delete")] = (
         "none"
@@ -112,7 +112,7 @@ class LinkView(msgspec.Struct, frozen=True, gc=False):
     created_at: Timestamp
     expires_at: Timestamp | None
     max_uses: int | None
-    uses: Annotated[int, Meta(description="Members whom this link has admitted")]
+    uses: Annotated[int, Meta(description="Members that this link has admitted")]
     pending: Annotated[int, Meta(description="Requests by this link that wait for an answer")]
 
 

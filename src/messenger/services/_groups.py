@@ -18,7 +18,7 @@ from messenger.unit_of_work import UnitOfWork
 
 
 class OpenGroup(NamedTuple):
-    """A group under its lock, with the caller's standing and that of the users whom the use case is about."""
+    """A group under its lock, with the caller's standing and that of the users concerned."""
 
     locked: LockedGroup
     me: StandingRow
