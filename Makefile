@@ -59,8 +59,8 @@ run: $(RUN)/.installed  ## Start the server, with its own PostgreSQL unless MESS
 # These take minutes and have separate targets: server processes, the terminal chat, faults, fuzzing, browsers.
 PROCESSES := tests/end_to_end tests/embedded tests/attacks tests/model tests/benchmarks \
 	tests/client/test_against_server.py tests/client/test_groups_against_server.py tests/client/test_chat.py \
-	tests/client/test_chat_groups.py tests/client/test_transcript.py tests/client/test_typing_fast.py \
-	tests/migrations/test_newer_schemas.py
+	tests/client/test_chat_groups.py tests/client/test_terminal.py tests/client/test_transcript.py \
+	tests/client/test_typing_fast.py tests/migrations/test_newer_schemas.py
 SLOW := $(PROCESSES) tests/browser tests/faults tests/fuzz
 
 test: setup  ## Run the tests, except those of the check- targets, on a PostgreSQL of their own (under 5 minutes).

@@ -183,12 +183,13 @@ class TestLongPoll:
         self, realtime: Realtime, people: Factory, monkeypatch: pytest.MonkeyPatch, programs: int
     ) -> None:
         monkeypatch.setattr(channel, "REPLACED_SECONDS", 0.3)
-        ada = await people.person()
+        ada, bob = await people.friends()
+        cursor = (await realtime.sync(ada)).json()["cursor"]
         answers: list[float] = []
 
         async def poll() -> None:
             while True:
-                await realtime.sync(ada, cursor="e1", wait=30)
+                await realtime.sync(ada, cursor=cursor, wait=30)
                 answers.append(asyncio.get_running_loop().time())
 
         began = asyncio.get_running_loop().time()
@@ -198,6 +199,8 @@ class TestLongPoll:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # Answer the polls of closed connections: the server would wait for them when it ends.
+        await people.message(bob, ada, "Hello")
         assert min(answers) - began >= 0.3
 
     async def test_poll_and_socket_of_device_both_receive_events(
