@@ -55,13 +55,12 @@ async def ask(client: httpx.AsyncClient, operation: Operation, headers: dict[str
 
 class TestBadTokens:
     @guarded
-    @pytest.mark.parametrize("kind", BAD)
-    async def test_bad_token_is_401(
-        self, client: httpx.AsyncClient, ada: Person, operation: Operation, kind: str
-    ) -> None:
-        template = BAD[kind]
-        headers = {} if template is None else _as(ada, template)
-        assert_problem(await ask(client, operation, headers), 401, "unauthenticated")
+    async def test_bad_token_is_401(self, client: httpx.AsyncClient, ada: Person, operation: Operation) -> None:
+        found = {}
+        for kind, template in BAD.items():
+            answer = await ask(client, operation, {} if template is None else _as(ada, template))
+            found[kind] = (answer.status_code, answer.json()["code"])
+        assert found == dict.fromkeys(BAD, (401, "unauthenticated"))
 
     @guarded
     async def test_expired_token_is_401(
