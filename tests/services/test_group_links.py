@@ -6,7 +6,7 @@ import pytest
 
 from messenger.clock import FixedClock
 from messenger.container import Container
-from messenger.errors.groups import LinkNotFound
+from messenger.errors.groups import LinkNotFound, LinkUsedUp
 from messenger.schemas.admission import JoinDraft, LinkDraft, LinkPatch, LinkView
 from messenger.schemas.groups import GroupPreview, GroupView, MemberPatch
 from messenger.testing import Factory, Person
@@ -84,3 +84,18 @@ class TestOtherGroup:
         await links.revoke(bob.actor, mine.id, link.id)
         await links.revoke(bob.actor, mine.id)
         assert (await links.join(eve.actor, link.token, JoinDraft())).membership == "member"
+
+
+class TestRequests:
+    async def test_accepted_requests_never_exceed_uses_of_link(self, container: Container, make: Factory) -> None:
+        ada, bob, eve = await make.people(3)
+        group = await create_group(container, ada)
+        draft = LinkDraft(approval=True, max_uses=1)
+        link = await container.services.group_links.create(ada.actor, group.id, draft)
+        for person in (bob, eve):
+            await container.services.group_links.join(person.actor, link.token, JoinDraft())
+        await container.services.group_links.answer(ada.actor, group.id, bob.id, accept=True)
+        with pytest.raises(LinkUsedUp):
+            await container.services.group_links.answer(ada.actor, group.id, eve.id, accept=True)
+        (stored,) = (await container.services.group_links.list_links(ada.actor, group.id)).items
+        assert (stored.uses, stored.pending) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -13,9 +14,12 @@ from messenger.errors.groups import MemberNotFound, RankTooLow, SlowMode
 from messenger.schemas.admission import BanDraft, JoinDraft, LinkDraft
 from messenger.schemas.groups import GroupView, MemberPatch
 from messenger.schemas.messages import MessageDraft
+from messenger.services._unreadable import Unreadable
+from messenger.services.messages import MessageService
+from messenger.services.rate_limits import RateLimiter
 from messenger.testing import Factory, Person
 from tests.support.groups import change_settings, create_group, invite, join, leave, send
-from tests.support.tables import rows
+from tests.support.tables import held, rows, waiting
 
 
 async def promote(container: Container, owner: Person, group: GroupView, person: Person) -> None:
@@ -116,6 +120,35 @@ class TestErasure:
 
 
 class TestSlowMode:
+    async def test_only_first_of_concurrent_messages_is_sent(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        group = await create_group(container, ada)
+        await join(container, make, ada, group, bob)
+        await change_settings(container, ada, group, slow_mode=30)
+        # Those behind the first one are sent in one statement.
+        sending = [send(container, sender, group) for sender in (ada, bob, bob, bob)]
+        results = await asyncio.gather(*sending, return_exceptions=True)
+        assert [type(result) for result in results].count(SlowMode) == 2
+
+    async def test_message_behind_message_of_other_worker_is_refused(self, container: Container, make: Factory) -> None:
+        """Both statements have checked their message before the first of them commits."""
+        ada, bob = await make.people(2)
+        group = await create_group(container, ada)
+        await join(container, make, ada, group, bob)
+        await change_settings(container, ada, group, slow_mode=30)
+        limiter = RateLimiter(container.uow, enabled=False)
+        other = MessageService(container.uow, limiter, Unreadable(container.uow, container.metrics.unreadable), lanes=2)
+        lock = "SELECT FROM conversations WHERE peer_id = $1 FOR NO KEY UPDATE"
+        async with held(container, lock, group.id):
+            draft = MessageDraft(target_id=group.id, client_id=str(uuid4()), body="Hello")
+            sending = [
+                asyncio.create_task(send(container, bob, group)),
+                asyncio.create_task(other.send(bob.actor, draft)),
+            ]
+            await waiting(container, 2)
+        results = await asyncio.gather(*sending, return_exceptions=True)
+        assert [type(result) for result in results].count(SlowMode) == 1
+
     async def test_slow_mode_holds_across_devices_and_forwards(self, container: Container, make: Factory) -> None:
         ada, bob = await make.people(2)
         group = await create_group(container, ada)

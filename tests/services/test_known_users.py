@@ -8,6 +8,7 @@ from messenger.schemas.users import PrivacyPatch, ProfilePatch, SubscribeDraft
 from messenger.testing import Factory, Person
 from tests.support.groups import create_group, join
 from tests.support.images import encoded, plain
+from tests.support.tables import rows
 
 
 async def listed(container: Container, caller: Person, *people: Person) -> list[int]:
@@ -75,3 +76,10 @@ class TestKnownUsers:
         for who, shown in ((bob, True), (eve, False)):
             view = await container.services.profiles.list_known(who.actor, [ada.id])
             assert [item.avatar is not None for item in view.items] == [shown]
+
+    async def test_erased_member_is_left_out(self, container: Container, make: Factory) -> None:
+        ada, bob = await make.people(2)
+        await join(container, make, ada, await create_group(container, ada), bob)
+        # The account is erased first, and its memberships end shortly after.
+        await rows(container, "UPDATE users SET deleted_at = now() WHERE id = $1", bob.id)
+        assert await listed(container, ada, bob) == []
