@@ -273,8 +273,10 @@ def _serve_beside(settings: Settings, postgres: EmbeddedPostgres | None, listeni
 
 def end_with_parent() -> None:
     """Make the kernel end this worker when its supervisor ends, for whatever reason (Linux only)."""
-    # A closing terminal sends SIGHUP to all processes; only the supervisor handles it.
+    # A closing terminal sends SIGHUP to all processes; only the supervisor handles it, and it starts workers with the
+    # signal blocked.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     parent = os.environ.pop(_PARENT, "")
     if not parent or sys.platform != "linux":
         return

@@ -114,6 +114,7 @@ class TestWorkerDeath:
         assert _metric(server, "messenger_worker_restarts_total") == before + 1
 
     def test_sockets_of_dead_worker_are_not_counted_forever(self, server: Server, folder: Path) -> None:
+        _until_started(server, folder)
         victim = _workers(server)[0]
         gauges = folder / "metrics" / f"gauge_livesum_{victim}.db"
         assert gauges.exists()
@@ -180,8 +181,18 @@ class TestHangUp:
             assert server.process.wait(20) == 0
             assert "info    messenger.serving: SIGHUP: shutting down" in server.log.read_text()
 
-    def test_worker_ignores_hang_up(self, server: Server) -> None:
+    def test_worker_ignores_hang_up(self, server: Server, folder: Path) -> None:
+        _until_started(server, folder)
         before = _workers(server)
         psutil.Process(before[0]).send_signal(signal.SIGHUP)
         server.await_ready()
         assert _workers(server) == before
+
+    def test_starting_worker_ignores_hang_up(self, server: Server, folder: Path) -> None:
+        _until_started(server, folder)
+        victim, other = _workers(server)
+        psutil.Process(victim).kill()
+        starting = int(_line(server, rf"worker {victim} was ended .* started worker (\d+) in its place")[1])
+        psutil.Process(starting).send_signal(signal.SIGHUP)
+        _until_started(server, folder)
+        assert _workers(server) == [other, starting]

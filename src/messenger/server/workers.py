@@ -84,9 +84,19 @@ class Workers(Multiprocess):
         self._restarts.inc(1)
         logger.warning("worker %s %s; started worker %s in its place", worker.pid, how, successor.pid)
 
+    def init_processes(self) -> None:
+        """Start the first workers."""
+        self.processes += [self._start() for _ in range(self.processes_num)]
+
     def _start(self) -> Process:
         worker = Process(self.config, self.sockets)
-        worker.start()
+        # A closing terminal sends SIGHUP to all processes, which would end a worker before it ignores the signal. It
+        # inherits that the signal is blocked, and unblocks it once it ignores it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            worker.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return worker
 
     def _bury(self, worker: Process) -> None:
