@@ -74,7 +74,8 @@ PARTS: dict[str, dict[str, str]] = {
             "request response resume_writing scope send send_receive_event_to_app shutdown transport writable",
         "uvicorn.server:ServerState": "total_requests",
         "uvicorn.supervisors:Multiprocess":
-            "config handle_hup keep_subprocess_alive processes run should_exit sockets terminate_all",
+            "config handle_hup init_processes keep_subprocess_alive processes processes_num run should_exit sockets "
+            "terminate_all",
         "uvicorn.supervisors.multiprocess:Process":
             "exitcode is_alive is_ready join kill pid process start terminate",
     },
