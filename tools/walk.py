@@ -19,7 +19,7 @@ BLOCK = re.compile(r"```(sh|json)\n(.*?)```", re.DOTALL)
 SEPARATOR = "--- answer ends ---"
 VOLATILE = re.compile(
     r"\A(?:m[ar]t_[\w-]+|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|[0-9a-f]{64}(?:_thumb)?"
-    r"|(?:ada|bob|cleo)_\d+|/avatars/[0-9a-f]{64}(?:_thumb)?|[\w+/-]{20,}={0,2}|…|\d+:[\w-]+)\Z"
+    r"|(?:ada|bob|cleo)_g?\d+|/avatars/[0-9a-f]{64}(?:_thumb)?|[\w+/-]{20,}={0,2}|…|\d+:[\w-]+)\Z"
 )
 
 
